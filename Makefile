@@ -1,0 +1,143 @@
+# One door: whatever is asked for does its own set-up, once. CI runs `make test` and nothing else.
+
+# Settings, as in `make test PYTHON=python3.13`:
+PYTHON ?= python3
+TORCH_BACKEND ?=
+
+# What `make lock` pins by name; the hash is that of the official +cpu build for CPython 3.11 on
+# Linux x86-64, which is not on the default registry but which pip may be configured to find.
+TORCH := 2.13.0
+TORCH_CPU_HASH := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+
+UV_ENV := .venv-uv
+UV := $(UV_ENV)/bin/uv
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help quickstart test lint types format test-lowest test-highest lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings, after any of these:"
+	@echo "  PYTHON=python3.13      the Python (3.11 or newer) that the environments are made from"
+	@echo "  TORCH_BACKEND=cpu      take PyTorch's small CPU build from PyTorch's own index, instead of"
+	@echo "                         the build that pip chooses (on Linux: CUDA, several GB)"
+	@echo "  UPGRADE=--upgrade      let 'make lock' move every pin to the newest release"
+	@echo "An environment keeps the Python and the PyTorch it was made with until 'make clean'."
+
+quickstart: .venv/.package ## adapt to a handful of images and look at the answer
+	$(BIN)/lgmnet quickstart
+
+test: lint types ## all that CI runs: lint, types, tests, coverage
+	$(BIN)/pytest --cov
+
+lint: .venv/.package ## ruff: rules and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.package ## mypy, strict on src
+	$(BIN)/mypy
+
+format: .venv/.package ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test-lowest: .venv-lowest/.package ## the tests on the oldest direct dependencies allowed (Python 3.11)
+	.venv-lowest/bin/pytest -W default::DeprecationWarning  # what old releases use of newer ones
+
+test-highest: torch-pin =
+test-highest: $(UV) ## the tests on the newest dependencies of today, nothing locked
+	$(call new-environment,.venv-highest)
+	$(UV) pip install --quiet --python .venv-highest --group dev
+	$(UV) pip install --quiet --python .venv-highest --no-build-isolation -e '.[all]'
+	.venv-highest/bin/pytest
+
+clean: ## remove the environments and the caches
+	rm -rf .venv .venv-lowest .venv-highest $(UV_ENV) dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+
+# The environments. .requirements and .package are stamps: made when the step before them went through.
+
+stop = { echo "lgmnet: $(1)" >&2; exit 1; }
+
+$(UV): requirements/uv.txt
+	@command -v $(PYTHON) >/dev/null || \
+	  $(call stop,there is no '$(PYTHON)' here; install Python 3.11 or newer or name one with PYTHON=/its/path.)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  $(call stop,'$(PYTHON)' is older than Python 3.11; install a newer one or name one with PYTHON=/its/path.)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  $(call stop,'$(PYTHON)' has no venv module; on Debian or Ubuntu: apt install python3-venv.)
+	$(PYTHON) -m venv --clear $(UV_ENV)
+	$(UV_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# $(call new-environment,FOLDER): an empty environment with PyTorch in it.
+# PyTorch comes by pip and not by uv, because which build suits a machine (CPU or CUDA) is said in
+# pip's configuration, and uv does not read that.
+define new-environment
+$(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(1)
+$(if $(TORCH_BACKEND),$(uv-torch),$(pip-torch))
+endef
+
+# The builds on PyTorch's own index are not locked by hash here, only by version.
+uv-torch = $(UV) pip install --quiet --python $(1) --torch-backend $(TORCH_BACKEND) 'torch$(torch-pin)'
+torch-pin = ==$(TORCH)
+
+# First pip chooses, then the hash is checked: given the hashes at once, pip would favour the wheels
+# whose hash the registry announces over any that it finds elsewhere. A CUDA build needs the CUDA
+# packages beside it.
+define pip-torch
+$(call pip,$(1)) download --no-deps --dest $(1)/wheels torch==$(TORCH)
+$(call pip,$(1)) install --no-deps --no-index --find-links $(1)/wheels --require-hashes -r requirements/torch.txt || \
+  $(call stop,the PyTorch that pip chose is none of those locked in requirements/torch.txt; try TORCH_BACKEND=cpu.)
+rm -r $(1)/wheels
+if grep -q "^cuda.*= *['\"]" $(1)/lib/python3.*/site-packages/torch/version.py; then \
+  $(UV) pip install --python $(1) --require-hashes --no-deps -r requirements/cuda.txt; fi
+endef
+pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version-check
+
+.venv/.requirements: requirements/dev.txt
+.venv-lowest/.requirements: requirements/lowest.txt
+
+%/.requirements: requirements/torch.txt requirements/cuda.txt | $(UV)
+	$(call new-environment,$*)
+	$(UV) pip install --quiet --python $* --require-hashes --no-deps -r $(filter-out %/torch.txt %/cuda.txt,$^)
+	@touch $@
+
+%/.package: %/.requirements pyproject.toml
+	$(UV) pip install --quiet --python $* --no-deps --no-build-isolation -e .
+	@touch $@
+
+
+# The locks. One resolution holds for every platform and Python; it is then dealt out into three files.
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' $(UPGRADE)
+ALL := $(UV_ENV)/lock.txt
+
+lock: export deal = $(deal-program)
+lock: $(UV) ## write the files in requirements/ anew from pyproject.toml
+	echo uv | $(COMPILE) -o requirements/uv.txt -
+	grep -hv $(TORCH_CPU_HASH) requirements/torch.txt requirements/cuda.txt requirements/dev.txt >$(ALL)
+	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --all-extras --group dev pyproject.toml -
+	awk "$$deal" torch=requirements/torch.txt cuda=requirements/cuda.txt rest=requirements/dev.txt $(ALL)
+	rm $(ALL)  # or its pins would be kept, lowest or not
+	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --all-extras --group dev --resolution lowest-direct pyproject.toml -
+	awk "$$deal" torch=/dev/null cuda=/dev/null rest=requirements/lowest.txt $(ALL)
+
+define deal-program
+/^[a-z]/ { out = /^torch==/ ? torch : /^(cuda|nvidia|triton)/ ? cuda : rest }
+!out { header = header $$0 "\n"; next }
+!(out in begun) { begun[out]; printf "%s", header >out }
+/^torch==/ {
+  print "# The first hash is that of the official +cpu build for CPython 3.11 on Linux x86-64." >out
+  print $$0 "\n    --hash=$(TORCH_CPU_HASH) \\" >out; next
+}
+{ print >out }
+endef

@@ -1,0 +1,106 @@
+"""A store of labelled images, all in one block of memory, from which tasks are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from lgmnet.data.source import hash_classes
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import DataError, EpisodeError
+
+
+class ClassStore:
+    """Images of labelled classes, class after class in one uint8 block.
+
+    Args:
+        images: All images, those of one class side by side.
+        counts: Images of each class, in the order of ``images``.
+        class_names: A name for each class.
+        name: Name of the data.
+        split: Name of the split.
+
+    Raises:
+        DataError: if the counts do not add up, or a class has no image.
+    """
+
+    dtype = torch.uint8
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "images channels height width"],
+        counts: Sequence[int],
+        class_names: Sequence[str],
+        *,
+        name: str,
+        split: str,
+    ) -> None:
+        if len(counts) != len(class_names) or sum(counts) != len(images):
+            raise DataError(
+                f"{len(class_names)} class names and {len(counts)} counts that add up to "
+                f"{sum(counts)} do not describe {len(images)} images."
+            )
+        for class_name, count in zip(class_names, counts, strict=True):
+            if count < 1:
+                raise DataError(f"The class '{class_name}' has no image; each needs at least one.")
+        self.images = images
+        self.class_names = tuple(class_names)
+        self.name = name
+        self.split = split
+        self.split_hash = hash_classes(class_names)
+        self.feature_shape = tuple(images.shape[1:])
+        self.counts = torch.tensor(counts)
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.fewest, self.most = min(counts), max(counts)
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    def check(self, shape: EpisodeShape) -> None:
+        """Check that there are classes and images enough (see `TaskSource`)."""
+        where = f"the split '{self.split}' of '{self.name}'"
+        if shape.way > self.classes:
+            raise EpisodeError(f"way is {shape.way}, but {where} has {self.classes} classes.")
+        if shape.per_class > self.fewest:
+            smallest = self.class_names[int(self.counts.argmin())]
+            raise EpisodeError(
+                f"shot + query is {shape.shot} + {shape.query} = {shape.per_class}, but the class "
+                f"'{smallest}' of {where} has {self.fewest} images."
+            )
+
+    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
+        """Gather fresh tasks into ``out`` (see `TaskSource`)."""
+        classes = draw_distinct(shape.tasks, self.classes, shape.way, generator).flatten()
+        # Uneven classes: keys beyond a class's own images sort last and are never taken.
+        keys = torch.rand(len(classes), self.most, generator=generator)
+        if self.fewest < self.most:
+            keys.masked_fill_(torch.arange(self.most) >= self.counts[classes, None], 2.0)
+        picks = keys.argsort(1)[:, : shape.per_class] + self.starts[classes, None]
+        support, query = picks[:, : shape.shot], picks[:, shape.shot :]
+        index = torch.cat([support.flatten(), query.flatten()])
+        torch.index_select(self.images, 0, index, out=out)
+
+
+def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Tensor:
+    """``k`` distinct numbers of ``0..n-1`` in random order for each row, all rows at once.
+
+    Where few of many are wanted, rows are drawn freely and the few with a repeat drawn again, which
+    leaves every selection equally likely and costs far less than sorting ``n`` keys a row.
+    """
+    if k * k > n:
+        return torch.rand(rows, n, generator=generator).argsort(1)[:, :k]
+    drawn = torch.randint(n, (rows, k), generator=generator)
+    while len(again := repeats(drawn)):
+        drawn[again] = torch.randint(n, (len(again), k), generator=generator)
+    return drawn
+
+
+def repeats(drawn: Tensor) -> Tensor:
+    """The rows in which some number occurs twice."""
+    ordered = drawn.sort(1).values
+    return (ordered[:, 1:] == ordered[:, :-1]).any(1).nonzero().flatten()

@@ -1,0 +1,142 @@
+"""A person's image files, made into drawings as the models know them: ink = 255 on 0."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lgmnet.errors import DataError, ImageError
+
+MOST_PIXELS = 50_000_000
+SUFFIXES = frozenset(Image.registered_extensions())
+
+
+def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
+    """Read one image file as a drawing.
+
+    Colour, transparency, 16-bit and EXIF rotation are handled; of an animation the first picture is
+    taken. Dark ink on light paper and light ink on dark paper come out alike.
+
+    Args:
+        path: The file.
+        side: Height and width of the drawing, in pixels.
+
+    Raises:
+        ImageError: naming the file, if it is absent, damaged, absurdly large or holds NaN.
+    """
+    if not path.is_file():
+        raise ImageError(f"There is no image file '{path}'.")
+    try:
+        # Our own limit speaks first, with the name of the file.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise ImageError(
+                        f"'{path}' has {image.width} x {image.height} pixels; at most "
+                        f"{MOST_PIXELS:,} can be read. Make it smaller."
+                    )
+                image.draft("L", (8 * side, 8 * side))
+                gray = _gray(ImageOps.exif_transpose(image))
+    except ImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"'{path}' cannot be read as an image: {error}.") from error
+    if not np.isfinite(gray).all():
+        raise ImageError(f"'{path}' holds pixels that are NaN or infinite.")
+    return drawing(gray, side)
+
+
+def drawing(gray: np.ndarray, side: int = 28) -> UInt8[Tensor, "1 side side"]:
+    """A gray picture [height, width], of any range, as a drawing: ink = 255 on 0, ``side`` square.
+
+    The paper is the median of the picture's border; ink is whatever differs from it, dark or light.
+    """
+    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    ink = np.abs(gray.astype(np.float32) - np.float32(np.median(border)))
+    picture = Image.fromarray(ink)
+    if picture.size != (side, side):
+        longest = max(picture.size)
+        square = Image.new("F", (longest, longest), 0.0)
+        square.paste(picture, ((longest - picture.width) // 2, (longest - picture.height) // 2))
+        picture = square.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
+    ink = np.asarray(picture).clip(0)
+    if ink.max() > 0:
+        ink = ink * (255 / ink.max())
+    return torch.from_numpy(ink.round().astype(np.uint8))[None]
+
+
+def _gray(image: Image.Image) -> np.ndarray:
+    """Luminance [height, width]; what is transparent becomes white paper."""
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.float64)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.asarray(image.convert("L")).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of a folder, class by class."""
+
+    images: UInt8[Tensor, "images channels height width"]
+    labels: list[int]
+    """For each image, the place of its class in ``classes``."""
+    classes: list[str]
+    """Folder names, sorted."""
+    problems: list[ImageError]
+    """One for each file that could not be read; all others are there."""
+
+
+def read_folder(folder: Path, side: int = 28) -> LabelledImages:
+    """Read ``folder/<class>/<image>``; classes may differ in their number of images.
+
+    Files whose names start with a dot, and files that do not claim to be images, are passed over.
+
+    Raises:
+        DataError: if there is no such folder, fewer than two classes, or a class with no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
+    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(classes) < 2:
+        found = f"only one, '{classes[0]}'" if classes else "none"
+        raise DataError(
+            f"'{folder}' must hold a folder of images for each of at least two classes; it holds {found}."
+        )
+    images: list[Tensor] = []
+    labels: list[int] = []
+    problems: list[ImageError] = []
+    for label, name in enumerate(classes):
+        paths = image_files(folder / name)
+        before, bad_before = len(images), len(problems)
+        for path in paths:
+            try:
+                images.append(read_drawing(path, side))
+                labels.append(label)
+            except ImageError as problem:
+                problems.append(problem)
+        if len(images) == before:
+            why = " ".join(str(p) for p in problems[bad_before:])
+            raise DataError(
+                f"The class '{name}' has no image that can be read in '{folder / name}'. {why}".rstrip()
+            )
+    return LabelledImages(torch.stack(images), labels, classes, problems)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The files directly in a folder that claim to be images, in order of their names."""
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in SUFFIXES
+    )

@@ -1,0 +1,67 @@
+"""Where tasks come from: the one interface that a sampler needs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import DataError
+
+
+class TaskSource(Protocol):
+    """Something from which tasks can be drawn: stored images, or characters invented on the spot."""
+
+    name: str
+    """Name of the data, such as ``omniglot``."""
+    split: str
+    """Name of the split, such as ``vinyals/test``."""
+    split_hash: str
+    """Hash of the classes of the split (see `hash_classes`)."""
+    feature_shape: tuple[int, ...]
+    """Shape of one sample."""
+    dtype: torch.dtype
+    """uint8 for images (0..255, handed on as 0..1), float32 for anything else."""
+
+    def check(self, shape: EpisodeShape) -> None:
+        """Check that tasks of this shape can be drawn.
+
+        Raises:
+            EpisodeError: saying how much there is.
+        """
+
+    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
+        """Fill ``out`` [samples, *feature] with the samples of fresh tasks.
+
+        First the support samples of all tasks, [tasks, way, shot], then all queries,
+        [tasks, way, query]. Classes of one task are distinct, samples of one class are distinct.
+        """
+
+
+def hash_classes(names: Iterable[str]) -> str:
+    """A short name for a set of classes; two splits with the same hash hold the same classes."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
+
+
+def prove_disjoint(splits: dict[str, Iterable[str]]) -> None:
+    """Prove that no class belongs to two splits.
+
+    Args:
+        splits: The classes of each split, by the name of the split.
+
+    Raises:
+        DataError: naming the first class that belongs to two.
+    """
+    owner: dict[str, str] = {}
+    for split, names in splits.items():
+        for name in set(names):
+            if name in owner:
+                raise DataError(
+                    f"The class '{name}' is in the split '{owner[name]}' and in '{split}'; "
+                    "a class must be in one only."
+                )
+            owner[name] = split

@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all, and tensors on disk without pickle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lgmnet.errors import FileFormatError, UserError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes ``path`` when the block ends well, and is removed when not.
+
+    Raises:
+        UserError: if there is no such folder to write in.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.")
+    if path.is_dir():
+        raise UserError(f"Cannot write '{path}': it is a folder.")
+    # The suffix stays last: some writers choose the format by it.
+    draft = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], kind: str, version: int, about: Mapping[str, str]
+) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Args:
+        path: The file.
+        tensors: By name.
+        kind: What the file is, such as ``lgmnet-classifier``; `read_tensors` asks for it.
+        version: Of that kind of file.
+        about: Texts beside the tensors.
+    """
+    metadata = {**about, "format": kind, "version": str(version)}
+    with whole_file(path) as draft:
+        plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+        draft.write_bytes(save(plain, metadata))
+
+
+def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `write_tensors` wrote: the tensors and the texts beside them.
+
+    Raises:
+        FileFormatError: if the file is absent, damaged, not of this kind, or of another version.
+    """
+    if not path.is_file():
+        raise FileFormatError(f"There is no file '{path}'.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(file.metadata() or {})
+            if about.get("format") != kind:
+                raise FileFormatError(f"'{path}' is not a file of kind {kind}.")
+            if about.get("version") != str(version):
+                raise FileFormatError(
+                    f"'{path}' is a {kind} of version {about.get('version')}; this lgmnet reads "
+                    f"version {version}. Make it again, or use the lgmnet that made it."
+                )
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(
+            f"'{path}' cannot be read as a {kind} (safetensors): {error}. "
+            "It may be cut short or be another kind of file."
+        ) from error

@@ -1,0 +1,202 @@
+"""A trained method as a folder: weights, config, model card; loaded by name or by path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgmnet.configs import from_json
+from lgmnet.errors import FileFormatError, UserError, unknown_name
+from lgmnet.evaluation.evaluate import Score
+from lgmnet.files import read_tensors, write_tensors, write_text
+from lgmnet.methods import METHODS
+from lgmnet.methods.base import Method
+
+KIND, VERSION = "lgmnet-model", 1
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+SHIPPED = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model was trained on and how; enough to train it again."""
+
+    recipe: str
+    """Name of the recipe."""
+    data: str
+    split: str
+    split_hash: str
+    """Hash of the classes seen in training; test classes must not be among them."""
+    val_split: str
+    settings: dict[str, Any]
+    """The recipe's train config, as it was after ``--set``."""
+    step: int = 0
+    """The optimiser step whose weights these are: the best on validation classes."""
+    val_task: str = ""
+    val_accuracy: float = 0.0
+    """In percent, on validation classes."""
+    val_ci95: float = 0.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained method with its story."""
+
+    method: Method
+    method_name: str
+    training: Training
+    scores: tuple[Score, ...] = ()
+    """Test scores, without the per-episode scores."""
+    name: str = ""
+
+    def with_score(self, score: Score) -> Model:
+        """The same model with one more test score, in place of an older one of the same kind."""
+        new = dataclasses.replace(score, scores=())
+        kept = [s for s in self.scores if _kind(s) != _kind(new)]
+        return dataclasses.replace(self, scores=tuple(sorted([*kept, new], key=_kind)))
+
+
+def _kind(score: Score) -> tuple[Any, ...]:
+    return (score.data, score.split, score.way, score.shot, score.query, score.protocol)
+
+
+def shipped_models() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def load_model(name: str | Path) -> Model:
+    """Load a model that ships with the package by its name, or any model by its folder.
+
+    Raises:
+        ConfigError: if there is no such model.
+        FileFormatError: if the folder is incomplete, damaged or of another version.
+    """
+    if str(name) in shipped_models():
+        folder = SHIPPED / str(name)
+    elif Path(name).is_dir():
+        folder = Path(name)
+    else:
+        raise unknown_name("model (a shipped one, or a folder written by 'train')", str(name), shipped_models())
+    for part in (CONFIG, WEIGHTS):
+        if not (folder / part).is_file():
+            raise FileFormatError(f"'{folder}' is not a model: it has no {part}.")
+    try:
+        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if about["format"] != KIND or about["version"] != VERSION:
+            raise FileFormatError(
+                f"'{folder / CONFIG}' is {about['format']} of version {about['version']}; this "
+                f"lgmnet reads {KIND} of version {VERSION}."
+            )
+        method = new_method(about["method"], about["config"])
+        training = from_json(Training, about["training"])
+        scores = tuple(from_json(Score, score | {"scores": ()}) for score in about["scores"])
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"'{folder / CONFIG}' is damaged: {error!r}.") from error
+    tensors, _ = read_tensors(folder / WEIGHTS, KIND, VERSION)
+    try:
+        method.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+    except RuntimeError as error:
+        raise FileFormatError(f"'{folder / WEIGHTS}' does not fit its config: {error}") from error
+    return Model(method.eval(), about["method"], training, scores, name=folder.name)
+
+
+def new_method(name: str, config: dict[str, Any]) -> Method:
+    """An untrained method from its name and its config as JSON.
+
+    Raises:
+        ConfigError: if there is no such method or field.
+    """
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    kind = METHODS[name]
+    return kind(from_json(kind.config_type, config))
+
+
+def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
+    """Write a model as a folder; each file appears whole or not at all.
+
+    Args:
+        model: What to write.
+        folder: Is made if absent.
+        half: Store the weights in 16 bits: half the size, the same answers to three digits.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder '{folder}': {error.strerror}.") from error
+    state = model.method.state_dict()
+    if half:
+        state = {k: t.to(torch.float16) if t.is_floating_point() else t for k, t in state.items()}
+    about = {
+        "format": KIND,
+        "version": VERSION,
+        "method": model.method_name,
+        "config": dataclasses.asdict(model.method.config),
+        "training": dataclasses.asdict(model.training),
+        "scores": [_without_episodes(score) for score in model.scores],
+    }
+    write_tensors(folder / WEIGHTS, state, KIND, VERSION, {})
+    write_text(folder / CONFIG, json.dumps(about, indent=2) + "\n")
+    write_text(folder / CARD, model_card(dataclasses.replace(model, name=folder.name)))
+
+
+def _without_episodes(score: Score) -> dict[str, Any]:
+    about = dataclasses.asdict(score)
+    del about["scores"]
+    return about
+
+
+def model_card(model: Model) -> str:
+    """The model card: what the model is, what it saw, what it scores and under which protocol."""
+    training, method = model.training, model.method
+    parameters = sum(p.numel() for p in method.parameters())
+    lines = [
+        "---",
+        "library_name: lgmnet",
+        "license: mit",
+        f"datasets: [{training.data}]",
+        "tags: [few-shot-learning, image-classification, meta-learning, weight-generation]",
+        "---",
+        "",
+        f"# {model.name}",
+        "",
+        f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
+        f"{tuple(method.config.feature_shape)}.",
+        "",
+        "## Training",
+        "",
+        f"- Recipe `{training.recipe}`, seed {training.settings.get('seed')}, "
+        f"{training.settings.get('steps'):,} steps; the weights are those of step {training.step:,}, "
+        "the best on validation classes.",
+        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`. "
+        f"Validation classes: `{training.val_split}`.",
+        f"- Validation: {training.val_accuracy:.2f} ± {training.val_ci95:.2f} % ({training.val_task}).",
+        "",
+        "## Test scores",
+        "",
+    ]
+    if model.scores:
+        lines += score_table(model.scores)
+    else:
+        lines.append("None yet; `lgmnet evaluate MODEL --record` writes them here.")
+    return "\n".join(lines) + "\n"
+
+
+def score_table(scores: tuple[Score, ...]) -> list[str]:
+    """Scores as the lines of a Markdown table."""
+    lines = [
+        "| task | accuracy, % (95 % interval) | data | split (class hash) | protocol | episodes x queries a class |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} | {s.data} | {s.split} ({s.split_hash}) "
+        f"| {s.protocol} | {s.episodes} x {s.query} |"
+        for s in scores
+    ]
+    return lines

@@ -1,0 +1,9 @@
+"""Few-shot methods: one file, one paper."""
+
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
+
+METHODS: dict[str, type[Method]] = {"lgm-net": LGMNet}
+"""Every method by the name that files and the command line use."""
+
+__all__ = ["METHODS", "Classifier", "LGMClassifier", "LGMNet", "LGMNetConfig", "Method"]

@@ -1,0 +1,92 @@
+"""What every method implements: adapting is a pure function from a support set to a classifier."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lgmnet.episode import check_every_class_shown, check_samples
+
+
+class Classifier(nn.Module, ABC):
+    """What a method makes of a support set; holds all that answering needs, and nothing else.
+
+    Its ``state_dict`` is the whole of it, so a classifier can be written to a file and read back
+    without the method that made it.
+    """
+
+    way: int
+
+    @abstractmethod
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query. No query's answer depends on another query."""
+
+
+class Method(nn.Module, ABC):
+    """A few-shot learner: one file of `lgmnet.methods`, one paper."""
+
+    transductive: ClassVar[bool] = False
+    """Whether a query's answer may depend on the other queries (said in every protocol line)."""
+
+    config_type: ClassVar[type[Any]]
+    """The frozen dataclass of the method's config."""
+
+    config: Any
+    """With it and a ``state_dict`` the method can be made again."""
+
+    def adapt(
+        self,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Classifier:
+        """Turn each task's support set into a classifier; nothing is stored on the method.
+
+        Args:
+            support_x: Support samples. Any order, and any number of at least one for each class.
+            support_y: Their labels, ``0..way-1``.
+            way: Number of classes.
+            generator: Source of the method's randomness; None gives the method's best single guess.
+
+        Raises:
+            EpisodeError: if these do not make a support set.
+        """
+        check_samples("support", support_x, support_y, way)
+        check_every_class_shown(support_y, way)
+        return self._adapt(support_x, support_y, way, generator)
+
+    @abstractmethod
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> Classifier:
+        """What the paper does, on a checked support set."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> Classifier:
+        """The classifier that `adapt` once made, from the config, ``way`` and its ``state_dict``.
+
+        Raises:
+            KeyError, RuntimeError: if ``state`` is not of such a classifier.
+        """
+
+    def forward(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        query_x: Tensor,
+        way: int,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "tasks query way"]:
+        """Adapt and answer at once: the one call that a training step makes."""
+        answer: Tensor = self.adapt(support_x, support_y, way, generator=generator)(query_x)
+        return answer

@@ -1,0 +1,67 @@
+"""Averaging a random method over draws: one answer from M classifiers, and how far they disagree."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lgmnet.errors import ConfigError
+from lgmnet.methods.base import Classifier, Method
+
+
+class Ensemble(Classifier):
+    """The mean answer of ``draws`` classifiers that one method drew for the same support set.
+
+    Args:
+        method: A method that is random when it is given a generator.
+        support_x: Support samples, as for `Method.adapt`.
+        support_y: Their labels.
+        way: Number of classes.
+        draws: How many classifiers to draw for each task.
+        generator: Source of the draws.
+
+    Raises:
+        ConfigError: if ``draws`` is less than 1.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        draws: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        if draws < 1:
+            raise ConfigError(f"'draws' must be at least 1, but is {draws}.")
+        self.way = way
+        self.draws = draws
+        # Draws of one task are tasks of their own: the batched method needs no loop over them.
+        self.drawn = method.adapt(
+            support_x.repeat_interleave(draws, 0),
+            support_y.repeat_interleave(draws, 0),
+            way,
+            generator=generator,
+        )
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log of the mean probability over the draws."""
+        return self._each(query_x).logsumexp(1) - math.log(self.draws)
+
+    def spread(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Standard deviation of each probability over the draws: how far the draws disagree."""
+        return self._each(query_x).exp().std(1, correction=0)
+
+    def _each(self, query_x: Tensor) -> Tensor:
+        answers: Tensor = self.drawn(query_x.repeat_interleave(self.draws, 0))
+        return rearrange(answers, "(tasks draws) query way -> tasks draws query way", draws=self.draws)

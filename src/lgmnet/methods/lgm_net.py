@@ -1,0 +1,273 @@
+"""LGM-Net: a MetaNet that generates the weights of a TargetNet from a support set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lgmnet.errors import ConfigError
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
+from lgmnet.modules.context import ContextEncoder, MeanContext
+from lgmnet.modules.generators import WeightGenerator
+from lgmnet.modules.matching import cosine_matching
+from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
+
+SAMPLES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class LGMNetConfig:
+    """Everything that makes one LGM-Net differ from another.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    feature_shape: tuple[int, ...] = (1, 28, 28)
+    """Shape of one sample: [channels, height, width] of an image, or [features] of a vector."""
+    target: Literal["conv", "linear"] = "conv"
+    """Which TargetNet: generated convolutions for images, generated linear layers for vectors."""
+    embedding_widths: tuple[int, ...] = (32, 64, 64, 64)
+    """Channels (or units) of each layer of the shared embedding."""
+    embedding_pooled: tuple[bool, ...] = (True, True, False, False)
+    """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
+    encoder_width: int = 64
+    """Channels (or units) of the context encoder's layers."""
+    encoder_pooled: tuple[bool, bool] = (True, False)
+    """For each convolution of the context encoder, whether it is pooled; not read for vectors."""
+    context: int = 32
+    """Length of the task context."""
+    target_widths: tuple[int, ...] = (64, 64)
+    """Channels (or units) of each generated layer."""
+    target_norm: bool = True
+    """Whether generated layers are followed by normalisation."""
+    temperature: float | None = 10.0
+    """Initial inverse temperature of the matching head, then learned; None is the paper's head (1)."""
+    intertask_norm: bool = True
+    """Ablation: off, each sample is normalised by itself and tasks never meet."""
+    context_encoder: bool = True
+    """Ablation: off, the generators read the plain mean of the support's embeddings."""
+    random_context: bool = True
+    """Ablation: off, the context is its mean in training too."""
+    weight_norm: bool = True
+    """Ablation: off, generated kernels keep the norm they come with."""
+
+    def __post_init__(self) -> None:
+        def need(field: str, holds: bool, expected: str) -> None:
+            if not holds:
+                raise ConfigError(f"'{field}' must be {expected}, but is {getattr(self, field)!r}.")
+
+        need("target", self.target in ("conv", "linear"), "'conv' or 'linear'")
+        axes = 3 if self.target == "conv" else 1
+        need(
+            "feature_shape",
+            len(self.feature_shape) == axes and min(self.feature_shape) > 0,
+            f"{axes} positive numbers for target '{self.target}'",
+        )
+        for field in ("embedding_widths", "target_widths"):
+            widths = getattr(self, field)
+            need(field, len(widths) > 0 and min(widths) > 0, "positive numbers, at least one")
+        for field in ("encoder_width", "context"):
+            need(field, getattr(self, field) > 0, "positive")
+        need("temperature", self.temperature is None or self.temperature > 0, "positive or None")
+        if self.target == "conv":
+            need(
+                "embedding_pooled",
+                len(self.embedding_pooled) == len(self.embedding_widths),
+                f"{len(self.embedding_widths)} values, one for each of 'embedding_widths'",
+            )
+            halvings = sum(self.embedding_pooled) + len(self.target_widths) - 1
+            need(
+                "feature_shape",
+                min(self.feature_shape[1:]) >= 2**halvings,
+                f"at least {2**halvings} pixels high and wide for {halvings} poolings",
+            )
+
+
+class LGMNet(Method):
+    """Learning to Generate Matching Networks (Li, Dong, Mei, Ma, Huang and Hu, ICML 2019).
+
+    https://arxiv.org/abs/1905.06331
+
+    A MetaNet looks at the support set and generates the weights of a TargetNet made for exactly
+    that task; no fine-tuning. For task i with support set S_i (docs/method.md, same numbers)::
+
+        mu_i, log sigma_i^2 = mean over S_i of encoder(embedding(x))      (1)
+        c_i ~ N(mu_i, diag(sigma_i^2))                                    (2)
+        theta_i^l = generator^l(c_i), kernels divided by their L2 norm    (3)
+        x^ = TargetNet_theta_i(embedding(x))                              (4)
+        a = softmax over S_i of scale * cos(x^, x_nk^)                    (5)
+        p = sum a * y                                                     (6)
+
+    Where the paper draws the context at test too, ours is its mean unless a generator is given.
+    """
+
+    config_type = LGMNetConfig
+    config: LGMNetConfig
+
+    def __init__(self, config: LGMNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = make_embedding(config)
+        self.target = make_target(config)
+        width = config.embedding_widths[-1]
+        self.encoder = (
+            ContextEncoder(
+                width,
+                config.encoder_width,
+                config.context,
+                convolutional=config.target == "conv",
+                pooled=config.encoder_pooled,
+                intertask=config.intertask_norm,
+            )
+            if config.context_encoder
+            else MeanContext()
+        )
+        self.generators = nn.ModuleList(
+            WeightGenerator(
+                config.context if config.context_encoder else width,
+                shape,
+                normalise=config.weight_norm,
+            )
+            for shape in self.target.weight_shapes
+        )
+        self.log_scale = nn.Parameter(
+            torch.tensor(math.log(config.temperature or 1.0)),
+            requires_grad=config.temperature is not None,
+        )
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> LGMClassifier:
+        embedded = embed(self.embedding, support_x)
+        context = self.encoder(embedded)  # eq. (1)
+        drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
+        weights = self.generate(drawn)  # eq. (3)
+        keys = self.target(weights, embedded)  # eq. (4)
+        return LGMClassifier(
+            self.embedding, self.target, weights, keys, support_y, way, self.log_scale.exp()
+        )
+
+    @classmethod
+    def restore(cls, config: LGMNetConfig, way: int, state: Mapping[str, Tensor]) -> LGMClassifier:
+        """The classifier that `adapt` once made (see `Method.restore`)."""
+        target = make_target(config)
+        names = [f"{part}_{i}" for i in range(len(target.weight_shapes)) for part in ("weight", "bias")]
+        weights = {name: state[name] for name in names}
+        target.check(weights, tasks=1)
+        classifier = LGMClassifier(
+            make_embedding(config),
+            target,
+            weights,
+            state["keys"],
+            state["support_y"],
+            way,
+            state["scale"],
+        )
+        classifier.load_state_dict(state)
+        return classifier.eval()
+
+    def generate(self, context: Float[Tensor, "tasks context"]) -> TargetWeights:
+        """The weights of TargetNet for each task, one generator a layer."""
+        weights: dict[str, Tensor] = {}
+        for i, generator in enumerate(self.generators):
+            weights[f"weight_{i}"], weights[f"bias_{i}"] = generator(context)
+        return weights
+
+
+class LGMClassifier(Classifier):
+    """A TargetNet with its generated weights, and the support samples as it sees them.
+
+    Args:
+        embedding: The shared embedding.
+        target: TargetNet without its weights.
+        weights: The weights generated for each task.
+        keys: Target embeddings of the support samples.
+        support_y: Labels of the support samples.
+        way: Number of classes.
+        scale: Inverse temperature of the matching head.
+    """
+
+    keys: Tensor
+    support_y: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        embedding: nn.Module,
+        target: TargetNet,
+        weights: TargetWeights,
+        keys: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        scale: Float[Tensor, ""],
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.target = target
+        self.way = way
+        for name, weight in weights.items():
+            self.register_buffer(name, weight)
+        self.register_buffer("keys", keys)
+        self.register_buffer("support_y", support_y)
+        self.register_buffer("scale", scale)
+
+    @property
+    def weights(self) -> TargetWeights:
+        """The generated weights by name."""
+        layers = range(len(self.target.weight_shapes))
+        return {
+            name: self.get_buffer(name) for i in layers for name in (f"weight_{i}", f"bias_{i}")
+        }
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query, by eq. (4) to (6)."""
+        queries = self.target(self.weights, embed(self.embedding, query_x))
+        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+
+
+def make_embedding(config: LGMNetConfig) -> nn.Module:
+    """The shared embedding that a config asks for."""
+    if config.target == "linear":
+        return VectorEmbedding(
+            config.feature_shape[0], config.embedding_widths, config.intertask_norm
+        )
+    return ConvEmbedding(
+        config.feature_shape[0],
+        config.embedding_widths,
+        config.embedding_pooled,
+        config.intertask_norm,
+    )
+
+
+def make_target(config: LGMNetConfig) -> TargetNet:
+    """The TargetNet that a config asks for, without its weights."""
+    target = ConvTarget if config.target == "conv" else LinearTarget
+    return target(
+        config.embedding_widths[-1],
+        config.target_widths,
+        norm=config.target_norm,
+        intertask=config.intertask_norm,
+    )
+
+
+def embed(
+    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"]
+) -> Float[Tensor, "tasks samples *embedding"]:
+    """Every sample of every task through the one shared embedding."""
+    folded = rearrange(x, "tasks samples ... -> (tasks samples) ...")
+    if torch.is_grad_enabled() or len(folded) <= SAMPLES_AT_ONCE:
+        embedded: Tensor = embedding(folded)
+    else:  # Thousands of support images must not need gigabytes.
+        embedded = torch.cat([embedding(part) for part in folded.split(SAMPLES_AT_ONCE)])
+    return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])

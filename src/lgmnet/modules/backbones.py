@@ -1,0 +1,69 @@
+"""Shared embeddings: one network through which every support and query sample goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lgmnet.modules.itn import normalisation
+
+
+class ConvEmbedding(nn.Sequential):
+    """3x3 convolutions with normalisation and ReLU, pooled where asked: Conv-4 and its kin.
+
+    The pooling stands before the normalisation: the maximum commutes with what follows, and three
+    quarters of the activations need not be normalised.
+
+    Args:
+        channels_in: Channels of the images.
+        widths: Channels after each convolution.
+        pooled: For each convolution, whether a 2x2 max-pool follows.
+        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
+    """
+
+    def __init__(
+        self, channels_in: int, widths: Sequence[int], pooled: Sequence[bool], intertask: bool = True
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width, pool in zip(widths, pooled, strict=True):
+            layers.append(nn.Conv2d(channels_in, width, 3, padding=1, bias=False))
+            if pool:
+                layers.append(nn.MaxPool2d(2))
+            layers += [normalisation(width, intertask), nn.ReLU(inplace=True)]
+            channels_in = width
+        super().__init__(*layers)
+
+    def forward(
+        self, images: Float[Tensor, "samples channels height width"]
+    ) -> Float[Tensor, "samples embedding height_out width_out"]:
+        """Feature maps of a batch of images."""
+        return super().forward(images)
+
+
+class VectorEmbedding(nn.Sequential):
+    """Linear layers with normalisation and ReLU, for vectors and 2-D points.
+
+    Args:
+        features_in: Length of the vectors.
+        widths: Units of each layer.
+        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
+    """
+
+    def __init__(self, features_in: int, widths: Sequence[int], intertask: bool = True) -> None:
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [
+                nn.Linear(features_in, width, bias=False),
+                normalisation(width, intertask),
+                nn.ReLU(inplace=True),
+            ]
+            features_in = width
+        super().__init__(*layers)
+
+    def forward(
+        self, vectors: Float[Tensor, "samples features"]
+    ) -> Float[Tensor, "samples embedding"]:
+        """Features of a batch of vectors."""
+        return super().forward(vectors)

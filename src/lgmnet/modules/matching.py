@@ -1,0 +1,50 @@
+"""The matching head: a query is answered by the support samples that it resembles."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cosine_matching(
+    query: Float[Tensor, "tasks query features"],
+    support: Float[Tensor, "tasks support features"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+    scale: Float[Tensor, ""] | float = 1.0,
+) -> Float[Tensor, "tasks query way"]:
+    """Attention over all support samples by cosine similarity (paper, eq. 6 and 7; Vinyals 2016).
+
+    ``a = softmax_k(scale * cos(q, s_k))``, ``p(c) = sum_k a_k [y_k = c]``. At uneven shots each
+    class's attention is divided by its number of samples, so that a class does not win by being
+    shown more often; at even shots this changes nothing.
+
+    Args:
+        query: Target embeddings of the queries.
+        support: Target embeddings of the support samples.
+        support_y: Labels ``0..way-1``; every class occurs.
+        way: Number of classes.
+        scale: Inverse temperature of the softmax; 1 is the paper's head.
+
+    Returns:
+        Log-probabilities; they are computed in 32 bits or more whatever the inputs are.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        wide = torch.promote_types(query.dtype, torch.float32)
+        similarity = F.normalize(query.to(wide), dim=-1) @ F.normalize(support.to(wide), dim=-1).mT
+        return (log_mean_exp_by_class(scale * similarity, support_y, way)).log_softmax(-1)
+
+
+def log_mean_exp_by_class(
+    scores: Float[Tensor, "tasks query support"], support_y: Int[Tensor, "tasks support"], way: int
+) -> Float[Tensor, "tasks query way"]:
+    """``log(mean_k exp(scores_k))`` over the support samples of each class, without overflow."""
+    tasks, query, _ = scores.shape
+    index = support_y.long()[:, None].expand_as(scores)
+    empty = scores.new_full((tasks, query, way), -torch.inf)
+    peak = empty.scatter_reduce(2, index, scores.detach(), "amax")
+    total = torch.zeros_like(empty).scatter_add(2, index, torch.exp(scores - peak.gather(2, index)))
+    shots = torch.zeros_like(empty).scatter_add(2, index, torch.ones_like(scores))
+    return peak + torch.log(total / shots)

@@ -1,0 +1,121 @@
+"""TargetNet: a small network whose weights are not its own, but generated for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.modules.itn import normalisation
+
+TargetWeights = Mapping[str, Tensor]
+"""Generated weights by name, ``weight_<layer>`` [tasks, out, *kernel], ``bias_<layer>`` [tasks, out]."""
+
+
+class TargetNet(nn.Module):
+    """What the two TargetNets share: the names and shapes of the weights they must be given."""
+
+    weight_shapes: tuple[tuple[int, ...], ...]
+    """The weight shape of every layer, output axis first."""
+
+    def __init__(self, weight_shapes: Sequence[tuple[int, ...]], *, norm: bool, intertask: bool) -> None:
+        super().__init__()
+        self.weight_shapes = tuple(weight_shapes)
+        self.norms = nn.ModuleList(
+            normalisation(shape[0], intertask) if norm else nn.Identity()
+            for shape in self.weight_shapes
+        )
+
+    def check(self, weights: TargetWeights, tasks: int) -> None:
+        """Check generated weights by name and shape.
+
+        ``torch.func.functional_call`` would let a missing name or a bias of shape (1,) pass in silence.
+
+        Raises:
+            AssertionError: if a name is missing or foreign, or a shape differs.
+        """
+        expected = {f"weight_{i}": (tasks, *shape) for i, shape in enumerate(self.weight_shapes)}
+        expected |= {f"bias_{i}": (tasks, shape[0]) for i, shape in enumerate(self.weight_shapes)}
+        came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        assert came == expected, f"generated weights are {came}, expected {expected}"
+
+
+class ConvTarget(TargetNet):
+    """Generated 3x3 convolutions, ReLU and 2x2 max-pool between them, flattened at the end.
+
+    All tasks are convolved at once: a convolution with a kernel of its own for each task is one
+    convolution with ``tasks`` groups.
+
+    Args:
+        channels_in: Channels of the shared embedding.
+        widths: Channels after each generated convolution.
+        norm: Whether each convolution is followed by normalisation.
+        intertask: Whether that normalisation is over all tasks.
+    """
+
+    def __init__(self, channels_in: int, widths: Sequence[int], *, norm: bool, intertask: bool) -> None:
+        ins = [channels_in, *widths[:-1]]
+        super().__init__(
+            [(out, in_, 3, 3) for in_, out in zip(ins, widths, strict=True)],
+            norm=norm,
+            intertask=intertask,
+        )
+
+    def forward(
+        self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels height width"]
+    ) -> Float[Tensor, "tasks samples features"]:
+        """The target embedding of every sample, under its own task's weights."""
+        tasks, samples = x.shape[:2]
+        self.check(weights, tasks)
+        last = len(self.norms) - 1
+        for i, norm in enumerate(self.norms):
+            x = F.conv2d(
+                rearrange(x, "tasks samples c h w -> samples (tasks c) h w"),
+                rearrange(weights[f"weight_{i}"], "tasks out ... -> (tasks out) ..."),
+                rearrange(weights[f"bias_{i}"], "tasks out -> (tasks out)"),
+                padding=1,
+                groups=tasks,
+            )
+            if i < last:
+                x = F.max_pool2d(x, 2)
+            x = norm(rearrange(x, "samples (tasks c) h w -> (tasks samples) c h w", tasks=tasks))
+            if i < last:
+                x = F.relu(x)
+            x = rearrange(x, "(tasks samples) c h w -> tasks samples c h w", tasks=tasks)
+        return x.flatten(2)
+
+
+class LinearTarget(TargetNet):
+    """Generated linear layers with ReLU between them, for vectors and 2-D points.
+
+    Args:
+        features_in: Length of the shared embedding.
+        widths: Units of each generated layer.
+        norm: Whether each layer is followed by normalisation.
+        intertask: Whether that normalisation is over all tasks.
+    """
+
+    def __init__(self, features_in: int, widths: Sequence[int], *, norm: bool, intertask: bool) -> None:
+        ins = [features_in, *widths[:-1]]
+        super().__init__(
+            [(out, in_) for in_, out in zip(ins, widths, strict=True)], norm=norm, intertask=intertask
+        )
+
+    def forward(
+        self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels"]
+    ) -> Float[Tensor, "tasks samples features"]:
+        """The target embedding of every sample, under its own task's weights."""
+        tasks = x.shape[0]
+        self.check(weights, tasks)
+        last = len(self.norms) - 1
+        for i, norm in enumerate(self.norms):
+            weight, bias = weights[f"weight_{i}"], weights[f"bias_{i}"]
+            x = x @ weight.transpose(1, 2) + bias[:, None]
+            x = norm(rearrange(x, "tasks samples c -> (tasks samples) c"))
+            x = rearrange(x, "(tasks samples) c -> tasks samples c", tasks=tasks)
+            if i < last:
+                x = F.relu(x)
+        return x

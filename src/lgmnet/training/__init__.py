@@ -1,0 +1,1 @@
+"""Meta-training on Lightning Fabric (extra ``lgmnet[train]``)."""

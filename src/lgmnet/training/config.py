@@ -1,0 +1,98 @@
+"""How a method is trained: every number of a run, and the run itself as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lgmnet.data.augment import Jitter
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and on what tasks to train.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    steps: int = 10_000
+    """Optimiser steps."""
+    tasks: int = 4
+    """Tasks of a step, for each process."""
+    way: int = 20
+    """Classes of a training task."""
+    shot: int = 1
+    """Support samples of a class in training."""
+    query: int = 4
+    """Query samples of a class in training."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; a cosine leads it to zero at the last step."""
+    warmup: int = 100
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay."""
+    clip: float = 10.0
+    """Largest norm of the gradient; longer ones are shortened to it."""
+    jitter: Jitter | None = field(default_factory=Jitter)
+    """Augmentation of every training image, or None."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto: bf16 where the device computes in it, else 32 bits."""
+    val_way: int = 20
+    """Classes of a validation task."""
+    val_shot: int = 1
+    """Support samples of a class in validation."""
+    val_query: int = 15
+    """Query samples of a class in validation."""
+    val_episodes: int = 200
+    """Validation tasks."""
+    val_every: int = 1000
+    """Steps between validations."""
+    save_every: int = 250
+    """Steps between checkpoints: what a kill can cost."""
+    log_every: int = 25
+    """Steps between lines of the logs."""
+    seed: int = 0
+    """Of the weights, the tasks, the augmentation and the context draws."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "val_every", "save_every", "log_every", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"'{name}' must be positive, but is {getattr(self, name)}.")
+        for name in ("warmup", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"'{name}' must not be negative, but is {getattr(self, name)}.")
+        if self.val_episodes < 2:
+            raise ConfigError(f"'val_episodes' must be at least 2, but is {self.val_episodes}.")
+        _ = self.shape, self.val_shape
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Shape of one training batch of one process."""
+        return EpisodeShape(self.way, self.shot, self.query, self.tasks)
+
+    @property
+    def val_shape(self) -> EpisodeShape:
+        """Shape of one validation task."""
+        return EpisodeShape(self.val_way, self.val_shot, self.val_query)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole training run; what a recipe returns."""
+
+    recipe: str
+    """Name of the recipe."""
+    method: str
+    """Name of the method, a key of `lgmnet.methods.METHODS`."""
+    config: Any
+    """The method's config."""
+    data: str
+    """Name of the data."""
+    split: str
+    """Split whose classes are trained on."""
+    val_split: str
+    """Split whose classes choose the best checkpoint."""
+    train: TrainConfig

@@ -1,0 +1,67 @@
+"""From a run to running processes: device, precision, processes and loggers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+
+from lgmnet.data.source import TaskSource
+from lgmnet.hub import Model
+from lgmnet.training.config import Run
+from lgmnet.training.state import saved_step
+from lgmnet.training.trainer import STATE, fit
+
+
+def launch(
+    run: Run,
+    train_source: TaskSource,
+    val_source: TaskSource,
+    out: Path,
+    *,
+    resume: bool = False,
+    devices: int = 1,
+    accelerator: str = "auto",
+) -> Model:
+    """Train on one or several devices (see `fit`); under torchrun, on all machines it spans.
+
+    Args:
+        run: What to train and how.
+        train_source: Training classes.
+        val_source: Validation classes.
+        out: Folder of the model, its logs and its state.
+        resume: Continue the run in ``out``.
+        devices: Processes on this machine.
+        accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+    """
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision(accelerator) if run.train.precision == "auto" else run.train.precision,
+        loggers=[
+            TensorBoardLogger(out, name="logs", version="tensorboard"),
+            # A folder for each start, so that resuming leaves the earlier rows alone.
+            CSVLogger(
+                out,
+                name="logs",
+                version=f"csv-from-step-{saved_step(out / STATE) if resume else 0}",
+                flush_logs_every_n_steps=1,
+            ),
+        ],
+    )
+    fabric.launch()
+    return fit(fabric, run, train_source, val_source, out, resume=resume)
+
+
+def precision(accelerator: str) -> str:
+    """bf16 where the device computes in it; where it only emulates it, 32 bits are faster."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # torch.cpu.get_capabilities is new in torch 2.13; older ones stay at 32 bits.
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        native = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    return "bf16-mixed" if native else "32-true"

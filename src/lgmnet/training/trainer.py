@@ -1,0 +1,175 @@
+"""The trainer: setup, fit, validate, save. Any method, any source, one or many processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn import functional as F
+
+from lgmnet.data.sampler import Sampler
+from lgmnet.data.source import TaskSource
+from lgmnet.episode import Episode
+from lgmnet.errors import ConfigError
+from lgmnet.evaluation.evaluate import Score, evaluate
+from lgmnet.hub import Model, Training, load_model, save_model
+from lgmnet.methods import METHODS
+from lgmnet.methods.base import Method
+from lgmnet.training.config import Run, TrainConfig
+from lgmnet.training.progress import StopRequest, TrainingProgress
+from lgmnet.training.state import TrainState, load_state, save_state
+
+STATE = "training.safetensors"
+
+
+def fit(
+    fabric: Fabric,
+    run: Run,
+    train_source: TaskSource,
+    val_source: TaskSource,
+    out: Path,
+    *,
+    resume: bool = False,
+) -> Model:
+    """Train a method and keep the weights that are best on validation classes.
+
+    Every process draws its own tasks; gradients are averaged over processes by Fabric, and
+    intertask normalisation takes its statistics over all of them.
+
+    Args:
+        fabric: Launched; says device, precision, processes and loggers.
+        run: What to train and how.
+        train_source: Training classes.
+        val_source: Validation classes, disjoint from them.
+        out: Folder of the model and of the state to resume from.
+        resume: Continue the run in ``out``; on CPU the result equals an uninterrupted run's bit for
+            bit.
+
+    Returns:
+        The best model, as it stands in ``out``.
+
+    Raises:
+        ConfigError: if ``out`` holds a run already, or none to resume.
+        EpisodeError: if a source cannot give tasks of the shape asked for.
+    """
+    config = run.train
+    train_source.check(config.shape)
+    val_source.check(config.val_shape)
+    state = setup(run, fabric.global_rank)
+    model, optimizer = fabric.setup(state.method, state.optimizer)
+    if resume:
+        load_state(out / STATE, state, run, fabric.global_rank, fabric.world_size)
+    elif (out / STATE).exists():
+        raise ConfigError(f"'{out}' holds a run already; continue it with --resume, or choose another --out.")
+    story = Training(
+        recipe=run.recipe,
+        data=train_source.name,
+        split=train_source.split,
+        split_hash=train_source.split_hash,
+        val_split=val_source.split,
+        settings=dataclasses.asdict(config),
+    )
+    sampler = Sampler(train_source, state.generator)
+    state.method.train()
+    with (
+        TrainingProgress(config, fabric.world_size, state.step, fabric.is_global_zero) as progress,
+        StopRequest(fabric) as stop,
+    ):
+        while state.step < config.steps and not stop.asked():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, state.step)
+            episode = prepared(fabric, sampler.sample(config.shape), config, state.generator)
+            log_p = model(
+                episode.support_x, episode.support_y, episode.query_x, episode.way, state.generator
+            )
+            loss = F.nll_loss(log_p.flatten(0, 1), episode.query_y.flatten())
+            fabric.backward(loss)
+            fabric.clip_gradients(model, optimizer, max_norm=config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            state.step += 1
+            progress.step(loss, log_p, episode.query_y)
+            if state.step % config.log_every == 0:
+                fabric.log_dict(progress.metrics(learning_rate(config, state.step)), state.step)
+            if state.step % config.val_every == 0 or state.step == config.steps:
+                score = validate(state.method, val_source, config)
+                fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
+                progress.validated(score)
+                if score.accuracy > state.best_accuracy:
+                    state.best_step, state.best_accuracy = state.step, score.accuracy
+                    if fabric.is_global_zero:
+                        save_model(best_model(state, run, story, score), out)
+            if state.step % config.save_every == 0 or state.step == config.steps:
+                save(fabric, state, run, out)
+        if state.step < config.steps:
+            save(fabric, state, run, out)
+            raise KeyboardInterrupt
+    fabric.barrier()
+    return load_model(out)
+
+
+def setup(run: Run, rank: int = 0) -> TrainState:
+    """A run before its first step; processes differ only in the tasks they will draw."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.train.seed)
+        method = METHODS[run.method](run.config)
+    method.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        [p for p in method.parameters() if p.requires_grad],
+        lr=run.train.learning_rate,
+        weight_decay=run.train.weight_decay,
+    )
+    generator = torch.Generator().manual_seed(run.train.seed + 1_000_003 * rank)
+    return TrainState(method, optimizer, generator)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The learning rate of a step: a linear rise, then half a cosine to zero."""
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def prepared(
+    fabric: Fabric, episode: Episode, config: TrainConfig, generator: torch.Generator
+) -> Episode:
+    """The episode, augmented and on its device."""
+    support_x, query_x = episode.support_x, episode.query_x
+    if config.jitter is not None and support_x.ndim == 5:
+        support_x, query_x = config.jitter(support_x, generator), config.jitter(query_x, generator)
+    tensors: tuple[Tensor, ...] = fabric.to_device(
+        (support_x, episode.support_y, query_x, episode.query_y)
+    )
+    return Episode(*tensors, way=episode.way)
+
+
+def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
+    """Score on validation classes, on the same tasks every time."""
+    return evaluate(
+        method, source, config.val_shape, episodes=config.val_episodes, seed=config.seed + 1
+    )
+
+
+def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Model:
+    """The model as it is written when it is the best so far."""
+    story = dataclasses.replace(
+        story,
+        step=state.step,
+        val_task=score.task,
+        val_accuracy=score.accuracy,
+        val_ci95=score.ci95,
+    )
+    return Model(state.method, run.method, story)
+
+
+def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:
+    """Write the state to resume from, with every process's generator."""
+    generators = fabric.all_gather(state.generator.get_state())
+    if fabric.is_global_zero:
+        out.mkdir(parents=True, exist_ok=True)
+        generators = generators.view(fabric.world_size, -1).cpu()
+        save_state(out / STATE, state, generators, run)
+    fabric.barrier()
