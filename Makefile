@@ -13,6 +13,10 @@ UV_ENV := .venv-uv
 UV := $(UV_ENV)/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
+# Behind a proxy that signs with its own certificate only the system's store knows whom to trust.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)
+export UV_SYSTEM_CERTS ?= 1
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -94,10 +98,10 @@ torch-pin = ==$(TORCH)
 # packages beside it.
 define pip-torch
 $(call pip,$(1)) download --no-deps --dest $(1)/wheels torch==$(TORCH)
-$(call pip,$(1)) install --no-deps --no-index --find-links $(1)/wheels --require-hashes -r requirements/torch.txt || \
+@$(call pip,$(1)) install --no-deps --no-index --find-links $(1)/wheels --require-hashes -r requirements/torch.txt || \
   $(call stop,the PyTorch that pip chose is none of those locked in requirements/torch.txt; try TORCH_BACKEND=cpu.)
 rm -r $(1)/wheels
-if grep -q "^cuda.*= *['\"]" $(1)/lib/python3.*/site-packages/torch/version.py; then \
+@if grep -q "^cuda.*= *['\"]" $(1)/lib/python3.*/site-packages/torch/version.py; then \
   $(UV) pip install --python $(1) --require-hashes --no-deps -r requirements/cuda.txt; fi
 endef
 pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version-check

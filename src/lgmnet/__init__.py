@@ -1,1 +1,30 @@
-"""lgmnet"""
+"""lgmnet: a handful of labelled images in, a working classifier out, in one forward pass."""
+
+from lgmnet.episode import Episode, EpisodeShape
+from lgmnet.errors import LgmnetError, UserError
+from lgmnet.evaluation import Score, evaluate
+from lgmnet.forge import ForgedClassifier, forge
+from lgmnet.hub import Model, load_model, save_model, shipped_models
+from lgmnet.methods import METHODS, Classifier, LGMNet, LGMNetConfig, Method
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS",
+    "Classifier",
+    "Episode",
+    "EpisodeShape",
+    "ForgedClassifier",
+    "LGMNet",
+    "LGMNetConfig",
+    "LgmnetError",
+    "Method",
+    "Model",
+    "Score",
+    "UserError",
+    "evaluate",
+    "forge",
+    "load_model",
+    "save_model",
+    "shipped_models",
+]

@@ -17,7 +17,8 @@ A message says what was expected, what came, and how to mend it. Broken invarian
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class LgmnetError(Exception):
@@ -58,3 +59,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return ConfigError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Turn a missing optional package into a sentence that says how to get it.
+
+    Raises:
+        UserError: if an import inside the block finds no module.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{what[0].upper()}{what[1:]} need the package '{error.name}', which is not installed; "
+            f"pip install 'lgmnet[{name}]'."
+        ) from error

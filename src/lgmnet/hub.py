@@ -53,6 +53,8 @@ class Model:
     scores: tuple[Score, ...] = ()
     """Test scores, without the per-episode scores."""
     name: str = ""
+    half: bool = False
+    """Whether the weights are stored in 16 bits: half the size, the same answers to three digits."""
 
     def with_score(self, score: Score) -> Model:
         """The same model with one more test score, in place of an older one of the same kind."""
@@ -70,6 +72,20 @@ def shipped_models() -> list[str]:
     return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
 
 
+def model_folder(name: str | Path) -> Path:
+    """The folder of a shipped model by its name, or of any model by its folder.
+
+    Raises:
+        ConfigError: if there is no such model.
+    """
+    if str(name) in shipped_models():
+        return SHIPPED / str(name)
+    if Path(name).is_dir():
+        return Path(name)
+    known = shipped_models()
+    raise unknown_name("shipped model or folder of a model", str(name), known)
+
+
 def load_model(name: str | Path) -> Model:
     """Load a model that ships with the package by its name, or any model by its folder.
 
@@ -77,12 +93,7 @@ def load_model(name: str | Path) -> Model:
         ConfigError: if there is no such model.
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
-    if str(name) in shipped_models():
-        folder = SHIPPED / str(name)
-    elif Path(name).is_dir():
-        folder = Path(name)
-    else:
-        raise unknown_name("model (a shipped one, or a folder written by 'train')", str(name), shipped_models())
+    folder = model_folder(name)
     for part in (CONFIG, WEIGHTS):
         if not (folder / part).is_file():
             raise FileFormatError(f"'{folder}' is not a model: it has no {part}.")
@@ -102,8 +113,11 @@ def load_model(name: str | Path) -> Model:
     try:
         method.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
     except RuntimeError as error:
-        raise FileFormatError(f"'{folder / WEIGHTS}' does not fit its config: {error}") from error
-    return Model(method.eval(), about["method"], training, scores, name=folder.name)
+        raise FileFormatError(
+            f"The weights in '{folder / WEIGHTS}' do not fit the config beside them."
+        ) from error
+    half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
+    return Model(method.eval(), about["method"], training, scores, folder.name, half)
 
 
 def new_method(name: str, config: dict[str, Any]) -> Method:
@@ -118,20 +132,18 @@ def new_method(name: str, config: dict[str, Any]) -> Method:
     return kind(from_json(kind.config_type, config))
 
 
-def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
-    """Write a model as a folder; each file appears whole or not at all.
+def save_model(model: Model, folder: Path) -> None:
+    """Write a model as a folder, which is made if absent; each file appears whole or not at all.
 
-    Args:
-        model: What to write.
-        folder: Is made if absent.
-        half: Store the weights in 16 bits: half the size, the same answers to three digits.
+    Raises:
+        UserError: if the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder '{folder}': {error.strerror}.") from error
     state = model.method.state_dict()
-    if half:
+    if model.half:
         state = {k: t.to(torch.float16) if t.is_floating_point() else t for k, t in state.items()}
     about = {
         "format": KIND,

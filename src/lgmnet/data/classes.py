@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lgmnet.data.source import hash_classes
@@ -14,10 +14,10 @@ from lgmnet.errors import DataError, EpisodeError
 
 
 class ClassStore:
-    """Images of labelled classes, class after class in one uint8 block.
+    """Samples of labelled classes, class after class in one block.
 
     Args:
-        images: All images, those of one class side by side.
+        images: All samples, those of one class side by side: uint8 images, or float embeddings.
         counts: Images of each class, in the order of ``images``.
         class_names: A name for each class.
         name: Name of the data.
@@ -27,11 +27,9 @@ class ClassStore:
         DataError: if the counts do not add up, or a class has no image.
     """
 
-    dtype = torch.uint8
-
     def __init__(
         self,
-        images: UInt8[Tensor, "images channels height width"],
+        images: UInt8[Tensor, "images channels height width"] | Float[Tensor, "images *feature"],
         counts: Sequence[int],
         class_names: Sequence[str],
         *,
@@ -47,12 +45,14 @@ class ClassStore:
             if count < 1:
                 raise DataError(f"The class '{class_name}' has no image; each needs at least one.")
         self.images = images
+        self.dtype = images.dtype
         self.class_names = tuple(class_names)
         self.name = name
         self.split = split
         self.split_hash = hash_classes(class_names)
         self.feature_shape = tuple(images.shape[1:])
         self.counts = torch.tensor(counts)
+        self.labels = torch.arange(len(counts)).repeat_interleave(self.counts)
         self.starts = self.counts.cumsum(0) - self.counts
         self.fewest, self.most = min(counts), max(counts)
 

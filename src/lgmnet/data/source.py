@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -26,6 +26,8 @@ class TaskSource(Protocol):
     """Shape of one sample."""
     dtype: torch.dtype
     """uint8 for images (0..255, handed on as 0..1), float32 for anything else."""
+    class_names: Sequence[str] | range
+    """The classes; where there is no end of them, their numbers."""
 
     def check(self, shape: EpisodeShape) -> None:
         """Check that tasks of this shape can be drawn.
@@ -65,3 +67,14 @@ def prove_disjoint(splits: dict[str, Iterable[str]]) -> None:
                     "a class must be in one only."
                 )
             owner[name] = split
+
+
+def share_classes(a: TaskSource, b: TaskSource) -> bool:
+    """Whether two splits have a class in common."""
+    if a.name != b.name:
+        return False
+    if isinstance(a.class_names, range) and isinstance(b.class_names, range):
+        return max(a.class_names.start, b.class_names.start) < min(
+            a.class_names.stop, b.class_names.stop
+        )
+    return not set(a.class_names).isdisjoint(b.class_names)

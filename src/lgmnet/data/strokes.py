@@ -1,14 +1,14 @@
-"""Invented characters without end: a source of tasks that needs no file.
+"""Characters invented on the spot: a source of tasks without end that needs no file.
 
-A character is a pure function of its number, which a hash turns into up to four strokes, each of
-some kind (a line, a wave, a loop ...) and begun at, or drawn across, the stroke before it. A writer
-then moves every knot a little, slants and sizes the whole, and inks it with a pen of some width:
-28x28 and bright on dark, like Omniglot.
+A character is a pure function of its number, which a hash turns into one to four strokes, each of
+some kind (a line, a wave, a loop ...) and touching the stroke before it. A writer then moves every
+knot a little, slants and sizes the whole, and inks it: 28x28 and bright on dark, like Omniglot.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,12 +24,15 @@ from lgmnet.errors import unknown_name
 
 SPLITS = {split: range(i << 40, (i + 1) << 40) for i, split in enumerate(("train", "val", "test"))}
 SIDE = 28
-STROKES = 4
-KNOTS = 5
+STROKES, KNOTS = 4, 5
+ABSENT = (0.0, 0.2, 0.5, 0.8)
+"""Chance of each stroke that a character does without it."""
+SIMPLE = (1, 3, 3, 3)
+"""How strongly each stroke prefers the kinds that stand first."""
 STEPS = 60
 """Steps of the pen along a stroke; a multiple of 2, 3 and 4 legs, so that no corner is cut."""
 CHUNK = 64
-"""Drawings inked at once, few enough that the work stays in the processor's cache."""
+"""Drawings inked at once, so few that the work stays in the processor's cache."""
 
 
 class Kind(NamedTuple):
@@ -43,7 +46,7 @@ class Kind(NamedTuple):
     """Whether one more leg leads back to the start."""
 
 
-KINDS = (
+KINDS = (  # from simple to rich
     Kind((0,)),  # line
     Kind((80,)),  # arc
     Kind((90,), smooth=False),  # corner
@@ -57,12 +60,12 @@ KINDS = (
     Kind((130, -130), smooth=False),  # zigzag
     Kind((120,), smooth=False, closed=True),  # triangle
 )
+NO_STROKE = len(KINDS)
 
 
 def spline(kind: Kind) -> Float[Tensor, "points knots"]:
     """The matrix that takes the knots of a stroke to points along it: Catmull-Rom, or straight."""
-    last = len(kind.turns) + 1
-    p = list(torch.eye(last + 1, KNOTS))
+    p = list(torch.eye(len(kind.turns) + 2, KNOTS))
     p = [p[-1], *p, p[0], p[1]] if kind.closed else [2 * p[0] - p[1], *p, 2 * p[-1] - p[-2]]
     legs = len(p) - 3
     time = torch.linspace(0, legs, STEPS + 1)
@@ -75,29 +78,22 @@ def spline(kind: Kind) -> Float[Tensor, "points knots"]:
 
 
 TURNS = pad_sequence([torch.tensor(kind.turns).deg2rad() for kind in KINDS], batch_first=True)
-# The last row is no stroke at all: its points are one point, and a pen at rest leaves no ink.
+# The last is NO_STROKE: all its points are one, and a pen at rest leaves no ink.
 SPLINES = torch.stack([*map(spline, KINDS), torch.zeros(STEPS + 1, KNOTS)])
-NO_STROKE = len(KINDS)
-SIMPLE = (1, 3, 3, 3)
-ABSENT = (0.0, 0.2, 0.5, 0.8)
-"""Chances that the first, second, third and fourth stroke are absent."""
-GOLDEN, MIX_1, MIX_2 = (
-    c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
 
 
 class Strokes:
-    """Characters invented on the spot, 2^40 to a split, each drawn afresh whenever it is seen.
+    """2^40 characters to a split, each of them drawn afresh whenever it is seen.
 
     Args:
-        split: ``train``, ``val`` or ``test``; no character belongs to two.
+        split: ``train``, ``val`` or ``test``; the numbers of their characters are ranges apart.
 
     Raises:
         ConfigError: if there is no such split.
     """
 
     name = "strokes"
-    feature_shape = (1, SIDE, SIDE)
+    feature_shape: tuple[int, ...] = (1, SIDE, SIDE)
     dtype = torch.uint8
 
     def __init__(self, split: str = "train") -> None:
@@ -105,6 +101,7 @@ class Strokes:
             raise unknown_name("split of strokes", split, SPLITS)
         self.split = split
         self.class_ids = SPLITS[split]
+        self.class_names: Sequence[str] | range = self.class_ids
         self.split_hash = hash_classes([f"strokes {self.class_ids}"])
 
     def check(self, shape: EpisodeShape) -> None:
@@ -117,7 +114,7 @@ class Strokes:
         row = torch.arange(len(picks))
         row = torch.cat([row.repeat_interleave(shape.shot), row.repeat_interleave(shape.query)])
         knots = handwrite(knots[row], generator)
-        pens = 0.5 * (0.1 * torch.randn(len(row), generator=generator)).exp()
+        pens = 0.52 * (0.1 * torch.randn(len(row), generator=generator)).exp()
         for start in range(0, len(row), CHUNK):
             at = slice(start, start + CHUNK)
             out[at, 0] = ink(SPLINES[kinds[row[at]]] @ knots[at], pens[at])
@@ -126,72 +123,77 @@ class Strokes:
 def characters(
     ids: Int[Tensor, "characters"],
 ) -> tuple[Int[Tensor, "characters strokes"], Float[Tensor, "characters strokes knots 2"]]:
-    """The characters of these numbers: the kind of each stroke, and its knots within about -1..1."""
+    """The characters of these numbers: the kinds of their strokes, and knots that fill -1..1."""
     u = uniforms(ids, STROKES * 12).view(-1, STROKES, 12)
-    # Kinds stand from simple to rich; strokes after the first are mostly simple.
     kinds = (u[..., 0] ** torch.tensor(SIMPLE) * len(KINDS)).long()
-    # The pen sets off near one of the eight winds and turns either way.
+    # The pen sets off near one of the eight winds, and turns either way.
     heading = math.tau / 8 * ((8 * u[..., 1:2]).floor() + 0.4 * (u[..., 2:3] - 0.5))
     turns = TURNS[kinds] * (u[..., 3:4] - 0.5).sign() * (0.75 + 0.5 * u[..., 4:5])
     legs = torch.polar(0.5 + u[..., 5:9], torch.cat([heading, turns], -1).cumsum(-1))
     knots = torch.view_as_real(pad(legs.cumsum(-1), (1, 0)))
-
     kinds[u[:, :1, 9] < torch.tensor(ABSENT)] = NO_STROKE
 
-    # Every stroke touches the one before it: each at some point of its own, often an end.
+    # Somewhere on each stroke, often at an end, it touches the one before and the one after it.
     points = SPLINES[kinds] @ knots
-    step = (STEPS * (2 * u[..., 10:] - 0.5).clamp(0, 1)).long()
+    step = (STEPS * (3 * u[..., 10:] - 1).clamp(0, 1)).long()
     here, there = points.gather(2, step[..., None].expand(-1, -1, -1, 2)).unbind(2)
     shift = pad(there[:, :-1] - here[:, 1:], (0, 0, 1, 0)).cumsum(1)
     knots = knots + shift[:, :, None]
 
     low, high = (SPLINES[kinds] @ knots).flatten(1, 2).aminmax(dim=1)
-    middle, radius = (low + high) / 2, (high - low).amax(-1) / 2
+    middle, radius = (low + high) / 2, (high - low).amax(1) / 2
     return kinds, (knots - middle[:, None, None]) / radius[:, None, None, None]
 
 
 def handwrite(
     knots: Float[Tensor, "drawings strokes knots 2"], generator: torch.Generator
 ) -> Float[Tensor, "drawings strokes knots 2"]:
-    """One drawing of each of these characters, in pixels: strokes and knots astray, all aslant."""
-    n = len(knots)
+    """A drawing of each of these characters, in pixels: knots and strokes astray, all aslant."""
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(n, *shape, generator=generator)
+        return torch.randn(len(knots), *shape, generator=generator)
 
-    knots = knots + 0.06 * noise(STROKES, KNOTS, 2) + 0.06 * noise(STROKES, 1, 2)
-    slant = torch.eye(2) + 0.1 * noise(2, 2)
-    size = 8.5 * (0.15 * noise(1, 1, 1)).exp()
-    return size * knots @ slant[:, None] + SIDE / 2 - 0.5 + noise(1, 1, 2)
+    knots = knots + 0.07 * noise(STROKES, KNOTS, 2) + 0.07 * noise(STROKES, 1, 2)
+    slant = torch.eye(2) + 0.13 * noise(1, 2, 2)
+    size = 8.5 * (0.08 * noise(1, 1, 1)).exp()
+    return size * (knots @ slant) + (SIDE - 1) / 2 + noise(1, 1, 2)
 
 
 def ink(
     points: Float[Tensor, "drawings strokes points 2"], pens: Float[Tensor, "drawings"]
-) -> UInt8[Tensor, "drawings {SIDE} {SIDE}"]:
-    """Ink pens of these widths along these points, in pixels.
+) -> UInt8[Tensor, "drawings 28 28"]:
+    """Draw along these points, in pixels, with pens of these widths (standard deviations).
 
-    Every step leaves a Gaussian of ink in the middle, as much as the step is long, so that fast and
-    slow strokes are equally dark. A Gaussian is separable: the sum over steps is a matrix product.
+    Every step leaves a Gaussian of ink at its middle, as much as the step is long, so that fast and
+    slow strokes are equally dark. A Gaussian is a product of one in x and one in y, which makes the
+    sum over all steps a matrix product.
     """
-    start, end = points[:, :, :-1], points[:, :, 1:]
-    middle = ((start + end) / 2).flatten(1, 2)
-    length = (end - start).norm(dim=-1).flatten(1)
-    rate = -0.5 / pens[:, None, None, None] ** 2
-    x, y = ((middle[..., None] - torch.arange(SIDE)).square() * rate).clamp_(min=-30).exp_().unbind(2)
-    # Across a line this is 1.5 times what saturates: a bright core with a grey edge.
-    weight = 1.25 * length / (math.sqrt(math.tau) * pens[:, None])
+    start, end = points[:, :, :-1].flatten(1, 2), points[:, :, 1:].flatten(1, 2)
+    away = ((start + end) / 2)[..., None] - torch.arange(SIDE)
+    power = away.square_().mul_(-0.5 / pens[:, None, None, None] ** 2)
+    # Powers below -30 are no ink either way, but would make denormal numbers, which are slow.
+    x, y = power.clamp_(min=-30).exp_().unbind(2)
+    # Along a line the ink adds up to 1.25, clamped to 1: a bright core with a grey edge.
+    length = torch.hypot(*(end - start).unbind(-1))
+    weight = 1.25 / math.sqrt(math.tau) * length / pens[:, None]
     image = (y * weight[..., None]).mT @ x
     return image.clamp_(max=1).mul_(255).round_().to(torch.uint8)
 
 
-def uniforms(ids: Int[Tensor, "ids"], n: int) -> Float[Tensor, "ids {n}"]:
-    """``n`` hashed numbers of 0..1 for each id: SplitMix64, seeded with the id well mixed."""
+def uniforms(ids: Int[Tensor, "ids"], n: int) -> Float[Tensor, "ids n"]:
+    """``n`` hashed numbers of 0..1 for each id: SplitMix64, seeded with the mixed id."""
     counters = mix(ids)[:, None] + GOLDEN * torch.arange(1, n + 1)
     return (mix(counters) >> 40 & 0xFFFFFF) / 2**24
 
 
 def mix(z: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """The finaliser of SplitMix64 (Steele et al., 2014), in wrapping 64-bit arithmetic."""
+    """The mixing function of SplitMix64 (Steele et al., 2014), in wrapping 64-bit arithmetic."""
     z = (z ^ (z >> 30 & (1 << 34) - 1)) * MIX_1
     z = (z ^ (z >> 27 & (1 << 37) - 1)) * MIX_2
     return z ^ (z >> 31 & (1 << 33) - 1)
+
+
+# As int64, which is what torch can multiply.
+GOLDEN, MIX_1, MIX_2 = (
+    c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)

@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lgmnet.data.classes import ClassStore
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
+from lgmnet.evaluation.cache import embed_store, worth_embedding
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
 
@@ -77,8 +79,8 @@ def evaluate(
     """
     if episodes < 2:
         raise ConfigError(f"'episodes' must be at least 2 for an interval, but is {episodes}.")
+    source.check(shape)
     device = next(method.parameters()).device
-    sampler = Sampler(source, torch.Generator().manual_seed(seed))
     noise = torch.Generator(device).manual_seed(seed)
     batch = max(1, IMAGES_A_BATCH // (shape.way * shape.per_class))
     started = time.perf_counter()
@@ -86,14 +88,18 @@ def evaluate(
     method.eval()
     scores: list[float] = []
     try:
+        answering = method
+        if isinstance(source, ClassStore) and worth_embedding(method, source, shape, episodes):
+            answering, source = embed_store(method, source)
+        sampler = Sampler(source, torch.Generator().manual_seed(seed))
         while len(scores) < episodes:
             tasks = min(batch, episodes - len(scores))
             episode = sampler.sample(EpisodeShape(shape.way, shape.shot, shape.query, tasks))
             support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
             classifier = (
-                Ensemble(method, support_x, support_y, shape.way, draws, noise)
+                Ensemble(answering, support_x, support_y, shape.way, draws, noise)
                 if draws
-                else method.adapt(support_x, support_y, shape.way)
+                else answering.adapt(support_x, support_y, shape.way)
             )
             answers = classifier(episode.query_x.to(device)).argmax(-1)
             scores += (answers == episode.query_y.to(device)).double().mean(1).tolist()

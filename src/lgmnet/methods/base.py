@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,19 @@ class Method(nn.Module, ABC):
 
     config: Any
     """With it and a ``state_dict`` the method can be made again."""
+
+    embedding: nn.Module
+    """The network that every sample passes first, whatever its task; an identity if there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Identity()
+
+    def behind_embedding(self) -> Self:
+        """This method for samples that have passed its embedding already; shares all weights."""
+        behind = copy.copy(self)
+        behind._modules = {**self._modules, "embedding": nn.Identity()}
+        return behind
 
     def adapt(
         self,

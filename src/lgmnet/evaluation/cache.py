@@ -1,0 +1,54 @@
+"""Embedding a store once, so that thousands of tasks drawn from it need not embed it again."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lgmnet.data.classes import ClassStore
+from lgmnet.episode import EpisodeShape
+from lgmnet.methods.base import Method
+
+IMAGES_A_BATCH = 512
+MOST_BYTES = 1 << 30
+"""Embeddings beyond this size are not kept."""
+
+
+@torch.inference_mode()
+def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
+    """A store's images as the method's shared embedding sees them, and the method behind it.
+
+    Args:
+        method: In evaluation mode, with a shared embedding.
+        store: Images.
+
+    Returns:
+        A method that takes embeddings and shares all weights with ``method``, and the store of
+        embeddings, on the CPU, with the same classes in the same order.
+    """
+    assert not method.training, "in training the embedding would change with every batch"
+    device = next(method.parameters()).device
+    parts = [
+        method.embedding(batch.to(device, torch.float32) / 255).cpu().contiguous()
+        for batch in store.images.split(IMAGES_A_BATCH)
+    ]
+    embedded = ClassStore(
+        torch.cat(parts),
+        store.counts.tolist(),
+        store.class_names,
+        name=store.name,
+        split=store.split,
+    )
+    return method.behind_embedding(), embedded
+
+
+def worth_embedding(method: Method, store: ClassStore, shape: EpisodeShape, episodes: int) -> bool:
+    """Whether a store is smaller than the tasks drawn from it, and its embeddings fit in memory."""
+    if isinstance(method.embedding, nn.Identity) or store.images.is_floating_point():
+        return False
+    if len(store.images) > episodes * shape.way * shape.per_class:
+        return False
+    with torch.inference_mode():
+        device = next(method.parameters()).device
+        one = method.embedding(store.images[:1].to(device, torch.float32))
+    return one.numel() * 4 * len(store.images) <= MOST_BYTES
