@@ -35,9 +35,12 @@ out = Console()
 err = Console(stderr=True)
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a folder that train wrote.")
+    str,
+    typer.Argument(metavar="MODEL", help="A shipped model's name, or a folder that train wrote."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")
+]
 
 
 def show_version(asked: bool) -> None:
@@ -95,9 +98,7 @@ def progress_bar(words: str, total: int) -> Iterator[Any]:
         yield lambda done: bar.advance(task, done)
 
 
-@app.command(
-    epilog="Example: [bold]lgmnet train omniglot --out runs/mine --set steps=2000[/]"
-)
+@app.command(epilog="Example: [bold]lgmnet train omniglot --out runs/mine --set steps=2000[/]")
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
     data: Annotated[str | None, typer.Option(help="Train on other data than the recipe's.")] = None,
@@ -105,18 +106,21 @@ def train(
         Path | None, typer.Option("--out", help="Folder of the model. Default: outputs/RECIPE.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, as --set steps=N.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the folder.")
+    ] = False,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A field of the recipe, field=value; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="A field of the recipe, field=value; repeatable."),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Meta-train a method by a recipe; writes a model folder that every other command takes."""
+    from lgmnet.configs import with_settings
     from lgmnet.recipes import RECIPES
     from lgmnet.recipes.sources import open_source, splits_for
-    from lgmnet.configs import with_settings
 
     if recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
@@ -124,20 +128,30 @@ def train(
     if data is not None and data != run.data:
         train_split, val_split = splits_for(data)
         run = dataclasses.replace(run, data=data, split=train_split, val_split=val_split)
-    run = with_settings(run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])])
+    run = with_settings(
+        run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
+    )
     folder = out_dir or Path("outputs") / recipe
     sources = open_source(run.data, run.split), open_source(run.data, run.val_split)
 
     from lgmnet.training.launch import launch
 
     model = launch(run, *sources, folder, resume=resume, devices=devices, accelerator=accelerator)
-    if model is None:
-        return
     story = model.training
     if as_json:
-        print_json({"model": str(folder), "recipe": recipe, "data": story.data, "split": story.split,
-                    "split_hash": story.split_hash, "step": story.step, "val_task": story.val_task,
-                    "val_accuracy": story.val_accuracy, "val_ci95": story.val_ci95})
+        print_json(
+            {
+                "model": str(folder),
+                "recipe": recipe,
+                "data": story.data,
+                "split": story.split,
+                "split_hash": story.split_hash,
+                "step": story.step,
+                "val_task": story.val_task,
+                "val_accuracy": story.val_accuracy,
+                "val_ci95": story.val_ci95,
+            }
+        )
     else:
         out.print(
             f"{folder}: {story.val_accuracy:.2f} ± {story.val_ci95:.2f} % on validation classes "
@@ -145,9 +159,7 @@ def train(
         )
 
 
-@app.command(
-    epilog="Example: [bold]lgmnet evaluate omniglot --data omniglot --split test --way 20 --shot 1[/]"
-)
+@app.command(epilog="Example: [bold]lgmnet evaluate omniglot --way 20 --shot 1 --episodes 1000[/]")
 def evaluate(
     model: ModelName,
     data: Annotated[str, typer.Option(help="omniglot, strokes or digits.")] = "omniglot",
@@ -170,7 +182,7 @@ def evaluate(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Score a model on fresh tasks: mean, 95 % interval, protocol, and the classes they came from."""
+    """Score a model on fresh tasks: mean, 95 % interval, and the protocol beside them."""
     from lgmnet.data.source import share_classes
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as score_on
@@ -184,13 +196,19 @@ def evaluate(
     source = open_source(data, full_split(data, split, trained_on))
     if trained_on and share_classes(source, open_source(data, trained_on)):
         raise DataError(
-            f"'{model}' was trained on classes of the split '{source.split}'; a score on them says "
-            f"nothing. Choose another split than '{story.split}' and what overlaps it."
+            f"'{model}' was trained on the split '{trained_on}', which shares classes with "
+            f"'{source.split}'; a score on classes seen in training says nothing."
         )
     shape = EpisodeShape(way, shot, query)
     with progress_bar("episodes", episodes) as progress:
         score = score_on(
-            trained.method, source, shape, episodes=episodes, seed=seed, draws=draws, progress=progress
+            trained.method,
+            source,
+            shape,
+            episodes=episodes,
+            seed=seed,
+            draws=draws,
+            progress=progress,
         )
     about = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
     episode_scores = about.pop("scores")
@@ -204,15 +222,15 @@ def evaluate(
     else:
         out.print(
             f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, {trained.name} "
-            f"({trained.method_name})\n{score.protocol}; {score.data}, split {score.split} (classes "
-            f"{score.split_hash}); {episodes} episodes of {query} queries a class, seed {seed}; "
+            f"({trained.method_name})\n{score.protocol}; {score.data}, split {score.split} "
+            f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, seed {seed}; "
             f"{score.seconds:.0f} s",
             highlight=False,
         )
 
 
 def commit() -> str | None:
-    """The commit that the code was run at, with ``+`` where files differ from it; None outside git."""
+    """The commit of this code, with ``+`` where files differ from it; None outside git."""
     here = Path(__file__).parent
     git = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
@@ -226,7 +244,9 @@ def commit() -> str | None:
     "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ..."
 )
 def forge(
-    folder: Annotated[Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
+    ],
     output: Annotated[Path, typer.Option("--out", "-o", help="The classifier file to write.")],
     model: Annotated[str, typer.Option(help="The model that forges.")] = "omniglot",
     as_json: Json = False,
@@ -260,11 +280,12 @@ def forge(
         )
     else:
         shots = ", ".join(
-            f"{escape(name)} ({shot})" for name, shot in zip(forged.classes, forged.shots, strict=True)
+            f"{escape(name)} ({shot})"
+            for name, shot in zip(forged.classes, forged.shots, strict=True)
         )
         out.print(
-            f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images, forged "
-            f"by {forged.model} in {milliseconds:.0f} ms\n{shots}",
+            f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
+            f"forged by {forged.model} in {milliseconds:.0f} ms\n{shots}",
             highlight=False,
         )
     if found.problems:
@@ -292,7 +313,9 @@ def predict(
             answers.append(answer)
             progress(1)
     if as_json:
-        print_json({"classifier": str(classifier), "classes": forged.classes, "predictions": answers})
+        print_json(
+            {"classifier": str(classifier), "classes": forged.classes, "predictions": answers}
+        )
     else:
         for answer in answers:
             if "error" in answer:
@@ -396,6 +419,27 @@ def publish(
         out.print(f"{output}: {size / 1e6:.1f} MB", highlight=False)
 
 
+@app.command(epilog="Example: [bold]lgmnet download omniglot[/]")
+def download(
+    data: Annotated[str, typer.Argument(help="omniglot")],
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Data folder. Default: LGMNET_DATA or shared/data.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a data set over the network, once; no other command ever does."""
+    from lgmnet.data import omniglot
+
+    if data != "omniglot":
+        raise unknown_name("data to download", data, ["omniglot"])
+    with progress_bar("characters", omniglot.CLASSES) as progress:
+        pack = omniglot.download(folder or omniglot.data_folders()[0], progress)
+    if as_json:
+        print_json({"data": data, "file": str(pack)})
+    else:
+        out.print(f"{pack}", highlight=False)
+
+
 @app.command(epilog="Example: [bold]lgmnet quickstart --out outputs/quickstart[/]")
 def quickstart(
     folder: Annotated[
@@ -406,7 +450,7 @@ def quickstart(
     model: Annotated[str, typer.Option(help="The model that forges.")] = "omniglot",
     as_json: Json = False,
 ) -> None:
-    """Forge classifiers of handwritten digits from 1 and 5 drawings each, and see how good they are."""
+    """Forge classifiers of digits from 1 and 5 drawings each, and see how good they are."""
     from lgmnet.hub import load_model
     from lgmnet.quickstart import LEARNERS, SHOTS
     from lgmnet.quickstart import quickstart as run_quickstart
@@ -430,7 +474,9 @@ def quickstart(
             }
         )
         return
-    table = Table("10-way, accuracy in % (95 % interval)", *(f"{shot}-shot" for shot in SHOTS), box=None)
+    table = Table(
+        "10-way, accuracy in % (95 % interval)", *(f"{shot}-shot" for shot in SHOTS), box=None
+    )
     for learner in LEARNERS:
         cells = [f"{r.accuracy:.1f} ± {r.ci95:.1f}" for r in outcome.rows if r.learner == learner]
         table.add_row(learner, *cells)

@@ -1,4 +1,4 @@
-"""Configs are frozen dataclasses; here they become JSON, come back, and take ``field=value`` settings."""
+"""Configs are frozen dataclasses; here they come from JSON and take ``field=value`` settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def with_settings(config: C, settings: Iterable[str]) -> C:
 
 
 def literal(text: str) -> Any:
-    """The Python or JSON value that a text spells (1e-3, true, none, [1, 2]), else the text itself."""
+    """The Python or JSON value that a text spells (1e-3, true, none, [1, 2]), else the text."""
     words: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -55,7 +55,7 @@ def literal(text: str) -> Any:
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type that a field asks for: lists become tuples, whole floats stay floats.
+    """``value`` as the type that a field asks for: lists become tuples, 1 becomes 1.0.
 
     Raises:
         ConfigError: naming the field, what it expects and what came.
@@ -85,7 +85,11 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     elif hint is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == (type(value) is bool):
+    elif (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool) == (type(value) is bool)
+    ):
         return value
     raise wrong
 

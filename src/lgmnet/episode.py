@@ -113,8 +113,10 @@ def check_samples(part: str, x: Tensor, y: Tensor, way: int) -> None:
     low, high = (int(v) for v in y.aminmax())
     if low < 0 or high >= way:
         wrong = low if low < 0 else high
-        raise EpisodeError(f"{part}_y holds the label {wrong}; labels of {way} classes are 0..{way - 1}.")
-    # One pass of a sum costs far less than isfinite on every element; only a bad sum is looked into.
+        raise EpisodeError(
+            f"{part}_y holds the label {wrong}; labels of {way} classes are 0..{way - 1}."
+        )
+    # A sum costs far less than isfinite on every element; only a bad sum is looked into.
     if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
         task, sample = (~torch.isfinite(x)).flatten(2).any(2).nonzero()[0].tolist()
         raise EpisodeError(f"{part}_x of task {task}, sample {sample} holds NaN or infinity.")

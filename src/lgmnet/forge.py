@@ -26,7 +26,7 @@ IMAGES_A_BATCH = 256
 
 @dataclass(frozen=True)
 class ForgedClassifier:
-    """A classifier of a person's own classes; it needs neither its model nor its images any more."""
+    """A classifier of a person's own classes; it needs neither its model nor its images."""
 
     classifier: Classifier
     classes: tuple[str, ...]
@@ -47,7 +47,7 @@ class ForgedClassifier:
     def predict_proba(
         self, images: UInt8[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images classes"]:
-        """Probability of each class for each image; in batches, so memory does not grow with images.
+        """Probability of each class for each image; some hundred images at a time.
 
         Raises:
             DataError: if the images are not of the shape that the model knows.

@@ -54,7 +54,7 @@ class Model:
     """Test scores, without the per-episode scores."""
     name: str = ""
     half: bool = False
-    """Whether the weights are stored in 16 bits: half the size, the same answers to three digits."""
+    """Whether the weights are stored in 16 bits: half the size, the same answers to 3 digits."""
 
     def with_score(self, score: Score) -> Model:
         """The same model with one more test score, in place of an older one of the same kind."""
@@ -111,7 +111,9 @@ def load_model(name: str | Path) -> Model:
         raise FileFormatError(f"'{folder / CONFIG}' is damaged: {error!r}.") from error
     tensors, _ = read_tensors(folder / WEIGHTS, KIND, VERSION)
     try:
-        method.load_state_dict({k: t.float() if t.is_floating_point() else t for k, t in tensors.items()})
+        method.load_state_dict(
+            {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+        )
     except RuntimeError as error:
         raise FileFormatError(
             f"The weights in '{folder / WEIGHTS}' do not fit the config beside them."
@@ -184,11 +186,12 @@ def model_card(model: Model) -> str:
         "## Training",
         "",
         f"- Recipe `{training.recipe}`, seed {training.settings.get('seed')}, "
-        f"{training.settings.get('steps'):,} steps; the weights are those of step {training.step:,}, "
-        "the best on validation classes.",
+        f"{training.settings.get('steps'):,} steps; the weights are those of step "
+        f"{training.step:,}, the best on validation classes.",
         f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`. "
         f"Validation classes: `{training.val_split}`.",
-        f"- Validation: {training.val_accuracy:.2f} ± {training.val_ci95:.2f} % ({training.val_task}).",
+        f"- Validation: {training.val_accuracy:.2f} ± {training.val_ci95:.2f} % "
+        f"({training.val_task}).",
         "",
         "## Test scores",
         "",
@@ -203,7 +206,7 @@ def model_card(model: Model) -> str:
 def score_table(scores: tuple[Score, ...]) -> list[str]:
     """Scores as the lines of a Markdown table."""
     lines = [
-        "| task | accuracy, % (95 % interval) | data | split (class hash) | protocol | episodes x queries a class |",
+        "| task | accuracy, % | data | split (classes) | protocol | episodes x queries a class |",
         "|---|---|---|---|---|---|",
     ]
     lines += [

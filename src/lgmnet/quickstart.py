@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def quickstart(
         for learner in LEARNERS:
             accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
             rows.append(Row(learner, shot, 100 * accuracy, 100 * ci95))
-        forging_ms[shot] = median_ms(lambda chosen=support: forged_from(model, store, chosen))
+        forging_ms[shot] = median_ms(partial(forged_from, model, store, support))
     forged = forged_from(model, store, support)
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
     forged.save(classifier)
@@ -117,9 +118,7 @@ def split_store(store: ClassStore, shot: int, generator: torch.Generator) -> tup
 
 
 @torch.inference_mode()
-def forged_answers(
-    method: Method, embedded: ClassStore, support: Tensor, rest: Tensor
-) -> Tensor:
+def forged_answers(method: Method, embedded: ClassStore, support: Tensor, rest: Tensor) -> Tensor:
     """Answers for ``rest`` of a classifier forged from ``support``, both embedded beforehand."""
     labels = embedded.labels[support]
     classifier = method.adapt(embedded.images[support][None], labels[None], embedded.classes)
@@ -169,7 +168,8 @@ def draw_picture(
     shots = len(support) // store.classes
     columns = SHOWN_ANSWERS // store.classes
     figure = Figure(figsize=(12, 9.5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
+    left, right = halves
     left.suptitle(f"shown: {shots} drawings of each class")
     right.suptitle(f"asked: {len(shown)} of the {len(store.images) - len(support)} others")
     grid: Any = left.subplots(store.classes, shots, squeeze=False)
@@ -185,7 +185,11 @@ def draw_picture(
         if guess != truth:
             words += f"\n(is {store.class_names[truth]})"
         axes.set_ylabel(
-            words, rotation=0, ha="left", va="center", labelpad=64,
+            words,
+            rotation=0,
+            ha="left",
+            va="center",
+            labelpad=64,
             color="#1a7f37" if guess == truth else "#cf222e",
         )
         axes.yaxis.set_label_position("right")

@@ -31,7 +31,9 @@ class Jitter:
     """Chance that strokes are thickened, by a random part of one pixel each side."""
 
     def __call__(
-        self, images: Float[Tensor, "tasks samples channels height width"], generator: torch.Generator
+        self,
+        images: Float[Tensor, "tasks samples channels height width"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "tasks samples channels height width"]:
         """Jittered copies of the images."""
         flat = images.flatten(0, 1)

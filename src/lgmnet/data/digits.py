@@ -1,4 +1,4 @@
-"""scikit-learn's bundled digits: real handwriting, 1,797 drawings of 10 classes at 8x8 (UCI, 1998)."""
+"""scikit-learn's bundled digits: real handwriting, 1,797 drawings of 10 classes (UCI, 1998)."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ def read_folder(folder: Path, side: int = 28) -> LabelledImages:
     if len(classes) < 2:
         found = f"only one, '{classes[0]}'" if classes else "none"
         raise DataError(
-            f"'{folder}' must hold a folder of images for each of at least two classes; it holds {found}."
+            f"'{folder}' must hold a folder of images for each of at least two classes; "
+            f"it holds {found}."
         )
     images: list[Tensor] = []
     labels: list[int] = []
@@ -128,7 +129,7 @@ def read_folder(folder: Path, side: int = 28) -> LabelledImages:
         if len(images) == before:
             why = " ".join(str(p) for p in problems[bad_before:])
             raise DataError(
-                f"The class '{name}' has no image that can be read in '{folder / name}'. {why}".rstrip()
+                f"The class '{name}' has no image that can be read in '{folder / name}'. {why}"
             )
     return LabelledImages(torch.stack(images), labels, classes, problems)
 

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.source import prove_disjoint
-from lgmnet.errors import DataError, unknown_name
+from lgmnet.errors import DataError, extra, unknown_name
+from lgmnet.files import whole_file
 
 PACK = Path("omniglot") / "omniglot28.npz"
-DRAWINGS = 20
+SIDE, DRAWINGS, CLASSES = 28, 20, 1623
+PARTS = ("train", "val", "test")
+SPLITS = tuple(f"{scheme}/{part}" for scheme in ("vinyals", "lake") for part in PARTS)
 LAKE_VALIDATION_EVERY = 6
-SPLITS = tuple(f"{split}/{part}" for split in ("vinyals", "lake") for part in ("train", "val", "test"))
-
-
-def data_folders() -> list[Path]:
-    """Where data packs are looked for: ``LGMNET_DATA``, then ``shared/data`` here or one folder up."""
-    named = os.environ.get("LGMNET_DATA")
-    here = Path.cwd()
-    return [Path(named)] if named else [here / "shared" / "data", here.parent / "shared" / "data"]
-
-
-def find_pack(relative: Path) -> Path | None:
-    """The first place that holds this file of the data packs, or None."""
-    return next((f / relative for f in data_folders() if (f / relative).is_file()), None)
+VINYALS = Path(__file__).with_name("vinyals_split.txt")
+"""Part (0 train, 1 val, 2 test) of each class in order of its name: the lists of Vinyals et al.
+(2016), as published with Snell et al. (2017), 1028 / 172 / 423 characters."""
 
 
 def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassStore:
-    """Omniglot at 28x28, ink = 255, one split.
+    """One split of Omniglot at 28x28, ink = 255.
 
     ``vinyals`` (Vinyals et al., 2016): characters shuffled across alphabets, 1028 / 172 / 423.
     ``lake`` (Lake et al., 2015): whole alphabets are new at test; every sixth background alphabet
@@ -43,44 +39,137 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
         rotations: Whether each character turned by 90, 180 and 270 degrees is a class too.
 
     Raises:
-        DataError: if the data cannot be found.
+        DataError: if the data cannot be found or read.
         ConfigError: if there is no such split.
     """
     if split not in SPLITS:
         raise unknown_name("split of omniglot", split, SPLITS)
-    pack = _load()
-    parts = _parts(pack, split.split("/")[0])
+    scheme, part = split.split("/")
+    pack = load_pack()
     names = pack["class_name"].astype(str)
-    prove_disjoint({part: names[classes] for part, classes in parts.items()})
-    classes = parts[split.split("/")[1]]
-
-    order = np.argsort(pack["label"], kind="stable").reshape(-1, DRAWINGS)
-    images = torch.from_numpy(pack["images"][order[classes].ravel()])[:, None]
+    parts = class_parts(pack, scheme)
+    prove_disjoint({f"{scheme}/{part}": names[chosen] for part, chosen in parts.items()})
+    chosen = parts[part]
+    by_class = np.argsort(pack["label"], kind="stable").reshape(CLASSES, DRAWINGS)
+    images = torch.from_numpy(pack["images"][by_class[chosen].ravel()])[:, None]
     turns = range(4 if rotations else 1)
     return ClassStore(
         torch.cat([images.rot90(turn, (2, 3)) for turn in turns]),
-        [DRAWINGS] * (len(classes) * len(turns)),
-        [f"{name}@{90 * turn}" for turn in turns for name in names[classes]],
+        [DRAWINGS] * (len(chosen) * len(turns)),
+        [f"{name}@{90 * turn}" for turn in turns for name in names[chosen]],
         name="omniglot",
         split=split,
     )
 
 
-def _parts(pack: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
-    """Class numbers of train, val and test."""
+def class_parts(pack: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
+    """The class numbers of train, val and test, by the scheme ``vinyals`` or ``lake``."""
     if scheme == "vinyals":
         part = pack["vinyals_split"]
     else:
         alphabets = pack["class_alphabet"].astype(str)
         evaluation = pack["class_split"] == 1
-        held_out = sorted(set(alphabets[~evaluation]))[:: LAKE_VALIDATION_EVERY]
+        held_out = sorted(set(alphabets[~evaluation]))[::LAKE_VALIDATION_EVERY]
         part = np.where(evaluation, 2, np.where(np.isin(alphabets, held_out), 1, 0))
-    return {name: np.flatnonzero(part == i) for i, name in enumerate(("train", "val", "test"))}
+    return {name: np.flatnonzero(part == i) for i, name in enumerate(PARTS)}
 
 
-def _load() -> dict[str, Any]:
-    path = find_pack(PACK)
+def data_folders() -> list[Path]:
+    """Where data packs are looked for: ``LGMNET_DATA``, else ``shared/data`` here or one up."""
+    if named := os.environ.get("LGMNET_DATA"):
+        return [Path(named)]
+    return [base / "shared" / "data" for base in (Path.cwd(), Path.cwd().parent)]
+
+
+def load_pack() -> dict[str, Any]:
+    """The arrays of the pack: images, and tables of the classes.
+
+    Raises:
+        DataError: saying where it was looked for, or what is wrong with it.
+    """
+    places = [folder / PACK for folder in data_folders()]
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise DataError("no pack")
-    with np.load(path) as pack:
-        return dict(pack)
+        looked = " and ".join(f"'{place}'" for place in places)
+        raise DataError(
+            f"Omniglot was not found (looked for {looked}). Set LGMNET_DATA to the folder that "
+            f"holds '{PACK}', or fetch it with 'lgmnet download omniglot', or use --data strokes, "
+            "which needs no file."
+        )
+    try:
+        with np.load(path) as pack:
+            arrays = dict(pack)
+        if arrays["images"].shape != (CLASSES * DRAWINGS, SIDE, SIDE):
+            raise DataError(f"'{path}' holds images of shape {arrays['images'].shape}.")
+        return arrays
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"'{path}' is damaged ({error}); fetch it again.") from error
+
+
+def download(folder: Path, progress: Callable[[int], object] = lambda done: None) -> Path:
+    """Fetch Omniglot with torchvision and write the pack into a data folder.
+
+    Args:
+        folder: The data folder; the original images stay in it too.
+        progress: Told the number of classes just converted.
+
+    Returns:
+        The pack's file.
+
+    Raises:
+        UserError: if torchvision is not installed.
+        DataError: if the download fails or is not whole.
+    """
+    with extra("download", "downloads"):
+        from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
+    raw = folder / "omniglot"
+    raw.mkdir(parents=True, exist_ok=True)
+    try:
+        for background in (True, False):
+            Omniglot(str(raw), background=background, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"Omniglot could not be downloaded: {error}. Is there a network?"
+        ) from error
+    arrays = convert(raw / "omniglot-py", progress)
+    with whole_file(folder / PACK) as draft:
+        np.savez_compressed(draft, allow_pickle=False, **arrays)
+    return folder / PACK
+
+
+def convert(
+    raw: Path, progress: Callable[[int], object] = lambda done: None
+) -> dict[str, np.ndarray]:
+    """The arrays of the pack from folders ``raw/images_*/<alphabet>/<character>``.
+
+    The original drawings, 105x105, black on white, are resized with a Lanczos filter.
+
+    Raises:
+        DataError: if these are not all drawings.
+    """
+    folders = sorted(raw.glob("images_*/*/character*"), key=lambda f: f.relative_to(raw).as_posix())
+    if len(folders) != CLASSES:
+        raise DataError(f"'{raw}' holds {len(folders)} characters; Omniglot has {CLASSES}.")
+    images = np.empty((CLASSES * DRAWINGS, SIDE, SIDE), np.uint8)
+    for label, folder in enumerate(folders):
+        files = sorted(folder.glob("*.png"))
+        if len(files) != DRAWINGS:
+            raise DataError(f"'{folder}' holds {len(files)} drawings; expected {DRAWINGS}.")
+        for drawer, file in enumerate(files):
+            with Image.open(file) as drawing:
+                small = drawing.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            images[label * DRAWINGS + drawer] = 255 - np.asarray(small)
+        progress(1)
+    names = [folder.relative_to(raw).as_posix() for folder in folders]
+    return {
+        "images": images,
+        "label": np.repeat(np.arange(CLASSES, dtype=np.int16), DRAWINGS),
+        "class_name": np.array(names),
+        "class_alphabet": np.array([name.split("/")[1] for name in names]),
+        "class_split": np.array([name.startswith("images_evaluation") for name in names], np.uint8),
+        "vinyals_split": np.array(
+            [int(part) for part in VINYALS.read_text().replace("\n", "")], np.uint8
+        ),
+    }

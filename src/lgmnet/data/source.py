@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError
 
 
+@runtime_checkable
 class TaskSource(Protocol):
-    """Something from which tasks can be drawn: stored images, or characters invented on the spot."""
+    """What tasks can be drawn from: stored images, or characters invented on the spot."""
 
     name: str
     """Name of the data, such as ``omniglot``."""
@@ -26,8 +27,10 @@ class TaskSource(Protocol):
     """Shape of one sample."""
     dtype: torch.dtype
     """uint8 for images (0..255, handed on as 0..1), float32 for anything else."""
-    class_names: Sequence[str] | range
-    """The classes; where there is no end of them, their numbers."""
+
+    @property
+    def class_names(self) -> Sequence[str] | range:
+        """The classes; where there is no end of them, their numbers."""
 
     def check(self, shape: EpisodeShape) -> None:
         """Check that tasks of this shape can be drawn.

@@ -51,4 +51,5 @@ def worth_embedding(method: Method, store: ClassStore, shape: EpisodeShape, epis
     with torch.inference_mode():
         device = next(method.parameters()).device
         one = method.embedding(store.images[:1].to(device, torch.float32))
-    return one.numel() * 4 * len(store.images) <= MOST_BYTES
+    size: int = one.numel() * 4 * len(store.images)
+    return size <= MOST_BYTES

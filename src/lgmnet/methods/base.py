@@ -43,10 +43,11 @@ class Method(nn.Module, ABC):
     """With it and a ``state_dict`` the method can be made again."""
 
     embedding: nn.Module
-    """The network that every sample passes first, whatever its task; an identity if there is none."""
+    """What every sample passes first, whatever its task; an identity where there is nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
+        self.config = config
         self.embedding = nn.Identity()
 
     def behind_embedding(self) -> Self:

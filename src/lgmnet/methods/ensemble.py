@@ -1,4 +1,4 @@
-"""Averaging a random method over draws: one answer from M classifiers, and how far they disagree."""
+"""One answer from many draws of a random method, and how far the draws disagree."""
 
 from __future__ import annotations
 
@@ -64,4 +64,6 @@ class Ensemble(Classifier):
 
     def _each(self, query_x: Tensor) -> Tensor:
         answers: Tensor = self.drawn(query_x.repeat_interleave(self.draws, 0))
-        return rearrange(answers, "(tasks draws) query way -> tasks draws query way", draws=self.draws)
+        return rearrange(
+            answers, "(tasks draws) query way -> tasks draws query way", draws=self.draws
+        )

@@ -50,7 +50,7 @@ class LGMNetConfig:
     target_norm: bool = True
     """Whether generated layers are followed by normalisation."""
     temperature: float | None = 10.0
-    """Initial inverse temperature of the matching head, then learned; None is the paper's head (1)."""
+    """Initial inverse temperature of the head, learned from there; None is the paper's head (1)."""
     intertask_norm: bool = True
     """Ablation: off, each sample is normalised by itself and tasks never meet."""
     context_encoder: bool = True
@@ -114,8 +114,7 @@ class LGMNet(Method):
     config: LGMNetConfig
 
     def __init__(self, config: LGMNetConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.embedding = make_embedding(config)
         self.target = make_target(config)
         width = config.embedding_widths[-1]
@@ -160,7 +159,9 @@ class LGMNet(Method):
     def restore(cls, config: LGMNetConfig, way: int, state: Mapping[str, Tensor]) -> LGMClassifier:
         """The classifier that `adapt` once made (see `Method.restore`)."""
         target = make_target(config)
-        names = [f"{part}_{i}" for i in range(len(target.weight_shapes)) for part in ("weight", "bias")]
+        names = [
+            f"{part}_{i}" for i in range(len(target.weight_shapes)) for part in ("weight", "bias")
+        ]
         weights = {name: state[name] for name in names}
         target.check(weights, tasks=1)
         classifier = LGMClassifier(

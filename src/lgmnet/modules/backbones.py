@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,7 +25,11 @@ class ConvEmbedding(nn.Sequential):
     """
 
     def __init__(
-        self, channels_in: int, widths: Sequence[int], pooled: Sequence[bool], intertask: bool = True
+        self,
+        channels_in: int,
+        widths: Sequence[int],
+        pooled: Sequence[bool],
+        intertask: bool = True,
     ) -> None:
         layers: list[nn.Module] = []
         for width, pool in zip(widths, pooled, strict=True):
@@ -39,7 +44,7 @@ class ConvEmbedding(nn.Sequential):
         self, images: Float[Tensor, "samples channels height width"]
     ) -> Float[Tensor, "samples embedding height_out width_out"]:
         """Feature maps of a batch of images."""
-        return super().forward(images)
+        return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
 
 
 class VectorEmbedding(nn.Sequential):
@@ -66,4 +71,4 @@ class VectorEmbedding(nn.Sequential):
         self, vectors: Float[Tensor, "samples features"]
     ) -> Float[Tensor, "samples embedding"]:
         """Features of a batch of vectors."""
-        return super().forward(vectors)
+        return cast(Tensor, super().forward(vectors))  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ class Context:
     """None where the context is a point."""
 
     def draw(self, generator: torch.Generator | None) -> Float[Tensor, "tasks context"]:
-        """A reparameterised draw (paper, eq. 3); without a generator, the mean."""
+        """A reparameterised draw (docs/method.md, eq. 2); without a generator, the mean."""
         if generator is None or self.log_variance is None:
             return self.mean
         noise = torch.randn(
@@ -32,7 +32,7 @@ class Context:
 
 
 class ContextEncoder(nn.Module):
-    """Task context encoder after the Neural Statistician (Edwards and Storkey, 2017; paper, sec. 3.2).
+    """Task context encoder after the Neural Statistician (Edwards and Storkey, ICLR 2017).
 
     Every support sample gives its own mean and log-variance; both are averaged over the support, so
     neither the order nor the number of samples matters to their shape.
@@ -65,7 +65,11 @@ class ContextEncoder(nn.Module):
 
         layers: list[nn.Module] = []
         for pool in pooled:
-            layers += [layer(channels, width), nn.ReLU(inplace=True), normalisation(width, intertask)]
+            layers += [
+                layer(channels, width),
+                nn.ReLU(inplace=True),
+                normalisation(width, intertask),
+            ]
             if convolutional and pool:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
             channels = width
@@ -77,7 +81,9 @@ class ContextEncoder(nn.Module):
         if per_sample.ndim == 4:
             per_sample = per_sample.mean((2, 3))
         tasks = support.shape[0]
-        per_task = rearrange(per_sample, "(tasks support) c -> tasks support c", tasks=tasks).mean(1)
+        per_task = rearrange(per_sample, "(tasks support) c -> tasks support c", tasks=tasks).mean(
+            1
+        )
         mean, log_variance = per_task.chunk(2, dim=-1)
         return Context(mean, log_variance)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class WeightGenerator(nn.Module):
-    """One dense layer from the context to one layer's kernel and bias (paper, sec. 3.3).
+    """One dense layer from the context to one layer's kernel and bias (docs/method.md, eq. 3).
 
     The dense layer's own bias starts as an ordinary He-initialised kernel, so that TargetNet starts
     as an ordinary network that each context then bends.
@@ -19,11 +19,13 @@ class WeightGenerator(nn.Module):
     Args:
         context: Length of the context.
         weight_shape: Shape of the generated weight, output axis first.
-        normalise: Whether each kernel (each hyperplane of a linear layer) is divided by its L2 norm
-            (paper, eq. 5); biases never are.
+        normalise: Whether each kernel (each hyperplane of a linear layer) is divided by its L2
+            norm; biases never are.
     """
 
-    def __init__(self, context: int, weight_shape: tuple[int, ...], *, normalise: bool = True) -> None:
+    def __init__(
+        self, context: int, weight_shape: tuple[int, ...], *, normalise: bool = True
+    ) -> None:
         super().__init__()
         self.weight_shape = weight_shape
         self.normalise = normalise

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class IntertaskNorm(nn.Module):
-    """Batch normalisation over the samples of **all tasks** of a training batch (paper, sec. 3.4).
+    """Batch normalisation over the samples of **all tasks** of a training batch.
 
     In training, tasks meet in the statistics; over several processes, they meet across all of them
     (the statistics go through a differentiable all-reduce, on CPU as well as on GPU). In
@@ -39,7 +39,12 @@ class IntertaskNorm(nn.Module):
         self, x: Float[Tensor, "samples channels *space"]
     ) -> Float[Tensor, "samples channels *space"]:
         """Normalise each channel of ``x`` over all samples (and all positions in space)."""
-        if self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if (
+            self.training
+            and dist.is_available()
+            and dist.is_initialized()
+            and dist.get_world_size() > 1
+        ):
             return self._over_all_processes(x)
         return F.batch_norm(
             x,
@@ -56,11 +61,12 @@ class IntertaskNorm(nn.Module):
         axes = [0, *range(2, x.ndim)]
         wide = x.float()
         count = torch.tensor([wide.numel() / wide.shape[1]], device=x.device)
-        total = all_reduce(torch.cat([wide.sum(axes), count]))
+        total: Tensor = all_reduce(torch.cat([wide.sum(axes), count]))
         mean = total[:-1] / total[-1]
         shaped = [1, -1] + [1] * (x.ndim - 2)
         centred = wide - mean.view(shaped)
-        variance = all_reduce(centred.square().sum(axes)) / total[-1]
+        squares: Tensor = all_reduce(centred.square().sum(axes))
+        variance = squares / total[-1]
         with torch.no_grad():
             unbiased = variance * total[-1] / (total[-1] - 1)
             self.running_mean.lerp_(mean, self.momentum)

@@ -15,7 +15,7 @@ def cosine_matching(
     way: int,
     scale: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "tasks query way"]:
-    """Attention over all support samples by cosine similarity (paper, eq. 6 and 7; Vinyals 2016).
+    """Attention over all support samples by cosine similarity (docs/method.md, eq. 5 and 6).
 
     ``a = softmax_k(scale * cos(q, s_k))``, ``p(c) = sum_k a_k [y_k = c]``. At uneven shots each
     class's attention is divided by its number of samples, so that a class does not win by being

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lgmnet.modules.itn import normalisation
 
 TargetWeights = Mapping[str, Tensor]
-"""Generated weights by name, ``weight_<layer>`` [tasks, out, *kernel], ``bias_<layer>`` [tasks, out]."""
+"""Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..."""
 
 
 class TargetNet(nn.Module):
@@ -21,7 +21,9 @@ class TargetNet(nn.Module):
     weight_shapes: tuple[tuple[int, ...], ...]
     """The weight shape of every layer, output axis first."""
 
-    def __init__(self, weight_shapes: Sequence[tuple[int, ...]], *, norm: bool, intertask: bool) -> None:
+    def __init__(
+        self, weight_shapes: Sequence[tuple[int, ...]], *, norm: bool, intertask: bool
+    ) -> None:
         super().__init__()
         self.weight_shapes = tuple(weight_shapes)
         self.norms = nn.ModuleList(
@@ -32,7 +34,7 @@ class TargetNet(nn.Module):
     def check(self, weights: TargetWeights, tasks: int) -> None:
         """Check generated weights by name and shape.
 
-        ``torch.func.functional_call`` would let a missing name or a bias of shape (1,) pass in silence.
+        ``torch.func.functional_call`` would let a bias of shape (1,) pass in silence.
 
         Raises:
             AssertionError: if a name is missing or foreign, or a shape differs.
@@ -56,7 +58,9 @@ class ConvTarget(TargetNet):
         intertask: Whether that normalisation is over all tasks.
     """
 
-    def __init__(self, channels_in: int, widths: Sequence[int], *, norm: bool, intertask: bool) -> None:
+    def __init__(
+        self, channels_in: int, widths: Sequence[int], *, norm: bool, intertask: bool
+    ) -> None:
         ins = [channels_in, *widths[:-1]]
         super().__init__(
             [(out, in_, 3, 3) for in_, out in zip(ins, widths, strict=True)],
@@ -68,7 +72,7 @@ class ConvTarget(TargetNet):
         self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels height width"]
     ) -> Float[Tensor, "tasks samples features"]:
         """The target embedding of every sample, under its own task's weights."""
-        tasks, samples = x.shape[:2]
+        tasks = x.shape[0]
         self.check(weights, tasks)
         last = len(self.norms) - 1
         for i, norm in enumerate(self.norms):
@@ -98,10 +102,14 @@ class LinearTarget(TargetNet):
         intertask: Whether that normalisation is over all tasks.
     """
 
-    def __init__(self, features_in: int, widths: Sequence[int], *, norm: bool, intertask: bool) -> None:
+    def __init__(
+        self, features_in: int, widths: Sequence[int], *, norm: bool, intertask: bool
+    ) -> None:
         ins = [features_in, *widths[:-1]]
         super().__init__(
-            [(out, in_) for in_, out in zip(ins, widths, strict=True)], norm=norm, intertask=intertask
+            [(out, in_) for in_, out in zip(ins, widths, strict=True)],
+            norm=norm,
+            intertask=intertask,
         )
 
     def forward(

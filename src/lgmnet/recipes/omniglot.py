@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 from lgmnet.data.augment import Jitter
-from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.training.config import Run, TrainConfig
 
@@ -40,8 +39,8 @@ def omniglot_lake() -> Run:
 def omniglot_paper() -> Run:
     """The paper's configuration at the reference code's sizes: no temperature, plain TargetNet.
 
-    5-way tasks with one query a class (the reference code: one a task), 32 a step; the cosine stands
-    in for its x0.9 every 1,500 steps.
+    5-way tasks with one query a class (the reference code: one a task), 32 a step; the cosine
+    stands in for its x0.9 every 1,500 steps.
     """
     return Run(
         recipe="omniglot-paper",
@@ -58,7 +57,5 @@ def omniglot_paper() -> Run:
         data="omniglot",
         split="vinyals/train",
         val_split="vinyals/val",
-        train=TrainConfig(
-            steps=120_000, tasks=32, way=5, shot=1, query=1, jitter=None, val_way=5
-        ),
+        train=TrainConfig(steps=120_000, tasks=32, way=5, shot=1, query=1, jitter=None, val_way=5),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning_fabric.loggers.csv_logs import CSVLogger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
 from lgmnet.data.source import TaskSource
 from lgmnet.hub import Model
@@ -56,12 +58,12 @@ def launch(
     return fit(fabric, run, train_source, val_source, out, resume=resume)
 
 
-def precision(accelerator: str) -> str:
+def precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
     """bf16 where the device computes in it; where it only emulates it, 32 bits are faster."""
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # torch.cpu.get_capabilities is new in torch 2.13; older ones stay at 32 bits.
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         native = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     return "bf16-mixed" if native else "32-true"

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -51,7 +52,10 @@ class TrainingProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
 
@@ -109,7 +113,10 @@ class StopRequest:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._restore()
 
@@ -118,7 +125,7 @@ class StopRequest:
         if self.fabric.world_size == 1:
             return self.requested
         flag = torch.tensor(float(self.requested), device=self.fabric.device)
-        return bool(self.fabric.all_reduce(flag, reduce_op="sum") > 0)
+        return bool(cast(Tensor, self.fabric.all_reduce(flag, reduce_op="sum")) > 0)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.files import read_tensors, write_tensors
+from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
 KIND, VERSION = "lgmnet-training-state", 1
@@ -22,7 +23,7 @@ KIND, VERSION = "lgmnet-training-state", 1
 class TrainState:
     """A run in progress."""
 
-    method: nn.Module
+    method: Method
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     """Source of this process's tasks, augmentation and context draws."""

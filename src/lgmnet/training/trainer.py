@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -64,7 +65,9 @@ def fit(
     if resume:
         load_state(out / STATE, state, run, fabric.global_rank, fabric.world_size)
     elif (out / STATE).exists():
-        raise ConfigError(f"'{out}' holds a run already; continue it with --resume, or choose another --out.")
+        raise ConfigError(
+            f"'{out}' holds a run already; continue it with --resume, or choose another --out."
+        )
     story = Training(
         recipe=run.recipe,
         data=train_source.name,
@@ -117,7 +120,7 @@ def setup(run: Run, rank: int = 0) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
-    method.to(memory_format=torch.channels_last)
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
         lr=run.train.learning_rate,
@@ -140,10 +143,13 @@ def prepared(
     support_x, query_x = episode.support_x, episode.query_x
     if config.jitter is not None and support_x.ndim == 5:
         support_x, query_x = config.jitter(support_x, generator), config.jitter(query_x, generator)
-    tensors: tuple[Tensor, ...] = fabric.to_device(
-        (support_x, episode.support_y, query_x, episode.query_y)
+    return Episode(
+        fabric.to_device(support_x),
+        fabric.to_device(episode.support_y),
+        fabric.to_device(query_x),
+        fabric.to_device(episode.query_y),
+        episode.way,
     )
-    return Episode(*tensors, way=episode.way)
 
 
 def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
@@ -167,7 +173,7 @@ def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Mo
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:
     """Write the state to resume from, with every process's generator."""
-    generators = fabric.all_gather(state.generator.get_state())
+    generators = cast(Tensor, fabric.all_gather(state.generator.get_state()))
     if fabric.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         generators = generators.view(fabric.world_size, -1).cpu()
