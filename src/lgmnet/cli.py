@@ -223,8 +223,8 @@ def evaluate(
         out.print(
             f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, {trained.name} "
             f"({trained.method_name})\n{score.protocol}; {score.data}, split {score.split} "
-            f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, seed {seed}; "
-            f"{score.seconds:.0f} s",
+            f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, "
+            f"seed {seed}; {score.seconds:.0f} s",
             highlight=False,
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lgmnet.errors import ConfigError, unknown_name
 
@@ -30,28 +31,56 @@ def from_json(kind: type[C], values: Mapping[str, Any]) -> C:
 def with_settings(config: C, settings: Iterable[str]) -> C:
     """A copy with ``field=value`` settings; fields of configs inside it are named by themselves.
 
-    A field inside may also be given by its path, as in ``method.context=64``.
+    A field inside may also be given by its path, as in ``config.context=64``. All settings are made
+    at once, so fields that must agree can change together.
 
     Raises:
         ConfigError: naming a setting that has no ``=``, an unknown field, or a wrong value.
     """
+    changes: dict[str, Any] = {}
     for setting in settings:
-        path, equals, text = setting.partition("=")
+        name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"A setting must read field=value, but is '{setting}'.")
-        config = _replaced(config, path.strip(), literal(text.strip()))
-    return config
+        *parents, field = full_path(config, name.strip()).split(".")
+        inside = changes
+        for parent in parents:
+            inside = inside.setdefault(parent, {})
+        inside[field] = literal(text.strip())
+    return cast(C, _changed(config, changes))
+
+
+def full_path(config: Any, name: str) -> str:
+    """The path of a field that is named by itself or by its path.
+
+    Raises:
+        ConfigError: if there is no such field, or several inside.
+    """
+    hints = typing.get_type_hints(type(config))
+    head, dot, rest = name.partition(".")
+    inner = {n: c for n in hints if dataclasses.is_dataclass(c := getattr(config, n))}
+    if dot and head in inner:
+        return f"{head}.{full_path(inner[head], rest)}"
+    if not dot and head in hints:
+        return name
+    owners = [n for n, c in inner.items() if name in typing.get_type_hints(type(c))]
+    if len(owners) == 1:
+        return f"{owners[0]}.{name}"
+    known = [n for n in hints if n not in inner]
+    known += [f for c in inner.values() for f in typing.get_type_hints(type(c))]
+    raise unknown_name("field", name, known)
 
 
 def literal(text: str) -> Any:
     """The Python or JSON value that a text spells (1e-3, true, none, [1, 2]), else the text."""
-    words: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    if text.lower() in ("true", "false", "none", "null"):
+        text = text.lower().replace("none", "null")
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            pass
+    return text
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
@@ -94,21 +123,16 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     raise wrong
 
 
-def _replaced(config: C, path: str, value: Any) -> C:
-    """``config`` with one field, found by name or dotted path, replaced."""
+def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    """A copy of ``config`` with nested changes."""
     hints = typing.get_type_hints(type(config))
-    head, dot, rest = path.partition(".")
-    if head in hints:
-        old = getattr(config, head)
-        new = _replaced(old, rest, value) if dot else coerce(head, value, hints[head])
-        return dataclasses.replace(config, **{head: new})  # type: ignore[type-var]
-    inner = {n: c for n in hints if dataclasses.is_dataclass(c := getattr(config, n))}
-    owners = [n for n, c in inner.items() if path in typing.get_type_hints(type(c))]
-    if len(owners) == 1:
-        return _replaced(config, f"{owners[0]}.{path}", value)
-    known = [n for n in hints if n not in inner]
-    known += [f for c in inner.values() for f in typing.get_type_hints(type(c))]
-    raise unknown_name("field", path, known)
+    values = {
+        name: _changed(getattr(config, name), change)
+        if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name))
+        else coerce(name, change, hints[name])
+        for name, change in changes.items()
+    }
+    return dataclasses.replace(config, **values)
 
 
 def _spell(hint: Any) -> str:

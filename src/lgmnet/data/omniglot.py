@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.source import prove_disjoint
@@ -18,6 +19,7 @@ from lgmnet.errors import DataError, extra, unknown_name
 from lgmnet.files import whole_file
 
 PACK = Path("omniglot") / "omniglot28.npz"
+ARRAYS = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
 SIDE, DRAWINGS, CLASSES = 28, 20, 1623
 PARTS = ("train", "val", "test")
 SPLITS = tuple(f"{scheme}/{part}" for scheme in ("vinyals", "lake") for part in PARTS)
@@ -97,12 +99,13 @@ def load_pack() -> dict[str, Any]:
             "which needs no file."
         )
     try:
-        with np.load(path) as pack:
-            arrays = dict(pack)
+        # Opened here: np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file) as pack:
+            arrays = {name: pack[name] for name in ARRAYS}
         if arrays["images"].shape != (CLASSES * DRAWINGS, SIDE, SIDE):
             raise DataError(f"'{path}' holds images of shape {arrays['images'].shape}.")
         return arrays
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"'{path}' is damaged ({error}); fetch it again.") from error
@@ -144,7 +147,8 @@ def convert(
 ) -> dict[str, np.ndarray]:
     """The arrays of the pack from folders ``raw/images_*/<alphabet>/<character>``.
 
-    The original drawings, 105x105, black on white, are resized with a Lanczos filter.
+    The original drawings, 105x105, black on white, are inverted and resized with a Lanczos filter
+    (in that order: the other way round, some pixels round to a neighbouring grey).
 
     Raises:
         DataError: if these are not all drawings.
@@ -159,8 +163,9 @@ def convert(
             raise DataError(f"'{folder}' holds {len(files)} drawings; expected {DRAWINGS}.")
         for drawer, file in enumerate(files):
             with Image.open(file) as drawing:
-                small = drawing.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            images[label * DRAWINGS + drawer] = 255 - np.asarray(small)
+                ink = ImageOps.invert(drawing.convert("L"))
+            small = ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            images[label * DRAWINGS + drawer] = np.asarray(small)
         progress(1)
     names = [folder.relative_to(raw).as_posix() for folder in folders]
     return {

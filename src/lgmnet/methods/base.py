@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -50,7 +50,7 @@ class Method(nn.Module, ABC):
         self.config = config
         self.embedding = nn.Identity()
 
-    def behind_embedding(self) -> Self:
+    def behind_embedding(self) -> Method:
         """This method for samples that have passed its embedding already; shares all weights."""
         behind = copy.copy(self)
         behind._modules = {**self._modules, "embedding": nn.Identity()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 
@@ -59,13 +60,13 @@ class IntertaskNorm(nn.Module):
 
     def _over_all_processes(self, x: Tensor) -> Tensor:
         axes = [0, *range(2, x.ndim)]
-        wide = x.float()
-        count = torch.tensor([wide.numel() / wide.shape[1]], device=x.device)
-        total: Tensor = all_reduce(torch.cat([wide.sum(axes), count]))
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        count = wide.new_tensor([wide.numel() / wide.shape[1]])
+        total: Tensor = sum_over_processes(torch.cat([wide.sum(axes), count]))
         mean = total[:-1] / total[-1]
         shaped = [1, -1] + [1] * (x.ndim - 2)
         centred = wide - mean.view(shaped)
-        squares: Tensor = all_reduce(centred.square().sum(axes))
+        squares: Tensor = sum_over_processes(centred.square().sum(axes))
         variance = squares / total[-1]
         with torch.no_grad():
             unbiased = variance * total[-1] / (total[-1] - 1)
@@ -73,6 +74,31 @@ class IntertaskNorm(nn.Module):
             self.running_var.lerp_(unbiased, self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale.view(shaped) + self.bias.view(shaped)).to(x.dtype)
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """All-reduce that gradients flow through: every process's loss reaches every process's samples.
+
+    (torch's SyncBatchNorm is for GPUs only.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """The sum over processes."""
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """The sum of what every process's loss wants of the sum."""
+        return SumOverProcesses.forward(ctx, grad)
+
+
+def sum_over_processes(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The sum of ``x`` over all processes, differentiable on CPU and GPU."""
+    total: Tensor = SumOverProcesses.apply(x)
+    return total
 
 
 def normalisation(channels: int, intertask: bool) -> nn.Module:

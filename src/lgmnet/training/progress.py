@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import cast
 
@@ -92,6 +93,14 @@ class TrainingProgress:
             f"step {self.now:,}: {loss}validation {score.task} "
             f"{score.accuracy:.2f} ± {score.ci95:.2f} %",
             highlight=False,
+        )
+
+    def stopped(self, out: Path) -> None:
+        """Say where the run stands and how it goes on."""
+        self.console.print(
+            f"Stopped after step {self.now:,}; the same command with --resume goes on in '{out}'.",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

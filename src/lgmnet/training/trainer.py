@@ -110,6 +110,7 @@ def fit(
                 save(fabric, state, run, out)
         if state.step < config.steps:
             save(fabric, state, run, out)
+            progress.stopped(out)
             raise KeyboardInterrupt
     fabric.barrier()
     return load_model(out)

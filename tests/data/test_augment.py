@@ -1,0 +1,115 @@
+"""Jitter: each image on its own, blind to labels and neighbours, and no more than was asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lgmnet.data.augment import Jitter
+
+NONE = Jitter(degrees=0.0, scale=0.0, shift=0.0, shear=0.0)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(tasks: int, samples: int, side: int = 28) -> Tensor:
+    """The same drawing over and over: a long bar and a short one, soft-edged, off the middle."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    long = torch.exp(-(((x - 13.5) / 6) ** 4) - ((y - 13.5) / 1.5) ** 4)
+    short = torch.exp(-(((x - 18) / 1.5) ** 4) - ((y - 10) / 3) ** 4)
+    return torch.maximum(long, short).expand(tasks, samples, 1, side, side).contiguous()
+
+
+def bars(n: int) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
+    return torch.exp(-((x / 7) ** 4) - (y / 1.5) ** 4).expand(1, n, 1, 28, 28)
+
+
+def moments(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of [1, samples, 1, 28, 28]: the middles [samples, 2], the slopes and the lengths of bars."""
+    weight = images[0, :, 0] / images[0, :, 0].sum((1, 2), keepdim=True)
+    along = torch.arange(28) - 13.5
+    x, y = (weight.sum(1) * along).sum(1), (weight.sum(2) * along).sum(1)
+    dx, dy = along - x[:, None], along - y[:, None]
+    xx = (weight.sum(1) * dx**2).sum(1)
+    yy = (weight.sum(2) * dy**2).sum(1)
+    xy = torch.einsum("nyx,ny,nx->n", weight, dy, dx)
+    return torch.stack([x, y], 1), 0.5 * torch.atan2(2 * xy, xx - yy), xx.sqrt()
+
+
+def test_the_seed_decides_and_the_global_generator_is_left_alone():
+    images, jitter = blobs(2, 3), Jitter(thicken=0.5)
+    before = torch.get_rng_state()
+    once, again, other = (jitter(images, seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+
+
+def test_no_neighbour_has_a_say():
+    """An image's change depends on its place alone, so no other image, and no class, decides it."""
+    images, jitter = blobs(2, 5), Jitter(thicken=0.5)
+    others = torch.rand(images.shape, generator=seeded())
+    others[1, 2] = images[1, 2]
+    one, other = jitter(images, seeded()), jitter(others, seeded())
+    torch.testing.assert_close(one[1, 2], other[1, 2])
+
+
+def test_images_of_one_class_are_changed_in_different_ways():
+    """One angle a class would tell the class: the leak in the paper's code."""
+    changed = Jitter()(blobs(2, 8), seeded()).flatten(0, 1).flatten(1)
+    apart = torch.cdist(changed, changed) + 9 * torch.eye(16)
+    assert apart.min() > 0.3
+    _, slopes, _ = moments(replace(NONE, degrees=30.0)(bars(60), seeded()))
+    neighbours = torch.corrcoef(torch.stack([slopes[:-1], slopes[1:]]))[0, 1]
+    assert abs(neighbours) < 0.3
+
+
+def test_no_jitter_changes_next_to_nothing():
+    images = blobs(2, 3)
+    torch.testing.assert_close(NONE(images, seeded()), images, atol=1e-5, rtol=0)
+
+
+def test_images_keep_their_shape_their_range_and_their_original():
+    images = torch.rand(2, 3, 1, 20, 28, generator=seeded())
+    original = images.clone()
+    changed = Jitter(thicken=1.0)(images, seeded())
+    assert changed.shape == images.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert torch.equal(images, original)
+
+
+def test_rotation_reaches_its_limit_both_ways_and_no_further():
+    _, slopes, _ = moments(replace(NONE, degrees=30.0)(bars(200), seeded()))
+    assert slopes.abs().max() < math.radians(31)
+    assert slopes.max() > math.radians(27)
+    assert slopes.min() < math.radians(-27)
+
+
+def test_shift_reaches_its_limit_both_ways_and_no_further():
+    middles, _, _ = moments(replace(NONE, shift=0.1)(bars(200), seeded()))
+    assert middles.abs().max() < 2.81
+    assert (middles.amax(0) > 2.6).all()
+    assert (middles.amin(0) < -2.6).all()
+
+
+def test_scale_reaches_its_limit_both_ways_and_no_further():
+    _, _, whole = moments(bars(1))
+    _, _, lengths = moments(replace(NONE, scale=0.2)(bars(200), seeded()))
+    ratio = lengths / whole
+    assert 1 / 1.22 < ratio.min() < 1 / 1.15
+    assert 1 / 0.85 < ratio.max() < 1 / 0.78
+
+
+def test_thickening_only_adds_ink_and_to_as_many_as_asked():
+    images = blobs(1, 400)
+    thick = replace(NONE, thicken=0.25)(images, seeded()) - NONE(images, seeded())
+    assert thick.min() > -1e-6
+    changed = (thick.amax((-1, -2, -3)) > 1e-4).float().mean()
+    assert 0.17 < changed < 0.33

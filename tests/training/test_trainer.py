@@ -1,0 +1,262 @@
+"""The trainer: what it learns, keeps, logs, and how it survives being stopped."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors import safe_open
+
+from lgmnet.configs import with_settings
+from lgmnet.data.strokes import Strokes
+from lgmnet.errors import ConfigError, EpisodeError
+from lgmnet.hub import WEIGHTS, load_model
+from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.training import launch, trainer
+from lgmnet.training.config import Run, TrainConfig
+from lgmnet.training.trainer import STATE, fit, learning_rate
+
+TINY = LGMNetConfig(
+    embedding_widths=(8, 8),
+    embedding_pooled=(True, True),
+    encoder_width=8,
+    context=4,
+    target_widths=(8, 8),
+)
+RUN = Run(
+    recipe="tiny",
+    method="lgm-net",
+    config=TINY,
+    data="strokes",
+    split="train",
+    val_split="val",
+    train=TrainConfig(
+        steps=12,
+        tasks=2,
+        way=4,
+        query=2,
+        warmup=2,
+        val_way=4,
+        val_query=2,
+        val_episodes=8,
+        val_every=6,
+        save_every=5,
+        log_every=3,
+        precision="32-true",
+    ),
+)
+SETTINGS = [
+    "embedding_widths=[8,8]",
+    "embedding_pooled=[true,true]",
+    "encoder_width=8",
+    "context=4",
+    "target_widths=[8,8]",
+    "tasks=2",
+    "way=4",
+    "query=2",
+    "val_way=4",
+    "val_query=2",
+    "val_episodes=8",
+    "val_every=40",
+    "save_every=10",
+    "warmup=2",
+]
+# Long enough to be caught in the middle of it.
+STEPS = ["--steps", "60"]
+
+
+class Interrupted(Strokes):
+    """A source that breaks off the run at its n-th batch, as a kill would."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__("train")
+        self.left = batches
+
+    def draw(self, shape, generator, out) -> None:
+        if self.left == 0:
+            raise ConnectionAbortedError
+        self.left -= 1
+        super().draw(shape, generator, out)
+
+
+def train(out: Path, run: Run = RUN, source: Strokes | None = None, *, resume: bool = False):
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    return fit(fabric, run, source or Strokes("train"), Strokes("val"), out, resume=resume)
+
+
+def command(out: Path, *more: str) -> list[str]:
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    line = ["train", "omniglot", "--data", "strokes", "--out", str(out), "--accelerator", "cpu"]
+    return [sys.executable, "-m", "lgmnet.cli", *line, *settings, *more]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Weights, optimiser, generators and story are the same to the bit."""
+    for name in (WEIGHTS, STATE):
+        with safe_open(a / name, "pt") as one, safe_open(b / name, "pt") as other:
+            assert one.metadata() == other.metadata()
+            assert set(one.keys()) == set(other.keys())
+            for key in one.keys():  # noqa: SIM118
+                assert torch.equal(one.get_tensor(key), other.get_tensor(key)), (name, key)
+    assert (a / "config.json").read_text() == (b / "config.json").read_text()
+
+
+@pytest.mark.parametrize("broken_at", [5, 8, 11])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, broken_at):
+    train(tmp_path / "whole")
+    with pytest.raises(ConnectionAbortedError):
+        train(tmp_path / "broken", source=Interrupted(broken_at))
+    train(tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_kill_costs_at_most_the_steps_since_the_last_checkpoint(tmp_path):
+    with pytest.raises(ConnectionAbortedError):
+        train(tmp_path, source=Interrupted(9))
+    source = Interrupted(7)  # the twelve steps less the five of the checkpoint
+    train(tmp_path, source=source, resume=True)
+    assert source.left == 0
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run by the command line that nobody disturbed."""
+    whole = tmp_path_factory.mktemp("run") / "whole"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command(whole, *STEPS), check=True, env=environment, capture_output=True)
+    return whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_killed_goes_on(tmp_path, whole_run, killer):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    broken = tmp_path / "broken"
+    process = subprocess.Popen(command(broken, *STEPS), env=environment, stderr=subprocess.PIPE)
+    while not (broken / STATE).exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(killer)
+    _, words = process.communicate()
+    if killer == signal.SIGINT:
+        assert process.returncode == 130
+        assert b"--resume" in words
+    else:
+        assert process.returncode == -signal.SIGKILL
+    subprocess.run(
+        command(broken, *STEPS, "--resume"), check=True, env=environment, capture_output=True
+    )
+    assert_same_run(whole_run, broken)
+
+
+def test_the_weights_that_are_best_on_validation_are_kept(tmp_path, monkeypatch):
+    real = trainer.validate
+    accuracies = iter([50.0, 70.0, 60.0])
+    seen = []
+
+    def scripted(method, source, config):
+        seen.append({name: t.clone() for name, t in method.state_dict().items()})
+        return dataclasses.replace(real(method, source, config), accuracy=next(accuracies))
+
+    monkeypatch.setattr(trainer, "validate", scripted)
+    run = with_settings(RUN, ["steps=18"])
+    model = train(tmp_path, run)
+    assert (model.training.step, model.training.val_accuracy) == (12, 70.0)
+    for name, tensor in model.method.state_dict().items():
+        assert torch.equal(tensor, seen[1][name]), name
+    assert not torch.equal(seen[1]["log_scale"], seen[2]["log_scale"])
+
+
+def test_it_learns(tmp_path):
+    run = with_settings(RUN, ["steps=150", "val_every=150", "val_episodes=100", "tasks=4"])
+    accuracy = train(tmp_path, run).training.val_accuracy
+    untrained = with_settings(run, ["steps=1", "learning_rate=1e-9"])
+    before = train(tmp_path / "untrained", untrained).training.val_accuracy
+    assert accuracy > before + 5, (before, accuracy)
+
+
+def test_a_run_in_the_folder_is_not_overwritten(tmp_path):
+    train(tmp_path)
+    before = (tmp_path / STATE).read_bytes()
+    with pytest.raises(ConfigError, match="--resume"):
+        train(tmp_path)
+    assert (tmp_path / STATE).read_bytes() == before
+
+
+def test_only_the_same_run_can_be_resumed(tmp_path):
+    train(tmp_path)
+    other = with_settings(RUN, ["learning_rate=0.5", "context=8"])
+    with pytest.raises(ConfigError, match=r"config\.context: 4 -> 8.*learning_rate"):
+        train(tmp_path, other, resume=True)
+
+
+def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tmp_path, store):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with pytest.raises(EpisodeError, match="6 classes"):
+        fit(fabric, with_settings(RUN, ["way=7"]), store, store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def store():
+    from lgmnet.data.classes import ClassStore
+
+    images = torch.zeros(6 * 9, 1, 28, 28, dtype=torch.uint8)
+    return ClassStore(images, [9] * 6, list("abcdef"), name="few", split="train")
+
+
+def test_logs_and_files(tmp_path):
+    model = launch.launch(RUN, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    with (tmp_path / "logs" / "csv-from-step-0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows if row["train/loss"]] == [3, 6, 9, 12]
+    assert [int(row["step"]) for row in rows if row["val/accuracy"]] == [6, 12]
+    assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
+    suffixes = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
+    assert suffixes == {".safetensors", ".json", ".md"}, "no pickle, nothing half-written"
+    card = (tmp_path / "README.md").read_text()
+    for fact in ("strokes", "`train`", model.training.split_hash, "`val`", "4-way 1-shot"):
+        assert fact in card
+    again = load_model(tmp_path)
+    assert again.training == model.training
+
+
+def test_learning_rate_rises_then_follows_a_cosine_to_zero():
+    config = TrainConfig(steps=1000, warmup=100, learning_rate=0.2)
+    assert learning_rate(config, 0) == pytest.approx(0.002)
+    assert learning_rate(config, 500) == pytest.approx(0.1)
+    for step in (100, 250, 999):
+        cosine = 0.2 * 0.5 * (1 + math.cos(math.pi * step / 1000))
+        assert learning_rate(config, step) == pytest.approx(cosine)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"amx_bf16": True}, "bf16-mixed"), ({"amx_bf16": False, "avx512_f": True}, "32-true")],
+)
+def test_bf16_only_where_the_processor_computes_in_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert launch.precision("cpu") == expected
+
+
+def test_bf16_trains(tmp_path):
+    run = with_settings(RUN, ["precision=bf16-mixed"])
+    model = launch.launch(run, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    assert all(t.dtype == torch.float32 for t in model.method.parameters())
+    assert all(t.isfinite().all() for t in model.method.state_dict().values())
+
+
+@pytest.mark.parametrize("field", ["steps=0", "learning_rate=-1", "way=1", "val_episodes=1"])
+def test_a_config_that_cannot_be_names_its_field(field):
+    with pytest.raises((ConfigError, EpisodeError), match=field.split("=")[0]):
+        with_settings(RUN, [field])
