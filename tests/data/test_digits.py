@@ -41,7 +41,7 @@ def test_an_enlarged_drawing_is_the_same_drawing():
     large = F.interpolate(digits().images.double(), (10, 10), mode="area")
     pairs = torch.stack([small.flatten(1), large.flatten(1)], 1)
     centred = pairs - pairs.mean(2, keepdim=True)
-    assert F.cosine_similarity(centred[:, 0], centred[:, 1]).min() > 0.95
+    assert F.cosine_similarity(centred[:, 0], centred[:, 1]).min() > 0.9
 
 
 def test_the_side_is_as_asked():

@@ -34,9 +34,9 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     if not path.is_file():
         raise ImageError(f"There is no image file '{path}'.")
     try:
-        # Our own limit speaks first, with the name of the file.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of what can be read after all, and of sizes: our own limit names the file.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise ImageError(
@@ -44,10 +44,11 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
                         f"{MOST_PIXELS:,} can be read. Make it smaller."
                     )
                 image.draft("L", (8 * side, 8 * side))
-                gray = _gray(ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                gray = _gray(image, 8 * side)
     except ImageError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of a damaged file, Pillow's readers raise whatever comes
         raise ImageError(f"'{path}' cannot be read as an image: {error}.") from error
     if not np.isfinite(gray).all():
         raise ImageError(f"'{path}' holds pixels that are NaN or infinite.")
@@ -60,8 +61,8 @@ def drawing(gray: np.ndarray, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     The paper is the median of the picture's border; ink is whatever differs from it, dark or light.
     """
     border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    ink = np.abs(gray.astype(np.float32) - np.float32(np.median(border)))
-    picture = Image.fromarray(ink)
+    ink = np.abs(gray - np.median(border))
+    picture = Image.fromarray((ink / (ink.max() or 1)).astype(np.float32))
     if picture.size != (side, side):
         longest = max(picture.size)
         square = Image.new("F", (longest, longest), 0.0)
@@ -73,15 +74,26 @@ def drawing(gray: np.ndarray, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     return torch.from_numpy(ink.round().astype(np.uint8))[None]
 
 
-def _gray(image: Image.Image) -> np.ndarray:
-    """Luminance [height, width]; what is transparent becomes white paper."""
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.float64)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return np.asarray(image.convert("L")).astype(np.float64)
+def _gray(image: Image.Image, longest: int) -> np.ndarray:
+    """Luminance [height, width], of large images shrunk; what is transparent is white paper."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    elif image.mode not in ("I", "F") and image.has_transparency_data:
+        image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+        image = _shrunk(image, longest).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode not in ("I", "F"):
+        image = image.convert("L")
+    return np.asarray(_shrunk(image, longest)).astype(np.float64)
+
+
+def _shrunk(image: Image.Image, longest: int) -> Image.Image:
+    """A large image with blocks of pixels averaged: memory for one at a time, in 8 bits.
+
+    Its longer side is then between ``longest`` and twice that.
+    """
+    factor = max(image.size) // longest
+    return image.reduce(factor) if factor > 1 else image
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class SumOverProcesses(torch.autograd.Function):
 
 def sum_over_processes(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The sum of ``x`` over all processes, differentiable on CPU and GPU."""
-    total: Tensor = SumOverProcesses.apply(x)
+    total: Tensor = SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -1,0 +1,434 @@
+"""Every part of a network against plain NumPy, or against torch's own layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
+from lgmnet.modules.context import Context, ContextEncoder, MeanContext
+from lgmnet.modules.generators import WeightGenerator
+from lgmnet.modules.itn import IntertaskNorm, normalisation
+from lgmnet.modules.matching import cosine_matching
+from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet
+from tests.numerics import by_hand
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def assert_equal(came: Tensor, expected: np.ndarray) -> None:
+    torch.testing.assert_close(came.detach(), torch.from_numpy(expected), **CLOSE)
+
+
+def unsettled(module: nn.Module, seed: int = 0) -> nn.Module:
+    """The module in 64 bits, with weights and running statistics that are nothing in particular."""
+    generator = seeded(seed)
+    with torch.no_grad():
+        for name, tensor in module.double().state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 2, generator=generator)
+            else:
+                tensor.normal_(std=0.5, generator=generator)
+    return module
+
+
+# The matching head, eq. (5) and (6).
+
+
+@given(
+    shots=st.lists(st.integers(1, 4), min_size=2, max_size=4),
+    queries=st.integers(1, 3),
+    tasks=st.integers(1, 3),
+    scale=st.floats(0.1, 30),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+)
+def test_cosine_matching_is_the_loop(shots, queries, tasks, scale, seed, data):
+    """Any number of shots, even or not, in any order, and another order for each task."""
+    labels = [label for label, shot in enumerate(shots) for _ in range(shot)]
+    support_y = torch.tensor([data.draw(st.permutations(labels)) for _ in range(tasks)])
+    query, support = (noise(tasks, n, 5, seed=seed + n) for n in (queries, len(labels)))
+    came = cosine_matching(query, support, support_y, len(shots), scale)
+    expected = [
+        [
+            by_hand.matching(q, support[t].numpy(), support_y[t].numpy(), len(shots), scale)
+            for q in query[t].numpy()
+        ]
+        for t in range(tasks)
+    ]
+    assert_equal(came.exp(), np.array(expected))
+
+
+def test_at_even_shots_it_is_the_papers_formula():
+    """``p = sum a * y`` with the attention over all support samples, nothing divided."""
+    query, support = noise(1, 1, 5)[0, 0].numpy(), noise(6, 5, seed=1).numpy()
+    labels = np.array([0, 1, 2, 2, 1, 0])
+    attention = by_hand.softmax(np.array([by_hand.unit(query) @ by_hand.unit(k) for k in support]))
+    one_hot = np.eye(3)[labels]
+    came = cosine_matching(
+        torch.from_numpy(query)[None, None],
+        torch.from_numpy(support)[None],
+        torch.from_numpy(labels)[None],
+        3,
+    )
+    assert_equal(came[0, 0].exp(), attention @ one_hot)
+
+
+def test_the_papers_head_cannot_be_sure():
+    """Without temperature a 5-way probability stays below e / (e + 4 / e) = 0.65."""
+    support = F.one_hot(torch.arange(5)).double() - 0.2  # as far apart as five vectors can be
+    came = cosine_matching(support[None], support[None], torch.arange(5)[None], 5).exp()
+    assert came.max() <= math.e / (math.e + 4 / math.e) < 0.65
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_huge_scale_overflows_neither_answer_nor_gradient(scale, dtype):
+    labels = torch.tensor([[0, 0, 1, 2, 2, 2]])
+    query = noise(1, 4, 5).to(dtype).requires_grad_()
+    support = noise(1, 6, 5, seed=1).to(dtype).requires_grad_()
+    temperature = torch.tensor(scale, dtype=dtype, requires_grad=True)
+    answer = cosine_matching(query, support, labels, 3, temperature)
+    assert answer.isfinite().all()
+    nearest = (F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT).argmax(-1)
+    assert torch.equal(answer.argmax(-1), labels[0][nearest])
+    F.nll_loss(answer[0], torch.tensor([0, 1, 2, 0])).backward()
+    for tensor in (query, support, temperature):
+        assert tensor.grad is not None
+        assert tensor.grad.isfinite().all()
+
+
+def test_an_embedding_of_zeros_is_like_nothing_and_breaks_nothing():
+    query = torch.zeros(1, 1, 4, dtype=torch.float64, requires_grad=True)
+    answer = cosine_matching(query, noise(1, 3, 4), torch.tensor([[0, 1, 1]]), 2, 10.0)
+    assert_equal(answer.exp(), np.full((1, 1, 2), 0.5))
+    answer[0, 0, 0].backward()
+    assert query.grad is not None
+    assert query.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_16_bits_in_are_answered_in_32(autocast):
+    query, support = noise(1, 4, 64).bfloat16(), noise(1, 6, 64, seed=1).bfloat16()
+    labels = torch.tensor([[0, 0, 1, 1, 2, 2]])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        came = cosine_matching(query, support, labels, 3, torch.tensor(10.0))
+    assert came.dtype == torch.float32
+    wide = cosine_matching(query.double(), support.double(), labels, 3, 10.0)
+    torch.testing.assert_close(came.double(), wide, rtol=1e-5, atol=1e-5)
+
+
+# Generated weights and TargetNet, eq. (3) and (4).
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 3, 3), (4, 5)], ids=str)
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_generator_is_one_dense_layer_and_a_division(shape, normalise):
+    generator = WeightGenerator(6, shape, normalise=normalise)
+    unsettled(generator)
+    context = noise(2, 6, seed=1)
+    weight, bias = generator(context)
+    dense = {k: v.detach().numpy() for k, v in generator.dense.named_parameters()}
+    for task in range(2):
+        flat = by_hand.linear(context[task].numpy(), dense["weight"], dense["bias"])
+        kernels = flat[: -shape[0]].reshape(shape)
+        if normalise:
+            kernels = np.stack([by_hand.unit(kernel) for kernel in kernels])
+        assert_equal(weight[task], kernels)
+        assert_equal(bias[task], flat[-shape[0] :])
+
+
+def test_normalised_kernels_have_norm_1_and_biases_are_free():
+    generator = WeightGenerator(6, (8, 4, 3, 3))
+    weight, bias = generator(torch.randn(3, 6, generator=seeded()))
+    torch.testing.assert_close(weight.flatten(2).norm(dim=2), torch.ones(3, 8))
+    assert (bias.norm(dim=1) - 1).abs().min() > 0.01
+
+
+def test_at_context_0_a_generator_starts_as_an_ordinary_layer():
+    """He's spread for the kernels, zeros for the biases."""
+    generator = WeightGenerator(4, (64, 32, 3, 3), normalise=False)
+    weight, bias = generator(torch.zeros(1, 4))
+    assert torch.equal(bias, torch.zeros(1, 64))
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=0.03)
+    assert weight.mean().abs() < 0.002
+
+
+def generated(target: TargetNet, tasks: int) -> dict[str, Tensor]:
+    weights = {}
+    for i, shape in enumerate(target.weight_shapes):
+        weights[f"weight_{i}"] = noise(tasks, *shape, seed=10 + i)
+        weights[f"bias_{i}"] = noise(tasks, shape[0], seed=20 + i)
+    return weights
+
+
+def test_a_grouped_convolution_is_a_convolution_for_each_task():
+    """Three layers, odd sides, no two widths alike, so that no axis can pass for another."""
+    target = ConvTarget(2, (3, 5, 4), norm=False, intertask=True)
+    weights, x = generated(target, tasks=3), noise(3, 2, 2, 7, 5)
+    came = target(weights, x)
+    for task in range(3):
+        for sample in range(2):
+            y = x[task, sample].numpy()
+            for i in range(3):
+                kernel, bias = (weights[f"{part}_{i}"][task].numpy() for part in ("weight", "bias"))
+                y = by_hand.conv3x3(y, kernel, bias)
+                if i < 2:
+                    y = by_hand.relu(by_hand.max_pool(y))
+            assert_equal(came[task, sample], y.flatten())
+
+
+def test_generated_linear_layers_are_layers_for_each_task():
+    target = LinearTarget(3, (6, 5, 4), norm=False, intertask=True)
+    weights, x = generated(target, tasks=3), noise(3, 2, 3)
+    came = target(weights, x)
+    for task in range(3):
+        for sample in range(2):
+            y = x[task, sample].numpy()
+            for i in range(3):
+                weight, bias = (weights[f"{part}_{i}"][task].numpy() for part in ("weight", "bias"))
+                y = by_hand.linear(y, weight, bias)
+                y = by_hand.relu(y) if i < 2 else y
+            assert_equal(came[task, sample], y)
+
+
+@pytest.mark.parametrize("wrong", ["broadcasting bias", "missing", "foreign", "shape", "tasks"])
+def test_generated_weights_are_checked_by_name_and_shape(wrong):
+    target = LinearTarget(3, (6, 5), norm=True, intertask=True)
+    weights, tasks = generated(target, tasks=2), 2
+    target.check(weights, tasks)
+    if wrong == "broadcasting bias":
+        weights["bias_1"] = weights["bias_1"][:, :1]
+    elif wrong == "missing":
+        del weights["weight_0"]
+    elif wrong == "foreign":
+        weights["weight_2"] = noise(2, 5, 5)
+    elif wrong == "shape":
+        weights["weight_0"] = weights["weight_0"].mT
+    else:
+        tasks = 3
+    with pytest.raises(AssertionError, match="expected"):
+        target.check(weights, tasks)
+
+
+# The task context, eq. (1) and (2).
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_the_context_is_the_mean_over_the_support(shots):
+    encoder = ContextEncoder(3, 5, 4, convolutional=False)
+    unsettled(encoder).eval()
+    support = noise(2, shots, 3)
+    context = encoder(support)
+    assert context.log_variance is not None
+    for task in range(2):
+        alone = [encoder(support[task : task + 1, k : k + 1]) for k in range(shots)]
+        for part in ("mean", "log_variance"):
+            parts = [getattr(one, part)[0].detach().numpy() for one in alone]
+            assert_equal(getattr(context, part)[task], sum(parts) / shots)
+
+
+@pytest.mark.parametrize("pooled", [(True, False), (True, True), (False,)], ids=str)
+def test_a_convolutional_encoder_is_conv_relu_norm_pool_and_an_average(pooled):
+    encoder = ContextEncoder(2, 4, 3, convolutional=True, pooled=pooled)
+    unsettled(encoder).eval()
+    x = noise(1, 1, 2, 5, 7)
+    y = x[0, 0].numpy()
+    layers = [layer for layer in encoder.layers if not isinstance(layer, (nn.ReLU, nn.MaxPool2d))]
+    state = [{k: v.detach().numpy() for k, v in layer.state_dict().items()} for layer in layers]
+    for i, pool in enumerate(pooled):
+        conv, norm = state[2 * i], state[2 * i + 1]
+        y = by_hand.relu(by_hand.conv3x3(y, conv["weight"], conv["bias"]))
+        y = by_hand.normalise_by(
+            y, norm["running_mean"], norm["running_var"], norm["weight"], norm["bias"]
+        )
+        y = by_hand.max_pool(y, ceil=True) if pool else y
+    y = by_hand.conv3x3(y, state[-1]["weight"], state[-1]["bias"]).mean((1, 2))
+    context = encoder(x)
+    assert context.log_variance is not None
+    assert_equal(context.mean[0], y[:3])
+    assert_equal(context.log_variance[0], y[3:])
+
+
+def test_a_draw_is_reparameterised():
+    mean, log_variance = noise(3, 4).requires_grad_(), noise(3, 4, seed=1).requires_grad_()
+    context = Context(mean, log_variance)
+    draw = context.draw(seeded(7))
+    epsilon = torch.randn(3, 4, generator=seeded(7)).double().numpy()
+    expected = mean.detach().numpy() + np.exp(log_variance.detach().numpy()) ** 0.5 * epsilon
+    assert_equal(draw, expected)
+    draw.sum().backward()
+    assert mean.grad is not None
+    assert log_variance.grad is not None
+    assert_equal(mean.grad, np.ones((3, 4)))
+    assert_equal(log_variance.grad, 0.5 * (expected - mean.detach().numpy()))
+
+
+def test_draws_have_the_gaussians_mean_and_variance():
+    mean, variance = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.01, 1.0, 4.0])
+    draws = Context(mean.expand(20_000, 3), variance.log().expand(20_000, 3)).draw(seeded())
+    error = (variance / 20_000).sqrt()
+    assert ((draws.mean(0) - mean).abs() < 4 * error).all()
+    torch.testing.assert_close(draws.var(0), variance, rtol=0.05, atol=0)
+
+
+def test_without_a_generator_a_draw_is_the_mean_and_a_point_is_always_itself():
+    mean = noise(3, 4)
+    assert torch.equal(Context(mean, noise(3, 4, seed=1)).draw(None), mean)
+    assert torch.equal(Context(mean, None).draw(seeded()), mean)
+
+
+@pytest.mark.parametrize("space", [(), (2, 3)], ids=str)
+def test_the_plain_context_is_the_mean_embedding(space):
+    support = noise(2, 5, 4, *space)
+    context = MeanContext()(support)
+    axes = (1, *range(3, support.ndim))
+    assert_equal(context.mean, support.numpy().mean(axes))
+    assert context.log_variance is None
+
+
+# Normalisation.
+
+
+@pytest.mark.parametrize("space", [(), (5, 7)], ids=["BatchNorm1d", "BatchNorm2d"])
+def test_intertask_norm_is_batch_norm_over_all_samples(space):
+    """In training and in evaluation: answers, gradients and running statistics."""
+    mine = IntertaskNorm(3)
+    torchs: nn.Module = nn.BatchNorm2d(3) if space else nn.BatchNorm1d(3)
+    unsettled(mine)
+    torchs.double().load_state_dict(mine.state_dict(), strict=False)
+    for step in range(3):
+        inputs = [(2 + 3 * noise(6, 3, *space, seed=step)).requires_grad_() for _ in range(2)]
+        answers = [norm(x) for norm, x in zip((mine, torchs), inputs, strict=True)]
+        assert torch.equal(*answers)
+        gradients = [
+            torch.autograd.grad((y * noise(*y.shape, seed=9)).sum(), [x, norm.weight, norm.bias])
+            for y, x, norm in zip(answers, inputs, (mine, torchs), strict=True)
+        ]
+        assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+        assert torch.equal(mine.running_mean, torchs.get_buffer("running_mean"))
+        assert torch.equal(mine.running_var, torchs.get_buffer("running_var"))
+    before = mine.running_mean.clone()
+    x = noise(6, 3, *space, seed=5)
+    assert torch.equal(mine.eval()(x), torchs.eval()(x))
+    assert torch.equal(mine.running_mean, before)
+
+
+@pytest.mark.parametrize("space", [(), (5, 7)], ids=str)
+def test_the_ablation_normalises_each_sample_by_itself(space):
+    norm = normalisation(3, intertask=False)
+    unsettled(norm)
+    x = noise(4, 3, *space)
+    came = norm(x)
+    weight, bias = (p.detach().numpy() for p in norm.parameters())
+    for sample in range(4):
+        assert_equal(came[sample], by_hand.normalise_by_itself(x[sample].numpy(), weight, bias))
+
+
+def norm_on_one_of_two(rank: int, folder: str) -> None:
+    """What one process does: normalise its own share and ask for a gradient."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    norm = unsettled(IntertaskNorm(3))
+    x = share(rank).requires_grad_()
+    y = norm(x)
+    (y * wanted(rank)).sum().backward()
+    parameters = {k: p.grad for k, p in norm.named_parameters()}
+    torch.save((y.detach(), x.grad, parameters, norm.state_dict()), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def share(rank: int) -> Tensor:
+    """Uneven shares: a process may hold more samples than another."""
+    return 5 * rank + noise(2 + rank, 3, 4, 4, seed=rank)
+
+
+def wanted(rank: int) -> Tensor:
+    return noise(*share(rank).shape, seed=10 + rank)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
+def test_over_two_processes_it_is_batch_norm_over_both_shares(tmp_path):
+    torch.multiprocessing.spawn(norm_on_one_of_two, (str(tmp_path),), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+
+    whole = torch.cat([share(0), share(1)]).requires_grad_()
+    norm = nn.BatchNorm2d(3).double()
+    norm.load_state_dict(unsettled(IntertaskNorm(3)).state_dict(), strict=False)
+    y = norm(whole)
+    (y * torch.cat([wanted(0), wanted(1)])).sum().backward()
+
+    assert whole.grad is not None
+    assert_equal(torch.cat([part[0] for part in parts]), y.detach().numpy())
+    assert_equal(torch.cat([part[1] for part in parts]), whole.grad.numpy())
+    for name, parameter in norm.named_parameters():
+        assert parameter.grad is not None
+        assert_equal(parts[0][2][name] + parts[1][2][name], parameter.grad.numpy())
+    for part in parts:
+        for name in ("running_mean", "running_var"):
+            assert_equal(part[3][name], norm.get_buffer(name).numpy())
+
+
+# Shared embeddings.
+
+
+def test_a_convolutional_embedding_is_conv_norm_relu_pool():
+    """The pooling stands before the normalisation in the code; with the paper's order, as here,
+    the answer is the same where no scale is negative.
+    """
+    embedding = ConvEmbedding(2, (3, 4), (True, False))
+    unsettled(embedding).eval()
+    with torch.no_grad():
+        for name, parameter in embedding.named_parameters():
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.abs_()
+    x = noise(2, 2, 7, 5)
+    came = embedding(x)
+    for sample in range(2):
+        y = x[sample].numpy()
+        layers = [layer for layer in embedding if layer.state_dict()]
+        for conv, norm, pool in zip(layers[::2], layers[1::2], (True, False), strict=True):
+            n = {k: v.detach().numpy() for k, v in norm.state_dict().items()}
+            y = by_hand.conv3x3(y, conv.weight.detach().numpy())
+            y = by_hand.normalise_by(
+                y, n["running_mean"], n["running_var"], n["weight"], n["bias"]
+            )
+            y = by_hand.relu(y)
+            y = by_hand.max_pool(y) if pool else y
+        assert_equal(came[sample], y)
+
+
+def test_a_vector_embedding_is_linear_norm_relu():
+    embedding = VectorEmbedding(2, (5, 4))
+    unsettled(embedding).eval()
+    x = noise(3, 2)
+    came = embedding(x)
+    for sample in range(3):
+        y = x[sample].numpy()
+        layers = [layer for layer in embedding if layer.state_dict()]
+        for dense, norm in zip(layers[::2], layers[1::2], strict=True):
+            n = {k: v.detach().numpy() for k, v in norm.state_dict().items()}
+            y = by_hand.linear(y, dense.weight.detach().numpy())
+            y = by_hand.normalise_by(
+                y, n["running_mean"], n["running_var"], n["weight"], n["bias"]
+            )
+            y = by_hand.relu(y)
+        assert_equal(came[sample], y)
