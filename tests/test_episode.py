@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 import torch
@@ -84,10 +85,11 @@ def test_an_episode_error_is_one_that_the_user_can_mend():
 def test_a_label_out_of_range_is_named(part, wrong):
     good = episode()
     labels = with_value(getattr(good, f"{part}_y"), (1, 2), wrong)
+    change: dict[str, Any] = {f"{part}_y": labels}
     with pytest.raises(
         EpisodeError, match=f"{part}_y holds the label {wrong}; labels of 3 classes are 0..2"
     ):
-        replace(good, **{f"{part}_y": labels})
+        replace(good, **change)
 
 
 @pytest.mark.parametrize("way", [-3, 0, 1])
@@ -120,9 +122,9 @@ def test_labels_with_a_gap_are_refused():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_the_sample_that_is_not_finite_is_named(part, value):
     good = episode()
-    x = with_value(getattr(good, f"{part}_x"), (1, 2, 3), value)
+    change: dict[str, Any] = {f"{part}_x": with_value(getattr(good, f"{part}_x"), (1, 2, 3), value)}
     with pytest.raises(EpisodeError, match=f"{part}_x of task 1, sample 2 holds NaN or infinity"):
-        replace(good, **{f"{part}_x": x})
+        replace(good, **change)
 
 
 def test_infinities_that_cancel_are_found():
@@ -162,9 +164,7 @@ def test_shapes_that_disagree_are_shown(x, y):
 def test_kinds_of_numbers_are_checked():
     x, y = torch.zeros(1, 2, 3), torch.tensor([[0, 1]])
     check_samples("support", x.double(), y, 2)
-    with pytest.raises(
-        EpisodeError, match=r"_x must be floating point, but is torch\.uint8"
-    ):
+    with pytest.raises(EpisodeError, match=r"_x must be floating point, but is torch\.uint8"):
         check_samples("support", x.to(torch.uint8), y, 2)
     with pytest.raises(EpisodeError, match=r"_y must be integers, but is torch\.float32"):
         check_samples("support", x, y.float(), 2)

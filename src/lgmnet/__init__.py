@@ -5,13 +5,14 @@ from lgmnet.errors import LgmnetError, UserError
 from lgmnet.evaluation import Score, evaluate
 from lgmnet.forge import ForgedClassifier, forge
 from lgmnet.hub import Model, load_model, save_model, shipped_models
-from lgmnet.methods import METHODS, Classifier, LGMNet, LGMNetConfig, Method
+from lgmnet.methods import METHODS, Classifier, Ensemble, LGMNet, LGMNetConfig, Method
 
 __version__ = "0.1.0"
 
 __all__ = [
     "METHODS",
     "Classifier",
+    "Ensemble",
     "Episode",
     "EpisodeShape",
     "ForgedClassifier",

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from lgmnet import __version__
-from lgmnet.errors import DataError, ImageError, UserError, unknown_name
+from lgmnet.errors import DataError, ImageError, UserError, extra, unknown_name
 
 if TYPE_CHECKING:
     from lgmnet.forge import ForgedClassifier
@@ -31,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 ModelName = Annotated[
     str,
@@ -43,11 +43,12 @@ Json = Annotated[
 ]
 
 
-def show_version(asked: bool) -> None:
-    """Print the version and end."""
+def show_version(asked: bool) -> bool:
+    """Print the version and end, if asked to."""
     if asked:
         out.print(f"lgmnet {__version__}", highlight=False)
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -77,6 +78,11 @@ def complain(sentence: str) -> None:
     err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
+def say(words: str) -> None:
+    """Print lines on stdout, unbroken however narrow the terminal."""
+    out.print(words, highlight=False, soft_wrap=True)
+
+
 def escape(text: str) -> str:
     """Text that Rich prints as it is."""
     from rich.markup import escape as rich_escape
@@ -86,21 +92,23 @@ def escape(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value) + "\n")
 
 
 @contextmanager
 def progress_bar(words: str, total: int) -> Iterator[Any]:
     """A bar on stderr; yields a function that is told how much was just done."""
     columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=total)
         yield lambda done: bar.advance(task, done)
 
 
 @app.command(epilog="Example: [bold]lgmnet train omniglot --out runs/mine --set steps=2000[/]")
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="omniglot, omniglot-lake or omniglot-paper.")
+    ],
     data: Annotated[str | None, typer.Option(help="Train on other data than the recipe's.")] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder of the model. Default: outputs/RECIPE.")
@@ -114,6 +122,10 @@ def train(
         typer.Option("--set", help="A field of the recipe, field=value; repeatable."),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option(min=1, help="Machines, when torchrun starts this on each of them."),
+    ] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
     as_json: Json = False,
 ) -> None:
@@ -134,9 +146,20 @@ def train(
     folder = out_dir or Path("outputs") / recipe
     sources = open_source(run.data, run.split), open_source(run.data, run.val_split)
 
-    from lgmnet.training.launch import launch
+    with extra("train", "training runs"):
+        from lgmnet.training.launch import launch
 
-    model = launch(run, *sources, folder, resume=resume, devices=devices, accelerator=accelerator)
+    model = launch(
+        run,
+        *sources,
+        folder,
+        resume=resume,
+        devices=devices,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
+    if model is None:  # The first process speaks for all.
+        return
     story = model.training
     if as_json:
         print_json(
@@ -153,9 +176,9 @@ def train(
             }
         )
     else:
-        out.print(
-            f"{folder}: {story.val_accuracy:.2f} ± {story.val_ci95:.2f} % on validation classes "
-            f"({story.val_task}), weights of step {story.step:,}."
+        say(
+            f"{escape(str(folder))}: {story.val_accuracy:.2f} ± {story.val_ci95:.2f} % "
+            f"on validation classes ({story.val_task}), weights of step {story.step:,}."
         )
 
 
@@ -183,13 +206,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a model on fresh tasks: mean, 95 % interval, and the protocol beside them."""
-    from lgmnet.data.source import share_classes
+    from lgmnet.data.source import check_features, share_classes
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as score_on
-    from lgmnet.files import write_text
+    from lgmnet.files import check_writable, write_text
     from lgmnet.hub import load_model, model_folder, save_model
     from lgmnet.recipes.sources import full_split, open_source
 
+    if save is not None:
+        check_writable(save)
     trained = load_model(model)
     story = trained.training
     trained_on = story.split if story.data == data else None
@@ -199,6 +224,7 @@ def evaluate(
             f"'{model}' was trained on the split '{trained_on}', which shares classes with "
             f"'{source.split}'; a score on classes seen in training says nothing."
         )
+    check_features(source, trained.method.config.feature_shape)
     shape = EpisodeShape(way, shot, query)
     with progress_bar("episodes", episodes) as progress:
         score = score_on(
@@ -220,12 +246,12 @@ def evaluate(
     if as_json:
         print_json(about)
     else:
-        out.print(
-            f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, {trained.name} "
+        say(
+            f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, "
+            f"{escape(trained.name)} "
             f"({trained.method_name})\n{score.protocol}; {score.data}, split {score.split} "
             f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, "
-            f"seed {seed}; {score.seconds:.0f} s",
-            highlight=False,
+            f"seed {seed}; {score.seconds:.0f} s"
         )
 
 
@@ -257,9 +283,11 @@ def forge(
     made of all the others.
     """
     from lgmnet.data.images import read_folder
+    from lgmnet.files import check_writable
     from lgmnet.forge import forge as forge_from
     from lgmnet.hub import load_model
 
+    check_writable(output)
     loaded = load_model(model)
     found = read_folder(folder, side=loaded.method.config.feature_shape[-1])
     started = time.perf_counter()
@@ -283,10 +311,9 @@ def forge(
             f"{escape(name)} ({shot})"
             for name, shot in zip(forged.classes, forged.shots, strict=True)
         )
-        out.print(
+        say(
             f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
-            f"forged by {forged.model} in {milliseconds:.0f} ms\n{shots}",
-            highlight=False,
+            f"forged by {escape(forged.model)} in {milliseconds:.0f} ms\n{shots}"
         )
     if found.problems:
         raise typer.Exit(2)
@@ -306,7 +333,8 @@ def predict(
     from lgmnet.forge import ForgedClassifier
 
     forged = ForgedClassifier.load(classifier)
-    table = Table("image", "label", "probability", box=None)
+    columns = (Column(name, overflow="fold") for name in ("image", "label", "probability"))
+    table = Table(*columns, box=None)
     answers: list[dict[str, Any]] = []
     with progress_bar("images", len(images)) as progress:
         for answer in answer_files(forged, images):
@@ -382,10 +410,9 @@ def models(as_json: Json = False) -> None:
         return
     for model in shipped:
         shape = " x ".join(map(str, model.method.config.feature_shape))
-        out.print(
+        say(
             f"[bold]{model.name}[/]: {model.method_name}, images {shape}, trained on "
-            f"{model.training.data} ({model.training.split})",
-            highlight=False,
+            f"{model.training.data} ({model.training.split})"
         )
         table = Table("task", "accuracy, %", "data", "split", "protocol", "episodes", box=None)
         for score in model.scores:
@@ -416,7 +443,7 @@ def publish(
     if as_json:
         print_json({"model": str(output), "bytes": size})
     else:
-        out.print(f"{output}: {size / 1e6:.1f} MB", highlight=False)
+        say(f"{escape(str(output))}: {size / 1e6:.1f} MB")
 
 
 @app.command(epilog="Example: [bold]lgmnet download omniglot[/]")
@@ -437,7 +464,7 @@ def download(
     if as_json:
         print_json({"data": data, "file": str(pack)})
     else:
-        out.print(f"{pack}", highlight=False)
+        say(escape(str(pack)))
 
 
 @app.command(epilog="Example: [bold]lgmnet quickstart --out outputs/quickstart[/]")
@@ -483,10 +510,10 @@ def quickstart(
     times = [f"{outcome.forging_ms[shot]:.1f} ms" for shot in SHOTS]
     table.add_row("forging took (median)", *times)
     out.print(table)
-    out.print(
-        f"picture: {outcome.picture}\nclassifier: {outcome.classifier}  "
-        f"(try: lgmnet predict {outcome.classifier} IMAGE...)",
-        highlight=False,
+    classifier = escape(str(outcome.classifier))
+    say(
+        f"picture: {escape(str(outcome.picture))}\nclassifier: {classifier}  "
+        f"(try: lgmnet predict {classifier} IMAGE...)"
     )
 
 

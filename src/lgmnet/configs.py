@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,13 +16,15 @@ from lgmnet.errors import ConfigError, unknown_name
 C = TypeVar("C")
 
 
-def from_json(kind: type[C], values: Mapping[str, Any]) -> C:
+def from_json(kind: type[C], values: Any) -> C:
     """The config of class ``kind`` that a JSON object describes; absent fields keep their defaults.
 
     Raises:
         ConfigError: naming an unknown field, or one whose value has the wrong type.
     """
     hints = typing.get_type_hints(kind)
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{kind.__name__} must be a JSON object, but is {values!r}.")
     for name in values:
         if name not in hints:
             raise unknown_name(f"field of {kind.__name__}", name, hints)
@@ -46,6 +49,8 @@ def with_settings(config: C, settings: Iterable[str]) -> C:
         inside = changes
         for parent in parents:
             inside = inside.setdefault(parent, {})
+            if not isinstance(inside, dict):
+                raise ConfigError(f"'{parent}' must be a JSON object, but is {inside!r}.")
         inside[field] = literal(text.strip())
     return cast(C, _changed(config, changes))
 
@@ -78,7 +83,7 @@ def literal(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             pass
     return text
 
@@ -102,7 +107,9 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
             return value
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
-            return tuple(coerce(name, v, args[0]) for v in value)
+            kinds = args[:1] * len(value) if args[-1] is ... else args
+            if len(value) == len(kinds):
+                return tuple(coerce(name, v, kind) for v, kind in zip(value, kinds, strict=True))
     elif origin is dict:
         if isinstance(value, Mapping):
             return dict(value)
@@ -112,7 +119,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, Mapping):
             return from_json(hint, value)
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     elif (
         isinstance(hint, type)
@@ -126,6 +133,9 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
 def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
     """A copy of ``config`` with nested changes."""
     hints = typing.get_type_hints(type(config))
+    for name in changes:
+        if name not in hints:
+            raise unknown_name(f"field of {type(config).__name__}", name, hints)
     values = {
         name: _changed(getattr(config, name), change)
         if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name))
@@ -138,6 +148,15 @@ def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
 def _spell(hint: Any) -> str:
     """A type as a person would say it."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    names[type(None)] = "none"
     if hint in names:
         return names[hint]
-    return str(hint).replace("typing.", "").replace("NoneType", "none").replace("None", "none")
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_spell(arg) for arg in args)
+    if origin is typing.Literal:
+        return " or ".join(f"'{arg}'" for arg in args)
+    if origin is tuple:
+        length = "" if args[-1] is ... else f" of {len(args)}"
+        return f"a list{length} such as [a, b], each of them {_spell(args[0])}"
+    return f"a {getattr(hint, '__name__', hint)} as a JSON object"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,17 +15,38 @@ from torch import Tensor
 from lgmnet.errors import FileFormatError, UserError
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; it becomes ``path`` when the block ends well, and is removed when not.
+def make_folder(path: Path) -> None:
+    """Make a folder, if absent.
 
     Raises:
-        UserError: if there is no such folder to write in.
+        UserError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder '{path}': {error.strerror}.") from error
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written here, before work is spent on what goes into it.
+
+    Raises:
+        UserError: if there is no such folder to write in, or the path is a folder.
     """
     if not path.parent.is_dir():
         raise UserError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.")
     if path.is_dir():
         raise UserError(f"Cannot write '{path}': it is a folder.")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes ``path`` when the block ends well, and is removed when not.
+
+    Raises:
+        UserError: if there is no such folder to write in, or writing fails.
+    """
+    check_writable(path)
     # The suffix stays last: some writers choose the format by it.
     draft = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
     try:
@@ -33,8 +54,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(path)
+    except OSError as error:
+        raise UserError(f"Cannot write '{path}': {error.strerror or error}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

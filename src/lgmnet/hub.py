@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from lgmnet.configs import from_json
-from lgmnet.errors import FileFormatError, UserError, unknown_name
+from lgmnet.errors import FileFormatError, unknown_name
 from lgmnet.evaluation.evaluate import Score
-from lgmnet.files import read_tensors, write_tensors, write_text
+from lgmnet.files import make_folder, read_tensors, write_tensors, write_text
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 
@@ -41,6 +41,7 @@ class Training:
     val_accuracy: float = 0.0
     """In percent, on validation classes."""
     val_ci95: float = 0.0
+    val_protocol: str = "inductive"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def load_model(name: str | Path) -> Model:
             f"The weights in '{folder / WEIGHTS}' do not fit the config beside them."
         ) from error
     half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
-    return Model(method.eval(), about["method"], training, scores, folder.name, half)
+    name = folder.absolute().name
+    return Model(method.eval(), about["method"], training, scores, name, half)
 
 
 def new_method(name: str, config: dict[str, Any]) -> Method:
@@ -140,10 +142,7 @@ def save_model(model: Model, folder: Path) -> None:
     Raises:
         UserError: if the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder '{folder}': {error.strerror}.") from error
+    make_folder(folder)
     state = model.method.state_dict()
     if model.half:
         state = {k: t.to(torch.float16) if t.is_floating_point() else t for k, t in state.items()}
@@ -157,7 +156,7 @@ def save_model(model: Model, folder: Path) -> None:
     }
     write_tensors(folder / WEIGHTS, state, KIND, VERSION, {})
     write_text(folder / CONFIG, json.dumps(about, indent=2) + "\n")
-    write_text(folder / CARD, model_card(dataclasses.replace(model, name=folder.name)))
+    write_text(folder / CARD, model_card(dataclasses.replace(model, name=folder.absolute().name)))
 
 
 def _without_episodes(score: Score) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def model_card(model: Model) -> str:
         f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`. "
         f"Validation classes: `{training.val_split}`.",
         f"- Validation: {training.val_accuracy:.2f} ± {training.val_ci95:.2f} % "
-        f"({training.val_task}).",
+        f"({training.val_task}, {training.val_protocol}).",
         "",
         "## Test scores",
         "",

@@ -18,7 +18,7 @@ from lgmnet.data.digits import digit_pixels, digits
 from lgmnet.errors import extra
 from lgmnet.evaluation.cache import embed_store
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.files import whole_file
+from lgmnet.files import make_folder, whole_file
 from lgmnet.forge import ForgedClassifier, forge
 from lgmnet.hub import Model
 from lgmnet.methods.base import Method
@@ -77,9 +77,9 @@ def quickstart(
         progress: Told how many draws are just done.
 
     Raises:
-        UserError: if scikit-learn or matplotlib is not installed.
+        UserError: if scikit-learn or matplotlib is not installed, or the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     generator = torch.Generator().manual_seed(seed)
     store = digits()
     method, embedded = embed_store(model.method, store)

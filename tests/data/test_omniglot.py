@@ -94,7 +94,9 @@ def test_only_one_drawing_is_there_twice(pack):
         rows[image.tobytes()].append(row)
     (twins,) = (same for same in rows.values() if len(same) > 1)
     assert [row % DRAWINGS + 1 for row in twins] == [3, 19]
-    assert set(pack["class_name"][pack["label"][twins]]) == {"images_background/Braille/character01"}
+    assert set(pack["class_name"][pack["label"][twins]]) == {
+        "images_background/Braille/character01"
+    }
 
 
 @pytest.mark.pack
@@ -237,7 +239,7 @@ def test_a_pack_whose_classes_overlap_is_refused(pack_file):
         {"class_name": None},
         {"images": np.zeros((3, SIDE, SIDE), np.uint8)},
     ],
-    ids=lambda changes: "-".join(changes),
+    ids="-".join,
 )
 def test_a_pack_without_all_its_arrays_is_refused_by_name(pack_file, changes):
     np.savez_compressed(pack_file, allow_pickle=False, **blank_pack(**changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -61,13 +62,21 @@ def normalise_by_itself(x: Array, weight: Array, bias: Array, eps: float = 1e-5)
     return normalise_by(x, mean, variance, weight, bias, eps)
 
 
+def mean(xs: Sequence[Array]) -> Array:
+    total = np.zeros_like(xs[0])
+    for x in xs:
+        total += x
+    return total / len(xs)
+
+
 def unit(x: Array) -> Array:
     return x / math.sqrt((x**2).sum())
 
 
 def softmax(x: Array) -> Array:
-    powers = np.exp(x - x.max())
-    return powers / powers.sum()
+    powers: Array = np.exp(x - x.max())
+    total: float = powers.sum()
+    return powers / total
 
 
 def matching(query: Array, support: Array, labels: Array, way: int, scale: float) -> Array:
@@ -79,4 +88,5 @@ def matching(query: Array, support: Array, labels: Array, way: int, scale: float
     p = np.zeros(way)
     for a, label in zip(attention, labels, strict=True):
         p[label] += a / (labels == label).sum()
-    return p / p.sum()
+    total: float = p.sum()
+    return p / total

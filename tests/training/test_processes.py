@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -42,7 +43,10 @@ def test_gradients_and_statistics_equal_one_process_with_twice_the_tasks(tmp_pat
 def test_the_command_trains_on_two_processes_and_resumes(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     line = command(tmp_path / "out", "--devices", "2", "--steps", "12")
-    subprocess.run(line, check=True, env=environment, capture_output=True)
+    came = subprocess.run(
+        [*line, "--json"], check=True, env=environment, capture_output=True, text=True
+    )
+    assert json.loads(came.stdout)["step"] == 12, "one process speaks for all"
     assert load_model(tmp_path / "out").training.step > 0
     again = subprocess.run(
         [*line[:-4], "--steps", "12", "--resume"],

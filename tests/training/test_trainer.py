@@ -91,7 +91,9 @@ class Interrupted(Strokes):
 
 def train(out: Path, run: Run = RUN, source: Strokes | None = None, *, resume: bool = False):
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    return fit(fabric, run, source or Strokes("train"), Strokes("val"), out, resume=resume)
+    model = fit(fabric, run, source or Strokes("train"), Strokes("val"), out, resume=resume)
+    assert model is not None
+    return model
 
 
 def command(out: Path, *more: str) -> list[str]:
@@ -217,6 +219,7 @@ def store():
 
 def test_logs_and_files(tmp_path):
     model = launch.launch(RUN, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    assert model is not None
     with (tmp_path / "logs" / "csv-from-step-0" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows if row["train/loss"]] == [3, 6, 9, 12]
@@ -252,6 +255,7 @@ def test_bf16_only_where_the_processor_computes_in_it(monkeypatch, capabilities,
 def test_bf16_trains(tmp_path):
     run = with_settings(RUN, ["precision=bf16-mixed"])
     model = launch.launch(run, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    assert model is not None
     assert all(t.dtype == torch.float32 for t in model.method.parameters())
     assert all(t.isfinite().all() for t in model.method.state_dict().values())
 

@@ -41,6 +41,8 @@ class ClassStore:
                 f"{len(class_names)} class names and {len(counts)} counts that add up to "
                 f"{sum(counts)} do not describe {len(images)} images."
             )
+        if not counts:
+            raise DataError(f"The split '{split}' of '{name}' has no classes.")
         for class_name, count in zip(class_names, counts, strict=True):
             if count < 1:
                 raise DataError(f"The class '{class_name}' has no image; each needs at least one.")

@@ -72,6 +72,19 @@ def prove_disjoint(splits: dict[str, Iterable[str]]) -> None:
             owner[name] = split
 
 
+def check_features(source: TaskSource, expected: tuple[int, ...]) -> None:
+    """Check that samples have the shape that a method takes.
+
+    Raises:
+        DataError: saying both.
+    """
+    if tuple(source.feature_shape) != tuple(expected):
+        raise DataError(
+            f"'{source.name}' has samples of shape {tuple(source.feature_shape)}, but the method "
+            f"takes {tuple(expected)} (its field 'feature_shape')."
+        )
+
+
 def share_classes(a: TaskSource, b: TaskSource) -> bool:
     """Whether two splits have a class in common."""
     if a.name != b.name:

@@ -14,8 +14,8 @@ from lgmnet.modules.itn import normalisation
 class ConvEmbedding(nn.Sequential):
     """3x3 convolutions with normalisation and ReLU, pooled where asked: Conv-4 and its kin.
 
-    The pooling stands before the normalisation: the maximum commutes with what follows, and three
-    quarters of the activations need not be normalised.
+    The pooling stands before the normalisation, so that three quarters of the activations need not
+    be normalised; where a channel's scale is positive the maximum commutes with what follows.
 
     Args:
         channels_in: Channels of the images.

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from lgmnet.data.augment import Jitter
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """A whole training run; what a recipe returns."""
+    """A whole training run; what a recipe returns.
+
+    Raises:
+        ConfigError: if there is no such method, or the config is of another.
+    """
 
     recipe: str
     """Name of the recipe."""
@@ -96,3 +101,10 @@ class Run:
     val_split: str
     """Split whose classes choose the best checkpoint."""
     train: TrainConfig
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("method", self.method, METHODS)
+        kind = METHODS[self.method].config_type
+        if not isinstance(self.config, kind):
+            raise ConfigError(f"'config' must be a {kind.__name__}, but is {self.config!r}.")

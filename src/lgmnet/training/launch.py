@@ -9,8 +9,10 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lgmnet.data.source import TaskSource
+from lgmnet.errors import ConfigError
 from lgmnet.hub import Model
 from lgmnet.training.config import Run
 from lgmnet.training.state import saved_step
@@ -25,8 +27,9 @@ def launch(
     *,
     resume: bool = False,
     devices: int = 1,
+    nodes: int = 1,
     accelerator: str = "auto",
-) -> Model:
+) -> Model | None:
     """Train on one or several devices (see `fit`); under torchrun, on all machines it spans.
 
     Args:
@@ -36,24 +39,39 @@ def launch(
         out: Folder of the model, its logs and its state.
         resume: Continue the run in ``out``.
         devices: Processes on this machine.
+        nodes: Machines, each with as many processes, when started by torchrun on each of them.
         accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+
+    Raises:
+        ConfigError: if this machine has no such device, or there is no run to resume.
     """
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        precision=precision(accelerator) if run.train.precision == "auto" else run.train.precision,
-        loggers=[
-            TensorBoardLogger(out, name="logs", version="tensorboard"),
-            # A folder for each start, so that resuming leaves the earlier rows alone.
-            CSVLogger(
-                out,
-                name="logs",
-                version=f"csv-from-step-{saved_step(out / STATE) if resume else 0}",
-                flush_logs_every_n_steps=1,
-            ),
-        ],
-    )
+    if resume and not (out / STATE).is_file():
+        raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
+    loggers = [
+        TensorBoardLogger(out, name="logs", version="tensorboard"),
+        # A folder for each start, so that resuming leaves the earlier rows alone.
+        CSVLogger(
+            out,
+            name="logs",
+            version=f"csv-from-step-{saved_step(out / STATE) if resume else 0}",
+            flush_logs_every_n_steps=1,
+        ),
+    ]
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+            precision=precision(accelerator)
+            if run.train.precision == "auto"
+            else run.train.precision,
+            loggers=loggers,
+        )
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"Cannot train with --accelerator {accelerator} --devices {devices}: {error}"
+        ) from error
     fabric.launch()
     return fit(fabric, run, train_source, val_source, out, resume=resume)
 

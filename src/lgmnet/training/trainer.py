@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource
+from lgmnet.data.source import TaskSource, check_features
 from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate
+from lgmnet.files import make_folder
 from lgmnet.hub import Model, Training, load_model, save_model
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -35,7 +36,7 @@ def fit(
     out: Path,
     *,
     resume: bool = False,
-) -> Model:
+) -> Model | None:
     """Train a method and keep the weights that are best on validation classes.
 
     Every process draws its own tasks; gradients are averaged over processes by Fabric, and
@@ -51,13 +52,15 @@ def fit(
             bit.
 
     Returns:
-        The best model, as it stands in ``out``.
+        The best model, as it stands in ``out``; None on all processes but the first.
 
     Raises:
         ConfigError: if ``out`` holds a run already, or none to resume.
+        DataError: if the method does not take samples of such a shape.
         EpisodeError: if a source cannot give tasks of the shape asked for.
     """
     config = run.train
+    check_features(train_source, run.config.feature_shape)
     train_source.check(config.shape)
     val_source.check(config.val_shape)
     state = setup(run, fabric.global_rank)
@@ -68,6 +71,7 @@ def fit(
         raise ConfigError(
             f"'{out}' holds a run already; continue it with --resume, or choose another --out."
         )
+    make_folder(out)
     story = Training(
         recipe=run.recipe,
         data=train_source.name,
@@ -113,7 +117,7 @@ def fit(
             progress.stopped(out)
             raise KeyboardInterrupt
     fabric.barrier()
-    return load_model(out)
+    return load_model(out) if fabric.is_global_zero else None
 
 
 def setup(run: Run, rank: int = 0) -> TrainState:
@@ -168,6 +172,7 @@ def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Mo
         val_task=score.task,
         val_accuracy=score.accuracy,
         val_ci95=score.ci95,
+        val_protocol=score.protocol,
     )
     return Model(state.method, run.method, story)
 

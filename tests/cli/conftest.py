@@ -1,0 +1,34 @@
+"""A tiny model and a classifier forged by it, made once for all tests of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lgmnet.hub import save_model
+from tests.cli.making import lgmnet, symbols, tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model, as if trained on the training split of ``strokes``."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(tiny_model(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder_of_symbols(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes with 1, 2 and 4 drawings."""
+    return symbols(tmp_path_factory.mktemp("symbols"), {"moon": 1, "star": 2, "sun": 4})
+
+
+@pytest.fixture(scope="session")
+def classifier(
+    tiny: Path, folder_of_symbols: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A classifier forged of these symbols."""
+    path = tmp_path_factory.mktemp("classifiers") / "symbols.safetensors"
+    assert lgmnet("forge", folder_of_symbols, "-o", path, "--model", tiny).code == 0
+    return path

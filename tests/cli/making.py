@@ -1,0 +1,207 @@
+"""What these tests work with: the command line in this process, a tiny model, drawings, files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import safetensors.torch
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from lgmnet.cli import main
+from lgmnet.data.strokes import Strokes
+from lgmnet.episode import EpisodeShape
+from lgmnet.hub import Model, Training
+from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
+
+COMMANDS = ("train", "evaluate", "forge", "predict", "models", "publish", "download", "quickstart")
+
+TINY = LGMNetConfig(
+    embedding_widths=(8, 8),
+    embedding_pooled=(True, True),
+    encoder_width=8,
+    context=4,
+    target_widths=(8, 8),
+)
+TINY_RUN = {
+    "embedding_widths": "[8,8]",
+    "embedding_pooled": "[true,true]",
+    "encoder_width": "8",
+    "context": "4",
+    "target_widths": "[8,8]",
+    "tasks": "1",
+    "way": "3",
+    "query": "1",
+    "warmup": "1",
+    "precision": "32-true",
+    "val_way": "3",
+    "val_query": "1",
+    "val_episodes": "4",
+}
+"""What makes a recipe a matter of a second."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object on stdout; nothing else may be there."""
+        assert self.out.endswith("\n"), self.out
+        assert self.out.count("\n") == 1, self.out
+        found = json.loads(self.out, parse_constant=not_json)
+        assert isinstance(found, dict)
+        return found
+
+
+def not_json(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def lgmnet(*words: object, columns: int = 300) -> Ran:
+    """Run ``lgmnet WORDS...`` as a shell would, but in this process."""
+    argv = ["lgmnet", *map(str, words)]
+    with (
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as err,
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.dict(os.environ, COLUMNS=str(columns)),
+    ):
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code is None or isinstance(end.code, int)
+            code = end.code or 0
+    return Ran(code, out.getvalue(), err.getvalue())
+
+
+def settings(**others: object) -> list[str]:
+    """The words that make ``train`` quick."""
+    fields = TINY_RUN | {name: str(value) for name, value in others.items()}
+    return [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
+
+
+def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -> Model:
+    """A model that has never been trained, but answers like any other."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        method = LGMNet(config).eval()
+    story: dict[str, Any] = {
+        "recipe": "tiny",
+        "data": "strokes",
+        "split": "train",
+        "split_hash": Strokes("train").split_hash,
+        "val_split": "val",
+        "settings": {"seed": 0, "steps": 3},
+        "step": 2,
+        "val_task": "3-way 1-shot",
+        "val_accuracy": 50.0,
+        "val_ci95": 2.5,
+    }
+    return Model(method, "lgm-net", Training(**story | training), name="tiny")
+
+
+def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes each 1 28 28"]:
+    """Drawings of invented characters, ink = 255."""
+    shape = EpisodeShape(way=max(2, classes), shot=each, query=1)
+    out = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
+    Strokes("test").draw(shape, torch.Generator().manual_seed(seed), out)
+    return out[: shape.way * each].unflatten(0, (shape.way, each))[:classes]
+
+
+def write_drawing(path: Path, drawing: Tensor) -> Path:
+    """A drawing as a person has it: dark ink on white paper."""
+    Image.fromarray(255 - drawing[0].numpy()).save(path)
+    return path
+
+
+def symbols(folder: Path, shots: Mapping[str, int], seed: int = 0) -> Path:
+    """``folder/<class>/<image>`` with so many drawings of each class."""
+    drawn = drawings(len(shots), max(*shots.values(), 1), seed)
+    for (name, shot), images in zip(shots.items(), drawn, strict=True):
+        (folder / name).mkdir(parents=True)
+        for i in range(shot):
+            write_drawing(folder / name / f"{i}.png", images[i])
+    return folder
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, hidden ones too, and what is in them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def content(path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """What a safetensors file says and holds (the order of what it says is left to chance)."""
+    raw = path.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    tensors = safetensors.torch.load(raw)
+    return header["__metadata__"], {k: t.numpy().tobytes() for k, t in tensors.items()}
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A tiny PNG file whose header claims to be of this size."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def as_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """An image as a file of some kind."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def floats(value: float) -> bytes:
+    """A 32-bit float TIFF with one pixel of this value."""
+    pixels = np.ones((28, 28), np.float32)
+    pixels[3, 4] = value
+    return as_bytes(Image.fromarray(pixels), "TIFF")
+
+
+def ordinary(kind: str) -> bytes:
+    """An image without fault."""
+    return as_bytes(Image.fromarray(255 - drawings(2, 1, seed=9)[0, 0, 0].numpy()), kind)
+
+
+BAD_IMAGES: dict[str, Callable[[], bytes]] = {
+    "empty.png": lambda: b"",
+    "text.png": lambda: b"This is no picture at all.\n" * 20,
+    "cut.png": lambda: ordinary("PNG")[:-100],
+    "cut.jpg": lambda: ordinary("JPEG")[:-200],
+    "cut.gif": lambda: ordinary("GIF")[:40],
+    "claims-60000x60000.png": lambda: png_claiming(60_000, 60_000),
+    "claims-12000x8000.png": lambda: png_claiming(12_000, 8_000),
+    "many-pixels.png": lambda: as_bytes(Image.new("1", (10_000, 10_000), 1), "PNG"),
+    "nan.tiff": lambda: floats(float("nan")),
+    "infinite.tif": lambda: floats(float("inf")),
+}
+"""Files that claim to be images and cannot be read, by their names."""

@@ -1,0 +1,134 @@
+"""What tiny methods answered and learned when last looked at, to 64 bits.
+
+    python -m tests.golden.test_golden --regenerate
+
+Everything random comes from NumPy's frozen `RandomState`, so no release of torch changes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lgmnet.episode import Episode
+from lgmnet.methods import METHODS, LGMNetConfig, Method
+
+GOLDEN = Path(__file__).with_suffix(".json")
+COMMAND = "python -m tests.golden.test_golden --regenerate"
+HINT = f"If the change is meant, write the new values with `{COMMAND}` and say why in the commit."
+
+CONFIGS: dict[str, tuple[str, Any]] = {
+    "lgm-net, conv": (
+        "lgm-net",
+        LGMNetConfig(
+            feature_shape=(1, 8, 8),
+            embedding_widths=(3, 4),
+            embedding_pooled=(True, False),
+            encoder_width=4,
+            context=3,
+            target_widths=(4, 4),
+        ),
+    ),
+    "lgm-net, linear": (
+        "lgm-net",
+        LGMNetConfig(
+            feature_shape=(2,),
+            target="linear",
+            embedding_widths=(6, 5),
+            encoder_width=4,
+            context=3,
+            target_widths=(5, 4),
+        ),
+    ),
+}
+
+
+def episode(shape: tuple[int, ...], random: np.random.RandomState) -> Episode:
+    """Two tasks of three classes with uneven shots."""
+    labels = torch.tensor([[0, 1, 1, 2, 2, 2], [2, 0, 1, 0, 2, 1]])
+    return Episode(
+        support_x=torch.from_numpy(random.normal(size=(2, 6, *shape))),
+        support_y=labels,
+        query_x=torch.from_numpy(random.normal(size=(2, 4, *shape))),
+        query_y=torch.tensor([[0, 1, 2, 0], [1, 1, 2, 0]]),
+        way=3,
+    )
+
+
+def seeded_method(name: str, config: Any, random: np.random.RandomState) -> Method:
+    """The method with weights of the size that ordinary initialisation gives."""
+    method = METHODS[name](config).double()
+    with torch.no_grad():
+        for parameter_name, parameter in sorted(method.named_parameters()):
+            if parameter_name == "log_scale":
+                parameter.fill_(2.0)
+                continue
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+            values = random.normal(size=tuple(parameter.shape)) * np.sqrt(1 / fan_in)
+            parameter.copy_(torch.from_numpy(values))
+    return method
+
+
+def measure(name: str, config: Any) -> dict[str, Any]:
+    """A training step's loss and gradients, then what is answered in evaluation."""
+    random = np.random.RandomState(7)
+    method, e = seeded_method(name, config, random), episode(config.feature_shape, random)
+    answers = method.train()(e.support_x, e.support_y, e.query_x, e.way)
+    loss = F.nll_loss(answers.flatten(0, 1), e.query_y.flatten())
+    loss.backward()
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    with torch.no_grad():
+        answers = method.eval()(e.support_x, e.support_y, e.query_x, e.way)
+    return {
+        "training loss": loss.item(),
+        "norm of gradients": {n: g.norm().item() for n, g in sorted(gradients.items())},
+        "log-probabilities": answers.tolist(),
+    }
+
+
+def flat(values: Any, path: str = "") -> dict[str, float]:
+    """Nested values by their paths."""
+    if isinstance(values, float):
+        return {path: values}
+    pairs = values.items() if isinstance(values, dict) else enumerate(values)
+    return {k: v for key, value in pairs for k, v in flat(value, f"{path}/{key}").items()}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_answers_and_gradients_are_those_on_record(case):
+    record = flat(json.loads(GOLDEN.read_text(encoding="utf-8"))[case])
+    came = flat(measure(*CONFIGS[case]))
+    assert came.keys() == record.keys(), HINT
+    apart = {
+        path: (value, record[path])
+        for path, value in came.items()
+        # A gradient may be zero but for rounding.
+        if value != pytest.approx(record[path], rel=1e-8, abs=1e-12)
+    }
+    assert not apart, HINT
+
+
+def test_the_record_holds_what_is_measured():
+    record = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert set(record) == set(CONFIGS), HINT
+    assert set(METHODS) == {name for name, _ in CONFIGS.values()}
+
+
+def regenerate() -> None:
+    """Write the record anew."""
+    record = {case: measure(name, config) for case, (name, config) in CONFIGS.items()}
+    GOLDEN.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--regenerate", action="store_true", required=True)
+    parser.parse_args()
+    regenerate()
