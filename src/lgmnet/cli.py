@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,14 +64,17 @@ def common(
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):  # A name that it cannot spell must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:
         complain(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("Stopped.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # So Typer ends after Ctrl-C.
+            err.print("Stopped.")
+        raise
 
 
 def complain(sentence: str) -> None:

@@ -68,9 +68,12 @@ def full_path(config: Any, name: str) -> str:
         return f"{head}.{full_path(inner[head], rest)}"
     if not dot and head in hints:
         return name
-    owners = [n for n, c in inner.items() if name in typing.get_type_hints(type(c))]
+    owners = [n for n, c in inner.items() if head in typing.get_type_hints(type(c))]
     if len(owners) == 1:
-        return f"{owners[0]}.{name}"
+        return f"{owners[0]}.{full_path(inner[owners[0]], name)}"
+    if owners:
+        paths = " or ".join(f"'{owner}.{name}'" for owner in owners)
+        raise ConfigError(f"There are several fields '{name}'; say {paths}.")
     known = [n for n in hints if n not in inner]
     known += [f for c in inner.values() for f in typing.get_type_hints(type(c))]
     raise unknown_name("field", name, known)

@@ -86,6 +86,8 @@ class ForgedClassifier:
             classes = tuple(json.loads(about["classes"]))
             classifier = kind.restore(config, len(classes), tensors)
             shots = tuple(json.loads(about["shots"]))
+            if len(shots) != len(classes):
+                raise ValueError(f"{len(classes)} classes, but shots of {len(shots)}")
             return cls(classifier, classes, shots, about["model"], about["method"], config)
         except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
             raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error

@@ -174,13 +174,13 @@ def draw_picture(
     right.suptitle(f"asked: {len(shown)} of the {len(store.images) - len(support)} others")
     grid: Any = left.subplots(store.classes, shots, squeeze=False)
     for axes, place in zip(grid.flat, support.tolist(), strict=True):
-        axes.imshow(store.images[place, 0], cmap="gray_r")
+        axes.imshow(store.images[place, 0].numpy(), cmap="gray_r")
     grid = right.subplots(store.classes, columns, squeeze=False)
     probabilities = forged.predict_proba(store.images[shown])
     for axes, place, answer in zip(grid.flat, shown.tolist(), probabilities, strict=True):
         guess = int(answer.argmax())
         truth = int(store.labels[place])
-        axes.imshow(store.images[place, 0], cmap="gray_r")
+        axes.imshow(store.images[place, 0].numpy(), cmap="gray_r")
         words = f"{store.class_names[guess]}  {100 * answer[guess]:.0f} %"
         if guess != truth:
             words += f"\n(is {store.class_names[truth]})"

@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import ConfigError
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
@@ -164,6 +165,7 @@ class LGMNet(Method):
         ]
         weights = {name: state[name] for name in names}
         target.check(weights, tasks=1)
+        check_every_class_shown(state["support_y"], way)
         classifier = LGMClassifier(
             make_embedding(config),
             target,

@@ -1,0 +1,152 @@
+"""``lgmnet evaluate``: an honest number, with all that is needed to obtain it again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+
+import pytest
+
+from lgmnet.data.strokes import Strokes
+from lgmnet.episode import EpisodeShape
+from lgmnet.evaluation import evaluate
+from lgmnet.hub import load_model, save_model
+from tests.cli.making import Ran, lgmnet, tiny_model
+
+KEYS = [
+    "method",
+    "model",
+    "data",
+    "split",
+    "split_hash",
+    "protocol",
+    "way",
+    "shot",
+    "query",
+    "episodes",
+    "seed",
+    "accuracy",
+    "ci95",
+    "seconds",
+]
+
+
+def score(model: object, *words: object) -> Ran:
+    small = ["--data", "strokes", "--way", 3, "--query", 2, "--episodes", 20]
+    return lgmnet("evaluate", model, *small, *words)
+
+
+def test_json_holds_what_was_promised(tiny):
+    ran = score(tiny, "--shot", 2, "--seed", 4, "--json")
+    assert ran.code == 0
+    assert list(ran.json) == KEYS
+    assert ran.json["method"] == "lgm-net"
+    assert ran.json["model"] == "tiny"
+    assert (ran.json["data"], ran.json["split"]) == ("strokes", "test")
+    assert ran.json["split_hash"] == Strokes("test").split_hash
+    assert ran.json["protocol"] == "inductive"
+    sizes = {name: ran.json[name] for name in ("way", "shot", "query", "episodes", "seed")}
+    assert sizes == {"way": 3, "shot": 2, "query": 2, "episodes": 20, "seed": 4}
+    assert ran.json["seconds"] > 0
+
+
+def test_the_number_is_that_of_python_in_percent(tiny):
+    ran = score(tiny, "--json")
+    expected = evaluate(
+        load_model(tiny).method, Strokes("test"), EpisodeShape(3, 1, 2), episodes=20, seed=0
+    )
+    assert ran.json["accuracy"] == expected.accuracy
+    assert ran.json["ci95"] == expected.ci95
+    assert 20 < ran.json["accuracy"] < 100, "a share would be below 1, and guessing gives 33"
+
+
+def test_the_seed_decides_the_tasks(tiny):
+    def number(*words: object) -> tuple[float, float]:
+        found = score(tiny, "--json", *words).json
+        return found["accuracy"], found["ci95"]
+
+    assert number("--seed", 1) == number("--seed", 1)
+    assert number("--seed", 1) != number("--seed", 2)
+
+
+def test_the_printed_score_has_its_protocol_and_split_beside_it(tiny):
+    ran = score(tiny)
+    assert ran.code == 0
+    assert ran.err == ""
+    assert re.match(r"\d+\.\d\d ± \d+\.\d\d %  3-way 1-shot, tiny \(lgm-net\)\n", ran.out)
+    for words in ("inductive", "strokes, split test", Strokes("test").split_hash, "20 episodes"):
+        assert words in ran.out
+
+
+def test_averaging_over_draws_is_said_aloud(tiny):
+    ran = score(tiny, "--draws", 2, "--json")
+    assert ran.json["protocol"] == "inductive, mean of 2 draws"
+
+
+def test_every_episodes_score_can_be_kept(tiny, tmp_path):
+    file = tmp_path / "score.json"
+    ran = score(tiny, "--save", file, "--json")
+    kept = json.loads(file.read_text())
+    scores = kept.pop("scores")
+    assert len(scores) == 20
+    assert 100 * statistics.fmean(scores) == pytest.approx(ran.json["accuracy"])
+    assert kept.items() >= ran.json.items()
+    assert kept.keys() - ran.json.keys() == {"lgmnet", "commit"}
+
+
+def test_a_score_is_recorded_in_the_card(tiny, tmp_path):
+    model = shutil.copytree(tiny, tmp_path / "model")
+    before = (model / "model.safetensors").read_bytes()
+    first = score(model, "--record", "--json").json
+    score(model, "--record", "--shot", 2)
+    last = score(model, "--record", "--seed", 9, "--json").json
+
+    kept = load_model(model).scores
+    assert [(s.shot, s.seed) for s in kept] == [(1, 9), (2, 0)], "one of a kind, the newest"
+    assert kept[0].accuracy == last["accuracy"]
+    card = (model / "README.md").read_text()
+    assert f"{last['accuracy']:.2f} ± {last['ci95']:.2f}" in card
+    assert last["split_hash"] in card
+    assert first["accuracy"] != last["accuracy"]
+    assert len((model / "model.safetensors").read_bytes()) == len(before)
+
+
+def test_classes_seen_in_training_give_no_score(tiny):
+    ran = score(tiny, "--split", "train", "--json")
+    assert ran.code == 2
+    assert ran.out == ""
+    assert "'train'" in ran.err
+    assert "shares classes" in ran.err
+    assert score(tiny, "--split", "val").code == 0
+
+
+def test_the_folder_one_stands_in(tiny, monkeypatch):
+    monkeypatch.chdir(tiny)
+    assert score(".", "--json").json["model"] == "tiny"
+
+
+@pytest.mark.pack
+@pytest.mark.parametrize(
+    ("trained_on", "asked", "scored_on"),
+    [
+        ("vinyals/train", "test", "vinyals/test"),
+        ("lake/train", "test", "lake/test"),
+        ("lake/train", "lake/val", "lake/val"),
+        ("vinyals/train", "lake/test", None),
+        ("lake/train", "vinyals/val", None),
+        ("vinyals/train", "train", None),
+    ],
+)
+def test_on_omniglot_a_split_is_of_the_scheme_trained_by(trained_on, asked, scored_on, tmp_path):
+    save_model(tiny_model(data="omniglot", split=trained_on), tmp_path / "m")
+    words = ["--way", 3, "--query", 2, "--episodes", 2, "--split", asked, "--json"]
+    ran = lgmnet("evaluate", tmp_path / "m", *words)
+    if scored_on is None:
+        assert ran.code == 2
+        assert trained_on in ran.err
+        assert "shares classes" in ran.err
+    else:
+        assert ran.code == 0, ran.err
+        assert ran.json["split"] == scored_on

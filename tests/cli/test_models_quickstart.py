@@ -1,0 +1,213 @@
+"""What a newcomer types first: help, ``models``, ``quickstart``; and what ships with the package."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import lgmnet as package
+from lgmnet.data import omniglot
+from lgmnet.forge import ForgedClassifier
+from lgmnet.hub import SHIPPED, load_model, shipped_models
+from lgmnet.quickstart import LEARNERS
+from tests.cli.making import COMMANDS, lgmnet, listing
+
+PROMISED = {(5, 1): 99.3, (5, 5): 99.8, (20, 1): 98.2, (20, 5): 99.3}
+"""Percent by way and shot, on the test classes of Omniglot's ``vinyals`` split."""
+MOST_BYTES = 8_000_000
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_every_command(flag):
+    ran = lgmnet(flag)
+    assert ran.code == 0
+    assert ran.err == ""
+    for command in COMMANDS:
+        assert re.search(rf"^\W*{command}\b", ran.out, re.MULTILINE)
+    assert lgmnet().code == 2, "no command at all is no success"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_ends_with_an_example_of_it(command):
+    ran = lgmnet(command, "--help")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert "--json" in ran.out
+    body, colon, example = ran.out.partition("Example: ")
+    assert colon
+    assert example.startswith(f"lgmnet {command} ") or example.strip() == f"lgmnet {command}"
+    for option in re.findall(r"(?<=\s)--?[a-z]\S*", example):
+        assert option in body, f"{option} is in the example only"
+
+
+def test_version():
+    ran = lgmnet("--version")
+    assert (ran.code, ran.out) == (0, f"lgmnet {package.__version__}\n")
+
+
+def test_the_module_runs_as_a_program():
+    line = [sys.executable, "-m", "lgmnet.cli", "models", "--json"]
+    ran = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    assert json.loads(ran.stdout).keys() == {"models"}
+
+
+def test_quickstart(tiny, tmp_path):
+    folder = tmp_path / "new" / "quick"
+    ran = lgmnet("quickstart", "--model", tiny, "--draws", 2, "-o", folder, "--json")
+    assert ran.code == 0, ran.err
+    assert set(ran.json) == {"rows", "forging_ms", "picture", "classifier"}
+    rows = {(row["learner"], row["shot"]): row for row in ran.json["rows"]}
+    assert rows.keys() == {(learner, shot) for learner in LEARNERS for shot in (1, 5)}
+    for row in rows.values():
+        assert 5 < row["accuracy"] < 100
+        assert row["ci95"] >= 0
+    for learner in LEARNERS[1:]:  # The rivals are real: they learn from more drawings.
+        assert rows[learner, 5]["accuracy"] > rows[learner, 1]["accuracy"] > 25
+    assert ran.json["forging_ms"].keys() == {"1", "5"}
+    assert all(0 < ms < 5000 for ms in ran.json["forging_ms"].values())
+
+    assert set(listing(tmp_path)) == {"new/quick/quickstart.png", "new/quick/digits.safetensors"}
+    with Image.open(ran.json["picture"]) as picture:
+        picture.verify()
+        assert min(picture.size) > 500
+    forged = ForgedClassifier.load(Path(ran.json["classifier"]))
+    assert forged.classes == tuple("0123456789")
+    assert forged.shots == (5,) * 10
+
+
+def test_quickstart_prints_a_table(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("lgmnet.quickstart.draw_picture", lambda *parts: parts[-1].touch())
+    words = ["quickstart", "--model", tiny, "--draws", 2, "-o", tmp_path]
+    ran = lgmnet(*words)
+    assert ran.code == 0
+    assert "2 draws" in ran.err
+    for learner in LEARNERS:
+        row = next(line for line in ran.out.splitlines() if learner in line)
+        assert len(re.findall(r"\d+\.\d ± \d+\.\d", row)) == 2
+    assert len(re.findall(r"\d+\.\d ms", ran.out)) == 2
+    assert str(tmp_path / "digits.safetensors") in ran.out
+
+    def numbers(*more: object) -> list[float]:
+        return [row["accuracy"] for row in lgmnet(*words, "--json", *more).json["rows"]]
+
+    assert numbers() == numbers()
+    assert numbers() != numbers("--seed", 1)
+
+
+def test_quickstart_where_nothing_can_be_written(tiny, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    ran = lgmnet("quickstart", "--model", tiny, "--draws", 2, "-o", tmp_path / "file")
+    assert ran.code == 2
+    assert str(tmp_path / "file") in ran.err
+    assert listing(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize("package_name", ["sklearn", "matplotlib"])
+def test_quickstart_without_its_packages(package_name, tiny, tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == package_name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package_name, None)
+    ran = lgmnet("quickstart", "--model", tiny, "--draws", 2, "-o", tmp_path / "quick")
+    assert ran.code == 2
+    assert package_name in ran.err
+    assert "pip install 'lgmnet[quickstart]'" in ran.err
+    assert not (tmp_path / "quick" / "quickstart.png").exists()
+
+
+def test_download_reports_its_file(tmp_path, monkeypatch):
+    def fetched(folder, progress):
+        progress(omniglot.CLASSES)
+        return folder / omniglot.PACK
+
+    monkeypatch.setattr(omniglot, "download", fetched)
+    ran = lgmnet("download", "omniglot", "--to", tmp_path, "--json")
+    assert ran.json == {"data": "omniglot", "file": str(tmp_path / omniglot.PACK)}
+    assert lgmnet("download", "omniglot", "--to", tmp_path).out == f"{tmp_path / omniglot.PACK}\n"
+    unknown = lgmnet("download", "omniglt")
+    assert unknown.code == 2
+    assert "Did you mean 'omniglot'?" in unknown.err
+
+
+# What ships.
+
+
+def test_the_model_omniglot_ships():
+    assert "omniglot" in shipped_models()
+    size = sum(path.stat().st_size for path in (SHIPPED / "omniglot").iterdir())
+    assert size <= MOST_BYTES
+    training = load_model("omniglot").training
+    assert (training.data, training.split) == ("omniglot", "vinyals/train")
+    assert training.val_split == "vinyals/val"
+    assert training.recipe == "omniglot"
+
+
+@pytest.mark.parametrize(("way", "shot"), PROMISED)
+def test_the_shipped_model_scores_what_was_promised(way, shot):
+    models = {model["name"]: model for model in lgmnet("models", "--json").json["models"]}
+    scores = [
+        score
+        for score in models["omniglot"]["scores"]
+        if (score["data"], score["split"]) == ("omniglot", "vinyals/test")
+        and (score["way"], score["shot"]) == (way, shot)
+        and score["protocol"] == "inductive"
+    ]
+    assert scores, "no such score is recorded"
+    for score in scores:
+        assert score["accuracy"] >= PROMISED[way, shot]
+        assert score["episodes"] >= 1000
+        assert score["query"] == 15
+        assert 0 < score["ci95"] < 0.2
+    card = (SHIPPED / "omniglot" / "README.md").read_text(encoding="utf-8")
+    assert f"| {way}-way {shot}-shot | {scores[0]['accuracy']:.2f} ± " in card
+
+
+@pytest.mark.pack
+def test_the_shipped_model_was_scored_on_the_classes_it_says():
+    hashes = {score.split: score.split_hash for score in load_model("omniglot").scores}
+    assert hashes["vinyals/test"] == omniglot.omniglot("vinyals/test").split_hash
+    assert load_model("omniglot").training.split_hash == omniglot.omniglot().split_hash
+
+
+@pytest.mark.pack
+def test_a_recorded_score_can_be_obtained_again():
+    """200 fresh tasks agree with what the card says, within what chance allows."""
+    words = ["--way", 5, "--shot", 1, "--episodes", 200, "--seed", 77, "--json"]
+    again = lgmnet("evaluate", "omniglot", *words).json
+    recorded = next(
+        score
+        for score in load_model("omniglot").scores
+        if (score.split, score.way, score.shot) == ("vinyals/test", 5, 1)
+    )
+    assert again["split_hash"] == recorded.split_hash
+    assert abs(again["accuracy"] - recorded.accuracy) < 2 * again["ci95"] + recorded.ci95
+
+
+def test_models_prints_the_scores():
+    ran = lgmnet("models")
+    assert ran.code == 0
+    assert "omniglot: lgm-net" in ran.out
+    for way, shot in PROMISED:
+        assert f"{way}-way {shot}-shot" in ran.out
+    assert "vinyals/test" in ran.out
+    assert "inductive" in ran.out
+
+
+def test_quickstart_with_the_shipped_model_beats_its_rivals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = lgmnet("quickstart", "--draws", 2, "--json")
+    assert ran.code == 0, ran.err
+    assert set(listing(tmp_path)) == {
+        "outputs/quickstart/quickstart.png",
+        "outputs/quickstart/digits.safetensors",
+    }
+    accuracy = {(row["learner"], row["shot"]): row["accuracy"] for row in ran.json["rows"]}
+    for shot in (1, 5):
+        forged, *rivals = (accuracy[learner, shot] for learner in LEARNERS)
+        assert forged > max(rivals)
