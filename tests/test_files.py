@@ -38,6 +38,12 @@ def test_a_file_appears_at_the_end_and_not_before(tmp_path):
     assert files(tmp_path) == {"score.json": b"whole"}
 
 
+def fail_halfway(path: Path, error: type[BaseException] | BaseException) -> None:
+    with whole_file(path) as draft:
+        draft.write_bytes(b"half of the new o")
+        raise error
+
+
 @pytest.mark.parametrize("old", [None, b"the old one"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError, SystemExit])
 def test_an_exception_leaves_what_was_there(old, error, tmp_path):
@@ -45,9 +51,8 @@ def test_an_exception_leaves_what_was_there(old, error, tmp_path):
     if old is not None:
         path.write_bytes(old)
     before = files(tmp_path)
-    with pytest.raises(error), whole_file(path) as draft:
-        draft.write_bytes(b"half of the new o")
-        raise error
+    with pytest.raises(error):
+        fail_halfway(path, error)
     assert files(tmp_path) == before
 
 
@@ -77,13 +82,8 @@ def test_kill_9_while_writing_leaves_the_old_file(tmp_path):
 
 
 def test_a_full_disk_is_told_in_a_sentence(tmp_path):
-    path = tmp_path / "a.json"
-    with (
-        pytest.raises(UserError, match=r"Cannot write '.*a\.json': No space left on device\."),
-        whole_file(path) as draft,
-    ):
-        draft.write_bytes(b"half")
-        raise OSError(28, os.strerror(28))
+    with pytest.raises(UserError, match=r"Cannot write '.*a\.json': No space left on device\."):
+        fail_halfway(tmp_path / "a.json", OSError(28, os.strerror(28)))
     assert files(tmp_path) == {}
 
 

@@ -111,13 +111,19 @@ def progress_bar(words: str, total: int) -> Iterator[Any]:
 @app.command(epilog="Example: [bold]lgmnet train omniglot --out runs/mine --set steps=2000[/]")
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="omniglot, omniglot-lake or omniglot-paper.")
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="omniglot, omniglot-refined, omniglot-lake, omniglot-paper."
+        ),
     ],
     data: Annotated[str | None, typer.Option(help="Train on other data than the recipe's.")] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder of the model. Default: outputs/RECIPE.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps, as --set steps=N.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Start from the weights of this model.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder.")
     ] = False,
@@ -144,6 +150,8 @@ def train(
     if data is not None and data != run.data:
         train_split, val_split = splits_for(data)
         run = dataclasses.replace(run, data=data, split=train_split, val_split=val_split)
+    if start is not None:
+        run = dataclasses.replace(run, start=start)
     run = with_settings(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lgmnet.configs import from_json
-from lgmnet.errors import FileFormatError, unknown_name
+from lgmnet.errors import ConfigError, FileFormatError, unknown_name
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.files import make_folder, read_tensors, write_tensors, write_text
 from lgmnet.methods import METHODS
@@ -35,6 +35,8 @@ class Training:
     val_split: str
     settings: dict[str, Any]
     """The recipe's train config, as it was after ``--set``."""
+    start: str | None = None
+    """The model whose weights it started from, or None."""
     step: int = 0
     """The optimiser step whose weights these are: the best on validation classes."""
     val_task: str = ""
@@ -108,6 +110,8 @@ def load_model(name: str | Path) -> Model:
         method = new_method(about["method"], about["config"])
         training = from_json(Training, about["training"])
         scores = tuple(from_json(Score, score | {"scores": ()}) for score in about["scores"])
+    except ConfigError as error:
+        raise FileFormatError(f"'{folder / CONFIG}' cannot be used: {error}") from error
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise FileFormatError(f"'{folder / CONFIG}' is damaged: {error!r}.") from error
     tensors, _ = read_tensors(folder / WEIGHTS, KIND, VERSION)
@@ -168,6 +172,7 @@ def _without_episodes(score: Score) -> dict[str, Any]:
 def model_card(model: Model) -> str:
     """The model card: what the model is, what it saw, what it scores and under which protocol."""
     training, method = model.training, model.method
+    started = f" from the weights of `{training.start}`" if training.start else ""
     parameters = sum(p.numel() for p in method.parameters())
     lines = [
         "---",
@@ -184,7 +189,7 @@ def model_card(model: Model) -> str:
         "",
         "## Training",
         "",
-        f"- Recipe `{training.recipe}`, seed {training.settings.get('seed')}, "
+        f"- Recipe `{training.recipe}`{started}, seed {training.settings.get('seed')}, "
         f"{training.settings.get('steps'):,} steps; the weights are those of step "
         f"{training.step:,}, the best on validation classes.",
         f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`. "

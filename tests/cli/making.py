@@ -90,9 +90,8 @@ def lgmnet(*words: object, columns: int = 300) -> Ran:
         try:
             main()
         except SystemExit as end:
-            assert end.code is None or isinstance(end.code, int)
-            code = end.code or 0
-    return Ran(code, out.getvalue(), err.getvalue())
+            code = end.code  # type: ignore[assignment]
+    return Ran(code or 0, out.getvalue(), err.getvalue())
 
 
 def settings(**others: object) -> list[str]:
@@ -126,7 +125,8 @@ def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes e
     shape = EpisodeShape(way=max(2, classes), shot=each, query=1)
     out = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
     Strokes("test").draw(shape, torch.Generator().manual_seed(seed), out)
-    return out[: shape.way * each].unflatten(0, (shape.way, each))[:classes]
+    support = out[: shape.way * each]
+    return support.view(shape.way, each, *support.shape[1:])[:classes]
 
 
 def write_drawing(path: Path, drawing: Tensor) -> Path:

@@ -163,8 +163,10 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
     "of an unknown method": lambda good: changed(good, method="proto-net"),
     "of another config": lambda good: changed(good, config='{"target_widths": [8, 16]}'),
     "of a config with a fault": lambda good: changed(good, config='{"context": -1}'),
-    "with a class too many": lambda good: changed(good, classes='["a", "b", "c", "d"]'),
-    "with a class too few": lambda good: changed(good, classes='["moon", "star"]'),
+    "with a class too many": lambda good: changed(
+        good, classes='["a", "b", "c", "d"]', shots="[1, 2, 4, 1]"
+    ),
+    "with a class too few": lambda good: changed(good, classes='["a", "b"]', shots="[1, 6]"),
     "with a shot too few": lambda good: changed(good, shots="[1, 2]"),
     "with classes that are no list": lambda good: changed(good, classes="3"),
     "without a tensor": lambda good: changed(good, drop="weight_0"),

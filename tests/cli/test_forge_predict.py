@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -208,7 +206,7 @@ def test_from_a_real_shell(tiny, folder_of_symbols, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ru_maxrss is of Unix")
 def test_a_huge_scan_fits_in_memory(classifier, tmp_path):
-    """49 megapixels, just under what is read at all; the promise is 700 MB for the whole process."""
+    """49 megapixels, just under the limit; the promise is 700 MB for the whole process."""
     Image.new("L", (7000, 7000), 255).save(tmp_path / "scan.png", compress_level=1)
     Image.new("L", (400_000, 40), 255).save(tmp_path / "ribbon.png", compress_level=1)
     program = (

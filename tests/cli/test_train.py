@@ -163,6 +163,28 @@ def test_resuming_where_there_is_no_run(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_run_may_start_from_a_model(trained, tmp_path):
+    words = [*LINE, "--out", tmp_path / "second", *settings(steps=1)]
+    assert lgmnet(*words, "--from", trained).code == 0
+    assert load_model(tmp_path / "second").training.start == str(trained)
+    fresh = lgmnet(*LINE, "--out", tmp_path / "fresh", *settings(steps=1))
+    assert fresh.code == 0
+    weights = [content(tmp_path / name / "model.safetensors")[1] for name in ("second", "fresh")]
+    assert weights[0] != weights[1]
+
+
+def test_a_model_that_no_run_can_start_from(trained, tmp_path):
+    words = [*LINE, "--out", tmp_path / "second", *settings(steps=1)]
+    for start, more, name in (
+        (tmp_path / "absent", [], tmp_path / "absent"),
+        (trained, ["--set", "context=5"], trained),
+    ):
+        ran = lgmnet(*words, *more, "--from", start)
+        assert ran.code == 2
+        assert str(name) in ran.err
+        assert listing(tmp_path) == {}
+
+
 def test_without_json_a_sentence_ends_the_run(tmp_path):
     folder = tmp_path / "[run]"
     ran = lgmnet(*LINE, "--out", folder, *settings(steps=1))

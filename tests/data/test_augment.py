@@ -113,3 +113,16 @@ def test_thickening_only_adds_ink_and_to_as_many_as_asked():
     assert thick.min() > -1e-6
     changed = (thick.amax((-1, -2, -3)) > 1e-4).float().mean()
     assert 0.17 < changed < 0.33
+
+
+def test_a_warp_bends_each_image_its_own_way_and_keeps_its_ink():
+    bend = replace(NONE, warp=0.03)
+    straight, bent = bars(40), bend(bars(40), seeded())
+    assert (bent - straight).abs().amax((0, 2, 3, 4)).min() > 0.1, "every image is bent"
+    assert (bent[0, 0] - bent[0, 1]).abs().max() > 0.1, "each its own way"
+    ink = bent.sum((0, 2, 3, 4)) / straight.sum((0, 2, 3, 4))
+    assert abs(ink.mean() - 1) < 0.1
+    middles, slopes, _ = moments(bent)
+    # About 0.03 x 28 pixels at each of a few points: the whole moves by no more than that.
+    assert middles.abs().mean() < 0.03 * 28
+    assert slopes.abs().mean() < math.radians(10)

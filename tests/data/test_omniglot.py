@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lgmnet.data import omniglot as room
@@ -56,11 +57,11 @@ def pack():
 @pytest.fixture(scope="module")
 def stores():
     """All splits; what they share in memory they share nowhere else."""
-    return {split: omniglot(split) for split in SPLITS}
+    return {split: omniglot(split) for split in CHARACTERS}
 
 
 @pytest.mark.pack
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", CHARACTERS)
 def test_a_split_has_its_published_size_and_hash(stores, split):
     store = stores[split]
     assert store.classes == 4 * CHARACTERS[split]
@@ -272,3 +273,16 @@ def test_a_damaged_pack_is_to_be_fetched_again(pack_file, damage):
     pack_file.write_bytes(damage(pack_file.read_bytes()))
     with pytest.raises(DataError, match=r"is damaged .*; fetch it again"):
         omniglot()
+
+
+@pytest.mark.pack
+def test_mirror_images_are_classes_of_their_own_in_training_only():
+    plain, mirrored = omniglot("lake/train"), omniglot("lake/train-mirrored")
+    assert mirrored.classes == 2 * plain.classes
+    assert mirrored.class_names[: plain.classes] == plain.class_names
+    assert torch.equal(mirrored.images[: len(plain.images)], plain.images)
+    assert torch.equal(mirrored.images[len(plain.images)], plain.images[0].flip(2))
+    assert share_classes(plain, mirrored)
+    assert set(SPLITS) - set(CHARACTERS) == {"vinyals/train-mirrored", "lake/train-mirrored"}
+    for part in ("val", "test"):
+        assert not share_classes(omniglot(f"lake/{part}"), mirrored)

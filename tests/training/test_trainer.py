@@ -20,7 +20,7 @@ from safetensors import safe_open
 from lgmnet.configs import with_settings
 from lgmnet.data.strokes import Strokes
 from lgmnet.errors import ConfigError, EpisodeError
-from lgmnet.hub import WEIGHTS, load_model
+from lgmnet.hub import WEIGHTS, load_model, model_card
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
@@ -264,3 +264,24 @@ def test_bf16_trains(tmp_path):
 def test_a_config_that_cannot_be_names_its_field(field):
     with pytest.raises((ConfigError, EpisodeError), match=field.split("=")[0]):
         with_settings(RUN, [field])
+
+
+def test_a_run_can_start_from_a_model(tmp_path):
+    first = train(tmp_path / "first")
+    run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
+    run = with_settings(run, ["steps=1", "learning_rate=1e-9", "val_every=1"])
+    second = train(tmp_path / "second", run)
+    assert second.training.start == str(tmp_path / "first")
+    assert f"from the weights of `{tmp_path / 'first'}`" in model_card(second)
+    before, after = first.method.state_dict(), second.method.state_dict()
+    for name, parameter in first.method.named_parameters():
+        torch.testing.assert_close(after[name], parameter.detach(), rtol=0, atol=1e-6)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_cannot_start_from_a_model_of_another_config(tmp_path):
+    train(tmp_path / "first")
+    run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
+    with pytest.raises(ConfigError, match="not a lgm-net of the config"):
+        train(tmp_path / "second", with_settings(run, ["context=5"]))
+    assert not (tmp_path / "second").exists()

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+WARP_POINTS = 4
+
 
 @dataclass(frozen=True)
 class Jitter:
@@ -27,6 +29,8 @@ class Jitter:
     """Largest shift either way, as a part of the image's side."""
     shear: float = 0.1
     """Largest shear either way."""
+    warp: float = 0.0
+    """Typical displacement of a smooth random deformation, as a part of the image's side."""
     thicken: float = 0.0
     """Chance that strokes are thickened, by a random part of one pixel each side."""
 
@@ -49,6 +53,11 @@ class Jitter:
             torch.stack([wide * angle.sin(), high * angle.cos(), down], 1),
         ]
         grid = F.affine_grid(torch.stack(rows, 1), list(flat.shape), align_corners=False)
+        if self.warp > 0:
+            # Displacements at a few points, smooth between them: how a hand varies, not a camera.
+            bends = torch.randn(len(flat), 2, WARP_POINTS, WARP_POINTS, generator=generator)
+            bends = F.interpolate(2 * self.warp * bends, flat.shape[2:], mode="bicubic")
+            grid = grid + bends.movedim(1, -1)
         flat = F.grid_sample(flat, grid.to(flat.device), align_corners=False)
         if self.thicken > 0:
             amount = torch.rand(len(flat), generator=generator)

@@ -22,7 +22,8 @@ PACK = Path("omniglot") / "omniglot28.npz"
 ARRAYS = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
 SIDE, DRAWINGS, CLASSES = 28, 20, 1623
 PARTS = ("train", "val", "test")
-SPLITS = tuple(f"{scheme}/{part}" for scheme in ("vinyals", "lake") for part in PARTS)
+MIRRORED = "train-mirrored"
+SPLITS = tuple(f"{s}/{part}" for s in ("vinyals", "lake") for part in (*PARTS, MIRRORED))
 LAKE_VALIDATION_EVERY = 6
 VINYALS = Path(__file__).with_name("vinyals_split.txt")
 """Part (0 train, 1 val, 2 test) of each class in order of its name: the lists of Vinyals et al.
@@ -34,7 +35,8 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
 
     ``vinyals`` (Vinyals et al., 2016): characters shuffled across alphabets, 1028 / 172 / 423.
     ``lake`` (Lake et al., 2015): whole alphabets are new at test; every sixth background alphabet
-    is kept for validation.
+    is kept for validation. ``train-mirrored`` is ``train`` with every character's mirror image as a
+    class of its own, so that there is more to learn from; no score is counted on such classes.
 
     Args:
         split: One of `SPLITS`.
@@ -51,14 +53,19 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
     names = pack["class_name"].astype(str)
     parts = class_parts(pack, scheme)
     prove_disjoint({f"{scheme}/{part}": names[chosen] for part, chosen in parts.items()})
-    chosen = parts[part]
+    chosen = parts["train" if part == MIRRORED else part]
     by_class = np.argsort(pack["label"], kind="stable").reshape(CLASSES, DRAWINGS)
     images = torch.from_numpy(pack["images"][by_class[chosen].ravel()])[:, None]
-    turns = range(4 if rotations else 1)
+    faces = {"": images, "m": images.flip(3)} if part == MIRRORED else {"": images}
+    turned = {
+        f"{90 * turn}{mark}": face.rot90(turn, (2, 3))
+        for mark, face in faces.items()
+        for turn in range(4 if rotations else 1)
+    }
     return ClassStore(
-        torch.cat([images.rot90(turn, (2, 3)) for turn in turns]),
-        [DRAWINGS] * (len(chosen) * len(turns)),
-        [f"{name}@{90 * turn}" for turn in turns for name in names[chosen]],
+        torch.cat(list(turned.values())),
+        [DRAWINGS] * (len(chosen) * len(turned)),
+        [f"{name}@{view}" for view in turned for name in names[chosen]],
         name="omniglot",
         split=split,
     )

@@ -24,6 +24,23 @@ def omniglot() -> Run:
     )
 
 
+def omniglot_refined() -> Run:
+    """A second course for what `omniglot` gave (``--from``): mirrored characters, bolder jitter."""
+    run = omniglot()
+    return dataclasses.replace(
+        run,
+        recipe="omniglot-refined",
+        split="vinyals/train-mirrored",
+        train=dataclasses.replace(
+            run.train,
+            steps=10_000,
+            learning_rate=6e-4,
+            val_every=2000,
+            jitter=Jitter(degrees=15.0, scale=0.15, shear=0.15, warp=0.025, thicken=0.25),
+        ),
+    )
+
+
 def omniglot_lake() -> Run:
     """Ours, trained on whole alphabets: for scores on alphabets never seen."""
     run = omniglot()

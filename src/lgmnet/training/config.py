@@ -101,6 +101,8 @@ class Run:
     val_split: str
     """Split whose classes choose the best checkpoint."""
     train: TrainConfig
+    start: str | None = None
+    """A model, by name or folder, whose weights to start from; None for fresh ones."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

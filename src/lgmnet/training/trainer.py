@@ -79,6 +79,7 @@ def fit(
         split_hash=train_source.split_hash,
         val_split=val_source.split,
         settings=dataclasses.asdict(config),
+        start=run.start,
     )
     sampler = Sampler(train_source, state.generator)
     state.method.train()
@@ -125,6 +126,11 @@ def setup(run: Run, rank: int = 0) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
+    if run.start is not None:
+        first = load_model(run.start)
+        if (first.method_name, first.method.config) != (run.method, run.config):
+            raise ConfigError(f"'{run.start}' is not a {run.method} of the config of this run.")
+        method.load_state_dict(first.method.state_dict())
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
