@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: drawn by runs/table.py -->", "<!-- end of table -->"
 TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
-ROWS = {"omniglot": "Vinyals", "omniglot-lake": "Lake (new alphabets)"}
+ROWS = {"omniglot": "Vinyals", "omniglot-lake-refined": "Lake (new alphabets)"}
 
 
 def table() -> str:

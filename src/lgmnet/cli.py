@@ -113,7 +113,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", help="omniglot, omniglot-refined, omniglot-lake, omniglot-paper."
+            metavar="RECIPE", help="A published run, such as omniglot; a wrong name lists all."
         ),
     ],
     data: Annotated[str | None, typer.Option(help="Train on other data than the recipe's.")] = None,

@@ -11,5 +11,6 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
+    "omniglot-lake-refined": omniglot.omniglot_lake_refined,
     "omniglot-paper": omniglot.omniglot_paper,
 }

@@ -53,6 +53,18 @@ def omniglot_lake() -> Run:
     )
 
 
+def omniglot_lake_refined() -> Run:
+    """A short second course for what `omniglot_lake` gave (``--from``)."""
+    run = omniglot_refined()
+    return dataclasses.replace(
+        run,
+        recipe="omniglot-lake-refined",
+        split="lake/train-mirrored",
+        val_split="lake/val",
+        train=dataclasses.replace(run.train, steps=2_500, val_every=1250),
+    )
+
+
 def omniglot_paper() -> Run:
     """The paper's configuration at the reference code's sizes: no temperature, plain TargetNet.
 
