@@ -231,11 +231,12 @@ def evaluate(
     story = trained.training
     trained_on = story.split if story.data == data else None
     source = open_source(data, full_split(data, split, trained_on))
-    if trained_on and share_classes(source, open_source(data, trained_on)):
-        raise DataError(
-            f"'{model}' was trained on the split '{trained_on}', which shares classes with "
-            f"'{source.split}'; a score on classes seen in training says nothing."
-        )
+    for seen in story.splits_of(data):
+        if share_classes(source, open_source(data, seen)):
+            raise DataError(
+                f"'{model}' was trained on the split '{seen}', which shares classes with "
+                f"'{source.split}'; a score on classes seen in training says nothing."
+            )
     check_features(source, trained.method.config.feature_shape)
     shape = EpisodeShape(way, shot, query)
     with progress_bar("episodes", episodes) as progress:

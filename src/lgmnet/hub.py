@@ -37,6 +37,8 @@ class Training:
     """The recipe's train config, as it was after ``--set``."""
     start: str | None = None
     """The model whose weights it started from, or None."""
+    seen: tuple[str, ...] = ()
+    """Further splits, as ``data:split``, that the weights it started from were trained on."""
     step: int = 0
     """The optimiser step whose weights these are: the best on validation classes."""
     val_task: str = ""
@@ -44,6 +46,15 @@ class Training:
     """In percent, on validation classes."""
     val_ci95: float = 0.0
     val_protocol: str = "inductive"
+
+    def splits_of(self, data: str) -> list[str]:
+        """All splits of this data whose classes the weights have seen in training."""
+        return [s.removeprefix(f"{data}:") for s in self.all_seen if s.startswith(f"{data}:")]
+
+    @property
+    def all_seen(self) -> tuple[str, ...]:
+        """All splits, as ``data:split``, whose classes the weights have seen in training."""
+        return (f"{self.data}:{self.split}", *self.seen)
 
 
 @dataclass(frozen=True)

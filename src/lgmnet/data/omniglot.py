@@ -33,7 +33,7 @@ VINYALS = Path(__file__).with_name("vinyals_split.txt")
 def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassStore:
     """One split of Omniglot at 28x28, ink = 255.
 
-    ``vinyals`` (Vinyals et al., 2016): characters shuffled across alphabets, 1028 / 172 / 423.
+    ``vinyals`` (Vinyals et al., 2016): their lists of 1028 / 172 / 423 characters.
     ``lake`` (Lake et al., 2015): whole alphabets are new at test; every sixth background alphabet
     is kept for validation. ``train-mirrored`` is ``train`` with every character's mirror image as a
     class of its own, so that there is more to learn from; no score is counted on such classes.

@@ -80,6 +80,7 @@ def fit(
         val_split=val_source.split,
         settings=dataclasses.asdict(config),
         start=run.start,
+        seen=load_model(run.start).training.all_seen if run.start else (),
     )
     sampler = Sampler(train_source, state.generator)
     state.method.train()
