@@ -167,7 +167,9 @@ def draw_picture(
         from matplotlib.figure import Figure
     shots = len(support) // store.classes
     columns = SHOWN_ANSWERS // store.classes
-    figure = Figure(figsize=(12, 9.5), layout="constrained")
+    figure = Figure(figsize=(12, 9.5))
+    # The words beside the last column stand outside its axes and need a margin.
+    figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
     halves: Any = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
     left, right = halves
     left.suptitle(f"shown: {shots} drawings of each class")
