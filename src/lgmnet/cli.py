@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -85,13 +86,6 @@ def complain(sentence: str) -> None:
 def say(words: str) -> None:
     """Print lines on stdout, unbroken however narrow the terminal."""
     out.print(words, highlight=False, soft_wrap=True)
-
-
-def escape(text: str) -> str:
-    """Text that Rich prints as it is."""
-    from rich.markup import escape as rich_escape
-
-    return rich_escape(text)
 
 
 def print_json(value: Any) -> None:

@@ -82,6 +82,7 @@ def quickstart(
     make_folder(folder)
     generator = torch.Generator().manual_seed(seed)
     store = digits()
+    pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
     method, embedded = embed_store(model.method, store)
     rows: list[Row] = []
     forging_ms: dict[int, float] = {}
@@ -89,7 +90,7 @@ def quickstart(
         scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
         for _ in range(draws):
             support, rest = split_store(store, shot, generator)
-            answers = rival_answers(store, support, rest)
+            answers = rival_answers(pixels, store.labels, support, rest)
             answers[FORGED] = forged_answers(method, embedded, support, rest)
             for learner in LEARNERS:
                 right = answers[learner] == store.labels[rest]
@@ -126,19 +127,20 @@ def forged_answers(method: Method, embedded: ClassStore, support: Tensor, rest: 
     return answers
 
 
-def rival_answers(store: ClassStore, support: Tensor, rest: Tensor) -> dict[str, Tensor]:
-    """What scikit-learn makes of the very same drawings, from their pixels."""
+def rival_answers(
+    pixels: Tensor, labels: Tensor, support: Tensor, rest: Tensor
+) -> dict[str, Tensor]:
+    """What scikit-learn makes of the very same drawings, from their pixels [drawings, 64]."""
     with extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
-    images, labels = digit_pixels()
-    pixels = images.reshape(len(images), -1)
+    few, classes, others = pixels[support].numpy(), labels[support].numpy(), pixels[rest].numpy()
     rivals = {
         NEAREST: KNeighborsClassifier(n_neighbors=1),
         LOGISTIC: LogisticRegression(max_iter=1000),
     }
     return {
-        name: torch.from_numpy(rival.fit(pixels[support], labels[support]).predict(pixels[rest]))
+        name: torch.from_numpy(rival.fit(few, classes).predict(others))
         for name, rival in rivals.items()
     }
 

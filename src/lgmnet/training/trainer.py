@@ -63,7 +63,8 @@ def fit(
     check_features(train_source, run.config.feature_shape)
     train_source.check(config.shape)
     val_source.check(config.val_shape)
-    state = setup(run, fabric.global_rank)
+    first = load_model(run.start) if run.start is not None else None
+    state = setup(run, first, fabric.global_rank)
     model, optimizer = fabric.setup(state.method, state.optimizer)
     if resume:
         load_state(out / STATE, state, run, fabric.global_rank, fabric.world_size)
@@ -80,7 +81,7 @@ def fit(
         val_split=val_source.split,
         settings=dataclasses.asdict(config),
         start=run.start,
-        seen=load_model(run.start).training.all_seen if run.start else (),
+        seen=first.training.all_seen if first is not None else (),
     )
     sampler = Sampler(train_source, state.generator)
     state.method.train()
@@ -122,13 +123,21 @@ def fit(
     return load_model(out) if fabric.is_global_zero else None
 
 
-def setup(run: Run, rank: int = 0) -> TrainState:
-    """A run before its first step; processes differ only in the tasks they will draw."""
+def setup(run: Run, first: Model | None, rank: int) -> TrainState:
+    """A run before its first step; processes differ only in the tasks they will draw.
+
+    Args:
+        run: What to train.
+        first: The model whose weights to start from, or None.
+        rank: Number of this process.
+
+    Raises:
+        ConfigError: if the first model is of another method or config.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
-    if run.start is not None:
-        first = load_model(run.start)
+    if first is not None:
         if (first.method_name, first.method.config) != (run.method, run.config):
             raise ConfigError(f"'{run.start}' is not a {run.method} of the config of this run.")
         method.load_state_dict(first.method.state_dict())
