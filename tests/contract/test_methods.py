@@ -48,6 +48,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, conv": ("lgm-net", CONV),
     "lgm-net, linear": ("lgm-net", LINEAR),
+    "lgm-net, aligned": ("lgm-net", replace(CONV, align=0.5)),
+    "lgm-net, in views": ("lgm-net", replace(CONV, align=1.0, views=3)),
 } | {
     f"lgm-net, {target}, no {name}": ("lgm-net", replace(config, **change))
     for target, config in (("conv", CONV), ("linear", LINEAR))

@@ -115,6 +115,28 @@ def test_thickening_only_adds_ink_and_to_as_many_as_asked():
     assert 0.17 < changed < 0.33
 
 
+def test_a_change_of_the_whole_task_is_the_same_for_all_its_images_and_no_others():
+    images, whole = blobs(3, 4), Jitter(degrees=30.0, scale=0.3, shear=0.3, warp=0.03)
+    changed = NONE(images, seeded(), whole)
+    torch.testing.assert_close(changed, changed[:, :1].expand_as(changed), atol=1e-5, rtol=0)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert (changed[one, 0] - changed[other, 0]).abs().max() > 0.1
+    assert (changed[:, 0] - images[:, 0]).abs().amax((1, 2, 3)).min() > 0.1
+
+
+def test_the_change_of_the_whole_task_comes_before_that_of_the_image():
+    """Turned as a task and then as an image: the angles add up, and scales multiply."""
+    turn, stretch = replace(NONE, degrees=20.0), replace(NONE, scale=0.2)
+    _, each, _ = moments(turn(bars(50), seeded()))
+    _, both, _ = moments(turn(bars(50), seeded(), turn))
+    torch.testing.assert_close(both - each, (both - each)[:1].expand(50), atol=0.01, rtol=0)
+    assert abs((both - each)[0]) > 0.02
+    _, _, each = moments(stretch(bars(50), seeded()))
+    _, _, both = moments(stretch(bars(50), seeded(), stretch))
+    torch.testing.assert_close(both / each, (both / each)[:1].expand(50), atol=0.03, rtol=0)
+    assert abs((both / each)[0] - 1) > 0.04
+
+
 def test_a_warp_bends_each_image_its_own_way_and_keeps_its_ink():
     bend = replace(NONE, warp=0.03)
     straight, bent = bars(40), bend(bars(40), seeded())

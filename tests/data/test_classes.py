@@ -24,7 +24,9 @@ def names(n: int) -> list[str]:
     return [f"class {i}" for i in range(n)]
 
 
-def numbered(counts: list[int], name: str = "numbers") -> ClassStore:
+def numbered(
+    counts: list[int], name: str = "numbers", groups: list[str] | None = None
+) -> ClassStore:
     """A store whose images say what they are: pixel 0 the class, pixel 1 the place in the class."""
     images = torch.tensor([(c, i) for c, count in enumerate(counts) for i in range(count)])
     return ClassStore(
@@ -33,6 +35,7 @@ def numbered(counts: list[int], name: str = "numbers") -> ClassStore:
         names(len(counts)),
         name=name,
         split="all",
+        groups=groups,
     )
 
 
@@ -113,6 +116,44 @@ def test_drawn_numbers_are_distinct_and_in_range(n, rows, seed, data):
     drawn = draw_distinct(rows, n, k, seeded(seed))
     assert drawn.shape == (rows, k)
     assert all(len(set(row)) == k and set(row) <= set(range(n)) for row in drawn.tolist())
+
+
+def alphabets(store: ClassStore, part: float, tasks: int = 400) -> list[set[str]]:
+    """The groups of each of many 3-way tasks, of which this part is drawn from kindred classes."""
+    support, _ = draw(store.with_kindred(part), EpisodeShape(way=3, shot=1, query=1, tasks=tasks))
+    assert not len(repeats(support[..., 0, 0]))
+    return [{"aaaabbbbcd"[label] for label in task} for task in support[..., 0, 0].tolist()]
+
+
+def test_kindred_classes_come_from_as_few_groups_as_hold_them():
+    store = numbered([3] * 10, groups=list("aaaabbbbcd"))
+    came = alphabets(store, 1.0)
+    # Whole groups, one after the other: a or b fills a task, c and d need a further group.
+    assert {len(task) for task in came} == {1, 2, 3}
+    assert all(task & {"c", "d"} for task in came if len(task) > 1)
+    assert {"a"} in came
+    assert {"b"} in came
+
+
+def test_part_of_the_tasks_is_drawn_from_kindred_classes():
+    store = numbered([3] * 10, groups=list("aaaabbbbcd"))
+    freely, half, kindred = (
+        sum(len(task) == 1 for task in alphabets(store, part)) for part in (0.0, 0.5, 1.0)
+    )
+    assert freely < 0.15 * 400
+    assert abs(half - (freely + kindred) / 2) < 0.1 * 400
+    assert store.kindred == 0, "the store itself stays as it was"
+
+
+def test_kindred_classes_are_all_equally_likely_within_their_group():
+    store = numbered([3] * 8, groups=list("aaaabbbb")).with_kindred(1.0)
+    support, _ = draw(store, EpisodeShape(way=3, shot=1, query=1, tasks=4000))
+    assert chi_square_is_plausible(support[..., 0, 0].flatten().bincount())
+
+
+def test_a_store_without_groups_has_no_kindred_classes():
+    with pytest.raises(DataError, match="'numbers' are in no groups"):
+        numbered([3, 3]).with_kindred(0.5)
 
 
 def test_repeats_are_found_wherever_they_stand():

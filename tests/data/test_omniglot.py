@@ -137,6 +137,18 @@ def test_images_stand_under_the_names_of_their_classes(stores, pack):
         assert np.array_equal(mine, pack["images"][rows])
 
 
+@pytest.mark.pack
+def test_kindred_characters_are_of_one_alphabet_and_turned_alike(stores):
+    store = stores["vinyals/val"]
+    group_of = dict(zip(store.class_names, store.groups.tolist(), strict=True))
+    by_group = defaultdict(set)
+    for name, group in group_of.items():
+        _, alphabet, character = name.split("/")
+        by_group[group].add((alphabet, character.partition("@")[2]))
+    assert all(len(kin) == 1 for kin in by_group.values())
+    assert len(by_group) == len(set.union(*by_group.values()))
+
+
 def test_an_unknown_split_is_refused():
     with pytest.raises(ConfigError, match="Did you mean 'vinyals/test'"):
         omniglot("vinyals/tset")

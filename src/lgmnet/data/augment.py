@@ -38,12 +38,44 @@ class Jitter:
         self,
         images: Float[Tensor, "tasks samples channels height width"],
         generator: torch.Generator,
+        whole_task: Jitter | None = None,
     ) -> Float[Tensor, "tasks samples channels height width"]:
-        """Jittered copies of the images."""
+        """Jittered copies of the images.
+
+        Args:
+            images: Of several tasks.
+            generator: Source of the changes.
+            whole_task: A further change, drawn once for all images of a task: a task of other
+                characters, still blind to their labels. Its ``thicken`` is not read.
+        """
+        tasks, samples = images.shape[:2]
         flat = images.flatten(0, 1)
+        size = flat.shape[2:]
+        affine, bends = self.draw(len(flat), size, generator)
+        grid = F.affine_grid(affine, list(flat.shape), align_corners=False)
+        if bends is not None:
+            grid = grid + bends
+        if whole_task is not None:
+            # One after the other, but sampled once: pixels are blurred by one interpolation only.
+            affine, bends = whole_task.draw(tasks, size, generator)
+            grid = grid.view(tasks, -1, 2) @ affine[:, :, :2].mT + affine[:, None, :, 2]
+            grid = grid.view(tasks, samples, *size, 2)
+            grid = (grid if bends is None else grid + bends[:, None]).flatten(0, 1)
+        flat = F.grid_sample(flat, grid.to(flat.device), align_corners=False)
+        if self.thicken > 0:
+            amount = torch.rand(len(flat), generator=generator)
+            amount *= torch.rand(len(flat), generator=generator) < self.thicken
+            thick = F.max_pool2d(flat, 3, stride=1, padding=1)
+            flat = flat.lerp(thick, amount.to(flat).view(-1, 1, 1, 1))
+        return flat.view_as(images)
+
+    def draw(
+        self, n: int, size: tuple[int, ...], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n 2 3"], Float[Tensor, "n height width 2"] | None]:
+        """``n`` random affine maps, and smooth displacements where there is a ``warp``."""
 
         def uniform(largest: float) -> Tensor:
-            return (torch.rand(len(flat), generator=generator) * 2 - 1) * largest
+            return (torch.rand(n, generator=generator) * 2 - 1) * largest
 
         angle, shear = uniform(math.radians(self.degrees)), uniform(self.shear)
         wide, high = 1 + uniform(self.scale), 1 + uniform(self.scale)
@@ -52,16 +84,9 @@ class Jitter:
             torch.stack([wide * angle.cos(), shear - high * angle.sin(), right], 1),
             torch.stack([wide * angle.sin(), high * angle.cos(), down], 1),
         ]
-        grid = F.affine_grid(torch.stack(rows, 1), list(flat.shape), align_corners=False)
-        if self.warp > 0:
-            # Displacements at a few points, smooth between them: how a hand varies, not a camera.
-            bends = torch.randn(len(flat), 2, WARP_POINTS, WARP_POINTS, generator=generator)
-            bends = F.interpolate(2 * self.warp * bends, flat.shape[2:], mode="bicubic")
-            grid = grid + bends.movedim(1, -1)
-        flat = F.grid_sample(flat, grid.to(flat.device), align_corners=False)
-        if self.thicken > 0:
-            amount = torch.rand(len(flat), generator=generator)
-            amount *= torch.rand(len(flat), generator=generator) < self.thicken
-            thick = F.max_pool2d(flat, 3, stride=1, padding=1)
-            flat = flat.lerp(thick, amount.to(flat).view(-1, 1, 1, 1))
-        return flat.view_as(images)
+        if self.warp == 0:
+            return torch.stack(rows, 1), None
+        # Displacements at a few points, smooth between them: how a hand varies, not a camera.
+        bends = torch.randn(n, 2, WARP_POINTS, WARP_POINTS, generator=generator)
+        bends = F.interpolate(2 * self.warp * bends, size, mode="bicubic")
+        return torch.stack(rows, 1), bends.movedim(1, -1)

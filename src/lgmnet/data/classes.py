@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from lgmnet.data.source import hash_classes
@@ -22,6 +23,7 @@ class ClassStore:
         class_names: A name for each class.
         name: Name of the data.
         split: Name of the split.
+        groups: What the classes belong to, such as alphabets: a name for each class.
 
     Raises:
         DataError: if the counts do not add up, or a class has no image.
@@ -35,6 +37,7 @@ class ClassStore:
         *,
         name: str,
         split: str,
+        groups: Sequence[str] | None = None,
     ) -> None:
         if len(counts) != len(class_names) or sum(counts) != len(images):
             raise DataError(
@@ -57,6 +60,8 @@ class ClassStore:
         self.labels = torch.arange(len(counts)).repeat_interleave(self.counts)
         self.starts = self.counts.cumsum(0) - self.counts
         self.fewest, self.most = min(counts), max(counts)
+        self.groups = None if groups is None else numbered(groups)
+        self.kindred = 0.0
 
     @property
     def classes(self) -> int:
@@ -75,9 +80,28 @@ class ClassStore:
                 f"'{smallest}' of {where} has {self.fewest} images."
             )
 
+    def with_kindred(self, part: float) -> ClassStore:
+        """This store, drawing part of its tasks from as few groups as hold their classes.
+
+        Classes of one alphabet are harder to tell apart than classes of any.
+
+        Raises:
+            DataError: if the classes are in no groups.
+        """
+        if self.groups is None:
+            raise DataError(f"The classes of '{self.name}' are in no groups to draw tasks from.")
+        store = copy.copy(self)
+        store.kindred = part
+        return store
+
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Gather fresh tasks into ``out`` (see `TaskSource`)."""
-        classes = draw_distinct(shape.tasks, self.classes, shape.way, generator).flatten()
+        classes = draw_distinct(shape.tasks, self.classes, shape.way, generator)
+        if self.kindred and self.groups is not None:
+            alike = draw_kindred(shape.tasks, self.groups, shape.way, generator)
+            chosen = torch.rand(shape.tasks, 1, generator=generator) < self.kindred
+            classes = torch.where(chosen, alike, classes)
+        classes = classes.flatten()
         # Uneven classes: keys beyond a class's own images sort last and are never taken.
         keys = torch.rand(len(classes), self.most, generator=generator)
         if self.fewest < self.most:
@@ -100,6 +124,21 @@ def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Tens
     while len(again := repeats(drawn)):
         drawn[again] = torch.randint(n, (len(again), k), generator=generator)
     return drawn
+
+
+def draw_kindred(
+    rows: int, groups: Int[Tensor, " classes"], k: int, generator: torch.Generator
+) -> Int[Tensor, "rows k"]:
+    """``k`` distinct classes for each row: all of one random group, then of the next, as needed."""
+    order = torch.rand(rows, int(groups.max()) + 1, generator=generator).argsort(1)
+    within = torch.rand(rows, len(groups), generator=generator)
+    return (order[:, groups] + within).argsort(1)[:, :k]
+
+
+def numbered(names: Sequence[str]) -> Int[Tensor, " names"]:
+    """A number for each name, the same for the same."""
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([numbers[name] for name in names])
 
 
 def repeats(drawn: Tensor) -> Tensor:

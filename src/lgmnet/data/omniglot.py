@@ -68,6 +68,7 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
         [f"{name}@{view}" for view in turned for name in names[chosen]],
         name="omniglot",
         split=split,
+        groups=[f"{name.rsplit('/', 1)[0]}@{view}" for view in turned for name in names[chosen]],
     )
 
 

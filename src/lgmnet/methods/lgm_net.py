@@ -17,6 +17,7 @@ from lgmnet.errors import ConfigError
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
 from lgmnet.modules.context import ContextEncoder, MeanContext
+from lgmnet.modules.drawings import VIEWS, DrawingEmbedding
 from lgmnet.modules.generators import WeightGenerator
 from lgmnet.modules.matching import cosine_matching
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
@@ -34,6 +35,11 @@ class LGMNetConfig:
 
     feature_shape: tuple[int, ...] = (1, 28, 28)
     """Shape of one sample: [channels, height, width] of an image, or [features] of a vector."""
+    align: float | None = None
+    """For drawings: each is put in the middle and its size evened out to this power, 0 to 1."""
+    views: int = 1
+    """For drawings: in evaluation each is embedded so many times, turned and stretched a little,
+    and a query is like a support sample if it is so in all views."""
     target: Literal["conv", "linear"] = "conv"
     """Which TargetNet: generated convolutions for images, generated linear layers for vectors."""
     embedding_widths: tuple[int, ...] = (32, 64, 64, 64)
@@ -79,6 +85,11 @@ class LGMNetConfig:
         for field in ("encoder_width", "context"):
             need(field, getattr(self, field) > 0, "positive")
         need("temperature", self.temperature is None or self.temperature > 0, "positive or None")
+        need("align", self.align is None or 0 <= self.align <= 1, "0 to 1, or None")
+        need("views", 1 <= self.views <= len(VIEWS), f"1 to {len(VIEWS)}")
+        if self.target == "linear":
+            need("align", self.align is None, "None for target 'linear'")
+            need("views", self.views == 1, "1 for target 'linear'")
         if self.target == "conv":
             need(
                 "embedding_pooled",
@@ -147,13 +158,20 @@ class LGMNet(Method):
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> LGMClassifier:
-        embedded = embed(self.embedding, support_x)
-        context = self.encoder(embedded)  # eq. (1)
+        embedded = embed(self.embedding, support_x, self.config.views)
+        context = self.encoder(embedded.flatten(1, 2))  # eq. (1)
         drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
         weights = self.generate(drawn)  # eq. (3)
-        keys = self.target(weights, embedded)  # eq. (4)
+        keys = embed_for_task(self.target, weights, embedded)  # eq. (4)
         return LGMClassifier(
-            self.embedding, self.target, weights, keys, support_y, way, self.log_scale.exp()
+            self.embedding,
+            self.target,
+            weights,
+            keys,
+            support_y,
+            way,
+            self.log_scale.exp(),
+            self.config.views,
         )
 
     @classmethod
@@ -174,6 +192,7 @@ class LGMNet(Method):
             state["support_y"],
             way,
             state["scale"],
+            config.views,
         )
         classifier.load_state_dict(state)
         return classifier.eval()
@@ -197,6 +216,7 @@ class LGMClassifier(Classifier):
         support_y: Labels of the support samples.
         way: Number of classes.
         scale: Inverse temperature of the matching head.
+        views: How many views of each sample the embedding gives.
     """
 
     keys: Tensor
@@ -212,8 +232,10 @@ class LGMClassifier(Classifier):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         scale: Float[Tensor, ""],
+        views: int = 1,
     ) -> None:
         super().__init__()
+        self.views = views
         self.embedding = embedding
         self.target = target
         self.way = way
@@ -235,7 +257,8 @@ class LGMClassifier(Classifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by eq. (4) to (6)."""
-        queries = self.target(self.weights, embed(self.embedding, query_x))
+        embedded = embed(self.embedding, query_x, self.views)
+        queries = embed_for_task(self.target, self.weights, embedded)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
 
 
@@ -245,12 +268,15 @@ def make_embedding(config: LGMNetConfig) -> nn.Module:
         return VectorEmbedding(
             config.feature_shape[0], config.embedding_widths, config.intertask_norm
         )
-    return ConvEmbedding(
+    embedding = ConvEmbedding(
         config.feature_shape[0],
         config.embedding_widths,
         config.embedding_pooled,
         config.intertask_norm,
     )
+    if config.align is None and config.views == 1:
+        return embedding
+    return DrawingEmbedding(embedding, config.align, config.views)
 
 
 def make_target(config: LGMNetConfig) -> TargetNet:
@@ -265,12 +291,26 @@ def make_target(config: LGMNetConfig) -> TargetNet:
 
 
 def embed(
-    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"]
-) -> Float[Tensor, "tasks samples *embedding"]:
-    """Every sample of every task through the one shared embedding."""
+    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"], views: int = 1
+) -> Float[Tensor, "tasks samples views *embedding"]:
+    """Every sample of every task through the one shared embedding, which gives so many views."""
     folded = rearrange(x, "tasks samples ... -> (tasks samples) ...")
     if torch.is_grad_enabled() or len(folded) <= SAMPLES_AT_ONCE:
         embedded: Tensor = embedding(folded)
     else:  # Thousands of support images must not need gigabytes.
         embedded = torch.cat([embedding(part) for part in folded.split(SAMPLES_AT_ONCE)])
+    if views == 1:
+        embedded = embedded[:, None]
     return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
+
+
+def embed_for_task(
+    target: TargetNet,
+    weights: TargetWeights,
+    embedded: Float[Tensor, "tasks samples views *embedding"],
+) -> Float[Tensor, "tasks samples views_and_features"]:
+    """Every view of every sample under its own task's weights, the views of one side by side."""
+    features: Tensor = target(weights, embedded.flatten(1, 2))
+    return rearrange(
+        features, "tasks (samples views) f -> tasks samples (views f)", views=embedded.shape[2]
+    )

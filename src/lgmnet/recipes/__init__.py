@@ -9,8 +9,6 @@ from lgmnet.training.config import Run
 
 RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
-    "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
-    "omniglot-lake-refined": omniglot.omniglot_lake_refined,
     "omniglot-paper": omniglot.omniglot_paper,
 }

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgmnet.data.classes import ClassStore
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.source import TaskSource, check_features
 from lgmnet.episode import Episode
@@ -83,6 +84,8 @@ def fit(
         start=run.start,
         seen=first.training.all_seen if first is not None else (),
     )
+    if isinstance(train_source, ClassStore) and train_source.groups is not None:
+        train_source = train_source.with_kindred(config.kindred)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
     with (
@@ -163,7 +166,9 @@ def prepared(
     """The episode, augmented and on its device."""
     support_x, query_x = episode.support_x, episode.query_x
     if config.jitter is not None and support_x.ndim == 5:
-        support_x, query_x = config.jitter(support_x, generator), config.jitter(query_x, generator)
+        together = torch.cat([support_x, query_x], 1)
+        together = config.jitter(together, generator, config.task_jitter)
+        support_x, query_x = together.split([support_x.shape[1], query_x.shape[1]], 1)
     return Episode(
         fabric.to_device(support_x),
         fabric.to_device(episode.support_y),
