@@ -5,11 +5,25 @@ from lgmnet.errors import LgmnetError, UserError
 from lgmnet.evaluation import Score, evaluate
 from lgmnet.forge import ForgedClassifier, forge
 from lgmnet.hub import Model, load_model, save_model, shipped_models
-from lgmnet.methods import METHODS, Classifier, Ensemble, LGMNet, LGMNetConfig, Method
+from lgmnet.methods import (
+    MAML,
+    METHODS,
+    Classifier,
+    Ensemble,
+    LGMNet,
+    LGMNetConfig,
+    MAMLConfig,
+    MatchingNet,
+    MatchingNetConfig,
+    Method,
+    ProtoNet,
+    ProtoNetConfig,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MAML",
     "METHODS",
     "Classifier",
     "Ensemble",
@@ -19,8 +33,13 @@ __all__ = [
     "LGMNet",
     "LGMNetConfig",
     "LgmnetError",
+    "MAMLConfig",
+    "MatchingNet",
+    "MatchingNetConfig",
     "Method",
     "Model",
+    "ProtoNet",
+    "ProtoNetConfig",
     "Score",
     "UserError",
     "evaluate",

@@ -3,8 +3,30 @@
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
+from lgmnet.methods.maml import MAML, MAMLConfig
+from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
+from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
 
-METHODS: dict[str, type[Method]] = {"lgm-net": LGMNet}
+METHODS: dict[str, type[Method]] = {
+    "lgm-net": LGMNet,
+    "matching-net": MatchingNet,
+    "proto-net": ProtoNet,
+    "maml": MAML,
+}
 """Every method by the name that files and the command line use."""
 
-__all__ = ["METHODS", "Classifier", "Ensemble", "LGMClassifier", "LGMNet", "LGMNetConfig", "Method"]
+__all__ = [
+    "MAML",
+    "METHODS",
+    "Classifier",
+    "Ensemble",
+    "LGMClassifier",
+    "LGMNet",
+    "LGMNetConfig",
+    "MAMLConfig",
+    "MatchingNet",
+    "MatchingNetConfig",
+    "Method",
+    "ProtoNet",
+    "ProtoNetConfig",
+]

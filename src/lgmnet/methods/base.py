@@ -33,7 +33,7 @@ class Classifier(nn.Module, ABC):
 class Method(nn.Module, ABC):
     """A few-shot learner: one file of `lgmnet.methods`, one paper."""
 
-    transductive: ClassVar[bool] = False
+    transductive: bool = False
     """Whether a query's answer may depend on the other queries (said in every protocol line)."""
 
     config_type: ClassVar[type[Any]]

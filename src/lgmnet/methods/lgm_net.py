@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,39 +12,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.errors import ConfigError
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
 from lgmnet.modules.context import ContextEncoder, MeanContext
-from lgmnet.modules.drawings import VIEWS, DrawingEmbedding
+from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need, need_size
 from lgmnet.modules.generators import WeightGenerator
-from lgmnet.modules.matching import cosine_matching
+from lgmnet.modules.matching import cosine_matching, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
-
-SAMPLES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class LGMNetConfig:
+class LGMNetConfig(EmbeddingConfig):
     """Everything that makes one LGM-Net differ from another.
 
     Raises:
         ConfigError: naming the field that cannot be.
     """
 
-    feature_shape: tuple[int, ...] = (1, 28, 28)
-    """Shape of one sample: [channels, height, width] of an image, or [features] of a vector."""
-    align: float | None = None
-    """For drawings: each is put in the middle and its size evened out to this power, 0 to 1."""
-    views: int = 1
-    """For drawings: in evaluation each is embedded so many times, turned and stretched a little,
-    and a query is like a support sample if it is so in all views."""
     target: Literal["conv", "linear"] = "conv"
     """Which TargetNet: generated convolutions for images, generated linear layers for vectors."""
-    embedding_widths: tuple[int, ...] = (32, 64, 64, 64)
-    """Channels (or units) of each layer of the shared embedding."""
-    embedding_pooled: tuple[bool, ...] = (True, True, False, False)
-    """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
     encoder_width: int = 64
     """Channels (or units) of the context encoder's layers."""
     encoder_pooled: tuple[bool, bool] = (True, False)
@@ -58,8 +42,6 @@ class LGMNetConfig:
     """Whether generated layers are followed by normalisation."""
     temperature: float | None = 10.0
     """Initial inverse temperature of the head, learned from there; None is the paper's head (1)."""
-    intertask_norm: bool = True
-    """Ablation: off, each sample is normalised by itself and tasks never meet."""
     context_encoder: bool = True
     """Ablation: off, the generators read the plain mean of the support's embeddings."""
     random_context: bool = True
@@ -68,40 +50,27 @@ class LGMNetConfig:
     """Ablation: off, generated kernels keep the norm they come with."""
 
     def __post_init__(self) -> None:
-        def need(field: str, holds: bool, expected: str) -> None:
-            if not holds:
-                raise ConfigError(f"'{field}' must be {expected}, but is {getattr(self, field)!r}.")
-
-        need("target", self.target in ("conv", "linear"), "'conv' or 'linear'")
+        super().__post_init__()
+        need(self, "target", self.target in ("conv", "linear"), "'conv' or 'linear'")
         axes = 3 if self.target == "conv" else 1
         need(
+            self,
             "feature_shape",
-            len(self.feature_shape) == axes and min(self.feature_shape) > 0,
+            len(self.feature_shape) == axes,
             f"{axes} positive numbers for target '{self.target}'",
         )
-        for field in ("embedding_widths", "target_widths"):
-            widths = getattr(self, field)
-            need(field, len(widths) > 0 and min(widths) > 0, "positive numbers, at least one")
+        need(
+            self,
+            "target_widths",
+            len(self.target_widths) > 0 and min(self.target_widths) > 0,
+            "positive numbers, at least one",
+        )
         for field in ("encoder_width", "context"):
-            need(field, getattr(self, field) > 0, "positive")
-        need("temperature", self.temperature is None or self.temperature > 0, "positive or None")
-        need("align", self.align is None or 0 <= self.align <= 1, "0 to 1, or None")
-        need("views", 1 <= self.views <= len(VIEWS), f"1 to {len(VIEWS)}")
-        if self.target == "linear":
-            need("align", self.align is None, "None for target 'linear'")
-            need("views", self.views == 1, "1 for target 'linear'")
+            need(self, field, getattr(self, field) > 0, "positive")
+        temperature = self.temperature
+        need(self, "temperature", temperature is None or temperature > 0, "positive or None")
         if self.target == "conv":
-            need(
-                "embedding_pooled",
-                len(self.embedding_pooled) == len(self.embedding_widths),
-                f"{len(self.embedding_widths)} values, one for each of 'embedding_widths'",
-            )
-            halvings = sum(self.embedding_pooled) + len(self.target_widths) - 1
-            need(
-                "feature_shape",
-                min(self.feature_shape[1:]) >= 2**halvings,
-                f"at least {2**halvings} pixels high and wide for {halvings} poolings",
-            )
+            need_size(self, len(self.target_widths) - 1)
 
 
 class LGMNet(Method):
@@ -150,10 +119,7 @@ class LGMNet(Method):
             )
             for shape in self.target.weight_shapes
         )
-        self.log_scale = nn.Parameter(
-            torch.tensor(math.log(config.temperature or 1.0)),
-            requires_grad=config.temperature is not None,
-        )
+        self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
@@ -262,23 +228,6 @@ class LGMClassifier(Classifier):
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
 
 
-def make_embedding(config: LGMNetConfig) -> nn.Module:
-    """The shared embedding that a config asks for."""
-    if config.target == "linear":
-        return VectorEmbedding(
-            config.feature_shape[0], config.embedding_widths, config.intertask_norm
-        )
-    embedding = ConvEmbedding(
-        config.feature_shape[0],
-        config.embedding_widths,
-        config.embedding_pooled,
-        config.intertask_norm,
-    )
-    if config.align is None and config.views == 1:
-        return embedding
-    return DrawingEmbedding(embedding, config.align, config.views)
-
-
 def make_target(config: LGMNetConfig) -> TargetNet:
     """The TargetNet that a config asks for, without its weights."""
     target = ConvTarget if config.target == "conv" else LinearTarget
@@ -288,20 +237,6 @@ def make_target(config: LGMNetConfig) -> TargetNet:
         norm=config.target_norm,
         intertask=config.intertask_norm,
     )
-
-
-def embed(
-    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"], views: int = 1
-) -> Float[Tensor, "tasks samples views *embedding"]:
-    """Every sample of every task through the one shared embedding, which gives so many views."""
-    folded = rearrange(x, "tasks samples ... -> (tasks samples) ...")
-    if torch.is_grad_enabled() or len(folded) <= SAMPLES_AT_ONCE:
-        embedded: Tensor = embedding(folded)
-    else:  # Thousands of support images must not need gigabytes.
-        embedded = torch.cat([embedding(part) for part in folded.split(SAMPLES_AT_ONCE)])
-    if views == 1:
-        embedded = embedded[:, None]
-    return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
 
 
 def embed_for_task(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -48,3 +50,31 @@ def log_mean_exp_by_class(
     total = torch.zeros_like(empty).scatter_add(2, index, torch.exp(scores - peak.gather(2, index)))
     shots = torch.zeros_like(empty).scatter_add(2, index, torch.ones_like(scores))
     return peak + torch.log(total / shots)
+
+
+def class_means(
+    support: Float[Tensor, "tasks support features"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+) -> Float[Tensor, "tasks way features"]:
+    """The mean of each class's support samples; computed in 32 bits or more."""
+    members = F.one_hot(support_y.long(), way).to(torch.promote_types(support.dtype, torch.float32))
+    with torch.autocast(support.device.type, enabled=False):
+        return (members / members.sum(1, keepdim=True)).mT @ support.to(members)
+
+
+def squared_distances(
+    query: Float[Tensor, "tasks query features"], to: Float[Tensor, "tasks points features"]
+) -> Float[Tensor, "tasks query points"]:
+    """Squared Euclidean distances, at least 0; computed in 32 bits or more."""
+    with torch.autocast(query.device.type, enabled=False):
+        wide = torch.promote_types(query.dtype, torch.float32)
+        query, to = query.to(wide), to.to(wide)
+        lengths = query.square().sum(-1, keepdim=True) + to.square().sum(-1)[:, None]
+        return (lengths - 2 * query @ to.mT).clamp_min(0)
+
+
+def learned_scale(temperature: float | None) -> nn.Parameter:
+    """Logarithm of a head's inverse temperature, learned from there; None fixes it at 1."""
+    start = torch.tensor(math.log(temperature or 1.0))
+    return nn.Parameter(start, requires_grad=temperature is not None)

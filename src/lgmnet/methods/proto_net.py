@@ -1,0 +1,122 @@
+"""Prototypical Networks: a class is the mean of its support samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need
+from lgmnet.modules.matching import class_means, learned_scale, squared_distances
+
+Distance = Literal["euclidean", "cosine"]
+
+
+@dataclass(frozen=True)
+class ProtoNetConfig(EmbeddingConfig):
+    """Everything that makes one Prototypical Network differ from another.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    distance: Distance = "euclidean"
+    """``euclidean``: squared, as in the paper; ``cosine``: what the paper compares it with."""
+    temperature: float | None = None
+    """Initial inverse temperature of the softmax, learned from there; None is the paper's (1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "distance", self.distance in ("euclidean", "cosine"), "'euclidean' or 'cosine'")
+        temperature = self.temperature
+        need(self, "temperature", temperature is None or temperature > 0, "positive or None")
+
+
+class ProtoNet(Method):
+    """Prototypical Networks for Few-shot Learning (Snell, Swersky and Zemel, NeurIPS 2017).
+
+    https://arxiv.org/abs/1703.05175
+
+    Every sample is embedded; a class is the mean of its support samples' embeddings, and a query
+    belongs to the classes whose means are near::
+
+        c_k = mean over the support samples x of class k of embedding(x)      (1)
+        p(k | x) = softmax over k of -scale * |embedding(x) - c_k|^2          (2)
+    """
+
+    config_type = ProtoNetConfig
+    config: ProtoNetConfig
+
+    def __init__(self, config: ProtoNetConfig) -> None:
+        super().__init__(config)
+        self.embedding = make_embedding(config)
+        self.log_scale = learned_scale(config.temperature)
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> ProtoClassifier:
+        embedded = embed(self.embedding, support_x, self.config.views)
+        prototypes = class_means(embedded.flatten(2), support_y, way)  # eq. (1)
+        return ProtoClassifier(self.embedding, prototypes, self.log_scale.exp(), self.config)
+
+    @classmethod
+    def restore(
+        cls, config: ProtoNetConfig, way: int, state: Mapping[str, Tensor]
+    ) -> ProtoClassifier:
+        """The classifier that `adapt` once made (see `Method.restore`)."""
+        if state["prototypes"].ndim != 3 or state["prototypes"].shape[1] != way:
+            raise RuntimeError(f"these are not prototypes of {way} classes")
+        classifier = ProtoClassifier(
+            make_embedding(config), state["prototypes"], state["scale"], config
+        )
+        classifier.load_state_dict(state)
+        return classifier.eval()
+
+
+class ProtoClassifier(Classifier):
+    """The prototypes of a task's classes.
+
+    Args:
+        embedding: The shared embedding.
+        prototypes: One for each class.
+        scale: Inverse temperature of the softmax.
+        config: Which distance, and how many views.
+    """
+
+    prototypes: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        embedding: nn.Module,
+        prototypes: Float[Tensor, "tasks way features"],
+        scale: Float[Tensor, ""],
+        config: ProtoNetConfig,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.way = prototypes.shape[1]
+        self.distance = config.distance
+        self.views = config.views
+        self.register_buffer("prototypes", prototypes)
+        self.register_buffer("scale", scale)
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query, by eq. (2); views count by their mean."""
+        queries = embed(self.embedding, query_x, self.views).flatten(2)
+        with torch.autocast(queries.device.type, enabled=False):
+            prototypes = self.prototypes
+            queries = queries.to(prototypes.dtype)
+            if self.distance == "cosine":
+                likeness = F.normalize(queries, dim=-1) @ F.normalize(prototypes, dim=-1).mT
+            else:
+                likeness = -squared_distances(queries, prototypes) / self.views
+            return (self.scale * likeness).log_softmax(-1)

@@ -1,0 +1,118 @@
+"""A network as a function of its weights, for methods that adapt them by gradient descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+Weights = dict[str, Tensor]
+Statistics = dict[str, Tensor]
+EPS = 1e-5
+
+
+class Network:
+    """Layers like those of the shared embedding, and a linear head; for one task, to be vmapped.
+
+    It holds no weights: they come with every call, by name: ``weight_i``, ``gain_i``, ``shift_i``
+    of each layer (the body), ``head_weight`` and ``head_bias``.
+
+    Args:
+        feature_shape: Shape of one sample, an image or a vector.
+        widths: Channels (or units) of each layer.
+        pooled: For each convolution, whether a 2x2 max-pool follows; not read for vectors.
+        by_itself: Whether each sample is normalised by itself; else over the samples of the call.
+    """
+
+    def __init__(
+        self,
+        feature_shape: Sequence[int],
+        widths: Sequence[int],
+        pooled: Sequence[bool],
+        *,
+        by_itself: bool = False,
+    ) -> None:
+        self.widths = tuple(widths)
+        self.of_images = len(feature_shape) == 3
+        self.pooled = tuple(pooled) if self.of_images else (False,) * len(widths)
+        self.by_itself = by_itself
+        ins = [feature_shape[0], *widths[:-1]]
+        kernel = (3, 3) if self.of_images else ()
+        self.body_shapes: dict[str, tuple[int, ...]] = {}
+        for i, (wide_in, width) in enumerate(zip(ins, widths, strict=True)):
+            self.body_shapes[f"weight_{i}"] = (width, wide_in, *kernel)
+            self.body_shapes[f"gain_{i}"] = self.body_shapes[f"shift_{i}"] = (width,)
+        halvings = sum(self.pooled)
+        self.features = widths[-1] * math.prod(side >> halvings for side in feature_shape[1:])
+        self.statistics_names = (
+            ()
+            if by_itself
+            else tuple(f"{name}_{i}" for i in range(len(widths)) for name in ("mean", "variance"))
+        )
+
+    def weight_shapes(self, way: int) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight, for tasks of so many classes."""
+        return {**self.body_shapes, "head_weight": (way, self.features), "head_bias": (way,)}
+
+    def initial_body(self) -> Weights:
+        """Fresh weights of all layers but the head, as He et al. (2015) start them."""
+        return {
+            name: torch.ones(shape)
+            if name.startswith("gain")
+            else torch.zeros(shape)
+            if name.startswith("shift")
+            else torch.randn(shape) * math.sqrt(2 / math.prod(shape[1:]))
+            for name, shape in self.body_shapes.items()
+        }
+
+    def initial_head(self, way: int, like: Tensor) -> Weights:
+        """A head of zeros."""
+        return {"head_weight": like.new_zeros(way, self.features), "head_bias": like.new_zeros(way)}
+
+    def __call__(
+        self,
+        weights: Weights,
+        x: Float[Tensor, "samples *feature"],
+        statistics: Statistics | None = None,
+    ) -> tuple[Float[Tensor, "samples way"], Statistics]:
+        """Log-probabilities of one task's samples, and what they were normalised by.
+
+        Args:
+            weights: By name.
+            x: Samples.
+            statistics: What to normalise by; None for the statistics of these samples.
+        """
+        used: Statistics = {}
+        for i, pool in enumerate(self.pooled):
+            weight = weights[f"weight_{i}"]
+            x = F.conv2d(x, weight, padding=1) if self.of_images else x @ weight.mT
+            if pool:
+                x = F.max_pool2d(x, 2)
+            mean, variance = self.moments(x, i, statistics)
+            if not self.by_itself:
+                used[f"mean_{i}"], used[f"variance_{i}"] = mean, variance
+                mean, variance = self.by_channel(mean), self.by_channel(variance)
+            x = (x - mean) * torch.rsqrt(variance + EPS)
+            x = x * self.by_channel(weights[f"gain_{i}"]) + self.by_channel(weights[f"shift_{i}"])
+            x = F.relu(x)
+        logits = x.flatten(1) @ weights["head_weight"].mT + weights["head_bias"]
+        return logits.log_softmax(-1), used
+
+    def moments(self, x: Tensor, i: int, statistics: Statistics | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance to normalise a layer by."""
+        if self.by_itself:
+            variance, mean = torch.var_mean(x, tuple(range(1, x.ndim)), correction=0, keepdim=True)
+            return mean, variance
+        if statistics is not None:
+            return statistics[f"mean_{i}"], statistics[f"variance_{i}"]
+        axes = (0, 2, 3) if self.of_images else (0,)
+        variance, mean = torch.var_mean(x, axes, correction=0)
+        return mean, variance
+
+    def by_channel(self, values: Float[Tensor, " channels"]) -> Tensor:
+        """Values for each channel, in a shape that broadcasts over samples."""
+        return values[:, None, None] if self.of_images else values
