@@ -1,0 +1,1 @@
+"""What the papers and their code can be asked, and figures of the answers."""

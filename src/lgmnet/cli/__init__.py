@@ -1,0 +1,25 @@
+"""The command line. Results go to stdout, all else to stderr; bad input ends with code 2."""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+
+from lgmnet.cli import forging, judging, training  # noqa: F401  (they add their commands)
+from lgmnet.cli.terminal import app, complain, err
+from lgmnet.errors import UserError
+
+
+def main() -> None:
+    """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):  # A name that it cannot spell must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except UserError as error:
+        complain(str(error))
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == 130:  # So Typer ends after Ctrl-C.
+            err.print("Stopped.")
+        raise

@@ -1,0 +1,5 @@
+"""``python -m lgmnet.cli``."""
+
+from lgmnet.cli import main
+
+main()
