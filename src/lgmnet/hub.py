@@ -32,7 +32,8 @@ class Training:
     split: str
     split_hash: str
     """Hash of the classes seen in training; test classes must not be among them."""
-    val_split: str
+    val_split: str | None
+    """Split whose classes chose the weights; None if they are those of the last step."""
     settings: dict[str, Any]
     """The recipe's train config, as it was after ``--set``."""
     start: str | None = None
@@ -40,7 +41,7 @@ class Training:
     seen: tuple[str, ...] = ()
     """Further splits, as ``data:split``, that the weights it started from were trained on."""
     step: int = 0
-    """The optimiser step whose weights these are: the best on validation classes."""
+    """The optimiser step whose weights these are."""
     val_task: str = ""
     val_accuracy: float = 0.0
     """In percent, on validation classes."""
@@ -202,11 +203,9 @@ def model_card(model: Model) -> str:
         "",
         f"- Recipe `{training.recipe}`{started}, seed {training.settings.get('seed')}, "
         f"{training.settings.get('steps'):,} steps; the weights are those of step "
-        f"{training.step:,}, the best on validation classes.",
-        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`. "
-        f"Validation classes: `{training.val_split}`.",
-        f"- Validation: {training.val_accuracy:.2f} ± {training.val_ci95:.2f} % "
-        f"({training.val_task}, {training.val_protocol}).",
+        f"{training.step:,}, the {'last' if training.val_split is None else 'best on validation'}.",
+        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`.",
+        validation_line(training),
         "",
         "## Test scores",
         "",
@@ -216,6 +215,16 @@ def model_card(model: Model) -> str:
     else:
         lines.append("None yet; `lgmnet evaluate MODEL --record` writes them here.")
     return "\n".join(lines) + "\n"
+
+
+def validation_line(training: Training) -> str:
+    """What is known from validation classes, as a line of the model card."""
+    if training.val_split is None:
+        return "- Validation: none in this run; it trains on the validation classes too."
+    return (
+        f"- Validation classes `{training.val_split}`: {training.val_accuracy:.2f} ± "
+        f"{training.val_ci95:.2f} % ({training.val_task}, {training.val_protocol})."
+    )
 
 
 def score_table(scores: tuple[Score, ...]) -> list[str]:

@@ -295,6 +295,22 @@ def test_mirror_images_are_classes_of_their_own_in_training_only():
     assert torch.equal(mirrored.images[: len(plain.images)], plain.images)
     assert torch.equal(mirrored.images[len(plain.images)], plain.images[0].flip(2))
     assert share_classes(plain, mirrored)
-    assert set(SPLITS) - set(CHARACTERS) == {"vinyals/train-mirrored", "lake/train-mirrored"}
+    assert set(SPLITS) - set(CHARACTERS) == {
+        f"{scheme}/{part}-mirrored"
+        for scheme in ("vinyals", "lake")
+        for part in ("train", "trainval")
+    }
     for part in ("val", "test"):
         assert not share_classes(omniglot(f"lake/{part}"), mirrored)
+
+
+@pytest.mark.pack
+@pytest.mark.parametrize("scheme", ["vinyals", "lake"])
+def test_a_last_course_trains_on_validation_classes_too_and_on_no_test_class(scheme):
+    both = omniglot(f"{scheme}/trainval-mirrored")
+    assert both.classes == 8 * sum(CHARACTERS[f"{scheme}/{part}"] for part in ("train", "val"))
+    assert share_classes(both, omniglot(f"{scheme}/train"))
+    assert share_classes(both, omniglot(f"{scheme}/val"))
+    assert not share_classes(both, omniglot(f"{scheme}/test"))
+    drawings = {image.tobytes() for image in both.images.numpy()}
+    assert drawings.isdisjoint(images(omniglot(f"{scheme}/test")))

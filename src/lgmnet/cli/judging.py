@@ -1,16 +1,17 @@
-"""``evaluate``, ``models``: what a model is worth."""
+"""``evaluate``, ``compare``, ``audit``, ``demo`` and ``models``: what a model is worth."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from lgmnet import __version__
 from lgmnet.cli.terminal import (
@@ -22,19 +23,29 @@ from lgmnet.cli.terminal import (
     progress_bar,
     say,
 )
-from lgmnet.errors import DataError
+from lgmnet.errors import ConfigError, DataError, unknown_name
+
+if TYPE_CHECKING:
+    from lgmnet.data.source import TaskSource
+    from lgmnet.hub import Model
+
+Data = Annotated[str, typer.Option(help="omniglot, strokes or digits.")]
+Split = Annotated[
+    str, typer.Option(help="train, val or test; of Omniglot also vinyals/test, lake/test, ...")
+]
+Way = Annotated[int, typer.Option(help="Classes of a task.")]
+Shot = Annotated[int, typer.Option(help="Support images of a class.")]
+Query = Annotated[int, typer.Option(help="Query images of a class.")]
 
 
 @app.command(epilog="Example: [bold]lgmnet evaluate omniglot --way 20 --shot 1 --episodes 1000[/]")
 def evaluate(
     model: ModelName,
-    data: Annotated[str, typer.Option(help="omniglot, strokes or digits.")] = "omniglot",
-    split: Annotated[
-        str, typer.Option(help="train, val or test; of Omniglot also vinyals/test, lake/test, ...")
-    ] = "test",
-    way: Annotated[int, typer.Option(help="Classes of a task.")] = 5,
-    shot: Annotated[int, typer.Option(help="Support images of a class.")] = 1,
-    query: Annotated[int, typer.Option(help="Query images of a class.")] = 15,
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shot: Shot = 1,
+    query: Query = 15,
     episodes: Annotated[int, typer.Option(help="Tasks to score.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the tasks.")] = 0,
     draws: Annotated[
@@ -49,26 +60,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a model on fresh tasks: mean, 95 % interval, and the protocol beside them."""
-    from lgmnet.data.source import check_features, share_classes
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as score_on
     from lgmnet.files import check_writable, write_text
     from lgmnet.hub import load_model, model_folder, save_model
-    from lgmnet.recipes.sources import full_split, open_source
 
     if save is not None:
         check_writable(save)
     trained = load_model(model)
-    story = trained.training
-    trained_on = story.split if story.data == data else None
-    source = open_source(data, full_split(data, split, trained_on))
-    for seen in story.splits_of(data):
-        if share_classes(source, open_source(data, seen)):
-            raise DataError(
-                f"'{model}' was trained on the split '{seen}', which shares classes with "
-                f"'{source.split}'; a score on classes seen in training says nothing."
-            )
-    check_features(source, trained.method.config.feature_shape)
+    source = unseen_source([(model, trained)], data, split)
     shape = EpisodeShape(way, shot, query)
     with progress_bar("episodes", episodes) as progress:
         score = score_on(
@@ -97,6 +97,235 @@ def evaluate(
             f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, "
             f"seed {seed}; {score.seconds:.0f} s"
         )
+
+
+def unseen_source(
+    models: Sequence[tuple[str, Model]], data: str, split: str, *, may_overlap: bool = False
+) -> TaskSource:
+    """The split of the data, of which none of the models has seen a class in training.
+
+    Args:
+        models: With the names that they were asked for by.
+        data: Name of the data.
+        split: As a person gives it.
+        may_overlap: Whether classes seen in training are let pass, for others to find.
+
+    Raises:
+        DataError: if a model has seen such classes, or takes samples of another shape.
+    """
+    from lgmnet.data.source import check_features, share_classes
+    from lgmnet.recipes.sources import full_split, open_source
+
+    first = models[0][1].training
+    trained_on = first.split if first.data == data else None
+    source = open_source(data, full_split(data, split, trained_on))
+    for name, model in models:
+        for seen in model.training.splits_of(data):
+            if not may_overlap and share_classes(source, open_source(data, seen)):
+                raise DataError(
+                    f"'{name}' was trained on the split '{seen}', which shares classes with "
+                    f"'{source.split}'; a score on classes seen in training says nothing."
+                )
+        check_features(source, model.method.config.feature_shape)
+    return source
+
+
+@app.command(epilog="Example: [bold]lgmnet compare omniglot outputs/proto --way 20 --shot 1[/]")
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL MODEL...", help="Shipped models' names, or folders that train wrote."
+        ),
+    ],
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shot: Shot = 1,
+    query: Query = 15,
+    episodes: Annotated[int, typer.Option(help="Tasks to score.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the tasks.")] = 0,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the rows, every episode's score in them, as JSON.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score models on the very same tasks, each with its paired difference to the first."""
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.evaluation.compare import compare as compare_on
+    from lgmnet.files import check_writable, write_text
+    from lgmnet.hub import load_model
+
+    if len(models) < 2 or len(set(models)) < len(models):
+        raise ConfigError(
+            f"compare needs at least two different models, but came: {', '.join(models)}."
+        )
+    if save is not None:
+        check_writable(save)
+    trained = {name: load_model(name) for name in models}
+    source = unseen_source(list(trained.items()), data, split)
+    with progress_bar("episodes", episodes * len(models)) as progress:
+        rows = compare_on(
+            {name: model.method for name, model in trained.items()},
+            source,
+            EpisodeShape(way, shot, query),
+            episodes=episodes,
+            seed=seed,
+            progress=lambda name, done: progress(done),
+        )
+    first = rows[0].score
+    about = {
+        "data": first.data,
+        "split": first.split,
+        "split_hash": first.split_hash,
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "episodes": episodes,
+        "seed": seed,
+    }
+    lines: list[dict[str, Any]] = [
+        {
+            "model": row.name,
+            "method": trained[row.name].method_name,
+            "protocol": row.score.protocol,
+            "accuracy": row.score.accuracy,
+            "ci95": row.score.ci95,
+            "difference": row.difference,
+            "difference_ci95": row.difference_ci95,
+            "adapt_ms": row.adapt_ms,
+            "query_ms": row.query_ms,
+            "parameters": row.parameters,
+        }
+        for row in rows
+    ]
+    if save is not None:
+        scored = [
+            {**line, "scores": row.score.scores} for line, row in zip(lines, rows, strict=True)
+        ]
+        kept = {**about, "lgmnet": __version__, "commit": commit(), "rows": scored}
+        write_text(save, json.dumps(kept) + "\n")
+    if as_json:
+        print_json({**about, "rows": lines})
+        return
+    table = Table(
+        "model",
+        "method",
+        *(
+            Column(words, justify="right")
+            for words in ("accuracy, %", "to the first", "adapt, ms", "query, ms", "parameters")
+        ),
+        "protocol",
+    )
+    for row in rows:
+        table.add_row(
+            escape(row.name),
+            trained[row.name].method_name,
+            f"{row.score.accuracy:.2f} ± {row.score.ci95:.2f}",
+            "" if row is rows[0] else f"{row.difference:+.2f} ± {row.difference_ci95:.2f}",
+            f"{row.adapt_ms:.1f}",
+            f"{row.query_ms:.1f}",
+            f"{row.parameters:,}",
+            row.score.protocol,
+        )
+    out.print(table)
+    say(
+        f"{first.task}, {first.data}, split {first.split} (classes {first.split_hash}); the same "
+        f"{episodes} episodes of {query} queries a class for all, seed {seed}"
+    )
+
+
+@app.command(epilog="Example: [bold]lgmnet audit omniglot --data omniglot[/]")
+def audit(
+    model: ModelName,
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shot: Shot = 1,
+    query: Query = 5,
+    episodes: Annotated[
+        int, typer.Option(min=16, help="Tasks of each check that measures an accuracy.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the tasks and the noise.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Try to catch a score that cannot be trusted; ends with code 1 if something is found."""
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.evaluation.audit import audit as audit_on
+    from lgmnet.hub import load_model
+    from lgmnet.recipes.sources import open_source
+
+    trained = load_model(model)
+    source = unseen_source([(model, trained)], data, split, may_overlap=True)
+    with progress_bar("checks", 6) as progress:
+        found = audit_on(
+            trained.method,
+            source,
+            trained_on=[open_source(data, seen) for seen in trained.training.splits_of(data)],
+            shape=EpisodeShape(way, shot, query),
+            episodes=episodes,
+            seed=seed,
+            progress=lambda name: progress(1),
+        )
+    if as_json:
+        print_json(
+            {
+                "model": trained.name,
+                "data": source.name,
+                "split": source.split,
+                "split_hash": source.split_hash,
+                "passed": found.passed,
+                "checks": [dataclasses.asdict(check) for check in found.checks],
+            }
+        )
+    else:
+        for check in found.checks:
+            mark = "[green]passed[/]" if check.passed else "[bold red]failed[/]"
+            say(f"{mark}  [bold]{check.name}[/]: {escape(check.reason)}")
+        failed = sum(not check.passed for check in found.checks)
+        verdict = f"{failed} of {len(found.checks)} checks failed." if failed else "nothing found."
+        say(
+            f"{escape(trained.name)} on {source.name}, split {source.split} "
+            f"(classes {source.split_hash}): {verdict}"
+        )
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]lgmnet demo leak[/]")
+def demo(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="leak.")],
+    steps: Annotated[int, typer.Option(min=1, help="Training steps for each protocol.")] = 300,
+    episodes: Annotated[int, typer.Option(min=2, help="Tasks for each score.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show the leak in the reference code's test protocol: pure noise, scored far above chance."""
+    from lgmnet.analysis.leak import PROTOCOLS, WAY, demonstrate, perfect_angle_detector
+
+    if name != "leak":
+        raise unknown_name("demo", name, ["leak"])
+    with progress_bar("training steps", steps * len(PROTOCOLS)) as progress:
+        leaks = demonstrate(steps=steps, episodes=episodes, seed=seed, progress=progress)
+    chance, angles = 100 / WAY, perfect_angle_detector()
+    if as_json:
+        print_json(
+            {
+                "chance": chance,
+                "perfect_angle_detector": angles,
+                "rows": [dataclasses.asdict(leak) for leak in leaks],
+            }
+        )
+        return
+    table = Table("test images", Column("accuracy on pure noise, %", justify="right"))
+    for leak in leaks:
+        table.add_row(leak.protocol, f"{leak.accuracy:.1f} ± {leak.ci95:.1f}")
+    out.print(table)
+    say(
+        f"{WAY}-way 1-shot, {episodes} episodes, seed {seed}. No image here has a class: guessing "
+        f"gives {chance:.0f} %.\nWho sees nothing but the angle drawn for a query's class scores "
+        f"1 - (4/5)^5 = {angles:.1f} %."
+    )
 
 
 def commit() -> str | None:

@@ -68,14 +68,16 @@ def train(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )
     folder = out_dir or Path("outputs") / recipe
-    sources = open_source(run.data, run.split), open_source(run.data, run.val_split)
+    train_source = open_source(run.data, run.split)
+    val_source = None if run.val_split is None else open_source(run.data, run.val_split)
 
     with extra("train", "training runs"):
         from lgmnet.training.launch import launch
 
     model = launch(
         run,
-        *sources,
+        train_source,
+        val_source,
         folder,
         resume=resume,
         devices=devices,
@@ -94,16 +96,20 @@ def train(
                 "split": story.split,
                 "split_hash": story.split_hash,
                 "step": story.step,
+                "val_split": story.val_split,
                 "val_task": story.val_task,
                 "val_accuracy": story.val_accuracy,
                 "val_ci95": story.val_ci95,
             }
         )
     else:
-        say(
-            f"{escape(str(folder))}: {story.val_accuracy:.2f} ± {story.val_ci95:.2f} % "
-            f"on validation classes ({story.val_task}), weights of step {story.step:,}."
+        scored = (
+            "no validation classes"
+            if story.val_split is None
+            else f"{story.val_accuracy:.2f} ± {story.val_ci95:.2f} % on validation classes "
+            f"({story.val_task})"
         )
+        say(f"{escape(str(folder))}: {scored}, weights of step {story.step:,}.")
 
 
 @app.command(

@@ -22,8 +22,9 @@ PACK = Path("omniglot") / "omniglot28.npz"
 ARRAYS = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
 SIDE, DRAWINGS, CLASSES = 28, 20, 1623
 PARTS = ("train", "val", "test")
-MIRRORED = "train-mirrored"
-SPLITS = tuple(f"{s}/{part}" for s in ("vinyals", "lake") for part in (*PARTS, MIRRORED))
+MIRRORED = "-mirrored"
+FOR_TRAINING = (f"train{MIRRORED}", f"trainval{MIRRORED}")
+SPLITS = tuple(f"{s}/{part}" for s in ("vinyals", "lake") for part in (*PARTS, *FOR_TRAINING))
 LAKE_VALIDATION_EVERY = 6
 VINYALS = Path(__file__).with_name("vinyals_split.txt")
 """Part (0 train, 1 val, 2 test) of each class in order of its name: the lists of Vinyals et al.
@@ -37,6 +38,8 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
     ``lake`` (Lake et al., 2015): whole alphabets are new at test; every sixth background alphabet
     is kept for validation. ``train-mirrored`` is ``train`` with every character's mirror image as a
     class of its own, so that there is more to learn from; no score is counted on such classes.
+    ``trainval-mirrored`` is the same of ``train`` and ``val`` together, for a last course when all
+    has been chosen on ``val``, as Snell et al. do: the 1200 training characters of Vinyals et al.
 
     Args:
         split: One of `SPLITS`.
@@ -53,10 +56,12 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassSt
     names = pack["class_name"].astype(str)
     parts = class_parts(pack, scheme)
     prove_disjoint({f"{scheme}/{part}": names[chosen] for part, chosen in parts.items()})
-    chosen = parts["train" if part == MIRRORED else part]
+    plain, mirrored = part.removesuffix(MIRRORED), part.endswith(MIRRORED)
+    parts["trainval"] = np.concatenate([parts["train"], parts["val"]])
+    chosen = parts[plain]
     by_class = np.argsort(pack["label"], kind="stable").reshape(CLASSES, DRAWINGS)
     images = torch.from_numpy(pack["images"][by_class[chosen].ravel()])[:, None]
-    faces = {"": images, "m": images.flip(3)} if part == MIRRORED else {"": images}
+    faces = {"": images, "m": images.flip(3)} if mirrored else {"": images}
     turned = {
         f"{90 * turn}{mark}": face.rot90(turn, (2, 3))
         for mark, face in faces.items()

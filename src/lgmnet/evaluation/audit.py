@@ -141,19 +141,19 @@ class Auditor:
         together = self.method.adapt(e.support_x, e.support_y, e.way)(e.query_x)[:1].exp()
         one = self.method.adapt(e.support_x[:1], e.support_y[:1], e.way)(e.query_x[:1]).exp()
         largest = (one - together).abs().max().item()
-        verdict = "as it should" if largest <= TOLERANCE else "so its neighbours have a say"
-        return (
-            largest <= TOLERANCE,
-            f"alone or with three other tasks, a task's probabilities move by {largest:.0e}, "
-            f"{verdict}.",
+        if largest <= TOLERANCE:
+            return True, "alone or with three other tasks, a task is answered the same."
+        return False, (
+            "with three other tasks beside it, a task's probabilities move by up to "
+            f"{largest:.2g}: its neighbours have a say."
         )
 
     def verdict(self, largest: dict[str, float], what: str) -> tuple[bool, str]:
         """Whether nothing moved, or the method says itself that queries see each other."""
         worst = max(largest, key=lambda change: largest[change])
-        moved = f"when {worst}, {what} move by {largest[worst]:.0e}"
-        if max(largest.values()) <= TOLERANCE:
-            return True, f"{moved}, which is nothing."
+        if largest[worst] <= TOLERANCE:
+            return True, f"when {', '.join(largest)}, {what} stay as they are."
+        moved = f"when {worst}, {what} move by up to {largest[worst]:.2g}"
         if self.method.transductive:
             return True, f"{moved}; the method says so itself: its scores are transductive."
         return False, f"{moved}: queries see each other, and scores are not inductive."
@@ -235,7 +235,7 @@ class Auditor:
         prepared: bool = True,
     ) -> Iterator[Episode]:
         """Batches of episodes, on the method's device, through the data path if asked."""
-        device = next(self.method.parameters(), torch.empty(0)).device
+        device = self.method.device
         generator = torch.Generator().manual_seed(self.seed)
         sampler = Sampler(source, generator)
         for _ in range(batches or math.ceil(self.episodes / tasks)):

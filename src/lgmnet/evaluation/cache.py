@@ -27,7 +27,7 @@ def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
         embeddings, on the CPU, with the same classes in the same order.
     """
     assert not method.training, "in training the embedding would change with every batch"
-    device = next(method.parameters()).device
+    device = method.device
     parts = [
         method.embedding(batch.to(device, torch.float32) / 255).cpu().contiguous()
         for batch in store.images.split(IMAGES_A_BATCH)
@@ -49,7 +49,7 @@ def worth_embedding(method: Method, store: ClassStore, shape: EpisodeShape, epis
     if len(store.images) > episodes * shape.way * shape.per_class:
         return False
     with torch.inference_mode():
-        device = next(method.parameters()).device
+        device = method.device
         one = method.embedding(store.images[:1].to(device, torch.float32))
     size: int = one.numel() * 4 * len(store.images)
     return size <= MOST_BYTES

@@ -93,7 +93,7 @@ def timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[fl
     """Median milliseconds to adapt to one task and to answer one query, with torch's threads."""
     sampler = Sampler(source, torch.Generator().manual_seed(0))
     episode = sampler.sample(EpisodeShape(shape.way, shape.shot, 1, 1))
-    device = next(method.parameters(), torch.empty(0)).device
+    device = method.device
     support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
     query = episode.query_x[:, :1].to(device)
     training = method.training

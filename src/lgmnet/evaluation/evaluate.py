@@ -80,7 +80,7 @@ def evaluate(
     if episodes < 2:
         raise ConfigError(f"'episodes' must be at least 2 for an interval, but is {episodes}.")
     source.check(shape)
-    device = next(method.parameters()).device
+    device = method.device
     noise = torch.Generator(device).manual_seed(seed)
     batch = max(1, IMAGES_A_BATCH // (shape.way * shape.per_class))
     started = time.perf_counter()

@@ -50,6 +50,11 @@ class Method(nn.Module, ABC):
         self.config = config
         self.embedding = nn.Identity()
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie; the CPU if it has none."""
+        return next(self.parameters(), torch.empty(0)).device
+
     def behind_embedding(self) -> Method:
         """This method for samples that have passed its embedding already; shares all weights."""
         behind = copy.copy(self)

@@ -29,20 +29,24 @@ class DrawingEmbedding(nn.Module):
         layers: The embedding of images.
         align: Power of `aligned`; None leaves the images where they are.
         views: How many of `VIEWS` to embed in evaluation; in training it is one.
+        canvas: Side to which images are drawn anew when they are aligned; None keeps theirs.
     """
 
-    def __init__(self, layers: nn.Module, align: float | None, views: int) -> None:
+    def __init__(
+        self, layers: nn.Module, align: float | None, views: int, canvas: int | None = None
+    ) -> None:
         super().__init__()
         self.layers = layers
         self.align = align
         self.views = views
+        self.canvas = canvas
 
     def forward(
         self, images: Float[Tensor, "samples channels height width"]
     ) -> Float[Tensor, "samples *views_and_embedding"]:
         """Feature maps of images; where there is more than one view, axis 1 numbers them."""
         if self.align is not None:
-            images = aligned(images, self.align)
+            images = aligned(images, self.align, self.canvas)
         if self.views == 1:
             return cast(Tensor, self.layers(images))
         shown = images[:, None] if self.training else viewed(images, self.views)
@@ -51,13 +55,14 @@ class DrawingEmbedding(nn.Module):
 
 
 def aligned(
-    images: Float[Tensor, "samples channels height width"], power: float
-) -> Float[Tensor, "samples channels height width"]:
+    images: Float[Tensor, "samples channels height width"], power: float, side: int | None = None
+) -> Float[Tensor, "samples channels side_out side_out"]:
     """Images moved so that their ink's centre of mass is in the middle, and evened out in size.
 
     Args:
         images: Ink is what is not zero. A blank image stays blank.
         power: How much of the differences in size goes: at 0 none, at 1 all of it.
+        side: Height and width to draw them at; None keeps theirs.
     """
     with torch.autocast(images.device.type, enabled=False):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
@@ -69,7 +74,7 @@ def aligned(
         size = size.clamp(1 / LARGEST_CHANGE, LARGEST_CHANGE)
         zero = torch.zeros_like(size)
         rows = [torch.stack([size, zero, x], 1), torch.stack([zero, size, y], 1)]
-        return resampled(ink, torch.stack(rows, 1)).to(images.dtype)
+        return resampled(ink, torch.stack(rows, 1), side).to(images.dtype)
 
 
 def centre(
@@ -102,8 +107,11 @@ def viewed(
 
 
 def resampled(
-    images: Float[Tensor, "samples channels height width"], maps: Float[Tensor, "samples 2 3"]
-) -> Float[Tensor, "samples channels height width"]:
+    images: Float[Tensor, "samples channels height width"],
+    maps: Float[Tensor, "samples 2 3"],
+    side: int | None = None,
+) -> Float[Tensor, "samples channels height_out width_out"]:
     """Each image through its affine map, from where a pixel is to where it is read."""
-    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    size = [side, side] if side is not None else list(images.shape[2:])
+    grid = F.affine_grid(maps, [*images.shape[:2], *size], align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)

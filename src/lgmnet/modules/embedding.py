@@ -33,6 +33,8 @@ class EmbeddingConfig:
     """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
     align: float | None = None
     """For drawings: each is put in the middle and its size evened out to this power, 0 to 1."""
+    canvas: int | None = None
+    """For aligned drawings: side in pixels to which they are drawn anew; None keeps theirs."""
     views: int = 1
     """For drawings: in evaluation each is embedded so many times, turned and stretched a little,
     and a query is like a support sample if it is so in all views."""
@@ -54,6 +56,12 @@ class EmbeddingConfig:
             "positive numbers, at least one",
         )
         need(self, "align", self.align is None or 0 <= self.align <= 1, "0 to 1, or None")
+        need(
+            self,
+            "canvas",
+            self.canvas is None or (self.align is not None and self.canvas > 0),
+            "None, or positive where 'align' is set",
+        )
         need(self, "views", 1 <= self.views <= len(VIEWS), f"1 to {len(VIEWS)}")
         if self.of_images:
             need(
@@ -100,9 +108,10 @@ def make_embedding(config: EmbeddingConfig) -> nn.Module:
     if not config.of_images:
         return VectorEmbedding(channels, widths, config.intertask_norm)
     layers = ConvEmbedding(channels, widths, config.embedding_pooled, config.intertask_norm)
+    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.align is None and config.views == 1:
         return layers
-    return DrawingEmbedding(layers, config.align, config.views)
+    return DrawingEmbedding(layers, config.align, config.views, config.canvas)
 
 
 def embed(

@@ -9,6 +9,7 @@ from lgmnet.training.config import Run
 
 RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
+    "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,
 }

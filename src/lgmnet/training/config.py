@@ -109,8 +109,8 @@ class Run:
     """Name of the data."""
     split: str
     """Split whose classes are trained on."""
-    val_split: str
-    """Split whose classes choose the best checkpoint."""
+    val_split: str | None
+    """Split whose classes choose the best checkpoint; None keeps the last one."""
     train: TrainConfig
     start: str | None = None
     """A model, by name or folder, whose weights to start from; None for fresh ones."""

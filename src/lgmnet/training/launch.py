@@ -22,7 +22,7 @@ from lgmnet.training.trainer import STATE, fit
 def launch(
     run: Run,
     train_source: TaskSource,
-    val_source: TaskSource,
+    val_source: TaskSource | None,
     out: Path,
     *,
     resume: bool = False,
@@ -35,7 +35,7 @@ def launch(
     Args:
         run: What to train and how.
         train_source: Training classes.
-        val_source: Validation classes.
+        val_source: Validation classes, or None.
         out: Folder of the model, its logs and its state.
         resume: Continue the run in ``out``.
         devices: Processes on this machine.

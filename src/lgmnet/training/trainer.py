@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -33,12 +34,14 @@ def fit(
     fabric: Fabric,
     run: Run,
     train_source: TaskSource,
-    val_source: TaskSource,
+    val_source: TaskSource | None,
     out: Path,
     *,
     resume: bool = False,
 ) -> Model | None:
     """Train a method and keep the weights that are best on validation classes.
+
+    Without validation classes, the weights of the last step are kept.
 
     Every process draws its own tasks; gradients are averaged over processes by Fabric, and
     intertask normalisation takes its statistics over all of them.
@@ -47,13 +50,13 @@ def fit(
         fabric: Launched; says device, precision, processes and loggers.
         run: What to train and how.
         train_source: Training classes.
-        val_source: Validation classes, disjoint from them.
+        val_source: Validation classes, disjoint from them; or None.
         out: Folder of the model and of the state to resume from.
         resume: Continue the run in ``out``; on CPU the result equals an uninterrupted run's bit for
             bit.
 
     Returns:
-        The best model, as it stands in ``out``; None on all processes but the first.
+        The model kept, as it stands in ``out``; None on all processes but the first.
 
     Raises:
         ConfigError: if ``out`` holds a run already, or none to resume.
@@ -63,7 +66,8 @@ def fit(
     config = run.train
     check_features(train_source, run.config.feature_shape)
     train_source.check(config.shape)
-    val_source.check(config.val_shape)
+    if val_source is not None:
+        val_source.check(config.val_shape)
     first = load_model(run.start) if run.start is not None else None
     state = setup(run, first, fabric.global_rank)
     model, optimizer = fabric.setup(state.method, state.optimizer)
@@ -79,7 +83,7 @@ def fit(
         data=train_source.name,
         split=train_source.split,
         split_hash=train_source.split_hash,
-        val_split=val_source.split,
+        val_split=None if val_source is None else val_source.split,
         settings=dataclasses.asdict(config),
         start=run.start,
         seen=first.training.all_seen if first is not None else (),
@@ -108,7 +112,12 @@ def fit(
             progress.step(loss, log_p, episode.query_y)
             if state.step % config.log_every == 0:
                 fabric.log_dict(progress.metrics(learning_rate(config, state.step)), state.step)
-            if state.step % config.val_every == 0 or state.step == config.steps:
+            if val_source is None:
+                if state.step == config.steps and fabric.is_global_zero:
+                    save_model(
+                        Model(state.method, run.method, replace(story, step=state.step)), out
+                    )
+            elif state.step % config.val_every == 0 or state.step == config.steps:
                 score = validate(state.method, val_source, config)
                 fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
                 progress.validated(score)
@@ -141,9 +150,15 @@ def setup(run: Run, first: Model | None, rank: int) -> TrainState:
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
     if first is not None:
-        if (first.method_name, first.method.config) != (run.method, run.config):
-            raise ConfigError(f"'{run.start}' is not a {run.method} of the config of this run.")
-        method.load_state_dict(first.method.state_dict())
+        # What has no weights may differ: the canvas, the number of views, how contexts are drawn.
+        try:
+            if first.method_name != run.method:
+                raise RuntimeError(f"it is a {first.method_name}")
+            method.load_state_dict(first.method.state_dict())
+        except RuntimeError as error:
+            raise ConfigError(
+                f"The weights of '{run.start}' do not fit a {run.method} of the config of this run."
+            ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
@@ -187,7 +202,7 @@ def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
 
 def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Model:
     """The model as it is written when it is the best so far."""
-    story = dataclasses.replace(
+    story = replace(
         story,
         step=state.step,
         val_task=score.task,
