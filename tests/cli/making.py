@@ -28,7 +28,19 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.hub import Model, Training
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
 
-COMMANDS = ("train", "evaluate", "forge", "predict", "models", "publish", "download", "quickstart")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "compare",
+    "audit",
+    "demo",
+    "forge",
+    "predict",
+    "models",
+    "publish",
+    "download",
+    "quickstart",
+)
 
 TINY = LGMNetConfig(
     embedding_widths=(8, 8),
