@@ -1,25 +1,22 @@
 #!/usr/bin/env bash
-# The shipped model and the README's table, seed 0. Needs Omniglot (LGMNET_DATA). On two CPU cores the
-# two courses take about an hour and half an hour, the Lake model half an hour, all scores a few minutes.
+# The shipped model and its rows of the README's table. Needs Omniglot (LGMNET_DATA). On two CPU cores with
+# bf16 the first course takes 45 minutes, the second 40, the scores a few.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# First course. For the shipped weights it was ended with Ctrl-C after step 15,754 of 18,000, when
-# validation had stood still for 6,000 steps; the second course starts from its best, those of step 15,000.
-lgmnet train omniglot --out outputs/omniglot
-# Second course: mirrored characters as further classes, bolder jitter.
+# First course, chosen on validation classes. For the shipped weights it was begun on one thread and went on
+# with two, and was ended with Ctrl-C at step 13,348 of 18,000: the second course starts from there.
+lgmnet train omniglot --set seed=1 --out outputs/omniglot
+# Second course: a larger canvas, and validation classes to train on too; its last weights ship.
 lgmnet train omniglot-refined --from outputs/omniglot --out outputs/omniglot-refined
 lgmnet publish outputs/omniglot-refined --out src/lgmnet/models/omniglot
-# Whole alphabets new at test: a model of its own, for its training classes are others. Its first course
-# was ended in the same way after step 3,138 of 8,000.
-lgmnet train omniglot-lake --out outputs/omniglot-lake
-lgmnet train omniglot-lake-refined --from outputs/omniglot-lake --out outputs/omniglot-lake-refined
 
 for task in "5 1" "5 5" "20 1" "20 5"; do
   read -r way shot <<< "$task"
-  for model in src/lgmnet/models/omniglot outputs/omniglot-lake-refined; do
-    lgmnet evaluate "$model" --split test --way "$way" --shot "$shot" --query 15 --episodes 2000 \
-      --seed 0 --record --save "runs/results/$(basename "$model")-${way}w${shot}s.json"
-  done
+  lgmnet evaluate src/lgmnet/models/omniglot --split test --way "$way" --shot "$shot" --query 15 \
+    --episodes 2000 --seed 0 --record --save "runs/results/omniglot-${way}w${shot}s.json"
 done
 python runs/table.py
+
+# The row `omniglot-lake-refined` (whole alphabets new at test) is of an earlier recipe, on a model of its own:
+# its results name the commit that has the recipes `omniglot-lake` and `omniglot-lake-refined` they were made by.

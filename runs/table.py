@@ -1,4 +1,4 @@
-"""Draws the README's table from the result files; ``--check`` only says whether it is true."""
+"""Draws the documents' tables from the result files; ``--check`` only says if they are true."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
 ROWS = {"omniglot": "Vinyals", "omniglot-lake-refined": "Lake (new alphabets)"}
 
 
-def table() -> str:
-    """The table as Markdown."""
+def scores() -> str:
+    """The scores of the models on Omniglot, as Markdown."""
     titles = [f"{way}-way {shot}-shot" for way, shot in TASKS]
     lines = [
         f"| model | Omniglot split (classes) | {' | '.join(titles)} |",
@@ -37,17 +37,38 @@ def table() -> str:
     return "\n".join([*lines, "", note])
 
 
+def leak() -> str:
+    """What pure noise is scored at, by protocol, as Markdown."""
+    result = json.loads((ROOT / "runs/results/leak.json").read_text())
+    lines = ["| test images | accuracy on pure noise, % |", "|---|---|"]
+    lines += [
+        f"| {row['protocol']} | {row['accuracy']:.1f} ± {row['ci95']:.1f} |"
+        for row in result["rows"]
+    ]
+    note = (
+        f"{result['way']}-way {result['shot']}-shot, {result['episodes']:,} episodes, "
+        f"{result['steps']} training steps, seed {result['seed']}; the command is in "
+        "[`runs/leak.sh`](../runs/leak.sh)."
+    )
+    return "\n".join([*lines, "", note])
+
+
+DRAWN = {"README.md": scores, "docs/leak.md": leak}
+
+
 def main() -> int:
     """Draw or check; returns the exit code."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    drawn = f"{before}{START}\n{table()}\n{END}{after}"
-    if "--check" in sys.argv[1:]:
-        return int(drawn != text)
-    readme.write_text(drawn, encoding="utf-8")
-    return 0
+    untrue = []
+    for name, table in DRAWN.items():
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        before, rest = text.split(START)
+        drawn = f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}"
+        if drawn != text:
+            untrue.append(name)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(drawn, encoding="utf-8")
+    return int(bool(untrue) and "--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":

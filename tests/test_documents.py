@@ -24,6 +24,8 @@ DOCUMENTS = ("README.md", "docs/tutorial.md")
 FEWER = {
     "train": "--steps 2 --set val_episodes=2 --set val_every=2 --set tasks=1 --set way=4",
     "evaluate": "--episodes 2",
+    "compare": "--episodes 2",
+    "audit": "--episodes 16",
     "forge": "",
     "predict": "",
     "models": "",
@@ -83,7 +85,7 @@ def expanded(word: str) -> list[str]:
     return sorted(glob.glob(word)) if "*" in word else [word]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md"])
 def test_the_python_runs_as_printed(document, desk):
     found = blocks(document, "python")
     assert found
@@ -97,7 +99,13 @@ def test_the_table_is_drawn_from_the_results():
 
 
 def test_links_lead_somewhere():
-    for document in [*DOCUMENTS, "CONTRIBUTING.md", "docs/method.md", "docs/log.md"]:
+    for document in [
+        *DOCUMENTS,
+        "CONTRIBUTING.md",
+        "docs/method.md",
+        "docs/leak.md",
+        "docs/log.md",
+    ]:
         text = (ROOT / document).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)]+)\)", text):
             if "://" not in target:

@@ -311,8 +311,15 @@ def demo(
     if as_json:
         print_json(
             {
+                "way": WAY,
+                "shot": 1,
+                "steps": steps,
+                "episodes": episodes,
+                "seed": seed,
                 "chance": chance,
                 "perfect_angle_detector": angles,
+                "lgmnet": __version__,
+                "commit": commit(),
                 "rows": [dataclasses.asdict(leak) for leak in leaks],
             }
         )

@@ -50,6 +50,7 @@ class MAMLConfig(EmbeddingConfig):
         need(self, "inner_steps", self.inner_steps > 0, "positive")
         need(self, "inner_rate", self.inner_rate > 0, "positive")
         need(self, "views", self.views == 1, "1 for this method")
+        need(self, "canvas", self.canvas is None, "None for this method")
 
 
 class MAML(Method):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lgmnet.recipes import omniglot
+from lgmnet.recipes import omniglot, rivals
 from lgmnet.training.config import Run
 
 RECIPES: dict[str, Callable[[], Run]] = {
@@ -12,4 +12,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,
+    "omniglot-proto-net": rivals.omniglot_proto_net,
+    "omniglot-matching-net": rivals.omniglot_matching_net,
+    "omniglot-maml": rivals.omniglot_maml,
 }
