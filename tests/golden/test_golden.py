@@ -18,12 +18,24 @@ import torch
 from torch.nn import functional as F
 
 from lgmnet.episode import Episode
-from lgmnet.methods import METHODS, LGMNetConfig, Method
+from lgmnet.methods import (
+    METHODS,
+    LGMNetConfig,
+    MAMLConfig,
+    MatchingNetConfig,
+    Method,
+    ProtoNetConfig,
+)
 
 GOLDEN = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.golden.test_golden --regenerate"
 HINT = f"If the change is meant, write the new values with `{COMMAND}` and say why in the commit."
 
+IMAGES: dict[str, Any] = {
+    "feature_shape": (1, 8, 8),
+    "embedding_widths": (3, 4),
+    "embedding_pooled": (True, True),
+}
 CONFIGS: dict[str, tuple[str, Any]] = {
     "lgm-net, conv": (
         "lgm-net",
@@ -47,6 +59,27 @@ CONFIGS: dict[str, tuple[str, Any]] = {
             target_widths=(5, 4),
         ),
     ),
+    "lgm-net, aligned, in views": (
+        "lgm-net",
+        LGMNetConfig(
+            feature_shape=(1, 8, 8),
+            embedding_widths=(3, 4),
+            embedding_pooled=(True, False),
+            encoder_width=4,
+            context=3,
+            target_widths=(4, 4),
+            align=0.5,
+            canvas=10,
+            views=3,
+        ),
+    ),
+    "proto-net": ("proto-net", ProtoNetConfig(**IMAGES)),
+    "matching-net": ("matching-net", MatchingNetConfig(**IMAGES)),
+    "matching-net, full context": (
+        "matching-net",
+        MatchingNetConfig(feature_shape=(2,), embedding_widths=(4,), full_context=True),
+    ),
+    "maml": ("maml", MAMLConfig(**IMAGES, inner_steps=2)),
 }
 
 

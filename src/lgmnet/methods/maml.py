@@ -103,13 +103,15 @@ class MAML(Method):
             return moving, network({**fixed, **moving}, x)[1]
 
         # Inner gradients need tensors that autograd may keep, even where nobody needs outer ones.
-        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+        outer = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(outer):
             x = embed_each(self.embedding, support_x.clone())
             y = F.one_hot(support_y.long(), way).to(x)
             weights, statistics = vmap(adapted)(x, y)
         if config.order == "anil":
             tasks = len(support_x)
-            weights |= {name: w.expand(tasks, *w.shape) for name, w in body.items()}
+            # Copies: a classifier stays what it is when its method goes on learning.
+            weights |= {name: w.expand(tasks, *w.shape).clone() for name, w in body.items()}
         weights = {name: weights[name] for name in network.weight_shapes(way)}
         return MAMLClassifier(self.embedding, network, weights, statistics, config)
 

@@ -1,0 +1,212 @@
+"""The rivals' equations against plain NumPy, one task and one sample at a time."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lgmnet.methods import METHODS, MAMLConfig, MatchingNetConfig, Method, ProtoNetConfig
+from lgmnet.methods.maml import MAMLClassifier
+from lgmnet.methods.matching_net import MatchingNet
+from lgmnet.modules.functional import EPS
+from tests.numerics import by_hand
+from tests.numerics.by_hand import Array
+
+WAY, LABELS = 3, [[2, 0, 1, 0, 2, 2], [0, 1, 2, 2, 1, 0]]
+VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (5,)}
+
+
+def made(name: str, config: Any) -> Method:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return METHODS[name](config).double().eval()
+
+
+def tasks() -> tuple[Tensor, Tensor, Tensor]:
+    random = np.random.RandomState(1)
+    support, query = random.normal(size=(2, 6, 3)), random.normal(size=(2, 4, 3))
+    return torch.from_numpy(support), torch.tensor(LABELS), torch.from_numpy(query)
+
+
+def embedded(method: Method, x: Tensor) -> Array:
+    return cast(Array, method.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2]).detach().numpy())
+
+
+def softmax(scores: Array) -> Array:
+    odds = np.exp(scores - scores.max())
+    return cast(Array, odds / odds.sum())
+
+
+def answers(method: Method) -> Array:
+    support, labels, query = tasks()
+    with torch.no_grad():
+        return cast(Array, method.adapt(support, labels, WAY)(query).exp().numpy())
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_a_class_of_a_prototypical_network_is_its_mean(distance):
+    config = ProtoNetConfig(**VECTORS, distance=distance, temperature=2.0)
+    method = made("proto-net", config)
+    support, query = (embedded(method, x) for x in tasks()[::2])
+
+    scale = cast(Tensor, method.log_scale).exp().item()
+
+    def likeness(q: Array, c: Array) -> float:
+        if distance == "cosine":
+            return float(by_hand.unit(q) @ by_hand.unit(c))
+        return -float(((q - c) ** 2).sum())
+
+    expected = [
+        [
+            softmax(
+                np.array(
+                    [
+                        scale
+                        * likeness(
+                            q, by_hand.mean([s for s, y in zip(shown, ys, strict=True) if y == c])
+                        )
+                        for c in range(WAY)
+                    ]
+                )
+            )
+            for q in asked
+        ]
+        for shown, ys, asked in zip(support, LABELS, query, strict=True)
+    ]
+    np.testing.assert_allclose(answers(method), expected, rtol=1e-9)
+
+
+def sigmoid(x: Array) -> Array:
+    return cast(Array, 1 / (1 + np.exp(-x)))
+
+
+def lstm_step(
+    weights: dict[str, Array], x: Array, h: Array, c: Array, end: str
+) -> tuple[Array, Array]:
+    """One step of an LSTM cell: input, forget, candidate and output gates, in torch's order."""
+    gates = weights[f"weight_ih{end}"] @ x + weights[f"bias_ih{end}"]
+    gates = gates + weights[f"weight_hh{end}"] @ h + weights[f"bias_hh{end}"]
+    i, f, g, o = np.split(gates, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def run(weights: dict[str, Array], xs: list[Array], end: str) -> list[Array]:
+    h = c = np.zeros(len(xs[0]))
+    hidden = []
+    for x in xs:
+        h, c = lstm_step(weights, x, h, c, end)
+        hidden.append(h)
+    return hidden
+
+
+def arrays(module: torch.nn.Module) -> dict[str, Array]:
+    return {name: p.detach().numpy() for name, p in module.named_parameters()}
+
+
+@pytest.mark.parametrize("full_context", [False, True])
+def test_a_matching_network_attends_to_its_support(full_context):
+    config = MatchingNetConfig(**VECTORS, full_context=full_context, context_steps=3)
+    method = cast(MatchingNet, made("matching-net", config))
+    support, query = (embedded(method, x) for x in tasks()[::2])
+    scale = method.log_scale.exp().item()
+    expected = []
+    for shown, ys, asked in zip(support, LABELS, query, strict=True):
+        keys, queries = list(shown), list(asked)
+        if method.context is not None:
+            of_support, of_query = arrays(method.context.support), arrays(method.context.query)
+            ahead = run(of_support, list(shown), "_l0")
+            back = run(of_support, list(shown[::-1]), "_l0_reverse")[::-1]
+            keys = [a + b + s for a, b, s in zip(ahead, back, shown, strict=True)]
+            queries = []
+            for f in asked:
+                h = c = r = np.zeros(len(f))
+                for _ in range(3):
+                    h, c = lstm_step(of_query, np.concatenate([f, r]), h, c, "")  # eq. (2)
+                    h = h + f  # eq. (3)
+                    a = softmax(np.array([h @ g for g in keys]))  # eq. (5)
+                    r = sum(w * g for w, g in zip(a, keys, strict=True))  # eq. (4)
+                queries.append(h)
+        expected.append(
+            [by_hand.matching(q, np.stack(keys), np.array(ys), WAY, scale) for q in queries]
+        )
+    np.testing.assert_allclose(answers(method), expected, rtol=1e-8)
+
+
+def network(weights: dict[str, Array], x: Array, by: tuple[Array, Array] | None = None) -> Array:
+    """Log-probabilities of one layer and a head, normalised over these samples or by others."""
+    hidden = x @ weights["weight_0"].T
+    mean, variance = by or (hidden.mean(0), hidden.var(0))
+    hidden = (hidden - mean) / np.sqrt(variance + EPS)
+    hidden = np.maximum(hidden * weights["gain_0"] + weights["shift_0"], 0)
+    logits = hidden @ weights["head_weight"].T + weights["head_bias"]
+    return cast(Array, logits - np.log(np.exp(logits).sum(1, keepdims=True)))
+
+
+def slope(weights: dict[str, Array], moving: list[str], x: Array, y: Array) -> dict[str, Array]:
+    """The gradient of the mean cross-entropy, by central differences."""
+    gradient = {name: np.zeros_like(weights[name]) for name in moving}
+    for name in moving:
+        for place in np.ndindex(weights[name].shape):
+            moved = []
+            for step in (1e-6, -1e-6):
+                other = {**weights, name: weights[name].copy()}
+                other[name][place] += step
+                moved.append(-float(network(other, x)[np.arange(len(y)), y].mean()))
+            gradient[name][place] = (moved[0] - moved[1]) / 2e-6
+    return gradient
+
+
+@pytest.mark.parametrize("order", ["second", "first", "anil"])
+def test_maml_descends_on_the_support_set(order):
+    """Gradients by differences in NumPy lead to the same weights and the same answers."""
+    method = made("maml", MAMLConfig(**VECTORS, order=order, inner_steps=3, inner_rate=0.3))
+    support, labels, query = tasks()
+    with torch.no_grad():
+        classifier = cast(MAMLClassifier, method.adapt(support, labels, WAY))
+        came = classifier(query).numpy()
+    body = arrays(method.get_submodule("body"))
+    for task in range(2):
+        x, y = support[task].numpy(), labels[task].numpy()
+        weights = body | {"head_weight": np.zeros((WAY, 5)), "head_bias": np.zeros(WAY)}
+        moving = [n for n in weights if order != "anil" or n.startswith("head")]
+        for _ in range(3):
+            gradient = slope(weights, moving, x, y)
+            weights = weights | {n: weights[n] - 0.3 * gradient[n] for n in moving}  # eq. (1)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(
+                classifier.get_buffer(name)[task].numpy(), weight, rtol=1e-5, atol=1e-7
+            )
+        hidden = x @ weights["weight_0"].T
+        by = hidden.mean(0), hidden.var(0)
+        np.testing.assert_allclose(came[task], network(weights, query[task].numpy(), by), rtol=1e-5)
+
+
+def test_the_meta_gradient_of_second_order_is_that_of_differences_and_of_first_order_is_not():
+    """Of the loss on the queries, by where the inner steps start."""
+    support, labels, query = tasks()
+    asked = torch.tensor([[0, 1, 2, 0], [1, 1, 2, 0]])
+
+    def loss(method: Method) -> Tensor:
+        log_p = method(support, labels, query, WAY)
+        return torch.nn.functional.nll_loss(log_p.flatten(0, 1), asked.flatten())
+
+    differ = {}
+    for order in ("second", "first"):
+        method = made("maml", MAMLConfig(**VECTORS, order=order, inner_steps=2, inner_rate=0.3))
+        loss(method).backward()
+        weight = dict(method.named_parameters())["body.weight_0"]
+        assert weight.grad is not None
+        moved = []
+        for step in (1e-5, -1e-5):
+            with torch.no_grad():
+                weight[2, 1] += step
+                moved.append(loss(method).item())
+                weight[2, 1] -= step
+        differ[order] = abs(weight.grad[2, 1].item() - (moved[0] - moved[1]) / 2e-5)
+    assert differ["second"] < 1e-7
+    assert differ["first"] > 1e-4
