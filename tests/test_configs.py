@@ -238,7 +238,7 @@ def test_settings_of_a_whole_run():
     run: Run = with_settings(
         RECIPES["omniglot"](),
         [
-            *("way=7", "context=8", "embedding_pooled=[true,true,true,false]"),
+            *("way=7", "context=8", "embedding_pooled=[true,true,true,false,false]"),
             *("train.jitter.degrees=3", "jitter.thicken=0.5"),
         ],
     )
@@ -247,7 +247,7 @@ def test_settings_of_a_whole_run():
     jitter = dataclasses.replace(before.train.jitter, degrees=3.0, thicken=0.5)
     assert run.train == dataclasses.replace(before.train, way=7, jitter=jitter)
     assert run.config == dataclasses.replace(
-        before.config, context=8, embedding_pooled=(True, True, True, False)
+        before.config, context=8, embedding_pooled=(True, True, True, False, False)
     )
     assert with_settings(run, ["jitter=none"]).train.jitter is None
 
@@ -257,6 +257,7 @@ def test_settings_of_a_whole_run():
     [
         ({"steps": 0}, "'steps' must be positive"),
         ({"warmup": -1}, "'warmup' must not be negative"),
+        ({"kindred": 1.5}, "'kindred' must be a part, 0 to 1"),
         ({"val_episodes": 1}, "'val_episodes' must be at least 2"),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from lgmnet.recipes import omniglot, rivals
+from lgmnet.data.planes import PLANES
+from lgmnet.recipes import omniglot, planes, rivals
 from lgmnet.training.config import Run
 
 RECIPES: dict[str, Callable[[], Run]] = {
@@ -15,4 +17,5 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot-proto-net": rivals.omniglot_proto_net,
     "omniglot-matching-net": rivals.omniglot_matching_net,
     "omniglot-maml": rivals.omniglot_maml,
+    **{family: partial(planes.plane, family) for family in PLANES},
 }

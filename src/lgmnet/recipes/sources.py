@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lgmnet.data.digits import digits
 from lgmnet.data.omniglot import omniglot
+from lgmnet.data.planes import PLANES
 from lgmnet.data.source import TaskSource
 from lgmnet.data.strokes import Strokes
 from lgmnet.errors import DataError, unknown_name
@@ -14,6 +15,7 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
     "strokes": Strokes,
     "digits": digits,
+    **PLANES,
 }
 """How to open a split of each data set."""
 
@@ -48,7 +50,7 @@ def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if data == "strokes":
+    if data == "strokes" or data in PLANES:
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")

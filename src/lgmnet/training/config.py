@@ -40,7 +40,8 @@ class TrainConfig:
     jitter: Jitter | None = field(default_factory=Jitter)
     """Augmentation of every training image, or None."""
     task_jitter: Jitter | None = None
-    """A further change for all images of a task alike, which makes other characters of them."""
+    """A further change for all images of a task alike, which makes other characters of them; not
+    read without ``jitter``."""
     kindred: float = 0.0
     """Part of the tasks whose classes come from as few groups (alphabets) as hold them; not read
     where the data knows no groups."""
@@ -69,10 +70,6 @@ class TrainConfig:
                 raise ConfigError(f"'{name}' must be positive, but is {getattr(self, name)}.")
         if not 0 <= self.kindred <= 1:
             raise ConfigError(f"'kindred' must be a part, 0 to 1, but is {self.kindred}.")
-        if self.task_jitter is not None and self.jitter is None:
-            raise ConfigError(
-                "'task_jitter' needs a 'jitter' too, but that is None; set both to None."
-            )
         for name in ("warmup", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"'{name}' must not be negative, but is {getattr(self, name)}.")
