@@ -139,7 +139,7 @@ def test_the_card_says_what_a_reader_must_know(model, saved):
         "Recipe `tiny`, seed 0, 3 steps; the weights are those of step 2",
         "strokes, split `train`",
         f"class hash `{model.training.split_hash}`",
-        "Validation classes: `val`",
+        "Validation classes `val`",
         "50.00 ± 2.50 % (3-way 1-shot, inductive)",
         "| 5-way 1-shot | 99.38 ± 0.05 | omniglot | vinyals/test (0123456789ab) | inductive "
         "| 1000 x 15 |",

@@ -35,6 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "split",
         "split_hash",
         "step",
+        "val_split",
         "val_task",
         "val_accuracy",
         "val_ci95",
@@ -292,6 +293,6 @@ def test_a_recipe_trains_on_omniglot(tmp_path):
         *(*settings(steps=1), "--json"),
     )
     assert ran.code == 0, ran.err
-    assert (ran.json["data"], ran.json["split"]) == ("omniglot", "lake/train")
+    assert (ran.json["data"], ran.json["split"]) == ("omniglot", "lake/train-mirrored")
     about = json.loads((tmp_path / "m" / "config.json").read_text())
     assert about["training"]["val_split"] == "lake/val"

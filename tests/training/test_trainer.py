@@ -21,7 +21,8 @@ from lgmnet.configs import with_settings
 from lgmnet.data.strokes import Strokes
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.hub import WEIGHTS, load_model, model_card
-from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.methods import METHODS, LGMNetConfig, ProtoNetConfig
+from lgmnet.recipes.rivals import embedding_of
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.trainer import STATE, fit, learning_rate
@@ -284,6 +285,47 @@ def test_a_run_can_start_from_a_model(tmp_path):
 def test_a_run_cannot_start_from_a_model_of_another_config(tmp_path):
     train(tmp_path / "first")
     run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
-    with pytest.raises(ConfigError, match="not a lgm-net of the config"):
-        train(tmp_path / "second", with_settings(run, ["context=5"]))
+    for wrong in (with_settings(run, ["context=5"]), with_settings(run, ["intertask_norm=false"])):
+        with pytest.raises(ConfigError, match="do not fit a lgm-net of the config"):
+            train(tmp_path / "second", wrong)
+    rival = dataclasses.replace(
+        run, method="proto-net", config=ProtoNetConfig(**embedding_of(RUN.config))
+    )
+    with pytest.raises(ConfigError, match="do not fit a proto-net"):
+        train(tmp_path / "second", rival)
     assert not (tmp_path / "second").exists()
+
+
+def test_what_has_no_weights_may_differ_from_the_start(tmp_path):
+    train(tmp_path / "first", with_settings(RUN, ["align=0.5"]))
+    run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
+    larger = with_settings(run, ["align=0.5", "canvas=36", "views=2", "learning_rate=1e-9"])
+    second = train(tmp_path / "second", larger)
+    assert (second.method.config.canvas, second.method.config.views) == (36, 2)
+    for name, parameter in load_model(tmp_path / "first").method.named_parameters():
+        torch.testing.assert_close(dict(second.method.named_parameters())[name], parameter)
+
+
+def test_without_validation_classes_the_last_weights_are_kept(tmp_path):
+    run = dataclasses.replace(RUN, val_split=None)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = fit(fabric, run, Strokes("train"), None, tmp_path / "out")
+    assert model is not None
+    assert (model.training.step, model.training.val_split) == (12, None)
+    validated = train(tmp_path / "validated", with_settings(RUN, ["val_every=12"]))
+    assert validated.training.step == 12
+    for name, tensor in model.method.state_dict().items():
+        assert torch.equal(tensor, validated.method.state_dict()[name]), name
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "step 12, the last" in card
+    assert "Validation: none in this run" in card
+
+
+@pytest.mark.parametrize("name", ["proto-net", "matching-net", "maml"])
+def test_rivals_train_by_the_same_trainer(name, tmp_path):
+    config = METHODS[name].config_type(**embedding_of(RUN.config))
+    run = dataclasses.replace(RUN, method=name, config=config)
+    model = train(tmp_path, with_settings(run, ["steps=30", "val_every=30", "val_episodes=50"]))
+    assert model.method_name == name
+    assert model.training.val_accuracy > 30, "better than chance at 4-way"
+    assert isinstance(load_model(tmp_path).method, METHODS[name])

@@ -10,7 +10,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.methods.base import Method
 
 IMAGES_A_BATCH = 512
-MOST_BYTES = 1 << 30
+MOST_BYTES = 3 << 30
 """Embeddings beyond this size are not kept."""
 
 
@@ -28,12 +28,15 @@ def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
     """
     assert not method.training, "in training the embedding would change with every batch"
     device = method.device
-    parts = [
-        method.embedding(batch.to(device, torch.float32) / 255).cpu().contiguous()
-        for batch in store.images.split(IMAGES_A_BATCH)
-    ]
+    kept = torch.empty(0)
+    for start in range(0, len(store.images), IMAGES_A_BATCH):
+        batch = store.images[start : start + IMAGES_A_BATCH].to(device, torch.float32) / 255
+        features = method.embedding(batch)
+        if start == 0:  # Filled part by part: parts put together at the end would be there twice.
+            kept = torch.empty(len(store.images), *features.shape[1:])
+        kept[start : start + len(batch)] = features
     embedded = ClassStore(
-        torch.cat(parts),
+        kept,
         store.counts.tolist(),
         store.class_names,
         name=store.name,
