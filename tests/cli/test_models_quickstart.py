@@ -148,8 +148,12 @@ def test_the_model_omniglot_ships():
     assert size <= MOST_BYTES
     training = load_model("omniglot").training
     assert training.data == "omniglot"
-    assert training.split.startswith("vinyals/train")
-    assert training.val_split == "vinyals/val"
+    assert training.split == "vinyals/trainval-mirrored"
+    assert training.val_split is None
+    assert training.all_seen == (
+        "omniglot:vinyals/trainval-mirrored",
+        "omniglot:vinyals/train-mirrored",
+    )
     assert training.recipe in RECIPES
 
 

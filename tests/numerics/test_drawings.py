@@ -141,10 +141,8 @@ def test_in_training_there_is_one_view():
         ({"align": 1.5}, "'align' must be 0 to 1, or None, but is 1.5"),
         ({"views": 0}, "'views' must be 1 to 5, but is 0"),
         ({"views": 6}, "'views' must be 1 to 5, but is 6"),
-        (
-            {"target": "linear", "feature_shape": (2,)},
-            "'align' must be None where samples are vectors",
-        ),
+        ({"target": "linear", "feature_shape": (2,)}, "'align' must be None where samples are"),
+        ({"align": None, "canvas": 36}, "'canvas' must be None, or positive where 'align' is set"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(change, message):
