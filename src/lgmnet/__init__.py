@@ -9,6 +9,8 @@ from lgmnet.methods import (
     MAML,
     METHODS,
     Classifier,
+    DirectConfig,
+    DirectTraining,
     Ensemble,
     LGMNet,
     LGMNetConfig,
@@ -18,6 +20,8 @@ from lgmnet.methods import (
     Method,
     ProtoNet,
     ProtoNetConfig,
+    RandomWeights,
+    RandomWeightsConfig,
 )
 
 __version__ = "0.1.0"
@@ -26,6 +30,8 @@ __all__ = [
     "MAML",
     "METHODS",
     "Classifier",
+    "DirectConfig",
+    "DirectTraining",
     "Ensemble",
     "Episode",
     "EpisodeShape",
@@ -40,6 +46,8 @@ __all__ = [
     "Model",
     "ProtoNet",
     "ProtoNetConfig",
+    "RandomWeights",
+    "RandomWeightsConfig",
     "Score",
     "UserError",
     "evaluate",

@@ -135,6 +135,7 @@ def load_model(name: str | Path) -> Model:
         raise FileFormatError(
             f"The weights in '{folder / WEIGHTS}' do not fit the config beside them."
         ) from error
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
     name = folder.absolute().name
     return Model(method.eval(), about["method"], training, scores, name, half)

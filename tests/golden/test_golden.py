@@ -151,7 +151,9 @@ def test_answers_and_gradients_are_those_on_record(case):
 def test_the_record_holds_what_is_measured():
     record = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert set(record) == set(CONFIGS), HINT
-    assert set(METHODS) == {name for name, _ in CONFIGS.values()}
+    # Those two draw their weights by torch's generator, so a release of torch may change them.
+    drawn = {"direct", "random-weights"}
+    assert set(METHODS) - drawn == {name for name, _ in CONFIGS.values()}
 
 
 def regenerate() -> None:

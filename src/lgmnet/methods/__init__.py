@@ -1,17 +1,21 @@
 """Few-shot methods: one file, one paper."""
 
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.direct import DirectConfig, DirectTraining
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
 from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
+from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
 
 METHODS: dict[str, type[Method]] = {
     "lgm-net": LGMNet,
     "matching-net": MatchingNet,
     "proto-net": ProtoNet,
     "maml": MAML,
+    "direct": DirectTraining,
+    "random-weights": RandomWeights,
 }
 """Every method by the name that files and the command line use."""
 
@@ -19,6 +23,8 @@ __all__ = [
     "MAML",
     "METHODS",
     "Classifier",
+    "DirectConfig",
+    "DirectTraining",
     "Ensemble",
     "LGMClassifier",
     "LGMNet",
@@ -29,4 +35,6 @@ __all__ = [
     "Method",
     "ProtoNet",
     "ProtoNetConfig",
+    "RandomWeights",
+    "RandomWeightsConfig",
 ]

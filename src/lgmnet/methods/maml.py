@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.drawings import DrawingEmbedding
 from lgmnet.modules.embedding import EmbeddingConfig, need
-from lgmnet.modules.functional import Network, Statistics, Weights
+from lgmnet.modules.functional import Network, Statistics, Weights, make_network
 
 Order = Literal["first", "second", "anil"]
 
@@ -120,10 +120,7 @@ class MAML(Method):
         """The classifier that `adapt` once made (see `Method.restore`)."""
         method = cls(config)
         names = method.network.weight_shapes(way)
-        weights = {name: state[name] for name in names}
-        for name, shape in names.items():
-            if weights[name].shape != (1, *shape):
-                raise RuntimeError(f"{name} is of shape {tuple(weights[name].shape)}")
+        weights = method.network.checked(state, names)
         statistics = {name: state[name] for name in method.network.statistics_names}
         classifier = MAMLClassifier(method.embedding, method.network, weights, statistics, config)
         classifier.load_state_dict(state)
@@ -170,16 +167,6 @@ class MAMLClassifier(Classifier):
         statistics = {name: self.get_buffer(name) for name in self.statistics_names}
         answers = vmap(lambda w, q, s: self.network(w, q, s)[0])(weights, x, statistics)
         return answers
-
-
-def make_network(config: MAMLConfig) -> Network:
-    """The network that a config asks for, without its weights."""
-    return Network(
-        config.feature_shape,
-        config.embedding_widths,
-        config.embedding_pooled,
-        by_itself=not config.intertask_norm,
-    )
 
 
 def embed_each(

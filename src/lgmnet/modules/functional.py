@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgmnet.modules.embedding import EmbeddingConfig, need
+
 Weights = dict[str, Tensor]
 Statistics = dict[str, Tensor]
 EPS = 1e-5
+INITIAL_SEED = 0
 
 
 class Network:
@@ -58,16 +61,29 @@ class Network:
         """The shape of every weight, for tasks of so many classes."""
         return {**self.body_shapes, "head_weight": (way, self.features), "head_bias": (way,)}
 
-    def initial_body(self) -> Weights:
+    def checked(
+        self, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Weights:
+        """The weights of one task from a classifier's state.
+
+        Raises:
+            KeyError, RuntimeError: if one is missing or of another shape.
+        """
+        for name, shape in shapes.items():
+            if state[name].shape != (1, *shape):
+                raise RuntimeError(f"{name} is of shape {tuple(state[name].shape)}")
+        return {name: state[name] for name in shapes}
+
+    def initial_body(self, generator: torch.Generator | None = None) -> Weights:
         """Fresh weights of all layers but the head, as He et al. (2015) start them."""
-        return {
-            name: torch.ones(shape)
-            if name.startswith("gain")
-            else torch.zeros(shape)
-            if name.startswith("shift")
-            else torch.randn(shape) * math.sqrt(2 / math.prod(shape[1:]))
-            for name, shape in self.body_shapes.items()
-        }
+        body: Weights = {}
+        for name, shape in self.body_shapes.items():
+            if name.startswith("weight"):
+                scale = math.sqrt(2 / math.prod(shape[1:]))
+                body[name] = scale * torch.randn(shape, generator=generator)
+            else:
+                body[name] = torch.full(shape, 1.0 if name.startswith("gain") else 0.0)
+        return body
 
     def initial_head(self, way: int, like: Tensor) -> Weights:
         """A head of zeros."""
@@ -86,6 +102,17 @@ class Network:
             x: Samples.
             statistics: What to normalise by; None for the statistics of these samples.
         """
+        features, used = self.embed(weights, x, statistics)
+        logits = features @ weights["head_weight"].mT + weights["head_bias"]
+        return logits.log_softmax(-1), used
+
+    def embed(
+        self,
+        weights: Weights,
+        x: Float[Tensor, "samples *feature"],
+        statistics: Statistics | None = None,
+    ) -> tuple[Float[Tensor, "samples features"], Statistics]:
+        """What the head sees of these samples, and what they were normalised by."""
         used: Statistics = {}
         for i, pool in enumerate(self.pooled):
             weight = weights[f"weight_{i}"]
@@ -99,8 +126,7 @@ class Network:
             x = (x - mean) * torch.rsqrt(variance + EPS)
             x = x * self.by_channel(weights[f"gain_{i}"]) + self.by_channel(weights[f"shift_{i}"])
             x = F.relu(x)
-        logits = x.flatten(1) @ weights["head_weight"].mT + weights["head_bias"]
-        return logits.log_softmax(-1), used
+        return x.flatten(1), used
 
     def moments(self, x: Tensor, i: int, statistics: Statistics | None) -> tuple[Tensor, Tensor]:
         """Mean and variance to normalise a layer by."""
@@ -116,3 +142,33 @@ class Network:
     def by_channel(self, values: Float[Tensor, " channels"]) -> Tensor:
         """Values for each channel, in a shape that broadcasts over samples."""
         return values[:, None, None] if self.of_images else values
+
+
+def make_network(config: EmbeddingConfig) -> Network:
+    """The network that a config asks for, without its weights."""
+    return Network(
+        config.feature_shape,
+        config.embedding_widths,
+        config.embedding_pooled,
+        by_itself=not config.intertask_norm,
+    )
+
+
+def drawn_bodies(network: Network, like: Tensor, generator: torch.Generator | None) -> Weights:
+    """Random weights of the body for each task; always the same ones without a generator."""
+    if generator is None:
+        generator = torch.Generator().manual_seed(INITIAL_SEED)
+        bodies = [network.initial_body(generator)] * len(like)
+    else:
+        bodies = [network.initial_body(generator) for _ in range(len(like))]
+    return {name: torch.stack([body[name] for body in bodies]).to(like) for name in bodies[0]}
+
+
+def need_nothing_before(config: EmbeddingConfig) -> None:
+    """Check that no alignment, canvas or views are asked for.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    need(config, "align", config.align is None, "None for this method")
+    need(config, "views", config.views == 1, "1 for this method")

@@ -1,0 +1,128 @@
+"""Direct training: a network trained on the support set alone, without any meta-learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import grad, vmap
+from torch.nn import functional as F
+
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.embedding import EmbeddingConfig, need
+from lgmnet.modules.functional import (
+    Network,
+    Statistics,
+    Weights,
+    drawn_bodies,
+    make_network,
+    need_nothing_before,
+)
+
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class DirectConfig(EmbeddingConfig):
+    """How a network is trained on one support set.
+
+    ``embedding_widths`` are those of the whole network below its linear head.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    steps: int = 200
+    """Adam's steps on the whole support set."""
+    rate: float = 0.01
+    """Adam's learning rate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "steps", self.steps > 0, "positive")
+        need(self, "rate", self.rate > 0, "positive")
+        need_nothing_before(self)
+
+
+class DirectTraining(Method):
+    """A network trained from random weights by gradient descent on the support set alone.
+
+    The paper's second column of figure 4. Every task gets a network of its own; nothing is learned
+    from one task for another, so there is nothing to meta-train.
+    """
+
+    config_type = DirectConfig
+    config: DirectConfig
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> DirectClassifier:
+        network, config = make_network(self.config), self.config
+
+        def loss(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
+            return -(network(weights, x)[0] * y).sum(-1).mean()
+
+        def trained(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Statistics]:
+            weights = weights | network.initial_head(way, x)
+            first = {name: torch.zeros_like(w) for name, w in weights.items()}
+            second = dict(first)
+            for step in range(1, config.steps + 1):  # Adam (Kingma and Ba, 2015), algorithm 1
+                g = grad(loss)(weights, x, y)
+                first = {n: BETA_1 * m + (1 - BETA_1) * g[n] for n, m in first.items()}
+                second = {n: BETA_2 * v + (1 - BETA_2) * g[n] ** 2 for n, v in second.items()}
+                size, floor = config.rate / (1 - BETA_1**step), 1 - BETA_2**step
+                weights = {
+                    n: w - size * first[n] / ((second[n] / floor).sqrt() + EPS)
+                    for n, w in weights.items()
+                }
+            return weights, network(weights, x)[1]
+
+        with torch.inference_mode(False), torch.no_grad():
+            x = support_x.clone()
+            y = F.one_hot(support_y.long(), way).to(x)
+            weights, statistics = vmap(trained)(drawn_bodies(network, x, generator), x, y)
+        return DirectClassifier(network, weights, statistics)
+
+    @classmethod
+    def restore(
+        cls, config: DirectConfig, way: int, state: Mapping[str, Tensor]
+    ) -> DirectClassifier:
+        """The classifier that `adapt` once made (see `Method.restore`)."""
+        network = make_network(config)
+        weights = network.checked(state, network.weight_shapes(way))
+        statistics = {name: state[name] for name in network.statistics_names}
+        classifier = DirectClassifier(network, weights, statistics)
+        classifier.load_state_dict(state)
+        return classifier.eval()
+
+
+class DirectClassifier(Classifier):
+    """A network with the weights that training on one support set gave it.
+
+    Args:
+        network: The network without its weights.
+        weights: The weights of each task.
+        statistics: What the support set of each task is normalised by in each layer.
+    """
+
+    def __init__(self, network: Network, weights: Weights, statistics: Statistics) -> None:
+        super().__init__()
+        self.network = network
+        self.way = weights["head_bias"].shape[-1]
+        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
+        for name, tensor in {**weights, **statistics}.items():
+            self.register_buffer(name, tensor)
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query; it is normalised by the support's statistics."""
+        weights = {name: self.get_buffer(name) for name in self.weight_names}
+        statistics = {name: self.get_buffer(name) for name in self.statistics_names}
+        answers: Tensor = vmap(lambda w, q, s: self.network(w, q, s)[0])(
+            weights, query_x, statistics
+        )
+        return answers

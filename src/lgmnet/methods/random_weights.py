@@ -1,0 +1,120 @@
+"""Random weights: a matching head on a network that is never trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import vmap
+
+from lgmnet.episode import check_every_class_shown
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.embedding import EmbeddingConfig, need
+from lgmnet.modules.functional import (
+    Network,
+    Statistics,
+    Weights,
+    drawn_bodies,
+    make_network,
+    need_nothing_before,
+)
+from lgmnet.modules.matching import cosine_matching
+
+
+@dataclass(frozen=True)
+class RandomWeightsConfig(EmbeddingConfig):
+    """A network that is never trained.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    temperature: float = 10.0
+    """Inverse temperature of the matching head."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "temperature", self.temperature > 0, "positive")
+        need_nothing_before(self)
+
+
+class RandomWeights(Method):
+    """A matching head on a network with random weights: the paper's first column of figure 4."""
+
+    config_type = RandomWeightsConfig
+    config: RandomWeightsConfig
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> RandomClassifier:
+        network = make_network(self.config)
+        weights = drawn_bodies(network, support_x, generator)
+        keys, statistics = vmap(network.embed)(weights, support_x)
+        temperature = self.config.temperature
+        return RandomClassifier(network, weights, statistics, keys, support_y, way, temperature)
+
+    @classmethod
+    def restore(
+        cls, config: RandomWeightsConfig, way: int, state: Mapping[str, Tensor]
+    ) -> RandomClassifier:
+        """The classifier that `adapt` once made (see `Method.restore`)."""
+        network = make_network(config)
+        check_every_class_shown(state["support_y"], way)
+        classifier = RandomClassifier(
+            network,
+            network.checked(state, network.body_shapes),
+            {name: state[name] for name in network.statistics_names},
+            state["keys"],
+            state["support_y"],
+            way,
+            config.temperature,
+        )
+        classifier.load_state_dict(state)
+        return classifier.eval()
+
+
+class RandomClassifier(Classifier):
+    """Support samples as a random network sees them.
+
+    Args:
+        network: The network without its weights.
+        weights: The random weights of each task.
+        statistics: What the support set of each task is normalised by in each layer.
+        keys: The support samples behind the network.
+        support_y: Their labels.
+        way: Number of classes.
+        temperature: Inverse temperature of the matching head.
+    """
+
+    keys: Tensor
+    support_y: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        statistics: Statistics,
+        keys: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.network, self.way, self.temperature = network, way, temperature
+        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
+        for name, tensor in {**weights, **statistics}.items():
+            self.register_buffer(name, tensor)
+        self.register_buffer("keys", keys)
+        self.register_buffer("support_y", support_y)
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query, by attention over the support."""
+        weights = {name: self.get_buffer(name) for name in self.weight_names}
+        statistics = {name: self.get_buffer(name) for name in self.statistics_names}
+        queries = vmap(lambda w, q, s: self.network.embed(w, q, s)[0])(weights, query_x, statistics)
+        return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)
