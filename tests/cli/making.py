@@ -34,6 +34,7 @@ COMMANDS = (
     "compare",
     "audit",
     "demo",
+    "figure",
     "forge",
     "predict",
     "models",

@@ -16,7 +16,8 @@ from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate, mean_and_ci95
 from lgmnet.methods.base import Method
 
-REPEATS = 15
+REPEATS, FEWEST, SECONDS = 15, 3, 1.0
+"""How often a method is timed: less often, but no less than so, once it has taken so long."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,14 @@ def timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[fl
     query = episode.query_x[:, :1].to(device)
     training = method.training
     method.eval()
-    adapting, answering = [], []
+    adapting: list[float] = []
+    answering: list[float] = []
     try:
         with torch.no_grad():
-            for _ in range(REPEATS):
+            begun = time.perf_counter()
+            while len(adapting) < REPEATS:
+                if len(adapting) >= FEWEST and time.perf_counter() - begun > SECONDS:
+                    break
                 started = time.perf_counter()
                 classifier = method.adapt(support_x, support_y, shape.way)
                 finish(device)

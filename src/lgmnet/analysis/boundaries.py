@@ -1,0 +1,155 @@
+"""The paper's figure 4: what three ways of finding weights make of tasks in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lgmnet.data.planes import PLANES, Plane
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import extra
+from lgmnet.evaluation.compare import Row, compare
+from lgmnet.files import whole_file
+from lgmnet.methods.base import Method
+from lgmnet.methods.direct import DirectConfig, DirectTraining
+from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
+
+WIDTHS = (64, 64, 64, 64)
+"""Of the rivals' networks: as many layers as LGM-Net's embedding and TargetNet together."""
+OURS, DIRECT, RANDOM = "LGM-Net", "direct training", "random weights"
+COLUMNS = (RANDOM, DIRECT, OURS)
+SIDE, REACH = 160, 3.0
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What one family of tasks gave: scores on many tasks, and one task to look at."""
+
+    name: str
+    rows: list[Row]
+    """LGM-Net, direct training and random weights; differences are to LGM-Net."""
+    support_x: Tensor
+    support_y: Tensor
+    truth: Tensor
+    """The true class at every point of the grid, [side, side]."""
+    answers: Mapping[str, Tensor]
+    """The class that each method gives to every point, [side, side]."""
+
+
+def rivals() -> dict[str, Method]:
+    """What LGM-Net is compared with: networks that learn nothing from one task for another."""
+    vectors: dict[str, Any] = {"feature_shape": (2,), "embedding_widths": WIDTHS}
+    return {
+        DIRECT: DirectTraining(DirectConfig(**vectors)).eval(),
+        RANDOM: RandomWeights(RandomWeightsConfig(**vectors)).eval(),
+    }
+
+
+def grid() -> Tensor:
+    """The points of the picture, [side * side, 2]."""
+    along = torch.linspace(-REACH, REACH, SIDE)
+    down, across = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([across, down], -1).view(-1, 2)
+
+
+def look_at(
+    name: str,
+    method: Method,
+    shape: EpisodeShape,
+    *,
+    episodes: int = 500,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda done: None,
+) -> Family:
+    """Score LGM-Net and its rivals on the same unseen tasks of a family, and draw one of them.
+
+    Args:
+        name: Of the family, a key of `lgmnet.data.planes.PLANES`.
+        method: LGM-Net, trained on the family.
+        shape: Way, shot and queries of a task.
+        episodes: Tasks to score.
+        seed: Of the tasks.
+        progress: Told the number of episodes just done.
+    """
+    plane = PLANES[name]("test")
+    methods = {OURS: method, **rivals()}
+    rows = compare(
+        methods,
+        plane,
+        shape,
+        episodes=episodes,
+        seed=seed,
+        progress=lambda _, done: progress(done),
+    )
+    return drawn(plane, methods, rows, shape, seed)
+
+
+@torch.no_grad()
+def drawn(
+    plane: Plane, methods: Mapping[str, Method], rows: list[Row], shape: EpisodeShape, seed: int
+) -> Family:
+    """One further task, and what each method says of every point of the plane."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    task = plane.tasks(1, shape.way, generator)
+    support_x = plane.points(task, shape.shot, generator).view(1, -1, 2)
+    support_y = torch.arange(shape.way).repeat_interleave(shape.shot)[None]
+    points = grid()
+    answers = {
+        name: method.adapt(support_x, support_y, shape.way)(points[None]).argmax(-1)
+        for name, method in methods.items()
+    }
+    return Family(
+        plane.name,
+        rows,
+        support_x[0],
+        support_y[0],
+        plane.regions(task, points).view(SIDE, SIDE),
+        {name: answer.view(SIDE, SIDE) for name, answer in answers.items()},
+    )
+
+
+def draw_figure(families: list[Family], path: Path) -> None:
+    """The figure: a row for each family, a column for each method.
+
+    Raises:
+        UserError: if matplotlib is not installed.
+    """
+    with extra("quickstart", "pictures"):
+        from matplotlib.colors import ListedColormap
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(COLUMNS), 3.2 * len(families)), layout="constrained")
+    axes = figure.subplots(len(families), len(COLUMNS), squeeze=False)
+    box = (-REACH, REACH, -REACH, REACH)
+    for family, line in zip(families, axes, strict=True):
+        way = int(family.support_y.max()) + 1
+        colours = ListedColormap(COLOURS[:way])
+        scores = {row.name: row.score for row in family.rows}
+        for name, ax in zip(COLUMNS, line, strict=True):
+            shown: dict[str, Any] = {"cmap": colours, "vmin": -0.5, "vmax": way - 0.5}
+            ax.imshow(family.answers[name].numpy(), origin="lower", extent=box, alpha=0.45, **shown)
+            for label in range(way):
+                true = (family.truth == label).float().numpy()
+                ax.contour(true, [0.5], origin="lower", extent=box, colors="k", linewidths=0.6)
+            x, y = family.support_x.T.numpy()
+            labels = family.support_y.numpy()
+            ax.scatter(x, y, c=labels, edgecolors="k", s=28, linewidths=0.7, **shown)
+            score = scores[name]
+            ax.set_title(f"{name}\n{score.accuracy:.1f} ± {score.ci95:.1f} %", fontsize=10)
+            ax.set_xticks([])
+            ax.set_yticks([])
+        line[0].set_ylabel(f"{family.name}, {way}-way {scores[OURS].shot}-shot")
+    episodes = families[0].rows[0].score.episodes
+    figure.supxlabel(
+        "Fields: answers. Lines: true borders. Dots: the support set. "
+        f"Accuracy: over {episodes} tasks.",
+        fontsize=9,
+    )
+    with whole_file(path) as draft:
+        figure.savefig(draft, dpi=110, format="png")

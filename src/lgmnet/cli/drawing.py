@@ -1,0 +1,99 @@
+"""``figure``: the paper's figures, drawn anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from lgmnet import __version__
+from lgmnet.cli.judging import commit
+from lgmnet.cli.terminal import Json, app, out, print_json, progress_bar, say
+from lgmnet.errors import ConfigError, unknown_name
+
+FIGURES = ("boundaries",)
+
+
+@app.command(epilog="Example: [bold]lgmnet figure boundaries --out boundaries.png[/]")
+def figure(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="boundaries.")],
+    output: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG to write.")] = None,
+    models: Annotated[
+        Path, typer.Option(help="Folder with a trained model for each family.")
+    ] = Path("outputs"),
+    shot: Annotated[int, typer.Option(min=1, help="Support points of a class.")] = 5,
+    episodes: Annotated[int, typer.Option(min=2, help="Unseen tasks to score.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the tasks.")] = 0,
+    save: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw what random weights, direct training and LGM-Net make of tasks in the plane.
+
+    LGM-Net must have been trained on each family: lgmnet train blobs, lines, spirals and circles.
+    """
+    from lgmnet.analysis.boundaries import draw_figure, look_at
+    from lgmnet.data.planes import PLANES
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.files import check_writable, write_text
+    from lgmnet.hub import load_model
+
+    if name not in FIGURES:
+        raise unknown_name("figure", name, FIGURES)
+    path = output or Path(f"{name}.png")
+    for written in (path, *([save] if save else [])):
+        check_writable(written)
+    missing = [family for family in PLANES if not (models / family).is_dir()]
+    if missing:
+        raise ConfigError(
+            f"'{models}' has no model of {', '.join(missing)}; train one with "
+            f"'lgmnet train {missing[0]} --out {models / missing[0]}'."
+        )
+    families = []
+    trained = {family: load_model(models / family).method for family in PLANES}
+    with progress_bar("episodes", episodes * 3 * len(PLANES)) as progress:
+        shape = EpisodeShape(3, shot, 15)
+        for family, method in trained.items():
+            families.append(
+                look_at(family, method, shape, episodes=episodes, seed=seed, progress=progress)
+            )
+    draw_figure(families, path)
+    lines = [
+        {
+            "family": found.name,
+            "method": row.name,
+            "way": row.score.way,
+            "shot": row.score.shot,
+            "accuracy": row.score.accuracy,
+            "ci95": row.score.ci95,
+            "difference": row.difference,
+            "difference_ci95": row.difference_ci95,
+        }
+        for found in families
+        for row in found.rows
+    ]
+    about = {"figure": name, "episodes": episodes, "seed": seed, "rows": lines}
+    if save is not None:
+        kept = {**about, "lgmnet": __version__, "commit": commit()}
+        write_text(save, json.dumps(kept, indent=1) + "\n")
+    if as_json:
+        print_json({**about, "picture": str(path)})
+        return
+    table = Table(
+        "family", "method", *(Column(c, justify="right") for c in ("accuracy, %", "to LGM-Net"))
+    )
+    for found in families:
+        for row in found.rows:
+            table.add_row(
+                found.name,
+                row.name,
+                f"{row.score.accuracy:.1f} ± {row.score.ci95:.1f}",
+                ""
+                if row is found.rows[0]
+                else f"{row.difference:+.1f} ± {row.difference_ci95:.1f}",
+            )
+    out.print(table)
+    say(f"{escape(str(path))}: 3-way {shot}-shot, the same {episodes} unseen tasks for all")
