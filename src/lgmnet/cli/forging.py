@@ -158,14 +158,14 @@ def quickstart(
 ) -> None:
     """Forge classifiers of digits from 1 and 5 drawings each, and see how good they are."""
     from lgmnet.hub import load_model
-    from lgmnet.quickstart import LEARNERS, SHOTS
+    from lgmnet.quickstart import ASKED, LEARNERS, SHOTS
     from lgmnet.quickstart import quickstart as run_quickstart
 
     loaded = load_model(model)
     if not as_json:
         err.print(
             "10 classes of scikit-learn's digits, never seen in training; "
-            f"{draws} draws for each number of shots.",
+            f"{draws} draws for each number of shots, {ASKED} of the others asked in each.",
             highlight=False,
         )
     with progress_bar("draws", len(SHOTS) * draws) as progress:

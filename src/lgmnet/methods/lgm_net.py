@@ -19,6 +19,8 @@ from lgmnet.modules.generators import WeightGenerator
 from lgmnet.modules.matching import cosine_matching, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
+MAPS_AT_ONCE = 768
+
 
 @dataclass(frozen=True)
 class LGMNetConfig(EmbeddingConfig):
@@ -245,7 +247,11 @@ def embed_for_task(
     embedded: Float[Tensor, "tasks samples views *embedding"],
 ) -> Float[Tensor, "tasks samples views_and_features"]:
     """Every view of every sample under its own task's weights, the views of one side by side."""
-    features: Tensor = target(weights, embedded.flatten(1, 2))
+    tasks, samples, views = embedded.shape[:3]
+    # Where nothing is learned, in parts so small that they stay in the processor's cache.
+    part = samples if torch.is_grad_enabled() else max(1, MAPS_AT_ONCE // (tasks * views))
+    parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
+    features = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return rearrange(
         features, "tasks (samples views) f -> tasks samples (views f)", views=embedded.shape[2]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -76,13 +77,13 @@ class ConvTarget(TargetNet):
         self.check(weights, tasks)
         last = len(self.norms) - 1
         for i, norm in enumerate(self.norms):
-            x = F.conv2d(
-                rearrange(x, "tasks samples c h w -> samples (tasks c) h w"),
-                rearrange(weights[f"weight_{i}"], "tasks out ... -> (tasks out) ..."),
-                rearrange(weights[f"bias_{i}"], "tasks out -> (tasks out)"),
-                padding=1,
-                groups=tasks,
-            )
+            maps = rearrange(x, "tasks samples c h w -> samples (tasks c) h w")
+            kernels = rearrange(weights[f"weight_{i}"], "tasks out ... -> (tasks out) ...")
+            if tasks == 1:  # An ordinary convolution, and half as fast in any other format.
+                maps = maps.contiguous(memory_format=torch.channels_last)
+                kernels = kernels.contiguous(memory_format=torch.channels_last)
+            biases = rearrange(weights[f"bias_{i}"], "tasks out -> (tasks out)")
+            x = F.conv2d(maps, kernels, biases, padding=1, groups=tasks)
             if i < last:
                 x = F.max_pool2d(x, 2)
             x = norm(rearrange(x, "samples (tasks c) h w -> (tasks samples) c h w", tasks=tasks))
