@@ -31,7 +31,7 @@ FORGED, NEAREST, LOGISTIC = LEARNERS = (
 )
 FORGINGS = 20
 PART = 250
-ASKED = 750
+ASKED = 500
 """Drawings that are asked about in each draw: so few that the whole takes less than a minute."""
 SHOWN_ANSWERS = 40
 
