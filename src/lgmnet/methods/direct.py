@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.adapted import NetworkClassifier
+from lgmnet.methods.base import Method
 from lgmnet.modules.embedding import EmbeddingConfig, need
 from lgmnet.modules.functional import (
     Network,
@@ -99,7 +100,7 @@ class DirectTraining(Method):
         return classifier.eval()
 
 
-class DirectClassifier(Classifier):
+class DirectClassifier(NetworkClassifier):
     """A network with the weights that training on one support set gave it.
 
     Args:
@@ -109,20 +110,13 @@ class DirectClassifier(Classifier):
     """
 
     def __init__(self, network: Network, weights: Weights, statistics: Statistics) -> None:
-        super().__init__()
-        self.network = network
-        self.way = weights["head_bias"].shape[-1]
-        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
-        for name, tensor in {**weights, **statistics}.items():
-            self.register_buffer(name, tensor)
+        super().__init__(network, weights, statistics, weights["head_bias"].shape[-1])
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query; it is normalised by the support's statistics."""
-        weights = {name: self.get_buffer(name) for name in self.weight_names}
-        statistics = {name: self.get_buffer(name) for name in self.statistics_names}
         answers: Tensor = vmap(lambda w, q, s: self.network(w, q, s)[0])(
-            weights, query_x, statistics
+            self.weights, query_x, self.statistics
         )
         return answers

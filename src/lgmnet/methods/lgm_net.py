@@ -252,6 +252,4 @@ def embed_for_task(
     part = samples if torch.is_grad_enabled() else max(1, MAPS_AT_ONCE // (tasks * views))
     parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
     features = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-    return rearrange(
-        features, "tasks (samples views) f -> tasks samples (views f)", views=embedded.shape[2]
-    )
+    return rearrange(features, "tasks (samples views) f -> tasks samples (views f)", views=views)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.adapted import NetworkClassifier
+from lgmnet.methods.base import Method
 from lgmnet.modules.drawings import DrawingEmbedding
 from lgmnet.modules.embedding import EmbeddingConfig, need
 from lgmnet.modules.functional import Network, Statistics, Weights, make_network
@@ -127,7 +128,7 @@ class MAML(Method):
         return classifier.eval()
 
 
-class MAMLClassifier(Classifier):
+class MAMLClassifier(NetworkClassifier):
     """A network after its steps of gradient descent on a support set.
 
     Args:
@@ -146,26 +147,19 @@ class MAMLClassifier(Classifier):
         statistics: Statistics,
         config: MAMLConfig,
     ) -> None:
-        super().__init__()
+        super().__init__(network, weights, statistics, weights["head_bias"].shape[-1])
         self.embedding = embedding
-        self.network = network
-        self.way = weights["head_bias"].shape[-1]
         self.query_statistics = config.query_statistics
-        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
-        for name, tensor in {**weights, **statistics}.items():
-            self.register_buffer(name, tensor)
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query."""
-        weights = {name: self.get_buffer(name) for name in self.weight_names}
         x = embed_each(self.embedding, query_x)
         if self.query_statistics:
-            answers: Tensor = vmap(lambda w, q: self.network(w, q)[0])(weights, x)
+            answers: Tensor = vmap(lambda w, q: self.network(w, q)[0])(self.weights, x)
             return answers
-        statistics = {name: self.get_buffer(name) for name in self.statistics_names}
-        answers = vmap(lambda w, q, s: self.network(w, q, s)[0])(weights, x, statistics)
+        answers = vmap(lambda w, q, s: self.network(w, q, s)[0])(self.weights, x, self.statistics)
         return answers
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.func import vmap
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.adapted import NetworkClassifier
+from lgmnet.methods.base import Method
 from lgmnet.modules.embedding import EmbeddingConfig, need
 from lgmnet.modules.functional import (
     Network,
@@ -76,7 +77,7 @@ class RandomWeights(Method):
         return classifier.eval()
 
 
-class RandomClassifier(Classifier):
+class RandomClassifier(NetworkClassifier):
     """Support samples as a random network sees them.
 
     Args:
@@ -102,11 +103,8 @@ class RandomClassifier(Classifier):
         way: int,
         temperature: float,
     ) -> None:
-        super().__init__()
-        self.network, self.way, self.temperature = network, way, temperature
-        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
-        for name, tensor in {**weights, **statistics}.items():
-            self.register_buffer(name, tensor)
+        super().__init__(network, weights, statistics, way)
+        self.temperature = temperature
         self.register_buffer("keys", keys)
         self.register_buffer("support_y", support_y)
 
@@ -114,7 +112,7 @@ class RandomClassifier(Classifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by attention over the support."""
-        weights = {name: self.get_buffer(name) for name in self.weight_names}
-        statistics = {name: self.get_buffer(name) for name in self.statistics_names}
-        queries = vmap(lambda w, q, s: self.network.embed(w, q, s)[0])(weights, query_x, statistics)
+        queries = vmap(lambda w, q, s: self.network.embed(w, q, s)[0])(
+            self.weights, query_x, self.statistics
+        )
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)
