@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import jaxtyping
 import pytest
 import torch
@@ -13,20 +16,38 @@ settings.load_profile("lgmnet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``pack`` where Omniglot is not found, saying how to have it found."""
-    # Not above: the type checks of the package are hooked in after this file is read.
-    from lgmnet.data.omniglot import PACK, data_folders
+    """Skip what is marked ``pack`` where its data is not found, saying how to have it found.
 
-    places = [folder / PACK for folder in data_folders()]
-    if any(place.is_file() for place in places):
-        return
-    looked = " and ".join(str(place) for place in places)
-    skip = pytest.mark.skip(
-        reason=f"no Omniglot (looked for {looked}): set LGMNET_DATA to the folder that holds {PACK}"
-    )
+    ``pack`` alone means Omniglot; ``pack("cifar100")`` CIFAR-100.
+    """
+    # Not above: the type checks of the package are hooked in after this file is read.
+    from lgmnet.data import cifar, omniglot
+    from lgmnet.data.packs import data_folders
+
+    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0]}
+    skips = {}
+    for name, part in packs.items():
+        places = [folder / part for folder in data_folders()]
+        if not any(place.is_file() for place in places):
+            looked = " and ".join(map(str, places))
+            skips[name] = pytest.mark.skip(
+                reason=f"no {name} (looked for {looked}): set LGMNET_DATA to the folder that "
+                f"holds {part}"
+            )
     for item in items:
-        if item.get_closest_marker("pack"):
-            item.add_marker(skip)
+        marker = item.get_closest_marker("pack")
+        name = marker.args[0] if marker and marker.args else "omniglot"
+        if marker and name in skips:
+            item.add_marker(skips[name])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images of tests are not kept in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "LGMNET_CACHE" not in os.environ:
+            patch.setenv("LGMNET_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

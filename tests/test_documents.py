@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from lgmnet import cli
-from lgmnet.data.omniglot import data_folders
+from lgmnet.data.packs import data_folders
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
 

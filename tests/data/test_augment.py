@@ -93,7 +93,8 @@ def test_rotation_reaches_its_limit_both_ways_and_no_further():
 
 
 def test_shift_reaches_its_limit_both_ways_and_no_further():
-    middles, _, _ = moments(replace(NONE, shift=0.1)(bars(200), seeded()))
+    among_others = replace(NONE, shift=0.1, scale=1e-9)
+    middles, _, _ = moments(among_others(bars(200), seeded()))
     assert middles.abs().max() < 2.81
     assert (middles.amax(0) > 2.6).all()
     assert (middles.amin(0) < -2.6).all()
@@ -148,3 +149,45 @@ def test_a_warp_bends_each_image_its_own_way_and_keeps_its_ink():
     # About 0.03 x 28 pixels at each of a few points: the whole moves by no more than that.
     assert middles.abs().mean() < 0.03 * 28
     assert slopes.abs().mean() < math.radians(10)
+
+
+def test_shifts_alone_are_by_whole_pixels_and_blur_nothing():
+    images = torch.rand(1, 200, 3, 32, 32, generator=seeded())
+    moved = replace(NONE, shift=0.125)(images, seeded(1))
+    padded = torch.nn.functional.pad(images[0], (4, 4, 4, 4))
+    seen = set()
+    for image, frame in zip(moved[0], padded, strict=True):
+        places = [
+            (y, x)
+            for y in range(9)
+            for x in range(9)
+            if torch.allclose(image, frame[:, y : y + 32, x : x + 32], atol=1e-4)
+        ]
+        assert len(places) == 1
+        seen.add(places[0])
+    assert len({y for y, _ in seen}) == 9
+    assert len({x for _, x in seen}) == 9
+
+
+def test_as_many_images_are_mirrored_as_asked():
+    images = torch.rand(1, 400, 3, 8, 8, generator=seeded())
+    shown = replace(NONE, flip=0.3)(images, seeded(1))
+    mirrored = (shown - images.flip(4)).abs().amax((0, 2, 3, 4)) < 1e-4
+    kept = (shown - images).abs().amax((0, 2, 3, 4)) < 1e-4
+    assert torch.equal(mirrored, ~kept)
+    assert 80 < mirrored.sum() < 160
+
+
+def test_light_changes_each_image_by_a_line_and_stays_in_range():
+    images = 0.3 + 0.4 * torch.rand(1, 50, 1, 8, 8, generator=seeded())
+    shown = replace(NONE, light=0.2)(images, seeded(1))
+    assert 0 <= shown.min() <= shown.max() <= 1
+    x, y = images[0].flatten(1), shown[0].flatten(1)
+    slope = ((x - x.mean(1, True)) * (y - y.mean(1, True))).sum(1) / (
+        (x - x.mean(1, True)).square().sum(1)
+    )
+    torch.testing.assert_close(y - y.mean(1, True), slope[:, None] * (x - x.mean(1, True)))
+    assert slope.min() > 0.8**2 - 1e-4
+    assert slope.max() < 1.2**2 + 1e-4
+    assert slope.std() > 0.05
+    assert (y.mean(1) / x.mean(1)).std() > 0.05

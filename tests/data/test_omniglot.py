@@ -21,10 +21,10 @@ from lgmnet.data.omniglot import (
     VINYALS,
     class_parts,
     convert,
-    data_folders,
     load_pack,
     omniglot,
 )
+from lgmnet.data.packs import data_folders
 from lgmnet.data.source import share_classes
 from lgmnet.errors import ConfigError, DataError
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lgmnet.data.source import TaskSource
     from lgmnet.hub import Model
 
-Data = Annotated[str, typer.Option(help="omniglot, strokes or digits.")]
+Data = Annotated[str, typer.Option(help="omniglot, cifar-fs, fc100, strokes, digits, ...")]
 Split = Annotated[
     str, typer.Option(help="train, val or test; of Omniglot also vinyals/test, lake/test, ...")
 ]
@@ -114,17 +114,18 @@ def unseen_source(
         DataError: if a model has seen such classes, or takes samples of another shape.
     """
     from lgmnet.data.source import check_features, share_classes
-    from lgmnet.recipes.sources import full_split, open_source
+    from lgmnet.recipes.sources import full_split, open_source, seen_in_training
 
     first = models[0][1].training
     trained_on = first.split if first.data == data else None
     source = open_source(data, full_split(data, split, trained_on))
     for name, model in models:
-        for seen in model.training.splits_of(data):
-            if not may_overlap and share_classes(source, open_source(data, seen)):
+        for seen in [] if may_overlap else seen_in_training(model.training.all_seen, data):
+            if share_classes(source, seen):
                 raise DataError(
-                    f"'{name}' was trained on the split '{seen}', which shares classes with "
-                    f"'{source.split}'; a score on classes seen in training says nothing."
+                    f"'{name}' was trained on {seen.name}, split '{seen.split}', which shares "
+                    f"classes with the split '{source.split}' of {source.name}; a score on classes "
+                    "seen in training says nothing."
                 )
         check_features(source, model.method.config.feature_shape)
     return source
@@ -253,7 +254,7 @@ def audit(
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.audit import audit as audit_on
     from lgmnet.hub import load_model
-    from lgmnet.recipes.sources import open_source
+    from lgmnet.recipes.sources import seen_in_training
 
     trained = load_model(model)
     source = unseen_source([(model, trained)], data, split, may_overlap=True)
@@ -261,7 +262,7 @@ def audit(
         found = audit_on(
             trained.method,
             source,
-            trained_on=[open_source(data, seen) for seen in trained.training.splits_of(data)],
+            trained_on=seen_in_training(trained.training.all_seen, data),
             shape=EpisodeShape(way, shot, query),
             episodes=episodes,
             seed=seed,

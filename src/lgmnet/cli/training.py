@@ -141,11 +141,12 @@ def download(
 ) -> None:
     """Fetch a data set over the network, once; no other command ever does."""
     from lgmnet.data import omniglot
+    from lgmnet.data.packs import data_folders
 
     if data != "omniglot":
         raise unknown_name("data to download", data, ["omniglot"])
     with progress_bar("characters", omniglot.CLASSES) as progress:
-        pack = omniglot.download(folder or omniglot.data_folders()[0], progress)
+        pack = omniglot.download(folder or data_folders()[0], progress)
     if as_json:
         print_json({"data": data, "file": str(pack)})
     else:

@@ -1,4 +1,4 @@
-"""Augmentation of drawings: each image on its own, blind to its label."""
+"""Augmentation of drawings and photos: each image on its own, blind to its label."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Jitter:
     """Typical displacement of a smooth random deformation, as a part of the image's side."""
     thicken: float = 0.0
     """Chance that strokes are thickened, by a random part of one pixel each side."""
+    flip: float = 0.0
+    """Chance that an image is mirrored left to right."""
+    light: float = 0.0
+    """Largest relative change of brightness, of contrast and of the strength of colours."""
 
     def __call__(
         self,
@@ -67,6 +71,9 @@ class Jitter:
             amount *= torch.rand(len(flat), generator=generator) < self.thicken
             thick = F.max_pool2d(flat, 3, stride=1, padding=1)
             flat = flat.lerp(thick, amount.to(flat).view(-1, 1, 1, 1))
+        if self.light > 0:
+            change = 2 * torch.rand(3, len(flat), generator=generator) - 1
+            flat = relit(flat, 1 + self.light * change)
         return flat.view_as(images)
 
     def draw(
@@ -79,14 +86,35 @@ class Jitter:
 
         angle, shear = uniform(math.radians(self.degrees)), uniform(self.shear)
         wide, high = 1 + uniform(self.scale), 1 + uniform(self.scale)
-        right, down = uniform(2 * self.shift), uniform(2 * self.shift)
+        right, down = uniform(1.0), uniform(1.0)
+        if self.degrees or self.scale or self.shear or self.warp:
+            right, down = right * 2 * self.shift, down * 2 * self.shift
+        else:  # By whole pixels, where nothing else would blur the image.
+            right, down = (
+                ((int(self.shift * side) + 0.5) * part).round() * 2 / side
+                for part, side in ((right, size[1]), (down, size[0]))
+            )
         rows = [
             torch.stack([wide * angle.cos(), shear - high * angle.sin(), right], 1),
             torch.stack([wide * angle.sin(), high * angle.cos(), down], 1),
         ]
+        affine = torch.stack(rows, 1)
+        if self.flip > 0:
+            mirrored = torch.rand(n, generator=generator) < self.flip
+            affine[:, :, 0] = torch.where(mirrored[:, None], -affine[:, :, 0], affine[:, :, 0])
         if self.warp == 0:
-            return torch.stack(rows, 1), None
+            return affine, None
         # Displacements at a few points, smooth between them: how a hand varies, not a camera.
         bends = torch.randn(n, 2, WARP_POINTS, WARP_POINTS, generator=generator)
         bends = F.interpolate(2 * self.warp * bends, size, mode="bicubic")
-        return torch.stack(rows, 1), bends.movedim(1, -1)
+        return affine, bends.movedim(1, -1)
+
+
+def relit(
+    images: Float[Tensor, "samples channels height width"], factors: Float[Tensor, "3 samples"]
+) -> Float[Tensor, "samples channels height width"]:
+    """Images with brightness, contrast and colour times their factors, kept within 0..1."""
+    brightness, contrast, colour = factors.to(images)[:, :, None, None, None]
+    images = images * brightness
+    images = images.mean((1, 2, 3), keepdim=True).lerp(images, contrast)
+    return images.mean(1, keepdim=True).lerp(images, colour).clamp(0, 1)

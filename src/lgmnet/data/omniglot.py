@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from lgmnet.data.classes import ClassStore
+from lgmnet.data.packs import find_pack, read_arrays
 from lgmnet.data.source import prove_disjoint
 from lgmnet.errors import DataError, extra, unknown_name
 from lgmnet.files import whole_file
@@ -89,39 +87,21 @@ def class_parts(pack: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
     return {name: np.flatnonzero(part == i) for i, name in enumerate(PARTS)}
 
 
-def data_folders() -> list[Path]:
-    """Where data packs are looked for: ``LGMNET_DATA``, else ``shared/data`` here or one up."""
-    if named := os.environ.get("LGMNET_DATA"):
-        return [Path(named)]
-    return [base / "shared" / "data" for base in (Path.cwd(), Path.cwd().parent)]
-
-
 def load_pack() -> dict[str, Any]:
     """The arrays of the pack: images, and tables of the classes.
 
     Raises:
         DataError: saying where it was looked for, or what is wrong with it.
     """
-    places = [folder / PACK for folder in data_folders()]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        looked = " and ".join(f"'{place}'" for place in places)
-        raise DataError(
-            f"Omniglot was not found (looked for {looked}). Set LGMNET_DATA to the folder that "
-            f"holds '{PACK}', or fetch it with 'lgmnet download omniglot', or use --data strokes, "
-            "which needs no file."
-        )
-    try:
-        # Opened here: np.load leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file) as pack:
-            arrays = {name: pack[name] for name in ARRAYS}
-        if arrays["images"].shape != (CLASSES * DRAWINGS, SIDE, SIDE):
-            raise DataError(f"'{path}' holds images of shape {arrays['images'].shape}.")
-        return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"'{path}' is damaged ({error}); fetch it again.") from error
+    (path,) = find_pack(
+        "Omniglot",
+        [PACK],
+        "fetch it with 'lgmnet download omniglot', or use --data strokes, which needs no file",
+    )
+    arrays = read_arrays(path, ARRAYS)
+    if arrays["images"].shape != (CLASSES * DRAWINGS, SIDE, SIDE):
+        raise DataError(f"'{path}' holds images of shape {arrays['images'].shape}.")
+    return arrays
 
 
 def download(folder: Path, progress: Callable[[int], object] = lambda done: None) -> Path:

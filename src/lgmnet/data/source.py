@@ -86,11 +86,13 @@ def check_features(source: TaskSource, expected: tuple[int, ...]) -> None:
 
 
 def share_classes(a: TaskSource, b: TaskSource) -> bool:
-    """Whether two splits have a class in common."""
-    if a.name != b.name:
-        return False
-    if isinstance(a.class_names, range) and isinstance(b.class_names, range):
-        return max(a.class_names.start, b.class_names.start) < min(
-            a.class_names.stop, b.class_names.stop
-        )
-    return not set(a.class_names).isdisjoint(b.class_names)
+    """Whether two splits have a class in common, be they of the same data or not.
+
+    Classes without end are numbered, each data's its own; all others are known by their names.
+    """
+    ours, theirs = a.class_names, b.class_names
+    if isinstance(ours, range) or isinstance(theirs, range):
+        if not (isinstance(ours, range) and isinstance(theirs, range)) or a.name != b.name:
+            return False
+        return max(ours.start, theirs.start) < min(ours.stop, theirs.stop)
+    return not set(ours).isdisjoint(theirs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from lgmnet.data.cifar import cifar_fs, fc100
 from lgmnet.data.digits import digits
 from lgmnet.data.omniglot import omniglot
 from lgmnet.data.planes import PLANES
@@ -13,11 +14,17 @@ from lgmnet.errors import DataError, unknown_name
 
 SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
+    "cifar-fs": cifar_fs,
+    "fc100": fc100,
     "strokes": Strokes,
     "digits": digits,
     **PLANES,
 }
 """How to open a split of each data set."""
+
+
+SAME_IMAGES = ({"cifar-fs", "fc100"},)
+"""Data sets that are cut from the same classes."""
 
 
 def open_source(data: str, split: str) -> TaskSource:
@@ -46,11 +53,23 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
     return f"{scheme}/{split}"
 
 
+def seen_in_training(trained_on: Sequence[str], data: str) -> list[TaskSource]:
+    """The splits, of what a model was trained on, that may have classes of the named data.
+
+    Args:
+        trained_on: All splits that it has seen, as ``data:split``.
+        data: Name of the data.
+    """
+    kin = next((names for names in SAME_IMAGES if data in names), {data})
+    seen = [name.split(":", 1) for name in trained_on]
+    return [open_source(name, split) for name, split in seen if name in kin]
+
+
 def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if data == "strokes" or data in PLANES:
+    if data in ("strokes", "cifar-fs", "fc100") or data in PLANES:
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")

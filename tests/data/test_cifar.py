@@ -1,0 +1,90 @@
+"""CIFAR-FS and FC100: cuts that never meet, images that are the pack's, and plain complaints."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lgmnet.data.cifar import PACK, PARTS, cifar_fs, fc100
+from lgmnet.data.classes import ClassStore
+from lgmnet.data.packs import find_pack, read_arrays
+from lgmnet.data.source import share_classes
+from lgmnet.errors import ConfigError, DataError
+
+
+@pytest.mark.pack("cifar100")
+@pytest.mark.parametrize(("cut", "classes"), [(cifar_fs, (64, 16, 20)), (fc100, (60, 20, 20))])
+def test_cuts_have_their_published_sizes_and_share_no_class(
+    cut: Callable[[str], ClassStore], classes: tuple[int, ...]
+) -> None:
+    stores = [cut(part) for part in PARTS]
+    assert tuple(store.classes for store in stores) == classes
+    assert all(store.images.shape == (600 * store.classes, 3, 32, 32) for store in stores)
+    assert not any(share_classes(a, b) for a, b in combinations(stores, 2))
+
+
+@pytest.mark.pack("cifar100")
+def test_fc100_keeps_superclasses_whole() -> None:
+    cut: dict[str, set[str]] = {}
+    for path in find_pack("CIFAR-100", PACK, ""):
+        table = read_arrays(path, ("coarse_name", "fc100_split"))
+        for coarse, part in zip(table["coarse_name"], table["fc100_split"], strict=True):
+            cut.setdefault(str(coarse), set()).add(str(part))
+    assert len(cut) == 20
+    assert all(len(parts) == 1 for parts in cut.values())
+
+
+@pytest.mark.pack("cifar100")
+def test_a_class_of_one_cut_is_known_in_the_other() -> None:
+    assert share_classes(cifar_fs("train"), fc100("test"))
+
+
+@pytest.mark.pack("cifar100")
+def test_images_are_those_of_the_pack_class_by_class() -> None:
+    store = cifar_fs("test")
+    with np.load(find_pack("CIFAR-100", PACK, "")[3]) as pack:
+        data, offsets, label, names = (pack[n] for n in ("data", "offsets", "label", "class_name"))
+    for k in (0, 599, 7_000, len(label) - 1):
+        with Image.open(io.BytesIO(data[offsets[k] : offsets[k + 1]].tobytes())) as image:
+            pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        at = 600 * int(label[k]) + int((label[:k] == label[k]).sum())
+        assert np.array_equal(store.images[at].numpy(), pixels)
+        assert store.class_names[at // 600] == f"cifar100/{names[label[k]]}"
+
+
+def test_a_missing_file_of_the_pack_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
+    (tmp_path / "cifar100").mkdir()
+    for part in PACK[:-1]:
+        (tmp_path / part).touch()
+    with pytest.raises(DataError, match=r"not whole: '.*cifar_fs_test\.npz' missing"):
+        cifar_fs("train")
+
+
+def test_a_damaged_file_of_the_pack_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
+    (tmp_path / "cifar100").mkdir()
+    for part in PACK:
+        (tmp_path / part).write_bytes(b"not an archive")
+    with pytest.raises(DataError, match=r"cifar_fs_train_1\.npz' is damaged"):
+        fc100("test")
+
+
+def test_absent_data_and_foreign_splits_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="CIFAR-100 was not found"):
+        cifar_fs("train")
+    with pytest.raises(ConfigError, match="no split of fc100 'vinyals'"):
+        fc100("vinyals")
