@@ -276,7 +276,7 @@ def test_a_model_with_damaged_weights(tiny, tmp_path):
     ("words", "names"),
     [
         (["--way", 11], ("way is 11", "10 classes")),
-        (["--shot", 100, "--query", 100], ("100 + 100 = 200", "174 images", "'8'")),
+        (["--shot", 100, "--query", 100], ("100 + 100 = 200", "'8' (174)")),
         (["--way", 1], ("'way'", "at least 2")),
         (["--shot", 0], ("'shot'", "at least 1")),
         (["--query", 0], ("'query'", "at least 1")),
@@ -295,11 +295,16 @@ def test_evaluate_saves_nothing_where_it_cannot(tiny, tmp_path):
     refused(lgmnet("evaluate", tiny, *words), tmp_path / "no")
 
 
+def test_evaluate_lists_the_classes_of_a_folder_that_are_too_small(tiny, folder_of_symbols):
+    words = ["--data", folder_of_symbols, "--way", 2, "--shot", 1, "--query", 2]
+    refused(lgmnet("evaluate", tiny, *words), "1 + 2 = 3", "fewer images: 'moon' (1), 'star' (2).")
+
+
 def test_a_name_that_is_nearly_right_is_suggested(tiny, tmp_path):
     out = ["--out", tmp_path / "out"]
     refused(lgmnet("train", "omniglt", *out), "recipe 'omniglt'", "'omniglot'?")
-    refused(lgmnet("train", "omniglot", "--data", "stroke", *out), "data 'stroke'", "'strokes'?")
-    refused(lgmnet("evaluate", tiny, "--data", "digit"), "data 'digit'", "'digits'?")
+    refused(lgmnet("train", "omniglot", "--data", "stroke", *out), "'stroke'", "'strokes'?")
+    refused(lgmnet("evaluate", tiny, "--data", "digit"), "'digit'", "'digits'?")
     refused(lgmnet("evaluate", tiny, "--data", "strokes", "--split", "tset"), "'tset'", "'test'?")
     assert not (tmp_path / "out").exists()
 

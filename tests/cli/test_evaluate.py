@@ -13,7 +13,7 @@ from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation import evaluate
 from lgmnet.hub import load_model, save_model
-from tests.cli.making import Ran, lgmnet, tiny_model
+from tests.cli.making import Ran, lgmnet, symbols, tiny_model
 
 KEYS = [
     "method",
@@ -150,3 +150,14 @@ def test_on_omniglot_a_split_is_of_the_scheme_trained_by(trained_on, asked, scor
     else:
         assert ran.code == 0, ran.err
         assert ran.json["split"] == scored_on
+
+
+def test_a_folder_of_images_is_data_too(tiny, folder_of_symbols):
+    words = ["--data", folder_of_symbols, "--way", 3, "--shot", 1, "--query", 1]
+    with_moons = lgmnet("evaluate", tiny, *words, "--episodes", 5)
+    assert with_moons.code == 2  # there is one moon: nothing to ask
+    folder = symbols(folder_of_symbols.parent / "enough", {"moon": 3, "star": 4, "sun": 3})
+    ran = lgmnet("evaluate", tiny, "--data", folder, *words[2:], "--episodes", 5, "--json")
+    about = json.loads(ran.out)
+    assert about["data"] == str(folder)
+    assert (about["way"], about["episodes"]) == (3, 5)

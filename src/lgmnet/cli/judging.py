@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from lgmnet.data.source import TaskSource
     from lgmnet.hub import Model
 
-Data = Annotated[str, typer.Option(help="omniglot, cifar-fs, fc100, strokes, digits, ...")]
+Data = Annotated[
+    str,
+    typer.Option(help="omniglot, cifar-fs, fc100, miniimagenet, strokes, digits, or a folder."),
+]
 Split = Annotated[
     str, typer.Option(help="train, val or test; of Omniglot also vinyals/test, lake/test, ...")
 ]
@@ -118,9 +121,10 @@ def unseen_source(
 
     first = models[0][1].training
     trained_on = first.split if first.data == data else None
-    source = open_source(data, full_split(data, split, trained_on))
+    shape = models[0][1].method.config.feature_shape
+    source = open_source(data, full_split(data, split, trained_on), shape)
     for name, model in models:
-        for seen in [] if may_overlap else seen_in_training(model.training.all_seen, data):
+        for seen in [] if may_overlap else seen_in_training(model.training.all_seen, data, shape):
             if share_classes(source, seen):
                 raise DataError(
                     f"'{name}' was trained on {seen.name}, split '{seen.split}', which shares "
@@ -262,7 +266,7 @@ def audit(
         found = audit_on(
             trained.method,
             source,
-            trained_on=seen_in_training(trained.training.all_seen, data),
+            trained_on=seen_in_training(trained.training.all_seen, data, source.feature_shape),
             shape=EpisodeShape(way, shot, query),
             episodes=episodes,
             seed=seed,

@@ -68,8 +68,12 @@ def train(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )
     folder = out_dir or Path("outputs") / recipe
-    train_source = open_source(run.data, run.split)
-    val_source = None if run.val_split is None else open_source(run.data, run.val_split)
+    train_source = open_source(run.data, run.split, run.config.feature_shape)
+    val_source = (
+        None
+        if run.val_split is None
+        else open_source(run.data, run.val_split, run.config.feature_shape)
+    )
 
     with extra("train", "training runs"):
         from lgmnet.training.launch import launch

@@ -1,8 +1,9 @@
-"""A person's image files, made into drawings as the models know them: ink = 255 on 0."""
+"""Image files, made into what models know: drawings, ink = 255 on 0, or photos."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,42 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     Raises:
         ImageError: naming the file, if it is absent, damaged, absurdly large or holds NaN.
     """
+    gray = _read(path, "L", 8 * side, lambda image: _gray(image, 8 * side))
+    if not np.isfinite(gray).all():
+        raise ImageError(f"'{path}' holds pixels that are NaN or infinite.")
+    return drawing(gray, side)
+
+
+def read_photo(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
+    """Read one image file as a photo, cropped about its middle to the shape asked for.
+
+    Gray pictures become gray photos, what is transparent is white, EXIF rotation is followed; of an
+    animation the first picture is taken.
+
+    Args:
+        path: The file.
+        height: Of the photo, in pixels.
+        width: Of the photo, in pixels.
+
+    Raises:
+        ImageError: naming the file, if it is absent, damaged or absurdly large.
+    """
+
+    def fitted(image: Image.Image) -> np.ndarray:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
+        return np.array(photo)
+
+    pixels = _read(path, "RGB", 2 * max(height, width), fitted)
+    return torch.from_numpy(pixels).movedim(2, 0).contiguous()
+
+
+def _read(
+    path: Path, mode: str, size: int, take: Callable[[Image.Image], np.ndarray]
+) -> np.ndarray:
+    """What ``take`` makes of the picture in a file, read in about this size where possible."""
     if not path.is_file():
         raise ImageError(f"There is no image file '{path}'.")
     try:
@@ -43,16 +80,13 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
                         f"'{path}' has {image.width} x {image.height} pixels; at most "
                         f"{MOST_PIXELS:,} can be read. Make it smaller."
                     )
-                image.draft("L", (8 * side, 8 * side))
+                image.draft(mode, (size, size))
                 ImageOps.exif_transpose(image, in_place=True)
-                gray = _gray(image, 8 * side)
+                return take(image)
     except ImageError:
         raise
     except Exception as error:  # of a damaged file, Pillow's readers raise whatever comes
         raise ImageError(f"'{path}' cannot be read as an image: {error}.") from error
-    if not np.isfinite(gray).all():
-        raise ImageError(f"'{path}' holds pixels that are NaN or infinite.")
-    return drawing(gray, side)
 
 
 def drawing(gray: np.ndarray, side: int = 28) -> UInt8[Tensor, "1 side side"]:

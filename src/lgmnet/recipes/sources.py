@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lgmnet.data.cifar import cifar_fs, fc100
 from lgmnet.data.digits import digits
+from lgmnet.data.folders import PHOTO, image_folder, miniimagenet
 from lgmnet.data.omniglot import omniglot
 from lgmnet.data.planes import PLANES
 from lgmnet.data.source import TaskSource
@@ -16,6 +18,7 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
     "cifar-fs": cifar_fs,
     "fc100": fc100,
+    "miniimagenet": miniimagenet,
     "strokes": Strokes,
     "digits": digits,
     **PLANES,
@@ -27,16 +30,28 @@ SAME_IMAGES = ({"cifar-fs", "fc100"},)
 """Data sets that are cut from the same classes."""
 
 
-def open_source(data: str, split: str) -> TaskSource:
-    """The named split of the named data.
+def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> TaskSource:
+    """The named split of the named data, or of a folder of images.
+
+    Args:
+        data: A key of `SOURCES`, or the path of a folder (see `lgmnet.data.folders`).
+        split: Name of the split.
+        feature_shape: What to make of the images of a folder; other data has its own shape.
 
     Raises:
         ConfigError: if there is no such data or split.
         DataError: if its files cannot be found or read.
     """
-    if data not in SOURCES:
-        raise unknown_name("data", data, SOURCES)
-    return SOURCES[data](split)
+    if data in SOURCES:
+        return SOURCES[data](split)
+    if is_folder(data):
+        return image_folder(Path(data), split, feature_shape)
+    raise unknown_name("data or folder of images", data, SOURCES)
+
+
+def is_folder(data: str) -> bool:
+    """Whether data is named by the path of a folder."""
+    return data not in SOURCES and Path(data).is_dir()
 
 
 def full_split(data: str, split: str, trained_on: str | None) -> str:
@@ -53,23 +68,28 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
     return f"{scheme}/{split}"
 
 
-def seen_in_training(trained_on: Sequence[str], data: str) -> list[TaskSource]:
+def seen_in_training(
+    trained_on: Sequence[str], data: str, feature_shape: Sequence[int] = PHOTO
+) -> list[TaskSource]:
     """The splits, of what a model was trained on, that may have classes of the named data.
 
     Args:
         trained_on: All splits that it has seen, as ``data:split``.
         data: Name of the data.
+        feature_shape: As for `open_source`.
     """
     kin = next((names for names in SAME_IMAGES if data in names), {data})
-    seen = [name.split(":", 1) for name in trained_on]
-    return [open_source(name, split) for name, split in seen if name in kin]
+    seen = [name.rsplit(":", 1) for name in trained_on]
+    return [open_source(name, split, feature_shape) for name, split in seen if name in kin]
 
 
 def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if data in ("strokes", "cifar-fs", "fc100") or data in PLANES:
+    if data in ("strokes", "cifar-fs", "fc100", "miniimagenet") or data in PLANES:
+        return "train", "val"
+    if is_folder(data):
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")
