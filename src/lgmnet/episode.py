@@ -61,6 +61,9 @@ class Episode:
     query_x: Float[Tensor, "tasks query *feature"]
     query_y: Int[Tensor, "tasks query"]
     way: int
+    classes: Int[Tensor, "tasks way"] | None = None
+    """Numbers of the classes in their source, for pretraining; None where there is no end of
+    them."""
 
     def __post_init__(self) -> None:
         check_samples("support", self.support_x, self.support_y, self.way)

@@ -21,7 +21,9 @@ from lgmnet.methods import (
     METHODS,
     Classifier,
     DirectConfig,
+    FineTuneConfig,
     LGMNetConfig,
+    LogisticRegressionConfig,
     MAMLConfig,
     MatchingNetConfig,
     Method,
@@ -80,6 +82,20 @@ CASES: dict[str, tuple[str, Any]] = {
     "maml, first order": ("maml", MAMLConfig(**IMAGES, order="first", align=0.5, inner_rate=0.05)),
     "maml, anil": ("maml", MAMLConfig(**IMAGES, order="anil")),
     "maml, each by itself": ("maml", MAMLConfig(**VECTORS, intertask_norm=False)),
+    "fine-tune, images": ("fine-tune", FineTuneConfig(**IMAGES, classes=5, steps=3)),
+    "fine-tune, cosine, in views": (
+        "fine-tune",
+        FineTuneConfig(**IMAGES, classes=5, head="cosine", steps=3, align=0.5, views=2),
+    ),
+    "fine-tune, vectors": ("fine-tune", FineTuneConfig(**VECTORS, classes=5, steps=3)),
+    "logistic-regression, images": (
+        "logistic-regression",
+        LogisticRegressionConfig(**IMAGES, classes=5),
+    ),
+    "logistic-regression, vectors": (
+        "logistic-regression",
+        LogisticRegressionConfig(**VECTORS, classes=5),
+    ),
     "direct, images": ("direct", DirectConfig(**IMAGES, steps=3)),
     "direct, vectors": ("direct", DirectConfig(**VECTORS, steps=3)),
     "random-weights": ("random-weights", RandomWeightsConfig(**IMAGES)),
@@ -101,7 +117,7 @@ NOT_RANDOM = {
 } | {
     case: "nothing of it is drawn by lot"
     for case, (name, _) in CASES.items()
-    if name in ("proto-net", "matching-net", "maml")
+    if name in ("proto-net", "matching-net", "maml", "fine-tune", "logistic-regression")
 }
 NOTHING_LEARNED = {
     case: "it learns nothing from one task for another"
@@ -111,6 +127,9 @@ NOTHING_LEARNED = {
 IN_ORDER = {
     "matching-net, full context": "its LSTM reads the support in order, as the paper's does",
 }
+
+
+PARTS = ("support_x", "support_y", "query_x", "query_y", "classes")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -145,6 +164,7 @@ def episode(
         query_x=classes[rows, query_y] + 0.5 * noise(tasks, queries),
         query_y=query_y,
         way=way,
+        classes=torch.arange(way).expand(tasks, -1),
     )
 
 
@@ -288,13 +308,10 @@ def test_a_task_is_answered_by_itself(method):
     alone = answer(method, e)
     for task in range(e.tasks):
         one = slice(task, task + 1)
-        parts: dict[str, Any] = {
-            name: getattr(e, name)[one] for name in ("support_x", "support_y", "query_x", "query_y")
-        }
+        parts: dict[str, Any] = {name: getattr(e, name)[one] for name in PARTS}
         assert_same(answer(method, replace(e, **parts))[0], alone[task])
     mixed: dict[str, Any] = {
-        name: torch.cat([getattr(neighbours, name), getattr(e, name)])
-        for name in ("support_x", "support_y", "query_x", "query_y")
+        name: torch.cat([getattr(neighbours, name), getattr(e, name)]) for name in PARTS
     }
     assert_same(answer(method, replace(e, **mixed))[e.tasks :], alone)
 
@@ -304,7 +321,9 @@ def test_gradient_reaches_every_parameter(method, case):
         pytest.skip(f"{case}: {NOTHING_LEARNED[case]}")
     e = episode(method.config)
     loss = F.nll_loss(
-        method.train()(e.support_x, e.support_y, e.query_x, e.way, seeded()).flatten(0, 1),
+        method.train()(e.support_x, e.support_y, e.query_x, e.way, seeded(), e.classes).flatten(
+            0, 1
+        ),
         e.query_y.flatten(),
     )
     loss.backward()
@@ -323,7 +342,9 @@ def test_one_episode_can_be_learned_by_heart(method, case):
     learned = [p for p in method.train().parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=0.005)
     for _ in range(300):
-        answers = method(e.support_x, e.support_y, e.query_x, e.way).flatten(0, 1)
+        answers = method(e.support_x, e.support_y, e.query_x, e.way, classes=e.classes).flatten(
+            0, 1
+        )
         if torch.equal(answers.argmax(1), wanted):
             break
         loss = F.nll_loss(answers, wanted)

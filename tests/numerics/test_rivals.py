@@ -9,9 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from lgmnet.methods import METHODS, MAMLConfig, MatchingNetConfig, Method, ProtoNetConfig
+from lgmnet.errors import ConfigError
+from lgmnet.methods import (
+    METHODS,
+    FineTuneConfig,
+    LogisticRegressionConfig,
+    MAMLConfig,
+    MatchingNetConfig,
+    Method,
+    ProtoNetConfig,
+)
 from lgmnet.methods.maml import MAMLClassifier
 from lgmnet.methods.matching_net import MatchingNet
+from lgmnet.methods.pretrained import Pretrained
 from lgmnet.modules.functional import EPS
 from tests.numerics import by_hand
 from tests.numerics.by_hand import Array
@@ -210,3 +220,70 @@ def test_the_meta_gradient_of_second_order_is_that_of_differences_and_of_first_o
         differ[order] = abs(weight.grad[2, 1].item() - (moved[0] - moved[1]) / 2e-5)
     assert differ["second"] < 1e-7
     assert differ["first"] > 1e-4
+
+
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_fine_tuning_trains_a_head_on_the_frozen_embedding(head):
+    """The same steps by torch's own Adam and autograd, task by task."""
+    config = FineTuneConfig(**VECTORS, classes=4, head=head, steps=7, rate=0.05, scale=3.0)
+    method = made("fine-tune", config)
+    support, query = (torch.from_numpy(embedded(method, x)) for x in tasks()[::2])
+    if head == "cosine":
+        support, query = (x / x.norm(dim=2, keepdim=True) for x in (support, query))
+    expected = []
+    for shown, ys, asked in zip(support, LABELS, query, strict=True):
+        y = torch.tensor(ys)
+        start = torch.zeros(WAY, shown.shape[1], dtype=torch.float64)
+        if head == "cosine":
+            start = torch.stack([shown[y == c].mean(0) for c in range(WAY)])
+            start /= start.norm(dim=1, keepdim=True)
+        bias = torch.zeros(WAY, dtype=torch.float64)
+        weight = start.requires_grad_()
+        adam = torch.optim.Adam([weight, bias.requires_grad_()], lr=0.05)
+
+        def logits(x: Tensor, weight: Tensor = weight, bias: Tensor = bias) -> Tensor:
+            rows = weight
+            if head == "cosine":
+                rows = 3.0 * weight / weight.norm(dim=1, keepdim=True)
+            return x @ rows.mT + bias
+
+        for _ in range(7):
+            adam.zero_grad()
+            torch.nn.functional.cross_entropy(logits(shown), y).backward()
+            adam.step()
+        expected.append(logits(asked).softmax(-1).detach().numpy())
+    np.testing.assert_allclose(answers(method), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("way", [2, 3])
+def test_logistic_regression_is_scikit_learns_on_embeddings_of_unit_length(way):
+    from sklearn.linear_model import LogisticRegression
+
+    method = made("logistic-regression", LogisticRegressionConfig(**VECTORS, strength=2.0))
+    support_x, _, query_x = tasks()
+    labels = torch.tensor(LABELS).clamp(max=way - 1)
+    with torch.no_grad():
+        came = method.adapt(support_x, labels, way)(query_x).exp().numpy()
+    support, query = (embedded(method, x) for x in (support_x, query_x))
+    for shown, ys, asked, p in zip(support, labels.numpy(), query, came, strict=True):
+        solver = LogisticRegression(C=2.0, max_iter=1000)
+        solver.fit(np.array([by_hand.unit(x) for x in shown]), ys)
+        expected = solver.predict_proba(np.array([by_hand.unit(x) for x in asked]))
+        np.testing.assert_allclose(p, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["fine-tune", "logistic-regression"])
+def test_pretraining_is_classification_among_the_classes_of_the_task(name):
+    method = made(name, METHODS[name].config_type(**VECTORS, classes=5, intertask_norm=False))
+    assert isinstance(method, Pretrained)
+    support, labels, query = tasks()
+    classes = torch.tensor([[4, 0, 2], [1, 4, 3]])
+    with torch.no_grad():
+        came = method.train()(support, labels, query, WAY, None, classes).exp().numpy()
+    weight, bias = (p.detach().numpy() for p in method.head.parameters())
+    for task, asked in enumerate(embedded(method, query)):
+        for q, p in zip(asked, came[task], strict=True):
+            scores = np.array([weight[c] @ q + bias[c] for c in classes[task].tolist()])
+            np.testing.assert_allclose(p, softmax(scores), rtol=1e-9)
+    with pytest.raises(ConfigError, match=r"'classes' must be at least 7.* is 5"):
+        method(support, labels, query, WAY, None, classes + 2)

@@ -102,7 +102,7 @@ class ClassStore:
         store.kindred = part
         return store
 
-    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
+    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> Tensor:
         """Gather fresh tasks into ``out`` (see `TaskSource`)."""
         classes = draw_distinct(shape.tasks, self.classes, shape.way, generator)
         if self.kindred and self.groups is not None:
@@ -118,6 +118,7 @@ class ClassStore:
         support, query = picks[:, : shape.shot], picks[:, shape.shot :]
         index = torch.cat([support.flatten(), query.flatten()])
         torch.index_select(self.images, 0, index, out=out)
+        return classes.view(shape.tasks, shape.way)
 
 
 def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Tensor:

@@ -36,7 +36,7 @@ class Sampler:
         """
         self.source.check(shape)
         raw, values = self._buffers(shape.samples)
-        self.source.draw(shape, self.generator, raw)
+        classes = self.source.draw(shape, self.generator, raw)
         if raw.dtype == torch.uint8:
             torch.mul(raw, 1 / 255, out=values)
         n_support = shape.tasks * shape.way * shape.shot
@@ -47,6 +47,7 @@ class Sampler:
             query_x=values[n_support:].view(shape.tasks, shape.way * shape.query, *feature),
             query_y=labels(shape.tasks, shape.way, shape.query),
             way=shape.way,
+            classes=classes,
         )
 
     def forever(self, shape: EpisodeShape) -> Iterator[Episode]:

@@ -39,11 +39,12 @@ class TaskSource(Protocol):
             EpisodeError: saying how much there is.
         """
 
-    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
+    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> Tensor | None:
         """Fill ``out`` [samples, *feature] with the samples of fresh tasks.
 
         First the support samples of all tasks, [tasks, way, shot], then all queries,
         [tasks, way, query]. Classes of one task are distinct, samples of one class are distinct.
+        Returns the numbers of the classes [tasks, way], or None where there is no end of them.
         """
 
 

@@ -3,7 +3,9 @@
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.direct import DirectConfig, DirectTraining
 from lgmnet.methods.ensemble import Ensemble
+from lgmnet.methods.fine_tune import FineTune, FineTuneConfig
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
+from lgmnet.methods.logistic_regression import LogisticRegression, LogisticRegressionConfig
 from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
@@ -14,6 +16,8 @@ METHODS: dict[str, type[Method]] = {
     "matching-net": MatchingNet,
     "proto-net": ProtoNet,
     "maml": MAML,
+    "fine-tune": FineTune,
+    "logistic-regression": LogisticRegression,
     "direct": DirectTraining,
     "random-weights": RandomWeights,
 }
@@ -26,9 +30,13 @@ __all__ = [
     "DirectConfig",
     "DirectTraining",
     "Ensemble",
+    "FineTune",
+    "FineTuneConfig",
     "LGMClassifier",
     "LGMNet",
     "LGMNetConfig",
+    "LogisticRegression",
+    "LogisticRegressionConfig",
     "MAMLConfig",
     "MatchingNet",
     "MatchingNetConfig",

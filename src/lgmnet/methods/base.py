@@ -106,7 +106,12 @@ class Method(nn.Module, ABC):
         query_x: Tensor,
         way: int,
         generator: torch.Generator | None = None,
+        classes: Int[Tensor, "tasks way"] | None = None,
     ) -> Float[Tensor, "tasks query way"]:
-        """Adapt and answer at once: the one call that a training step makes."""
+        """Adapt and answer at once: the one call that a training step makes.
+
+        ``classes``, the numbers of the tasks' classes in their source, are for pretraining
+        (`lgmnet.methods.pretrained`); others do not look at them.
+        """
         answer: Tensor = self.adapt(support_x, support_y, way, generator=generator)(query_x)
         return answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, vmap
+from torch.func import vmap
 from torch.nn import functional as F
 
 from lgmnet.methods.adapted import NetworkClassifier
@@ -18,12 +18,11 @@ from lgmnet.modules.functional import (
     Network,
     Statistics,
     Weights,
+    adam,
     drawn_bodies,
     make_network,
     need_nothing_before,
 )
-
-BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,12 @@ class DirectTraining(Method):
     ) -> DirectClassifier:
         network, config = make_network(self.config), self.config
 
-        def loss(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
-            return -(network(weights, x)[0] * y).sum(-1).mean()
-
         def trained(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Statistics]:
-            weights = weights | network.initial_head(way, x)
-            first = {name: torch.zeros_like(w) for name, w in weights.items()}
-            second = dict(first)
-            for step in range(1, config.steps + 1):  # Adam (Kingma and Ba, 2015), algorithm 1
-                g = grad(loss)(weights, x, y)
-                first = {n: BETA_1 * m + (1 - BETA_1) * g[n] for n, m in first.items()}
-                second = {n: BETA_2 * v + (1 - BETA_2) * g[n] ** 2 for n, v in second.items()}
-                size, floor = config.rate / (1 - BETA_1**step), 1 - BETA_2**step
-                weights = {
-                    n: w - size * first[n] / ((second[n] / floor).sqrt() + EPS)
-                    for n, w in weights.items()
-                }
+            def loss(weights: Weights) -> Tensor:
+                return -(network(weights, x)[0] * y).sum(-1).mean()
+
+            start = weights | network.initial_head(way, x)
+            weights = adam(loss, start, config.steps, config.rate)
             return weights, network(weights, x)[1]
 
         with torch.inference_mode(False), torch.no_grad():

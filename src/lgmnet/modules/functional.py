@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import grad
 from torch.nn import functional as F
 
 from lgmnet.modules.embedding import EmbeddingConfig, need
@@ -15,6 +16,7 @@ from lgmnet.modules.embedding import EmbeddingConfig, need
 Weights = dict[str, Tensor]
 Statistics = dict[str, Tensor]
 EPS = 1e-5
+BETA_1, BETA_2, ADAM_EPS = 0.9, 0.999, 1e-8
 INITIAL_SEED = 0
 
 
@@ -142,6 +144,29 @@ class Network:
     def by_channel(self, values: Float[Tensor, " channels"]) -> Tensor:
         """Values for each channel, in a shape that broadcasts over samples."""
         return values[:, None, None] if self.of_images else values
+
+
+def adam(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: float) -> Weights:
+    """The weights after Adam's steps down a loss (Kingma and Ba, 2015, algorithm 1); vmappable.
+
+    Args:
+        loss: Of the weights.
+        weights: To start from.
+        steps: How many.
+        rate: Learning rate.
+    """
+    first = {name: torch.zeros_like(w) for name, w in weights.items()}
+    second = dict(first)
+    for step in range(1, steps + 1):
+        g = grad(loss)(weights)
+        first = {n: BETA_1 * m + (1 - BETA_1) * g[n] for n, m in first.items()}
+        second = {n: BETA_2 * v + (1 - BETA_2) * g[n] ** 2 for n, v in second.items()}
+        size, floor = rate / (1 - BETA_1**step), 1 - BETA_2**step
+        weights = {
+            n: w - size * first[n] / ((second[n] / floor).sqrt() + ADAM_EPS)
+            for n, w in weights.items()
+        }
+    return weights
 
 
 def make_network(config: EmbeddingConfig) -> Network:

@@ -101,7 +101,12 @@ def fit(
                 group["lr"] = learning_rate(config, state.step)
             episode = prepared(fabric, sampler.sample(config.shape), config, state.generator)
             log_p = model(
-                episode.support_x, episode.support_y, episode.query_x, episode.way, state.generator
+                episode.support_x,
+                episode.support_y,
+                episode.query_x,
+                episode.way,
+                state.generator,
+                episode.classes,
             )
             loss = F.nll_loss(log_p.flatten(0, 1), episode.query_y.flatten())
             fabric.backward(loss)
@@ -190,6 +195,7 @@ def prepared(
         fabric.to_device(query_x),
         fabric.to_device(episode.query_y),
         episode.way,
+        None if episode.classes is None else fabric.to_device(episode.classes),
     )
 
 

@@ -1,0 +1,68 @@
+"""Logistic regression on frozen embeddings: what a practitioner would do today."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lgmnet.errors import extra
+from lgmnet.methods.pretrained import LinearClassifier, Pretrained, PretrainedConfig
+from lgmnet.modules.embedding import need
+
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class LogisticRegressionConfig(PretrainedConfig):
+    """How the head is fitted.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    strength: float = 1.0
+    """scikit-learn's C: the larger, the less the weights are held small."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need(self, "strength", self.strength > 0, "positive")
+
+
+class LogisticRegression(Pretrained):
+    """scikit-learn's logistic regression on a pretrained, frozen embedding of unit length.
+
+    As in Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need? (Tian and
+    others, ECCV 2020), https://arxiv.org/abs/2003.11539.
+    """
+
+    config_type = LogisticRegressionConfig
+    config: LogisticRegressionConfig
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> LinearClassifier:
+        with extra("quickstart", "logistic regressions"):
+            from sklearn.linear_model import LogisticRegression as Solver
+        with torch.no_grad():
+            x = self.features(support_x)
+            views = x.shape[2]
+            x = F.normalize(x.double(), dim=-1).flatten(1, 2).cpu()
+            y = support_y.repeat_interleave(views, 1).cpu()
+        weights, biases = [], []
+        for points, labels in zip(x.numpy(), y.numpy(), strict=True):  # The solver knows one task.
+            solver = Solver(C=self.config.strength, max_iter=MOST_STEPS).fit(points, labels)
+            weight, bias = solver.coef_, solver.intercept_
+            if way == 2:  # One row says both.
+                weight, bias = (np.concatenate([-part, part]) / 2 for part in (weight, bias))
+            weights.append(weight)
+            biases.append(bias)
+        wide = torch.promote_types(support_x.dtype, torch.float32)
+        weight, bias = (
+            torch.from_numpy(np.stack(part)).to(support_x.device, wide)
+            for part in (weights, biases)
+        )
+        return LinearClassifier(self.embedding, weight, bias, self.config, unit_length=True)
