@@ -25,6 +25,7 @@ from lgmnet.methods import METHODS, LGMNetConfig, ProtoNetConfig
 from lgmnet.recipes.rivals import embedding_of
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
+from lgmnet.training.state import spent
 from lgmnet.training.trainer import STATE, fit, learning_rate
 
 TINY = LGMNetConfig(
@@ -103,11 +104,16 @@ def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "lgmnet.cli", *line, *settings, *more]
 
 
+def lasting(about: dict[str, str]) -> dict[str, str]:
+    """What a file says beside its tensors, without what a clock said."""
+    return {name: value for name, value in about.items() if name != "seconds"}
+
+
 def assert_same_run(a: Path, b: Path) -> None:
     """Weights, optimiser, generators and story are the same to the bit."""
     for name in (WEIGHTS, STATE):
         with safe_open(a / name, "pt") as one, safe_open(b / name, "pt") as other:
-            assert one.metadata() == other.metadata()
+            assert lasting(one.metadata()) == lasting(other.metadata())
             assert set(one.keys()) == set(other.keys())
             for key in one.keys():  # noqa: SIM118
                 assert torch.equal(one.get_tensor(key), other.get_tensor(key)), (name, key)
@@ -329,3 +335,19 @@ def test_rivals_train_by_the_same_trainer(name, tmp_path):
     assert model.method_name == name
     assert model.training.val_accuracy > 30, "better than chance at 4-way"
     assert isinstance(load_model(tmp_path).method, METHODS[name])
+
+
+def test_each_step_draws_its_shot_and_the_images_are_counted(tmp_path):
+    mixed = dataclasses.replace(RUN.train, most_shot=3)
+    generator = torch.Generator().manual_seed(0)
+    shots = {mixed.drawn_shape(generator).shot for _ in range(50)}
+    assert shots == {1, 2, 3}
+    train(tmp_path / "fixed")
+    cost = spent(tmp_path / "fixed" / STATE)
+    assert (cost.step, cost.images) == (12, 12 * 2 * 4 * 3)
+    assert 0 < cost.seconds < 300
+    train(tmp_path / "mixed", dataclasses.replace(RUN, train=mixed))
+    images = spent(tmp_path / "mixed" / STATE).images
+    assert 12 * 2 * 4 * 3 < images < 12 * 2 * 4 * 5
+    with pytest.raises(ConfigError, match=r"'most_shot' must be at least 'shot', 4"):
+        TrainConfig(shot=4, most_shot=3)

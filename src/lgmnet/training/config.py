@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import torch
 
 from lgmnet.data.augment import Jitter
 from lgmnet.episode import EpisodeShape
@@ -27,6 +30,8 @@ class TrainConfig:
     """Classes of a training task."""
     shot: int = 1
     """Support samples of a class in training."""
+    most_shot: int | None = None
+    """Where set, each step draws its shot anew, from ``shot`` to this, all equally likely."""
     query: int = 4
     """Query samples of a class in training."""
     learning_rate: float = 1e-3
@@ -75,12 +80,23 @@ class TrainConfig:
                 raise ConfigError(f"'{name}' must not be negative, but is {getattr(self, name)}.")
         if self.val_episodes < 2:
             raise ConfigError(f"'val_episodes' must be at least 2, but is {self.val_episodes}.")
+        if self.most_shot is not None and self.most_shot < self.shot:
+            raise ConfigError(
+                f"'most_shot' must be at least 'shot', {self.shot}, but is {self.most_shot}."
+            )
         _ = self.shape, self.val_shape
 
     @property
     def shape(self) -> EpisodeShape:
-        """Shape of one training batch of one process."""
-        return EpisodeShape(self.way, self.shot, self.query, self.tasks)
+        """Shape of the largest training batch of one process."""
+        return EpisodeShape(self.way, self.most_shot or self.shot, self.query, self.tasks)
+
+    def drawn_shape(self, generator: torch.Generator) -> EpisodeShape:
+        """Shape of the next training batch of one process."""
+        if self.most_shot is None:
+            return self.shape
+        shot = torch.randint(self.shot, self.most_shot + 1, (), generator=generator)
+        return dataclasses.replace(self.shape, shot=int(shot))
 
     @property
     def val_shape(self) -> EpisodeShape:

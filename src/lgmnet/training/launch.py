@@ -15,7 +15,7 @@ from lgmnet.data.source import TaskSource
 from lgmnet.errors import ConfigError
 from lgmnet.hub import Model
 from lgmnet.training.config import Run
-from lgmnet.training.state import saved_step
+from lgmnet.training.state import spent
 from lgmnet.training.trainer import STATE, fit
 
 
@@ -53,7 +53,7 @@ def launch(
         CSVLogger(
             out,
             name="logs",
-            version=f"csv-from-step-{saved_step(out / STATE) if resume else 0}",
+            version=f"csv-from-step-{spent(out / STATE).step if resume else 0}",
             flush_logs_every_n_steps=1,
         ),
     ]

@@ -16,7 +16,8 @@ from lgmnet.files import read_tensors, write_tensors
 from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
-KIND, VERSION = "lgmnet-training-state", 1
+KIND, VERSION = "lgmnet-training-state", 2
+COUNTED = ("step", "best_step", "best_accuracy", "images", "seconds")
 
 
 @dataclass
@@ -31,6 +32,10 @@ class TrainState:
     best_step: int = 0
     best_accuracy: float = -1.0
     """In percent, on validation classes."""
+    images: int = 0
+    """Images trained on so far, over all processes, each as often as it was drawn."""
+    seconds: float = 0.0
+    """Wall time so far, validation and all."""
 
 
 def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> None:
@@ -46,7 +51,7 @@ def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> N
     for index, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
     tensors["generators"] = generators
-    about = {name: str(getattr(state, name)) for name in ("step", "best_step", "best_accuracy")}
+    about = {name: str(getattr(state, name)) for name in COUNTED}
     write_tensors(path, tensors, KIND, VERSION, about | {"run": _spelled(run)})
 
 
@@ -88,16 +93,26 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
     state.generator.set_state(generators[rank])
     state.step, state.best_step = int(about["step"]), int(about["best_step"])
     state.best_accuracy = float(about["best_accuracy"])
+    state.images, state.seconds = int(about["images"]), float(about["seconds"])
 
 
-def saved_step(path: Path) -> int:
-    """The step at which the state in a file was written.
+@dataclass(frozen=True)
+class Spent:
+    """What a run has cost so far."""
+
+    step: int
+    images: int
+    seconds: float
+
+
+def spent(path: Path) -> Spent:
+    """What the run had cost when the state in a file was written.
 
     Raises:
         FileFormatError: if the file is absent or damaged.
     """
     _, about = read_tensors(path, KIND, VERSION)
-    return int(about["step"])
+    return Spent(int(about["step"]), int(about["images"]), float(about["seconds"]))
 
 
 def _spelled(run: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -92,6 +93,7 @@ def fit(
         train_source = train_source.with_kindred(config.kindred)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
+    started = time.perf_counter() - state.seconds
     with (
         TrainingProgress(config, fabric.world_size, state.step, fabric.is_global_zero) as progress,
         StopRequest(fabric) as stop,
@@ -99,7 +101,8 @@ def fit(
         while state.step < config.steps and not stop.asked():
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, state.step)
-            episode = prepared(fabric, sampler.sample(config.shape), config, state.generator)
+            shape = config.drawn_shape(state.generator)
+            episode = prepared(fabric, sampler.sample(shape), config, state.generator)
             log_p = model(
                 episode.support_x,
                 episode.support_y,
@@ -114,6 +117,8 @@ def fit(
             optimizer.step()
             optimizer.zero_grad()
             state.step += 1
+            state.images += shape.samples * fabric.world_size
+            state.seconds = time.perf_counter() - started
             progress.step(loss, log_p, episode.query_y)
             if state.step % config.log_every == 0:
                 fabric.log_dict(progress.metrics(learning_rate(config, state.step)), state.step)
@@ -131,6 +136,7 @@ def fit(
                     if fabric.is_global_zero:
                         save_model(best_model(state, run, story, score), out)
             if state.step % config.save_every == 0 or state.step == config.steps:
+                state.seconds = time.perf_counter() - started
                 save(fabric, state, run, out)
         if state.step < config.steps:
             save(fabric, state, run, out)
