@@ -56,6 +56,7 @@ VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (16, 16)}
 ABLATIONS: dict[str, dict[str, Any]] = {
     "temperature": {"temperature": None},
     "target norm": {"target_norm": False},
+    "generation": {"generated": False},
     "intertask norm": {"intertask_norm": False},
     "context encoder": {"context_encoder": False},
     "random context": {"random_context": False},
@@ -66,6 +67,14 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, conv": ("lgm-net", CONV),
     "lgm-net, linear": ("lgm-net", LINEAR),
+    "lgm-net, class means, skipping": (
+        "lgm-net",
+        replace(CONV, head="means", target_skip=True, target_pooled=False),
+    ),
+    "lgm-net, linear, class means, skipping": (
+        "lgm-net",
+        replace(LINEAR, head="means", target_skip=True, target_widths=(8, 16)),
+    ),
     "lgm-net, aligned": ("lgm-net", replace(CONV, align=0.5)),
     "lgm-net, in views": ("lgm-net", replace(CONV, align=1.0, views=3)),
     "proto-net, images": ("proto-net", ProtoNetConfig(**IMAGES)),
@@ -113,6 +122,7 @@ NOT_RANDOM = {
     for ablation, reason in (
         ("random context", "its context is the mean in training too"),
         ("context encoder", "its context is a point, from which nothing can be drawn"),
+        ("generation", "its weights are the same for all tasks"),
     )
 } | {
     case: "nothing of it is drawn by lot"

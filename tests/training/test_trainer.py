@@ -18,10 +18,13 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 
 from lgmnet.configs import with_settings
+from lgmnet.data.classes import ClassStore
+from lgmnet.data.sampler import Sampler
 from lgmnet.data.strokes import Strokes
+from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.hub import WEIGHTS, load_model, model_card
-from lgmnet.methods import METHODS, LGMNetConfig, ProtoNetConfig
+from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
 from lgmnet.recipes.rivals import embedding_of
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
@@ -335,6 +338,33 @@ def test_rivals_train_by_the_same_trainer(name, tmp_path):
     assert model.method_name == name
     assert model.training.val_accuracy > 30, "better than chance at 4-way"
     assert isinstance(load_model(tmp_path).method, METHODS[name])
+
+
+def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
+    episode = Sampler(Strokes("train"), torch.Generator().manual_seed(0)).sample(
+        EpisodeShape(way=8, shot=1, query=9)
+    )
+    images = torch.cat([episode.support_x[0].unflatten(0, (8, 1)), episode.query_x[0].unflatten(0, (8, 9))], 1)
+    store = ClassStore(
+        (255 * images.flatten(0, 1)).byte(), [10] * 8, list("abcdefgh"), name="few", split="train"
+    )
+    config = FineTuneConfig(**embedding_of(RUN.config), classes=8, steps=20)
+    run = dataclasses.replace(RUN, method="fine-tune", config=config)
+    run = with_settings(run, ["train.steps=60", "val_every=60", "val_episodes=50", "way=8"])
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    model = fit(fabric, run, store, Strokes("val"), tmp_path)
+    assert model is not None
+    assert model.training.val_accuracy > 40, "better than chance at 4-way"
+    before = METHODS["fine-tune"](config).state_dict()["head.weight"]
+    assert not torch.equal(model.method.state_dict()["head.weight"], before)
+    with pytest.raises(ConfigError, match="'classes' must be at least"):
+        fit(
+            fabric,
+            dataclasses.replace(run, config=dataclasses.replace(config, classes=2)),
+            store,
+            Strokes("val"),
+            tmp_path / "too few",
+        )
 
 
 def test_each_step_draws_its_shot_and_the_images_are_counted(tmp_path):

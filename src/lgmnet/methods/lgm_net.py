@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.context import ContextEncoder, MeanContext
 from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need, need_size
-from lgmnet.modules.generators import WeightGenerator
-from lgmnet.modules.matching import cosine_matching, learned_scale
+from lgmnet.modules.generators import SharedWeights, WeightGenerator
+from lgmnet.modules.matching import class_means, cosine_matching, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
 MAPS_AT_ONCE = 768
@@ -42,8 +43,17 @@ class LGMNetConfig(EmbeddingConfig):
     """Channels (or units) of each generated layer."""
     target_norm: bool = True
     """Whether generated layers are followed by normalisation."""
+    target_pooled: bool = True
+    """Whether a 2x2 max-pool stands between generated convolutions; not read for vectors."""
+    target_skip: bool = False
+    """Whether the shared embedding is added to what TargetNet makes of it."""
+    head: Literal["attention", "means"] = "attention"
+    """``attention``: over all support samples, as in the paper; ``means``: over the mean of each
+    class's."""
     temperature: float | None = 10.0
     """Initial inverse temperature of the head, learned from there; None is the paper's head (1)."""
+    generated: bool = True
+    """Ablation: off, TargetNet's weights are learned and the same for all tasks."""
     context_encoder: bool = True
     """Ablation: off, the generators read the plain mean of the support's embeddings."""
     random_context: bool = True
@@ -71,7 +81,16 @@ class LGMNetConfig(EmbeddingConfig):
             need(self, field, getattr(self, field) > 0, "positive")
         temperature = self.temperature
         need(self, "temperature", temperature is None or temperature > 0, "positive or None")
-        if self.target == "conv":
+        need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
+        pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
+        alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
+        need(
+            self,
+            "target_skip",
+            alike or not self.target_skip,
+            "false, unless TargetNet keeps the size of the embedding",
+        )
+        if pools:
             need_size(self, len(self.target_widths) - 1)
 
 
@@ -89,6 +108,9 @@ class LGMNet(Method):
         x^ = TargetNet_theta_i(embedding(x))                              (4)
         a = softmax over S_i of scale * cos(x^, x_nk^)                    (5)
         p = sum a * y                                                     (6)
+
+    With the head ``means``, the attention (5) is over the mean of each class's x_nk^ of unit
+    length, one for each class.
 
     Where the paper draws the context at test too, ours is its mean unless a generator is given.
     """
@@ -110,7 +132,7 @@ class LGMNet(Method):
                 pooled=config.encoder_pooled,
                 intertask=config.intertask_norm,
             )
-            if config.context_encoder
+            if config.context_encoder and config.generated
             else MeanContext()
         )
         self.generators = nn.ModuleList(
@@ -119,6 +141,8 @@ class LGMNet(Method):
                 shape,
                 normalise=config.weight_norm,
             )
+            if config.generated
+            else SharedWeights(shape, normalise=config.weight_norm)
             for shape in self.target.weight_shapes
         )
         self.log_scale = learned_scale(config.temperature)
@@ -131,6 +155,9 @@ class LGMNet(Method):
         drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
         weights = self.generate(drawn)  # eq. (3)
         keys = embed_for_task(self.target, weights, embedded)  # eq. (4)
+        if self.config.head == "means":
+            keys = class_means(F.normalize(keys, dim=-1), support_y, way)
+            support_y = torch.arange(way, device=support_y.device).expand(len(keys), -1)
         return LGMClassifier(
             self.embedding,
             self.target,
@@ -232,13 +259,15 @@ class LGMClassifier(Classifier):
 
 def make_target(config: LGMNetConfig) -> TargetNet:
     """The TargetNet that a config asks for, without its weights."""
-    target = ConvTarget if config.target == "conv" else LinearTarget
-    return target(
-        config.embedding_widths[-1],
-        config.target_widths,
-        norm=config.target_norm,
-        intertask=config.intertask_norm,
-    )
+    shared: dict[str, Any] = {
+        "norm": config.target_norm,
+        "intertask": config.intertask_norm,
+        "skip": config.target_skip,
+    }
+    channels, widths = config.embedding_widths[-1], config.target_widths
+    if config.target == "conv":
+        return ConvTarget(channels, widths, pooled=config.target_pooled, **shared)
+    return LinearTarget(channels, widths, **shared)
 
 
 def embed_for_task(

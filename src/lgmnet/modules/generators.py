@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,16 +34,50 @@ class WeightGenerator(nn.Module):
         fan_in = math.prod(weight_shape[1:])
         self.dense = nn.Linear(context, self.n_out * fan_in + self.n_out)
         nn.init.xavier_normal_(self.dense.weight)
-        nn.init.normal_(self.dense.bias, std=math.sqrt(2.0 / fan_in))
-        nn.init.zeros_(self.dense.bias[-self.n_out :])
+        start_ordinary(self.dense.bias, self.n_out, fan_in)
 
     def forward(
         self, context: Float[Tensor, "tasks context"]
     ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
         """The weight and the bias of this layer for each task."""
-        flat = self.dense(context)
+        return self.shaped(self.dense(context))
+
+    def shaped(
+        self, flat: Float[Tensor, "tasks numbers"]
+    ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
+        """Generated numbers as the weight and the bias of the layer."""
         kernels, bias = flat[:, : -self.n_out], flat[:, -self.n_out :]
         kernels = rearrange(kernels, "tasks (out fan_in) -> tasks out fan_in", out=self.n_out)
         if self.normalise:
             kernels = F.normalize(kernels, dim=-1)
         return kernels.unflatten(-1, self.weight_shape[1:]), bias
+
+
+class SharedWeights(WeightGenerator):
+    """The generators' ablation: one weight and one bias for all tasks, learned, not generated.
+
+    Args:
+        weight_shape: Shape of the weight, output axis first.
+        normalise: Whether each kernel is divided by its L2 norm.
+    """
+
+    def __init__(self, weight_shape: tuple[int, ...], *, normalise: bool = True) -> None:
+        nn.Module.__init__(self)
+        self.weight_shape = weight_shape
+        self.normalise = normalise
+        self.n_out = weight_shape[0]
+        fan_in = math.prod(weight_shape[1:])
+        self.flat = nn.Parameter(torch.empty(self.n_out * fan_in + self.n_out))
+        start_ordinary(self.flat, self.n_out, fan_in)
+
+    def forward(
+        self, context: Float[Tensor, "tasks context"]
+    ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
+        """The same weight and bias for each task."""
+        return self.shaped(self.flat.expand(len(context), -1))
+
+
+def start_ordinary(flat: Tensor, n_out: int, fan_in: int) -> None:
+    """Fill kernels, and biases after them, as He et al. (2015) start an ordinary layer."""
+    nn.init.normal_(flat, std=math.sqrt(2.0 / fan_in))
+    nn.init.zeros_(flat[-n_out:])

@@ -47,7 +47,7 @@ class TargetNet(nn.Module):
 
 
 class ConvTarget(TargetNet):
-    """Generated 3x3 convolutions, ReLU and 2x2 max-pool between them, flattened at the end.
+    """Generated 3x3 convolutions, ReLU between them, flattened at the end.
 
     All tasks are convolved at once: a convolution with a kernel of its own for each task is one
     convolution with ``tasks`` groups.
@@ -57,10 +57,19 @@ class ConvTarget(TargetNet):
         widths: Channels after each generated convolution.
         norm: Whether each convolution is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
+        pooled: Whether a 2x2 max-pool stands between convolutions.
+        skip: Whether the shared embedding is added to what comes out.
     """
 
     def __init__(
-        self, channels_in: int, widths: Sequence[int], *, norm: bool, intertask: bool
+        self,
+        channels_in: int,
+        widths: Sequence[int],
+        *,
+        norm: bool,
+        intertask: bool,
+        pooled: bool = True,
+        skip: bool = False,
     ) -> None:
         ins = [channels_in, *widths[:-1]]
         super().__init__(
@@ -68,12 +77,14 @@ class ConvTarget(TargetNet):
             norm=norm,
             intertask=intertask,
         )
+        self.pooled = pooled
+        self.skip = skip
 
     def forward(
         self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels height width"]
     ) -> Float[Tensor, "tasks samples features"]:
         """The target embedding of every sample, under its own task's weights."""
-        tasks = x.shape[0]
+        tasks, embedded = x.shape[0], x
         self.check(weights, tasks)
         last = len(self.norms) - 1
         for i, norm in enumerate(self.norms):
@@ -84,13 +95,13 @@ class ConvTarget(TargetNet):
                 kernels = kernels.contiguous(memory_format=torch.channels_last)
             biases = rearrange(weights[f"bias_{i}"], "tasks out -> (tasks out)")
             x = F.conv2d(maps, kernels, biases, padding=1, groups=tasks)
-            if i < last:
+            if i < last and self.pooled:
                 x = F.max_pool2d(x, 2)
             x = norm(rearrange(x, "samples (tasks c) h w -> (tasks samples) c h w", tasks=tasks))
             if i < last:
                 x = F.relu(x)
             x = rearrange(x, "(tasks samples) c h w -> tasks samples c h w", tasks=tasks)
-        return x.flatten(2)
+        return (embedded + x if self.skip else x).flatten(2)
 
 
 class LinearTarget(TargetNet):
@@ -101,10 +112,17 @@ class LinearTarget(TargetNet):
         widths: Units of each generated layer.
         norm: Whether each layer is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
+        skip: Whether the shared embedding is added to what comes out.
     """
 
     def __init__(
-        self, features_in: int, widths: Sequence[int], *, norm: bool, intertask: bool
+        self,
+        features_in: int,
+        widths: Sequence[int],
+        *,
+        norm: bool,
+        intertask: bool,
+        skip: bool = False,
     ) -> None:
         ins = [features_in, *widths[:-1]]
         super().__init__(
@@ -112,12 +130,13 @@ class LinearTarget(TargetNet):
             norm=norm,
             intertask=intertask,
         )
+        self.skip = skip
 
     def forward(
         self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels"]
     ) -> Float[Tensor, "tasks samples features"]:
         """The target embedding of every sample, under its own task's weights."""
-        tasks = x.shape[0]
+        tasks, embedded = x.shape[0], x
         self.check(weights, tasks)
         last = len(self.norms) - 1
         for i, norm in enumerate(self.norms):
@@ -127,4 +146,4 @@ class LinearTarget(TargetNet):
             x = rearrange(x, "(tasks samples) c -> tasks samples c", tasks=tasks)
             if i < last:
                 x = F.relu(x)
-        return x
+        return embedded + x if self.skip else x

@@ -6,16 +6,33 @@ from collections.abc import Callable
 from functools import partial
 
 from lgmnet.data.planes import PLANES
-from lgmnet.recipes import omniglot, planes, rivals
+from lgmnet.recipes import cifar, omniglot, planes
+from lgmnet.recipes.rivals import PRETRAINED, RIVALS, rival
 from lgmnet.training.config import Run
 
-RECIPES: dict[str, Callable[[], Run]] = {
+OURS: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
+    "cifar-fs": cifar.cifar_fs,
+    **{family: partial(planes.plane, family) for family in PLANES},
+}
+"""LGM-Net on each data, to which the rivals are compared."""
+
+
+def of_rival(data: str, method: str) -> Run:
+    """A rival's run, with what LGM-Net has on the same data."""
+    return rival(OURS[data](), method)
+
+
+RECIPES: dict[str, Callable[[], Run]] = {
+    **OURS,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,
-    "omniglot-proto-net": rivals.omniglot_proto_net,
-    "omniglot-matching-net": rivals.omniglot_matching_net,
-    "omniglot-maml": rivals.omniglot_maml,
-    **{family: partial(planes.plane, family) for family in PLANES},
+    **{
+        f"{data}-{method}": partial(of_rival, data, method)
+        for data in OURS
+        for method in RIVALS
+        # Tasks in the plane have no classes that an embedding could be pretrained on.
+        if data not in PLANES or method not in PRETRAINED
+    },
 }

@@ -1,43 +1,56 @@
-"""The rivals on Omniglot: what `omniglot` trains on and with, by other methods."""
+"""The rivals: what LGM-Net trains on and with, by other methods."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from lgmnet.methods.maml import MAMLConfig
-from lgmnet.methods.matching_net import MatchingNetConfig
-from lgmnet.methods.proto_net import ProtoNetConfig
+from lgmnet.methods import METHODS
 from lgmnet.modules.embedding import EmbeddingConfig
-from lgmnet.recipes.omniglot import omniglot
 from lgmnet.training.config import Run
 
+PRETRAINED = ("fine-tune", "logistic-regression")
+"""Methods whose embedding is pretrained by classification."""
+RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED)
+"""Methods that learn from one task for another, as LGM-Net does."""
+CLASSES = {"omniglot": 4112, "cifar-fs": 64}
+"""Classes of the training splits, for what is pretrained by classification."""
 
-def omniglot_proto_net() -> Run:
-    """Prototypical Networks with our embedding, tasks and budget; squared Euclidean distance."""
-    run = omniglot()
-    config = ProtoNetConfig(**embedding_of(run.config))
-    return dataclasses.replace(run, recipe="omniglot-proto-net", method="proto-net", config=config)
 
+def rival(run: Run, method: str, *, deeper: bool = False, **config: Any) -> Run:
+    """The run of another method, with the embedding, the data and the steps of LGM-Net's.
 
-def omniglot_matching_net() -> Run:
-    """Matching Networks with our embedding, tasks and budget; learned temperature."""
-    run = omniglot()
-    config = MatchingNetConfig(**embedding_of(run.config))
+    Args:
+        run: LGM-Net's.
+        method: A key of `lgmnet.methods.METHODS`.
+        deeper: Whether the embedding goes on with plain layers where LGM-Net has generated ones.
+        config: Further fields of the method's config.
+    """
+    fields = embedding_of(run.config) | config
+    train, split = run.train, run.split
+    if deeper:
+        further = run.config.target_widths
+        pooled = [run.config.target_pooled] * (len(further) - 1) + [False]
+        fields["embedding_widths"] = (*run.config.embedding_widths, *further)
+        fields["embedding_pooled"] = (*run.config.embedding_pooled, *pooled)
+    if method == "maml":
+        # Its head would have to learn all classes of a larger task at once; 32 bits, as bf16 has
+        # too few digits for differences of differences. Each network sees one view of an image.
+        fields = {"views": 1, "inner_rate": 0.1} | fields | {"views": 1}
+        train = dataclasses.replace(
+            train, tasks=4, way=5, shot=1, most_shot=None, query=5, val_way=5, precision="32-true"
+        )
+    if method in PRETRAINED:
+        # Pretrained by classification: no class may be there twice, as its mirror image is.
+        split = split.removesuffix("-mirrored")
+        fields["classes"] = CLASSES.get(run.data, run.train.way)
     return dataclasses.replace(
-        run, recipe="omniglot-matching-net", method="matching-net", config=config
-    )
-
-
-def omniglot_maml() -> Run:
-    """MAML with our embedding: 5-way tasks, as its head would have to learn 40 at once."""
-    run = omniglot()
-    config = MAMLConfig(**{**embedding_of(run.config), "views": 1}, inner_rate=0.1)
-    train = dataclasses.replace(
-        run.train, tasks=4, way=5, shot=1, query=5, val_way=5, precision="32-true"
-    )
-    return dataclasses.replace(
-        run, recipe="omniglot-maml", method="maml", config=config, train=train
+        run,
+        recipe=f"{run.recipe}-{method}",
+        method=method,
+        config=METHODS[method].config_type(**fields),
+        split=split,
+        train=train,
     )
 
 
