@@ -35,6 +35,7 @@ COMMANDS = (
     "audit",
     "demo",
     "figure",
+    "reproduce",
     "forge",
     "predict",
     "models",

@@ -344,7 +344,8 @@ def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
     episode = Sampler(Strokes("train"), torch.Generator().manual_seed(0)).sample(
         EpisodeShape(way=8, shot=1, query=9)
     )
-    images = torch.cat([episode.support_x[0].unflatten(0, (8, 1)), episode.query_x[0].unflatten(0, (8, 9))], 1)
+    shown, asked = episode.support_x[0].unflatten(0, (8, 1)), episode.query_x[0]
+    images = torch.cat([shown, asked.unflatten(0, (8, 9))], 1)
     store = ClassStore(
         (255 * images.flatten(0, 1)).byte(), [10] * 8, list("abcdefgh"), name="few", split="train"
     )

@@ -250,9 +250,12 @@ def page(result: Mapping[str, Any]) -> str:
             f"| {training['seconds'] / 60:.1f} | {task['adapt_ms']:.1f} | {task['query_ms']:.1f} "
             f"| {verdict} |"
         )
-    lines += ["", f"Measured with {result['machine']}; lgmnet {result['lgmnet']}, "
+    lines += [
+        "",
+        f"Measured with {result['machine']}; lgmnet {result['lgmnet']}, "
         f"commit `{result['commit']}`. Drawn by `lgmnet reproduce {result['results']} "
-        "--from-results`."]
+        "--from-results`.",
+    ]
     return "\n".join(lines) + "\n"
 
 

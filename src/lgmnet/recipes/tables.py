@@ -1,0 +1,111 @@
+"""The tables of results: which methods, trained how, scored on what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from lgmnet.analysis.tables import Entry, Table
+from lgmnet.recipes import cifar, omniglot
+from lgmnet.recipes.rivals import rival
+from lgmnet.training.config import Run
+
+OURS = "LGM-Net (ours)"
+SAME = (
+    "All on the same shared embedding, the same training tasks and the same number of steps; the "
+    "rows with two plain convolutions more have as many layers as LGM-Net with its generated ones. "
+    "MAML and what is pretrained by classification have tasks of their own kind; what each has "
+    "cost stands below."
+)
+
+
+def table1() -> Table:
+    """Omniglot, 5- and 20-way, 1- and 5-shot, all methods."""
+    ours = omniglot.omniglot()
+    ours = dataclasses.replace(
+        ours,
+        config=dataclasses.replace(
+            ours.config,
+            views=1,
+            embedding_widths=(64, 64, 64, 64),
+            embedding_pooled=(True, True, False, False),
+        ),
+        train=dataclasses.replace(ours.train, steps=4_000, val_every=2000),
+    )
+    return Table(
+        name="table1",
+        title="Omniglot: all methods on the same tasks",
+        about="Drawings are aligned first; the split is that of Vinyals et al. " + SAME,
+        entries=all_methods(ours),
+        data="omniglot",
+        split="vinyals/test",
+        tasks=((5, 1), (5, 5), (20, 1), (20, 5)),
+    )
+
+
+def table2() -> Table:
+    """CIFAR-FS, 5-way, 1- and 5-shot, all methods."""
+    return Table(
+        name="table2",
+        title="CIFAR-FS: all methods on the same tasks",
+        about="Conv-4, pooled three times, 64 channels. " + SAME,
+        entries=all_methods(cifar.cifar_fs()),
+        data="cifar-fs",
+        split="test",
+        tasks=((5, 1), (5, 5)),
+    )
+
+
+def all_methods(ours: Run) -> tuple[Entry, ...]:
+    """LGM-Net and its rivals, with what it is trained with."""
+
+    def entry(name: str, method: str, weights_of: str | None = None, **config: Any) -> Entry:
+        return Entry(name, rival(ours, method, **config), weights_of)
+
+    tuned = "Fine-tuning, linear head"
+    return (
+        Entry(OURS, ours),
+        entry("ProtoNet", "proto-net"),
+        entry("Matching Networks", "matching-net"),
+        entry("ProtoNet, two plain convolutions more", "proto-net", deeper=True),
+        entry("Matching Networks, two plain convolutions more", "matching-net", deeper=True),
+        entry("MAML", "maml"),
+        entry("MAML, statistics of the queries", "maml", query_statistics=True),
+        entry(tuned, "fine-tune"),
+        entry("Fine-tuning, cosine head", "fine-tune", tuned, head="cosine"),
+        entry("Logistic regression on the embedding", "logistic-regression", tuned),
+    )
+
+
+def table3(data: str) -> Table:
+    """Ablation: LGM-Net without each of its parts."""
+    of_data = {"omniglot": table1, "cifar-fs": table2}[data]()
+    ours = of_data.entries[0].run
+
+    def without(**fields: Any) -> Run:
+        return dataclasses.replace(ours, config=dataclasses.replace(ours.config, **fields))
+
+    return dataclasses.replace(
+        of_data,
+        name=f"table3-{data}",
+        title=f"Ablation on {data}",
+        about="LGM-Net without each of its parts; all else is the same.",
+        entries=(
+            Entry(OURS, ours),
+            Entry("without intertask normalisation", without(intertask_norm=False)),
+            Entry("without the context encoder", without(context_encoder=False)),
+            Entry("without randomness of the context", without(random_context=False)),
+            Entry("without weight normalisation", without(weight_norm=False)),
+            Entry("without generation", without(generated=False)),
+        ),
+        tasks=((20, 1),) if data == "omniglot" else of_data.tasks,
+    )
+
+
+TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
+    "table1": lambda: (table1(),),
+    "table2": lambda: (table2(),),
+    "table3": lambda: (table3("omniglot"), table3("cifar-fs")),
+}
+"""The tables by name; one may have a part for each data."""

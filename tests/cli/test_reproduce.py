@@ -1,0 +1,144 @@
+"""``lgmnet reproduce``: trains, scores and draws; goes on where it was; redraws from results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from lgmnet.analysis.tables import Entry, Table
+from lgmnet.methods import DirectConfig
+from lgmnet.recipes import tables
+from lgmnet.recipes.planes import plane
+from lgmnet.recipes.rivals import rival
+from tests.cli.making import Ran, lgmnet
+
+
+def small() -> tuple[Table]:
+    ours = plane("circles")
+    train = dataclasses.replace(ours.train, tasks=2, val_episodes=4)
+    ours = dataclasses.replace(ours, train=train)
+    direct = DirectConfig(feature_shape=(2,), embedding_widths=(4,), steps=2)
+    return (
+        Table(
+            name="small",
+            title="A small table",
+            about="Nothing of note.",
+            entries=(
+                Entry("ours", ours),
+                Entry("means | deeper", rival(ours, "proto-net", deeper=True)),
+                Entry(
+                    "cosine means",
+                    rival(ours, "proto-net", deeper=True, distance="cosine"),
+                    "means | deeper",
+                ),
+                Entry("direct", dataclasses.replace(ours, method="direct", config=direct)),
+            ),
+            data="circles",
+            split="test",
+            tasks=((3, 5), (2, 1)),
+        ),
+    )
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    monkeypatch.setitem(tables.TABLES, "small", small)
+    for name in ("results", "pages"):
+        (tmp_path / name).mkdir()
+    return [
+        "--results",
+        tmp_path / "results",
+        "--out",
+        tmp_path / "pages",
+        "--models",
+        tmp_path / "models",
+    ]
+
+
+def reproduce(places: list[object], *words: object) -> Ran:
+    return lgmnet("reproduce", "small", *places, *words)
+
+
+def test_a_table_is_trained_scored_and_drawn_and_trained_no_second_time(
+    tmp_path: Path, places: list[object]
+) -> None:
+    ran = reproduce(places, "--steps", 3, "--episodes", 6, "--json")
+    assert ran.code == 0, ran.err
+    drawn, file = tmp_path / "pages" / "small.md", tmp_path / "results" / "small.json"
+    assert json.loads(ran.out) == {"reproduced": "small", "written": [str(drawn)]}
+    result = json.loads(file.read_text())
+    assert [row["name"] for row in result["rows"]] == [
+        "ours",
+        "means | deeper",
+        "cosine means",
+        "direct",
+    ]
+    assert [row["training"]["steps"] for row in result["rows"]] == [3, 3, 3, 0]
+    assert result["rows"][0]["training"]["images"] == 3 * 2 * 3 * 15
+    assert all(row["training"]["seconds"] > 0 for row in result["rows"][:3])
+    assert all(row["audit"] == [] for row in result["rows"])
+    for row in result["rows"]:
+        assert [(task["way"], task["shot"]) for task in row["tasks"]] == [(3, 5), (2, 1)]
+    assert result["rows"][0]["tasks"][0]["difference"] == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "models").rglob("*.safetensors")}
+    assert len(before) == 4, "two models, each with its state"
+    page = drawn.read_text()
+    first = result["rows"][0]["tasks"][0]
+    assert f"{first['accuracy']:.2f} ± {first['ci95']:.2f}" in page
+    assert "6 episodes" in page
+    assert reproduce(places, "--steps", 3, "--episodes", 6).code == 0
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "models").rglob("*.safetensors")}
+    assert after == before
+
+    drawn.unlink()
+    assert reproduce(places, "--from-results").code == 0
+    kept = json.loads(file.read_text())
+    assert f"{kept['rows'][1]['tasks'][1]['accuracy']:.2f}" in drawn.read_text()
+
+
+def test_a_name_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    ran = lgmnet("reproduce", "tabel1")
+    assert ran.code == 2
+    assert "'tabel1'. Did you mean 'table1'?" in ran.err
+
+
+def test_results_that_are_absent_foreign_or_of_another_version_are_refused(
+    tmp_path: Path, places: list[object]
+) -> None:
+    file = tmp_path / "results" / "small.json"
+    ran = reproduce(places, "--from-results")
+    assert ran.code == 2
+    assert f"no result file '{file}'" in ran.err
+    for text, complaint in (
+        ("{", "not a result file"),
+        ("[]", "not a result file"),
+        ('{"results": "table9", "version": 1}', "holds table9 of version 1"),
+        ('{"results": "small", "version": 99}', "small of version 99"),
+    ):
+        file.write_text(text)
+        ran = reproduce(places, "--from-results")
+        assert ran.code == 2
+        assert complaint in ran.err
+        assert not (tmp_path / "pages" / "small.md").exists()
+
+
+def test_folders_that_are_absent_are_named_before_anything_is_trained(
+    tmp_path: Path, places: list[object]
+) -> None:
+    ran = reproduce(places, "--out", tmp_path / "absent")
+    assert ran.code == 2
+    assert "absent" in ran.err
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("name", sorted(tables.TABLES))
+def test_every_table_compares_what_can_be_trained(name: str) -> None:
+    for table in tables.TABLES[name]():
+        assert len({entry.name for entry in table.entries}) == len(table.entries) > 1
+        assert len(table.tasks) > 0
+        for entry in table.entries:
+            assert entry.learns
+            assert entry.run.split != table.split
