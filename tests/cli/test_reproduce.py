@@ -6,9 +6,10 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lgmnet.analysis.tables import Entry, Table
+from lgmnet.analysis.tables import Entry, Table, difference
 from lgmnet.methods import DirectConfig
 from lgmnet.recipes import tables
 from lgmnet.recipes.planes import plane
@@ -21,6 +22,8 @@ def small() -> tuple[Table]:
     train = dataclasses.replace(ours.train, tasks=2, val_episodes=4)
     ours = dataclasses.replace(ours, train=train)
     direct = DirectConfig(feature_shape=(2,), embedding_widths=(4,), steps=2)
+    means = Entry("means | deeper", rival(ours, "proto-net", deeper=True))
+    cosine = rival(ours, "proto-net", deeper=True, distance="cosine")
     return (
         Table(
             name="small",
@@ -28,12 +31,8 @@ def small() -> tuple[Table]:
             about="Nothing of note.",
             entries=(
                 Entry("ours", ours),
-                Entry("means | deeper", rival(ours, "proto-net", deeper=True)),
-                Entry(
-                    "cosine means",
-                    rival(ours, "proto-net", deeper=True, distance="cosine"),
-                    "means | deeper",
-                ),
+                means,
+                Entry("cosine means", cosine, means),
                 Entry("direct", dataclasses.replace(ours, method="direct", config=direct)),
             ),
             data="circles",
@@ -82,7 +81,6 @@ def test_a_table_is_trained_scored_and_drawn_and_trained_no_second_time(
     assert all(row["audit"] == [] for row in result["rows"])
     for row in result["rows"]:
         assert [(task["way"], task["shot"]) for task in row["tasks"]] == [(3, 5), (2, 1)]
-    assert result["rows"][0]["tasks"][0]["difference"] == 0
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "models").rglob("*.safetensors")}
     assert len(before) == 4, "two models, each with its state"
     page = drawn.read_text()
@@ -97,6 +95,40 @@ def test_a_table_is_trained_scored_and_drawn_and_trained_no_second_time(
     assert reproduce(places, "--from-results").code == 0
     kept = json.loads(file.read_text())
     assert f"{kept['rows'][1]['tasks'][1]['accuracy']:.2f}" in drawn.read_text()
+
+
+def test_rows_run_one_by_one_give_the_table_that_all_at_once_give(
+    tmp_path: Path, places: list[object]
+) -> None:
+    words = ["--steps", 3, "--episodes", 6]
+    assert reproduce(places, *words).code == 0
+    file = tmp_path / "results" / "small.json"
+    at_once = json.loads(file.read_text())
+    file.unlink()
+    places = [*places[:-1], tmp_path / "other models"]
+    for row in ("direct", "cosine means", "ours", "means | deeper"):
+        assert reproduce(places, *words, "--only", row).code == 0
+    one_by_one = json.loads(file.read_text())
+    assert [row["name"] for row in one_by_one["rows"]] == [row["name"] for row in at_once["rows"]]
+    for one, other in zip(one_by_one["rows"], at_once["rows"], strict=True):
+        assert [t["right"] for t in one["tasks"]] == [t["right"] for t in other["tasks"]]
+    refused = reproduce(places, "--steps", 3, "--episodes", 7, "--only", "ours")
+    assert refused.code == 2
+    assert "scored with episodes 6, not 7" in refused.err
+    assert json.loads(file.read_text()) == one_by_one
+    unknown = reproduce(places, "--only", "our")
+    assert unknown.code == 2
+    assert "no row of small 'our'. Did you mean 'ours'?" in unknown.err
+
+
+def test_differences_are_paired() -> None:
+    first = {"way": 5, "right": [60, 70, 75, 50]}
+    other = {"way": 5, "right": [57, 67, 72, 47]}
+    assert difference(other, first) == "**-4.00 ± 0.00**"
+    uneven = {"way": 5, "right": [75, 45, 75, 54]}
+    mean = 100 * np.mean([15, -25, 0, 4]) / 75
+    ci95 = 1.96 * 100 * np.std([15, -25, 0, 4], ddof=1) / 75 / 2
+    assert difference(uneven, first) == f"{mean:+.2f} ± {ci95:.2f}"
 
 
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do() -> None:

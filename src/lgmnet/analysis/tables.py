@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lgmnet.data.source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.audit import audit
-from lgmnet.evaluation.compare import compare
+from lgmnet.evaluation.compare import timings
+from lgmnet.evaluation.evaluate import evaluate, mean_and_ci95
 from lgmnet.hub import load_model
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -36,13 +39,13 @@ class Entry:
     """As it is printed."""
     run: Run
     """How it is trained; where nothing is learned, only its method and config are read."""
-    weights_of: str | None = None
-    """Another entry whose training it shares; only the config differs."""
+    weights: Entry | None = None
+    """The entry whose trained weights it has; only the method or its config differs."""
 
     @property
     def folder(self) -> str:
         """Name of the folder of its model."""
-        name = self.weights_of or self.name
+        name = self.weights.name if self.weights else self.name
         return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
     @property
@@ -88,94 +91,101 @@ def trained(
     place = folder / entry.folder
     state = place / STATE
     if not state.is_file() or spent(state).step < entry.run.train.steps:
-        train(entry.run, place, state.is_file())
+        train((entry.weights or entry).run, place, state.is_file())
     model = load_model(place)
     method.load_state_dict(model.method.state_dict())
     cost = spent(state)
     return method.eval(), {"steps": cost.step, "images": cost.images, "seconds": cost.seconds}
 
 
-def measure(
+def measured(
     table: Table,
-    methods: Mapping[str, tuple[Method, dict[str, Any]]],
+    entry: Entry,
+    method: Method,
     open_split: Open,
     *,
     episodes: int = EPISODES,
     seed: int = 0,
-    progress: Callable[[str, int], object] = lambda name, done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> dict[str, Any]:
-    """Score the methods of a table on the same tasks, and audit each of them.
+    """Score an entry on the tasks of its table, and audit it.
 
     Args:
-        table: Which.
-        methods: For each entry its method, and what its training has cost.
+        table: Which; all its entries are scored on the same tasks.
+        entry: Which of them.
+        method: Its method, trained.
         open_split: Opens a split of the named data.
         episodes: Tasks of each column.
         seed: Of the tasks.
-        progress: Told an entry's name and the number of episodes just done.
+        progress: Told the number of episodes just done.
 
     Returns:
-        The result, ready to be written as JSON.
+        The row of the result, with the number of right answers in each episode.
     """
     source = open_split(table.data, table.split)
-    only = {name: method for name, (method, _) in methods.items()}
-    rows: dict[str, dict[str, Any]] = {
-        entry.name: {
-            "name": entry.name,
-            "method": entry.run.method,
-            "config": dataclasses.asdict(entry.run.config),
-            "training": {
-                **methods[entry.name][1],
-                "data": entry.run.data,
-                "split": entry.run.split,
-                "seed": entry.run.train.seed,
-            },
-            "tasks": [],
-        }
-        for entry in table.entries
-    }
+    tasks = []
     for way, shot in table.tasks:
         shape = EpisodeShape(way, shot, QUERY)
-        found = compare(only, source, shape, episodes=episodes, seed=seed, progress=progress)
-        for line in found:
-            rows[line.name]["parameters"] = line.parameters
-            rows[line.name]["tasks"].append(
-                {
-                    "way": way,
-                    "shot": shot,
-                    "protocol": line.score.protocol,
-                    "accuracy": line.score.accuracy,
-                    "ci95": line.score.ci95,
-                    "difference": line.difference,
-                    "difference_ci95": line.difference_ci95,
-                    "adapt_ms": line.adapt_ms,
-                    "query_ms": line.query_ms,
-                }
-            )
+        score = evaluate(method, source, shape, episodes=episodes, seed=seed, progress=progress)
+        adapt_ms, query_ms = timings(method, source, shape)
+        tasks.append(
+            {
+                "way": way,
+                "shot": shot,
+                "protocol": score.protocol,
+                "accuracy": score.accuracy,
+                "ci95": score.ci95,
+                "adapt_ms": adapt_ms,
+                "query_ms": query_ms,
+                "right": [round(part * way * QUERY) for part in score.scores],
+            }
+        )
     way, shot = table.tasks[0]
-    for entry in table.entries:
-        checks = audit(
-            only[entry.name],
-            source,
-            trained_on=[open_split(entry.run.data, entry.run.split)] if entry.learns else [],
-            shape=EpisodeShape(way, shot, 5),
-            episodes=AUDITED,
-            seed=seed,
-        ).checks
-        rows[entry.name]["audit"] = [check.name for check in checks if not check.passed]
+    checks = audit(
+        method,
+        source,
+        trained_on=[open_split(entry.run.data, entry.run.split)] if entry.learns else [],
+        shape=EpisodeShape(way, shot, 5),
+        episodes=AUDITED,
+        seed=seed,
+    ).checks
+    return {
+        "name": entry.name,
+        "method": entry.run.method,
+        "config": dataclasses.asdict(entry.run.config),
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "split_hash": source.split_hash,
+        "tasks": tasks,
+        "audit": [check.name for check in checks if not check.passed],
+    }
+
+
+def empty_result(table: Table, *, episodes: int, seed: int) -> dict[str, Any]:
+    """The result of a table before its first row."""
     return {
         "results": table.name,
         "version": VERSION,
         "title": table.title,
         "about": table.about,
-        "data": source.name,
-        "split": source.split,
-        "split_hash": source.split_hash,
+        "data": table.data,
+        "split": table.split,
         "query": QUERY,
         "episodes": episodes,
         "seed": seed,
-        "rows": list(rows.values()),
+        "rows": [],
     }
+
+
+def with_row(result: dict[str, Any], row: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """The result with a further row, in place of an older one of its name.
+
+    Args:
+        result: So far.
+        row: To be put into it.
+        order: Names of all rows, in the order of the table; rows of other names are left out.
+    """
+    rows = {old["name"]: old for old in result["rows"]} | {row["name"]: row}
+    return {**result, "rows": [rows[name] for name in order if name in rows]}
 
 
 def read_result(path: Path, name: str) -> dict[str, Any]:
@@ -205,61 +215,81 @@ def read_result(path: Path, name: str) -> dict[str, Any]:
 def page(result: Mapping[str, Any]) -> str:
     """A table's page, as Markdown, from its result."""
     rows = result["rows"]
-    tasks = [f"{task['way']}-way {task['shot']}-shot" for task in rows[0]["tasks"]]
+    first = rows[0]
+    tasks = [f"{task['way']}-way {task['shot']}-shot" for task in first["tasks"]]
     lines = [
         f"# {result['title']}",
         "",
         result["about"],
         "",
-        f"| method | {' | '.join(tasks)} | protocol |",
-        "|---|" + "---|" * (len(tasks) + 1),
-    ]
-    for row in rows:
-        cells = [f"{task['accuracy']:.2f} ± {task['ci95']:.2f}" for task in row["tasks"]]
-        lines.append(f"| {row['name']} | {' | '.join(cells)} | {row['tasks'][0]['protocol']} |")
-    lines += [
+        *markdown(
+            ["method", *tasks, "protocol"],
+            [
+                [
+                    row["name"],
+                    *(f"{task['accuracy']:.2f} ± {task['ci95']:.2f}" for task in row["tasks"]),
+                    row["tasks"][0]["protocol"],
+                ]
+                for row in rows
+            ],
+        ),
         "",
         f"Accuracy in %, mean and 95 % interval over the same {result['episodes']:,} episodes for "
         f"all, {result['query']} queries a class, seed {result['seed']}; {result['data']}, split "
-        f"`{result['split']}` (classes `{result['split_hash']}`).",
+        f"`{result['split']}` (classes `{first['split_hash']}`).",
         "",
-        f"## Paired differences to {rows[0]['name']}",
+        f"## Paired differences to {first['name']}",
         "",
         "Percent points, mean and 95 % interval, over the same episodes; bold if zero is outside.",
         "",
-        f"| method | {' | '.join(tasks)} |",
-        "|---|" + "---|" * len(tasks),
-    ]
-    for row in rows[1:]:
-        cells = [difference(task) for task in row["tasks"]]
-        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
-    first = tasks[0]
-    lines += [
+        *markdown(
+            ["method", *tasks],
+            [[row["name"], *map(difference, row["tasks"], first["tasks"])] for row in rows[1:]],
+        ),
         "",
         "## What each has cost",
         "",
-        f"| method | parameters | training images | training, minutes | adapt, ms ({first}) "
-        f"| a query, ms ({first}) | audit |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        training, task = row["training"], row["tasks"][0]
-        verdict = "nothing found" if not row["audit"] else "failed: " + ", ".join(row["audit"])
-        lines.append(
-            f"| {row['name']} | {row['parameters']:,} | {training['images']:,} "
-            f"| {training['seconds'] / 60:.1f} | {task['adapt_ms']:.1f} | {task['query_ms']:.1f} "
-            f"| {verdict} |"
-        )
-    lines += [
+        *markdown(
+            [
+                "method",
+                "parameters",
+                "training images",
+                "training, minutes",
+                f"adapt, ms ({tasks[0]})",
+                f"a query, ms ({tasks[0]})",
+                "audit",
+                "commit",
+            ],
+            [
+                [
+                    row["name"],
+                    f"{row['parameters']:,}",
+                    f"{row['training']['images']:,}",
+                    f"{row['training']['seconds'] / 60:.1f}",
+                    f"{row['tasks'][0]['adapt_ms']:.1f}",
+                    f"{row['tasks'][0]['query_ms']:.1f}",
+                    "failed: " + ", ".join(row["audit"]) if row["audit"] else "nothing found",
+                    f"`{row['commit']}`",
+                ]
+                for row in rows
+            ],
+        ),
         "",
-        f"Measured with {result['machine']}; lgmnet {result['lgmnet']}, "
-        f"commit `{result['commit']}`. Drawn by `lgmnet reproduce {result['results']} "
-        "--from-results`.",
+        f"Measured with {'; '.join(dict.fromkeys(row['machine'] for row in rows))}. Drawn by "
+        f"`lgmnet reproduce {result['results'].split('-')[0]} --from-results`.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def difference(task: Mapping[str, Any]) -> str:
-    """A paired difference, bold where its interval is clear of zero."""
-    words = f"{task['difference']:+.2f} ± {task['difference_ci95']:.2f}"
-    return f"**{words}**" if abs(task["difference"]) > task["difference_ci95"] else words
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    marks = ["---", *["---:"] * (len(titles) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows)]
+
+
+def difference(task: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+    """The paired difference of two scores on the same episodes, bold where clear of zero."""
+    apart = torch.tensor(task["right"], dtype=torch.float64) - torch.tensor(first["right"])
+    mean, ci95 = mean_and_ci95(100 * apart / (task["way"] * QUERY))
+    words = f"{mean:+.2f} ± {ci95:.2f}"
+    return f"**{words}**" if abs(mean) > ci95 else words

@@ -15,10 +15,10 @@ from rich.markup import escape
 from lgmnet import __version__
 from lgmnet.cli.judging import commit
 from lgmnet.cli.terminal import Json, app, err, print_json, progress_bar, say
-from lgmnet.errors import extra, unknown_name
+from lgmnet.errors import ConfigError, extra, unknown_name
 
 if TYPE_CHECKING:
-    from lgmnet.analysis.tables import Table
+    from lgmnet.analysis.tables import Entry, Table
     from lgmnet.training.config import Run
 
 
@@ -44,42 +44,59 @@ def reproduce(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train for so many steps only, to try it out.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this row alone, and keep the others' results; repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a table or figure of the paper, or draw it anew from its results.
 
-    Trained models are kept; a run that was stopped goes on where it was.
+    Trained models are kept; a run that was stopped goes on where it was. All rows of a table are
+    scored on the same tasks, also when they are run one by one.
     """
-    from lgmnet.analysis.tables import measure, page, read_result, trained
+    from lgmnet.analysis.tables import empty_result, measured, page, read_result, trained, with_row
     from lgmnet.files import check_writable, write_text
     from lgmnet.recipes.sources import open_source
     from lgmnet.recipes.tables import TABLES
 
     if name not in TABLES:
         raise unknown_name("table or figure", name, TABLES)
+    tables = [shortened(table, steps) for table in TABLES[name]()]
+    known = [entry.name for table in tables for entry in table.entries]
+    for row in only or ():
+        if row not in known:
+            raise unknown_name(f"row of {name}", row, known)
     written: list[Path] = []
-    for table in (shortened(table, steps) for table in TABLES[name]()):
+    for table in tables:
         file, drawn = results / f"{table.name}.json", output / f"{table.name}.md"
         check_writable(drawn)
         if not from_results:
             check_writable(file)
-            methods = {}
-            for number, entry in enumerate(table.entries, 1):
-                err.print(f"{table.name}, {number} of {len(table.entries)}: {escape(entry.name)}")
+            result = empty_result(table, episodes=episodes, seed=seed)
+            if only and file.is_file():
+                kept = read_result(file, table.name)
+                same_tasks(kept, result, file)
+                result |= {"rows": kept["rows"]}
+            chosen = [entry for entry in table.entries if not only or entry.name in only]
+            for number, entry in enumerate(chosen, 1):
+                err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
                 # By data, so that tables share what they have in common.
-                methods[entry.name] = trained(entry, models / "tables" / table.data, train)
-            total = episodes * len(table.entries) * len(table.tasks)
-            with progress_bar("episodes", total) as progress:
-                result = measure(
-                    table,
-                    methods,
-                    open_source,
-                    episodes=episodes,
-                    seed=seed,
-                    progress=lambda _, done: progress(done),
-                )
-            about = {"machine": machine(), "lgmnet": __version__, "commit": commit()}
-            write_text(file, json.dumps(result | about, indent=1) + "\n")
+                method, cost = trained(entry, models / "tables" / table.data, train)
+                with progress_bar("episodes", episodes * len(table.tasks)) as progress:
+                    scored = measured(
+                        table,
+                        entry,
+                        method,
+                        open_source,
+                        episodes=episodes,
+                        seed=seed,
+                        progress=progress,
+                    )
+                about = {"machine": machine(), "lgmnet": __version__, "commit": commit()}
+                names = [entry.name for entry in table.entries]
+                result = with_row(result, scored | {"training": cost} | about, names)
+                write_text(file, json.dumps(result) + "\n")
         write_text(drawn, page(read_result(file, table.name)))
         written.append(drawn)
     if as_json:
@@ -88,16 +105,34 @@ def reproduce(
         say("\n".join(escape(str(path)) for path in written))
 
 
+def same_tasks(kept: dict[str, Any], result: dict[str, Any], file: Path) -> None:
+    """Check that kept rows were scored on the tasks that further ones will be scored on.
+
+    Raises:
+        ConfigError: saying in what they differ.
+    """
+    for part in ("data", "split", "query", "episodes", "seed"):
+        if kept[part] != result[part]:
+            raise ConfigError(
+                f"The rows in '{file}' were scored with {part} {kept[part]}, not {result[part]}; "
+                "they cannot stand in one table. Ask for the same, or run all rows."
+            )
+
+
 def shortened(table: Table, steps: int | None) -> Table:
     """The table with runs of so many steps, if that is asked for."""
     if steps is None:
         return table
 
-    def short(run: Run) -> Run:
-        return dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
+    def short(entry: Entry) -> Entry:
+        train = dataclasses.replace(entry.run.train, steps=steps)
+        return dataclasses.replace(
+            entry,
+            run=dataclasses.replace(entry.run, train=train),
+            weights=entry.weights and short(entry.weights),
+        )
 
-    entries = tuple(dataclasses.replace(e, run=short(e.run)) for e in table.entries)
-    return dataclasses.replace(table, entries=entries)
+    return dataclasses.replace(table, entries=tuple(map(short, table.entries)))
 
 
 def train(run: Run, folder: Path, resume: bool) -> None:

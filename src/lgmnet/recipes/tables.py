@@ -60,10 +60,10 @@ def table2() -> Table:
 def all_methods(ours: Run) -> tuple[Entry, ...]:
     """LGM-Net and its rivals, with what it is trained with."""
 
-    def entry(name: str, method: str, weights_of: str | None = None, **config: Any) -> Entry:
-        return Entry(name, rival(ours, method, **config), weights_of)
+    def entry(name: str, method: str, weights: Entry | None = None, **config: Any) -> Entry:
+        return Entry(name, rival(ours, method, **config), weights)
 
-    tuned = "Fine-tuning, linear head"
+    tuned = entry("Fine-tuning, linear head", "fine-tune")
     return (
         Entry(OURS, ours),
         entry("ProtoNet", "proto-net"),
@@ -72,7 +72,7 @@ def all_methods(ours: Run) -> tuple[Entry, ...]:
         entry("Matching Networks, two plain convolutions more", "matching-net", deeper=True),
         entry("MAML", "maml"),
         entry("MAML, statistics of the queries", "maml", query_statistics=True),
-        entry(tuned, "fine-tune"),
+        tuned,
         entry("Fine-tuning, cosine head", "fine-tune", tuned, head="cosine"),
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
     )
