@@ -174,3 +174,52 @@ def test_every_table_compares_what_can_be_trained(name: str) -> None:
         for entry in table.entries:
             assert entry.learns
             assert entry.run.split != table.split
+
+
+def test_tasks_are_drawn_from_the_seed_alone(tmp_path: Path) -> None:
+    for out in ("a", "b", "other"):
+        (tmp_path / out).mkdir()
+        seed = 1 if out == "other" else 0
+        ran = lgmnet("reproduce", "figure3", "--out", tmp_path / out, "--seed", seed)
+        assert ran.code == 0, ran.err
+    a, b, other = ((tmp_path / out / "figure3.png").read_bytes() for out in ("a", "b", "other"))
+    assert a == b != other
+    assert a.startswith(b"\x89PNG")
+
+
+def test_boundaries_are_drawn_anew_from_their_results(tmp_path: Path, places: list[object]) -> None:
+    words = ["figure4", *places]
+    ran = lgmnet("reproduce", *words, "--steps", 2, "--episodes", 2)
+    assert ran.code == 0, ran.err
+    picture = tmp_path / "pages" / "figure4.png"
+    before = picture.read_bytes()
+    picture.unlink()
+    assert lgmnet("reproduce", *words, "--from-results").code == 0
+    assert picture.read_bytes() == before
+    result = json.loads((tmp_path / "results" / "figure4.json").read_text())
+    assert [family["name"] for family in result["families"]] == [
+        "blobs",
+        "lines",
+        "spirals",
+        "circles",
+    ]
+    ran = lgmnet("reproduce", *words, "--from-results", "--only", "blobs")
+    assert ran.code == 2
+    assert "figure4 has no rows" in ran.err
+
+
+@pytest.mark.pack
+def test_generated_weights_are_drawn_anew_from_their_results(
+    tmp_path: Path, places: list[object]
+) -> None:
+    words = ["figure5", *places]
+    ran = lgmnet("reproduce", *words)
+    assert ran.code == 0, ran.err
+    picture = tmp_path / "pages" / "figure5.png"
+    before = picture.read_bytes()
+    clouds = json.loads((tmp_path / "results" / "figure5.json").read_text())["clouds"]
+    assert len(clouds["places"]) == 8 * 20
+    assert clouds["ratio"] > 1
+    assert clouds["reordering"] < 1e-3
+    assert lgmnet("reproduce", *words, "--from-results").code == 0
+    assert picture.read_bytes() == before

@@ -67,6 +67,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, conv": ("lgm-net", CONV),
     "lgm-net, linear": ("lgm-net", LINEAR),
+    "lgm-net, class detectors": ("lgm-net", replace(CONV, class_detectors=2, align=0.5, views=2)),
+    "lgm-net, linear, class detectors": ("lgm-net", replace(LINEAR, class_detectors=2)),
     "lgm-net, class means, skipping": (
         "lgm-net",
         replace(CONV, head="means", target_skip=True, target_pooled=False),

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
 from lgmnet.modules.context import Context, ContextEncoder, MeanContext
-from lgmnet.modules.generators import WeightGenerator
+from lgmnet.modules.detectors import TOKEN, ClassTokens, ClassWriter
+from lgmnet.modules.generators import SharedWeights, WeightGenerator
 from lgmnet.modules.itn import IntertaskNorm, normalisation
 from lgmnet.modules.matching import cosine_matching
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet
@@ -165,6 +166,17 @@ def test_a_generator_is_one_dense_layer_and_a_division(shape, normalise):
             kernels = np.stack([by_hand.unit(kernel) for kernel in kernels])
         assert_equal(weight[task], kernels)
         assert_equal(bias[task], flat[-shape[0] :])
+
+
+def test_without_generation_all_tasks_have_the_same_ordinary_weights():
+    shared = SharedWeights((5, 4, 3, 3))
+    weight, bias = shared(noise(3, 7).float())
+    assert weight.shape == (3, 5, 4, 3, 3)
+    assert torch.equal(weight[0], weight[2])
+    assert not bias.any()
+    torch.testing.assert_close(weight.flatten(2).norm(dim=2), torch.ones(3, 5))
+    kernels = SharedWeights((500, 4, 3, 3), normalise=False)(noise(1, 7).float())[0]
+    assert abs(kernels.std().item() - math.sqrt(2 / 36)) < 0.01
 
 
 def test_normalised_kernels_have_norm_1_and_biases_are_free():
@@ -383,3 +395,49 @@ def test_a_vector_embedding_is_linear_norm_relu():
         for dense, norm in zip(layers[::2], layers[1::2], strict=True):
             y = by_hand.relu(normalise_by(by_hand.linear(y, dense["weight"]), norm))
         assert_equal(came[sample], y)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3, 3), (4, 5)])
+def test_classes_write_detectors_into_kernels_and_biases(shape):
+    torch.manual_seed(0)
+    writer = ClassWriter(shape, rank=2).double()
+    torch.nn.init.normal_(writer.bias.weight)
+    tokens = torch.randn(2, 3, TOKEN, dtype=torch.float64)
+    with torch.no_grad():
+        came = writer(tokens).numpy()
+    u, v, b = (
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
+        for layer in (writer.channels, writer.kernels, writer.bias)
+    )
+    fan_in = math.prod(shape[1:])
+    for task in range(2):
+        kernels, biases = np.zeros((4, fan_in)), np.zeros(4)
+        for t in tokens[task].numpy():
+            channels, patterns = u[0] @ t + u[1], v[0] @ t + v[1]
+            for r in range(2):
+                of_channels = channels[4 * r : 4 * (r + 1)]
+                kernel = patterns[fan_in * r : fan_in * (r + 1)]
+                kernels += np.outer(of_channels, kernel) / math.sqrt(3)
+            biases += (b[0] @ t + b[1]) / 3
+        np.testing.assert_allclose(came[task, : 4 * fan_in].reshape(4, fan_in), kernels, rtol=1e-9)
+        np.testing.assert_allclose(came[task, 4 * fan_in :], biases, rtol=1e-9)
+
+
+def test_a_token_says_how_its_class_looks_beside_the_others():
+    torch.manual_seed(0)
+    tokens = ClassTokens(6, convolutional=True).double().eval()
+    support = torch.randn(1, 5, 2, 6, 3, 3, dtype=torch.float64)
+    labels = torch.tensor([[0, 1, 1, 2, 0]])
+    with torch.no_grad():
+        came = tokens(support, labels, 3)
+        means = []
+        for c in range(3):
+            shown = support[0][labels[0] == c].flatten(0, 1).numpy()
+            pooled = [np.concatenate([x.mean((1, 2)), x.max((1, 2))]) for x in shown]
+            mean = np.mean(pooled, axis=0)
+            means.append((mean - mean.mean()) / np.sqrt(mean.var() + 1e-5))
+        entered = tokens.enter(torch.from_numpy(np.array(means))[None])
+        torch.testing.assert_close(came, tokens.norm(tokens.attention(entered)))
+        other = support.clone()
+        other[0, 3] = -other[0, 3]
+        assert not torch.allclose(tokens(other, labels, 3)[0, 0], came[0, 0])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lgmnet.data.planes import PLANES, Plane
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import extra
-from lgmnet.evaluation.compare import Row, compare
+from lgmnet.evaluation.compare import compare
 from lgmnet.files import whole_file
 from lgmnet.methods.base import Method
 from lgmnet.methods.direct import DirectConfig, DirectTraining
@@ -28,18 +29,35 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
 @dataclass(frozen=True)
+class Line:
+    """What one method scored on a family, in percent."""
+
+    method: str
+    accuracy: float
+    ci95: float
+    difference: float
+    """To LGM-Net, over the same tasks."""
+    difference_ci95: float
+
+
+@dataclass(frozen=True)
 class Family:
     """What one family of tasks gave: scores on many tasks, and one task to look at."""
 
     name: str
-    rows: list[Row]
-    """LGM-Net, direct training and random weights; differences are to LGM-Net."""
-    support_x: Tensor
-    support_y: Tensor
-    truth: Tensor
-    """The true class at every point of the grid, [side, side]."""
-    answers: Mapping[str, Tensor]
-    """The class that each method gives to every point, [side, side]."""
+    way: int
+    shot: int
+    episodes: int
+    seed: int
+    lines: tuple[Line, ...]
+    """LGM-Net, direct training and random weights."""
+    support_x: tuple[tuple[float, float], ...]
+    """The support points of the task."""
+    support_y: tuple[int, ...]
+    truth: tuple[str, ...]
+    """The true class at every point of the grid: a digit for each, a text for each row."""
+    answers: dict[str, Any]
+    """The class that each method gives to every point, likewise, by the method's name."""
 
 
 def rivals() -> dict[str, Method]:
@@ -87,12 +105,21 @@ def look_at(
         seed=seed,
         progress=lambda _, done: progress(done),
     )
-    return drawn(plane, methods, rows, shape, seed)
+    lines = tuple(
+        Line(row.name, row.score.accuracy, row.score.ci95, row.difference, row.difference_ci95)
+        for row in rows
+    )
+    return drawn(plane, methods, lines, shape, episodes, seed)
 
 
 @torch.no_grad()
 def drawn(
-    plane: Plane, methods: Mapping[str, Method], rows: list[Row], shape: EpisodeShape, seed: int
+    plane: Plane,
+    methods: Mapping[str, Method],
+    lines: tuple[Line, ...],
+    shape: EpisodeShape,
+    episodes: int,
+    seed: int,
 ) -> Family:
     """One further task, and what each method says of every point of the plane."""
     generator = torch.Generator().manual_seed(seed + 1)
@@ -104,14 +131,29 @@ def drawn(
         name: method.adapt(support_x, support_y, shape.way)(points[None]).argmax(-1)
         for name, method in methods.items()
     }
+    x = [(float(across), float(down)) for across, down in support_x[0].tolist()]
     return Family(
         plane.name,
-        rows,
-        support_x[0],
-        support_y[0],
-        plane.regions(task, points).view(SIDE, SIDE),
-        {name: answer.view(SIDE, SIDE) for name, answer in answers.items()},
+        shape.way,
+        shape.shot,
+        episodes,
+        seed,
+        lines,
+        tuple(x),
+        tuple(support_y[0].tolist()),
+        spelled(plane.regions(task, points)),
+        {name: spelled(answer[0]) for name, answer in answers.items()},
     )
+
+
+def spelled(classes: Tensor) -> tuple[str, ...]:
+    """The class of each point of the grid as a digit, row after row."""
+    return tuple("".join(map(str, row)) for row in classes.view(SIDE, SIDE).tolist())
+
+
+def read(rows: Sequence[str]) -> np.ndarray:
+    """What `spelled` wrote, [side, side]."""
+    return np.array([[int(digit) for digit in row] for row in rows])
 
 
 def draw_figure(families: list[Family], path: Path) -> None:
@@ -128,27 +170,25 @@ def draw_figure(families: list[Family], path: Path) -> None:
     axes = figure.subplots(len(families), len(COLUMNS), squeeze=False)
     box = (-REACH, REACH, -REACH, REACH)
     for family, line in zip(families, axes, strict=True):
-        way = int(family.support_y.max()) + 1
+        way = family.way
         colours = ListedColormap(COLOURS[:way])
-        scores = {row.name: row.score for row in family.rows}
+        scores = {line.method: line for line in family.lines}
         for name, ax in zip(COLUMNS, line, strict=True):
             shown: dict[str, Any] = {"cmap": colours, "vmin": -0.5, "vmax": way - 0.5}
-            ax.imshow(family.answers[name].numpy(), origin="lower", extent=box, alpha=0.45, **shown)
+            ax.imshow(read(family.answers[name]), origin="lower", extent=box, alpha=0.45, **shown)
             for label in range(way):
-                true = (family.truth == label).float().numpy()
+                true = (read(family.truth) == label).astype(float)
                 ax.contour(true, [0.5], origin="lower", extent=box, colors="k", linewidths=0.6)
-            x, y = family.support_x.T.numpy()
-            labels = family.support_y.numpy()
-            ax.scatter(x, y, c=labels, edgecolors="k", s=28, linewidths=0.7, **shown)
+            x, y = np.array(family.support_x).T
+            ax.scatter(x, y, c=family.support_y, edgecolors="k", s=28, linewidths=0.7, **shown)
             score = scores[name]
             ax.set_title(f"{name}\n{score.accuracy:.1f} ± {score.ci95:.1f} %", fontsize=10)
             ax.set_xticks([])
             ax.set_yticks([])
-        line[0].set_ylabel(f"{family.name}, {way}-way {scores[OURS].shot}-shot")
-    episodes = families[0].rows[0].score.episodes
+        line[0].set_ylabel(f"{family.name}, {way}-way {family.shot}-shot")
     figure.supxlabel(
         "Fields: answers. Lines: true borders. Dots: the support set. "
-        f"Accuracy: over {episodes} tasks.",
+        f"Accuracy: over {families[0].episodes} tasks.",
         fontsize=9,
     )
     with whole_file(path) as draft:

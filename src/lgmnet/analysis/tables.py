@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 import torch
 
+from lgmnet.analysis.results import VERSION
 from lgmnet.data.source import TaskSource
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import timings
 from lgmnet.evaluation.evaluate import evaluate, mean_and_ci95
@@ -23,8 +22,6 @@ from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 from lgmnet.training.state import spent
 
-VERSION = 1
-"""Of the result files."""
 QUERY, EPISODES = 15, 2000
 AUDITED = 200
 """Episodes of those checks of the audit that measure an accuracy."""
@@ -186,30 +183,6 @@ def with_row(result: dict[str, Any], row: dict[str, Any], order: Sequence[str]) 
     """
     rows = {old["name"]: old for old in result["rows"]} | {row["name"]: row}
     return {**result, "rows": [rows[name] for name in order if name in rows]}
-
-
-def read_result(path: Path, name: str) -> dict[str, Any]:
-    """A result that `reproduce` wrote.
-
-    Raises:
-        FileFormatError: if there is none, it is damaged, of something else or of another version.
-    """
-    if not path.is_file():
-        raise FileFormatError(
-            f"There is no result file '{path}'; without --from-results, 'lgmnet reproduce {name}' "
-            "makes it."
-        )
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        kind, version = result["results"], result["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"'{path}' is not a result file: {error!r}.") from error
-    if kind != name or version != VERSION:
-        raise FileFormatError(
-            f"'{path}' holds {kind} of version {version}; this lgmnet draws {name} of version "
-            f"{VERSION}. Run 'lgmnet reproduce {name}' again, or use the lgmnet that made it."
-        )
-    return dict(result)
 
 
 def page(result: Mapping[str, Any]) -> str:

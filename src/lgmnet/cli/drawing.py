@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -64,16 +65,12 @@ def figure(
     lines = [
         {
             "family": found.name,
-            "method": row.name,
-            "way": row.score.way,
-            "shot": row.score.shot,
-            "accuracy": row.score.accuracy,
-            "ci95": row.score.ci95,
-            "difference": row.difference,
-            "difference_ci95": row.difference_ci95,
+            "way": found.way,
+            "shot": found.shot,
+            **dataclasses.asdict(line),
         }
         for found in families
-        for row in found.rows
+        for line in found.lines
     ]
     about = {"figure": name, "episodes": episodes, "seed": seed, "rows": lines}
     if save is not None:
@@ -86,14 +83,14 @@ def figure(
         "family", "method", *(Column(c, justify="right") for c in ("accuracy, %", "to LGM-Net"))
     )
     for found in families:
-        for row in found.rows:
+        for line in found.lines:
             table.add_row(
                 found.name,
-                row.name,
-                f"{row.score.accuracy:.1f} ± {row.score.ci95:.1f}",
+                line.method,
+                f"{line.accuracy:.1f} ± {line.ci95:.1f}",
                 ""
-                if row is found.rows[0]
-                else f"{row.difference:+.1f} ± {row.difference_ci95:.1f}",
+                if line is found.lines[0]
+                else f"{line.difference:+.1f} ± {line.difference_ci95:.1f}",
             )
     out.print(table)
     say(f"{escape(str(path))}: 3-way {shot}-shot, the same {episodes} unseen tasks for all")

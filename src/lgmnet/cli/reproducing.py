@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: [bold]lgmnet reproduce table2 --from-results[/]")
 def reproduce(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table1, table2, table3; a wrong name lists all.")
+        str, typer.Argument(metavar="NAME", help="table1 to table3, figure3 to figure5.")
     ],
     from_results: Annotated[
         bool, typer.Option("--from-results", help="Only draw, from the results in their folder.")
@@ -55,54 +57,170 @@ def reproduce(
     Trained models are kept; a run that was stopped goes on where it was. All rows of a table are
     scored on the same tasks, also when they are run one by one.
     """
-    from lgmnet.analysis.tables import empty_result, measured, page, read_result, trained, with_row
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.recipes.sources import open_source
     from lgmnet.recipes.tables import TABLES
 
-    if name not in TABLES:
-        raise unknown_name("table or figure", name, TABLES)
-    tables = [shortened(table, steps) for table in TABLES[name]()]
-    known = [entry.name for table in tables for entry in table.entries]
-    for row in only or ():
-        if row not in known:
-            raise unknown_name(f"row of {name}", row, known)
-    written: list[Path] = []
-    for table in tables:
-        file, drawn = results / f"{table.name}.json", output / f"{table.name}.md"
-        check_writable(drawn)
-        if not from_results:
-            check_writable(file)
-            result = empty_result(table, episodes=episodes, seed=seed)
-            if only and file.is_file():
-                kept = read_result(file, table.name)
-                same_tasks(kept, result, file)
-                result |= {"rows": kept["rows"]}
-            chosen = [entry for entry in table.entries if not only or entry.name in only]
-            for number, entry in enumerate(chosen, 1):
-                err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
-                # By data, so that tables share what they have in common.
-                method, cost = trained(entry, models / "tables" / table.data, train)
-                with progress_bar("episodes", episodes * len(table.tasks)) as progress:
-                    scored = measured(
-                        table,
-                        entry,
-                        method,
-                        open_source,
-                        episodes=episodes,
-                        seed=seed,
-                        progress=progress,
-                    )
-                about = {"machine": machine(), "lgmnet": __version__, "commit": commit()}
-                names = [entry.name for entry in table.entries]
-                result = with_row(result, scored | {"training": cost} | about, names)
-                write_text(file, json.dumps(result) + "\n")
-        write_text(drawn, page(read_result(file, table.name)))
-        written.append(drawn)
+    about = Asked(results, output, models, from_results, episodes, seed, steps, tuple(only or ()))
+    if name in FIGURES:
+        if only:
+            raise ConfigError(f"{name} has no rows; leave --only away.")
+        written = [FIGURES[name](about)]
+    elif name in TABLES:
+        written = reproduce_table(name, about)
+    else:
+        raise unknown_name("table or figure", name, [*TABLES, *FIGURES])
     if as_json:
         print_json({"reproduced": name, "written": [str(path) for path in written]})
     else:
         say("\n".join(escape(str(path)) for path in written))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked for."""
+
+    results: Path
+    output: Path
+    models: Path
+    from_results: bool
+    episodes: int
+    seed: int
+    steps: int | None
+    only: tuple[str, ...]
+
+
+def reproduce_table(name: str, asked: Asked) -> list[Path]:
+    """Train, score and draw a table, which may have a part for each data."""
+    from lgmnet.analysis.results import read_result
+    from lgmnet.analysis.tables import page
+    from lgmnet.files import check_writable, write_text
+    from lgmnet.recipes.tables import TABLES
+
+    tables = [shortened(table, asked.steps) for table in TABLES[name]()]
+    known = list(dict.fromkeys(entry.name for table in tables for entry in table.entries))
+    for row in asked.only:
+        if row not in known:
+            raise unknown_name(f"row of {name}", row, known)
+    written = [asked.output / f"{table.name}.md" for table in tables]
+    for table, drawn in zip(tables, written, strict=True):
+        file = asked.results / f"{table.name}.json"
+        check_writable(drawn)
+        if not asked.from_results:
+            check_writable(file)
+            run_table(table, file, asked)
+        write_text(drawn, page(read_result(file, table.name)))
+    return written
+
+
+def run_table(table: Table, file: Path, asked: Asked) -> None:
+    """Train and score the rows of a table; each is written when it is done."""
+    from lgmnet.analysis.results import read_result
+    from lgmnet.analysis.tables import empty_result, measured, trained, with_row
+    from lgmnet.files import write_text
+    from lgmnet.recipes.sources import open_source
+
+    result = empty_result(table, episodes=asked.episodes, seed=asked.seed)
+    if asked.only and file.is_file():
+        kept = read_result(file, table.name)
+        same_tasks(kept, result, file)
+        result |= {"rows": kept["rows"]}
+    chosen = [entry for entry in table.entries if not asked.only or entry.name in asked.only]
+    for number, entry in enumerate(chosen, 1):
+        err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
+        # By data, so that tables share what they have in common.
+        method, cost = trained(entry, asked.models / "tables" / table.data, train)
+        with progress_bar("episodes", asked.episodes * len(table.tasks)) as progress:
+            row = measured(
+                table,
+                entry,
+                method,
+                open_source,
+                episodes=asked.episodes,
+                seed=asked.seed,
+                progress=progress,
+            )
+        names = [entry.name for entry in table.entries]
+        result = with_row(result, row | {"training": cost} | origin(), names)
+        write_text(file, json.dumps(result) + "\n")
+
+
+def figure3(asked: Asked) -> Path:
+    """Tasks in the plane; they follow from the seed, so there are no results to keep."""
+    from lgmnet.analysis.tasks import draw_tasks
+
+    picture = asked.output / "figure3.png"
+    draw_tasks(picture, asked.seed)
+    return picture
+
+
+def figure4(asked: Asked) -> Path:
+    """Decision boundaries of LGM-Net, direct training and random weights."""
+    from lgmnet.analysis.boundaries import Family, draw_figure, look_at
+    from lgmnet.analysis.results import VERSION, read_result
+    from lgmnet.analysis.tables import Entry, trained
+    from lgmnet.configs import from_json
+    from lgmnet.data.planes import PLANES
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.files import check_writable, write_text
+    from lgmnet.recipes.planes import plane
+
+    picture, file = asked.output / "figure4.png", asked.results / "figure4.json"
+    check_writable(picture)
+    if not asked.from_results:
+        check_writable(file)
+        families = []
+        for family in PLANES:
+            err.print(f"figure4: {family}")
+            run = with_steps(plane(family), asked.steps)
+            method, _ = trained(Entry(family, run), asked.models / "tables", train)
+            with progress_bar("episodes", 3 * asked.episodes) as progress:
+                found = look_at(
+                    family,
+                    method,
+                    EpisodeShape(3, 5, 15),
+                    episodes=asked.episodes,
+                    seed=asked.seed,
+                    progress=progress,
+                )
+            families.append(dataclasses.asdict(found))
+        kept = {"results": "figure4", "version": VERSION, **origin(), "families": families}
+        write_text(file, json.dumps(kept) + "\n")
+    families = read_result(file, "figure4")["families"]
+    draw_figure([from_json(Family, family) for family in families], picture)
+    return picture
+
+
+def figure5(asked: Asked) -> Path:
+    """Generated weights of several tasks."""
+    from lgmnet.analysis.results import VERSION, read_result
+    from lgmnet.analysis.weights import Clouds, draw_clouds, look_at_weights
+    from lgmnet.configs import from_json
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.files import check_writable, write_text
+    from lgmnet.hub import load_model
+    from lgmnet.recipes.sources import open_source
+
+    picture, file = asked.output / "figure5.png", asked.results / "figure5.json"
+    check_writable(picture)
+    if not asked.from_results:
+        check_writable(file)
+        model = load_model("omniglot")
+        source = open_source("omniglot", "vinyals/test")
+        clouds = look_at_weights(
+            model.method, source, EpisodeShape(5, 5, 1, TASKS_OF_FIGURE_5), seed=asked.seed
+        )
+        about = {"model": model.name, "data": source.name, "split": source.split}
+        kept = {"results": "figure5", "version": VERSION, **origin(), **about}
+        write_text(file, json.dumps(kept | {"clouds": dataclasses.asdict(clouds)}) + "\n")
+    draw_clouds(from_json(Clouds, read_result(file, "figure5")["clouds"]), picture)
+    return picture
+
+
+TASKS_OF_FIGURE_5 = 8
+FIGURES: dict[str, Callable[[Asked], Path]] = {
+    "figure3": figure3,
+    "figure4": figure4,
+    "figure5": figure5,
+}
 
 
 def same_tasks(kept: dict[str, Any], result: dict[str, Any], file: Path) -> None:
@@ -121,18 +239,19 @@ def same_tasks(kept: dict[str, Any], result: dict[str, Any], file: Path) -> None
 
 def shortened(table: Table, steps: int | None) -> Table:
     """The table with runs of so many steps, if that is asked for."""
-    if steps is None:
-        return table
 
     def short(entry: Entry) -> Entry:
-        train = dataclasses.replace(entry.run.train, steps=steps)
-        return dataclasses.replace(
-            entry,
-            run=dataclasses.replace(entry.run, train=train),
-            weights=entry.weights and short(entry.weights),
-        )
+        weights = entry.weights and short(entry.weights)
+        return dataclasses.replace(entry, run=with_steps(entry.run, steps), weights=weights)
 
     return dataclasses.replace(table, entries=tuple(map(short, table.entries)))
+
+
+def with_steps(run: Run, steps: int | None) -> Run:
+    """The run with so many steps, if that is asked for."""
+    if steps is None:
+        return run
+    return dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
 
 
 def train(run: Run, folder: Path, resume: bool) -> None:
@@ -145,6 +264,11 @@ def train(run: Run, folder: Path, resume: bool) -> None:
     shape = run.config.feature_shape
     val = None if run.val_split is None else open_source(run.data, run.val_split, shape)
     launch(run, open_source(run.data, run.split, shape), val, folder, resume=resume)
+
+
+def origin() -> dict[str, Any]:
+    """What a result was made by and on."""
+    return {"machine": machine(), "lgmnet": __version__, "commit": commit()}
 
 
 def machine() -> str:

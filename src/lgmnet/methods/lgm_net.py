@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.context import ContextEncoder, MeanContext
+from lgmnet.modules.detectors import ClassTokens, ClassWriter
 from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need, need_size
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
 from lgmnet.modules.matching import class_means, cosine_matching, learned_scale
@@ -47,6 +48,9 @@ class LGMNetConfig(EmbeddingConfig):
     """Whether a 2x2 max-pool stands between generated convolutions; not read for vectors."""
     target_skip: bool = False
     """Whether the shared embedding is added to what TargetNet makes of it."""
+    class_detectors: int = 0
+    """How many detectors each class writes into every generated layer; 0 as in the paper, where
+    generation sees the support set as a whole only."""
     head: Literal["attention", "means"] = "attention"
     """``attention``: over all support samples, as in the paper; ``means``: over the mean of each
     class's."""
@@ -81,6 +85,12 @@ class LGMNetConfig(EmbeddingConfig):
             need(self, field, getattr(self, field) > 0, "positive")
         temperature = self.temperature
         need(self, "temperature", temperature is None or temperature > 0, "positive or None")
+        need(
+            self,
+            "class_detectors",
+            self.class_detectors >= 0 and (self.generated or self.class_detectors == 0),
+            "0 or more, and 0 where nothing is generated",
+        )
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
         alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
@@ -108,6 +118,9 @@ class LGMNet(Method):
         x^ = TargetNet_theta_i(embedding(x))                              (4)
         a = softmax over S_i of scale * cos(x^, x_nk^)                    (5)
         p = sum a * y                                                     (6)
+
+    With ``class_detectors``, each class adds to the kernels before they are normalised what it
+    looks like beside the other classes (`lgmnet.modules.detectors`).
 
     With the head ``means``, the attention (5) is over the mean of each class's x_nk^ of unit
     length, one for each class.
@@ -145,6 +158,12 @@ class LGMNet(Method):
             else SharedWeights(shape, normalise=config.weight_norm)
             for shape in self.target.weight_shapes
         )
+        self.tokens, self.writers = None, nn.ModuleList()
+        if config.class_detectors:
+            self.tokens = ClassTokens(width, convolutional=config.target == "conv")
+            self.writers.extend(
+                ClassWriter(shape, config.class_detectors) for shape in self.target.weight_shapes
+            )
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
@@ -153,7 +172,8 @@ class LGMNet(Method):
         embedded = embed(self.embedding, support_x, self.config.views)
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)
         drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
-        weights = self.generate(drawn)  # eq. (3)
+        tokens = None if self.tokens is None else self.tokens(embedded, support_y, way)
+        weights = self.generate(drawn, tokens)  # eq. (3)
         keys = embed_for_task(self.target, weights, embedded)  # eq. (4)
         if self.config.head == "means":
             keys = class_means(F.normalize(keys, dim=-1), support_y, way)
@@ -192,11 +212,21 @@ class LGMNet(Method):
         classifier.load_state_dict(state)
         return classifier.eval()
 
-    def generate(self, context: Float[Tensor, "tasks context"]) -> TargetWeights:
-        """The weights of TargetNet for each task, one generator a layer."""
+    def generate(
+        self,
+        context: Float[Tensor, "tasks context"],
+        tokens: Float[Tensor, "tasks way token"] | None = None,
+    ) -> TargetWeights:
+        """The weights of TargetNet for each task, one generator a layer.
+
+        Args:
+            context: Of each task.
+            tokens: Of each class of each task, where classes write detectors.
+        """
         weights: dict[str, Tensor] = {}
         for i, generator in enumerate(self.generators):
-            weights[f"weight_{i}"], weights[f"bias_{i}"] = generator(context)
+            change = None if tokens is None else self.writers[i](tokens)
+            weights[f"weight_{i}"], weights[f"bias_{i}"] = generator(context, change)
         return weights
 
 

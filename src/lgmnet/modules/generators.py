@@ -37,10 +37,18 @@ class WeightGenerator(nn.Module):
         start_ordinary(self.dense.bias, self.n_out, fan_in)
 
     def forward(
-        self, context: Float[Tensor, "tasks context"]
+        self,
+        context: Float[Tensor, "tasks context"],
+        change: Float[Tensor, "tasks numbers"] | None = None,
     ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
-        """The weight and the bias of this layer for each task."""
-        return self.shaped(self.dense(context))
+        """The weight and the bias of this layer for each task.
+
+        Args:
+            context: Of each task.
+            change: To be added to kernels and biases before normalisation; None for nothing.
+        """
+        flat = self.dense(context)
+        return self.shaped(flat if change is None else flat + change)
 
     def shaped(
         self, flat: Float[Tensor, "tasks numbers"]
@@ -71,9 +79,11 @@ class SharedWeights(WeightGenerator):
         start_ordinary(self.flat, self.n_out, fan_in)
 
     def forward(
-        self, context: Float[Tensor, "tasks context"]
+        self,
+        context: Float[Tensor, "tasks context"],
+        change: Float[Tensor, "tasks numbers"] | None = None,
     ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
-        """The same weight and bias for each task."""
+        """The same weight and bias for each task; nothing else is looked at."""
         return self.shaped(self.flat.expand(len(context), -1))
 
 

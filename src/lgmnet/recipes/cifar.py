@@ -8,7 +8,7 @@ from lgmnet.training.config import Run, TrainConfig
 
 
 def cifar_fs() -> Run:
-    """Ours: Conv-4 pooled three times, a TargetNet that adds to it, and class means in the head.
+    """Ours: Conv-4 pooled three times, and a TargetNet that adds to it, into which classes write.
 
     20-way tasks of 1 to 5 shots, so that one model serves both columns of the table.
     """
@@ -21,6 +21,8 @@ def cifar_fs() -> Run:
             embedding_pooled=(True, True, True, False),
             target_pooled=False,
             target_skip=True,
+            random_context=False,
+            class_detectors=4,
             head="means",
         ),
         data="cifar-fs",

@@ -97,7 +97,12 @@ def table3(data: str) -> Table:
             Entry("without the context encoder", without(context_encoder=False)),
             Entry("without randomness of the context", without(random_context=False)),
             Entry("without weight normalisation", without(weight_norm=False)),
-            Entry("without generation", without(generated=False)),
+            *(
+                [Entry("without class detectors", without(class_detectors=0))]
+                if ours.config.class_detectors
+                else []
+            ),
+            Entry("without generation", without(generated=False, class_detectors=0)),
         ),
         tasks=((20, 1),) if data == "omniglot" else of_data.tasks,
     )
