@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The tables of all methods, and figures 3 to 5. Needs Omniglot and CIFAR-100 (LGMNET_DATA). A table takes hours on two CPU
+# cores; what is trained is kept in outputs/, and `--only ROW` runs one row and keeps the others.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for name in figure3 figure4 figure5 table1 table2 table3; do
+  lgmnet reproduce "$name"
+done
