@@ -95,7 +95,9 @@ def table3(data: str) -> Table:
             Entry(OURS, ours),
             Entry("without intertask normalisation", without(intertask_norm=False)),
             Entry("without the context encoder", without(context_encoder=False)),
-            Entry("without randomness of the context", without(random_context=False)),
+            Entry("without randomness of the context", without(random_context=False))
+            if ours.config.random_context
+            else Entry("with randomness of the context", without(random_context=True)),
             Entry("without weight normalisation", without(weight_norm=False)),
             *(
                 [Entry("without class detectors", without(class_detectors=0))]
