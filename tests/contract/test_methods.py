@@ -84,6 +84,10 @@ CASES: dict[str, tuple[str, Any]] = {
         "proto-net",
         ProtoNetConfig(**IMAGES, distance="cosine", temperature=10.0, align=0.5, views=2),
     ),
+    "proto-net, residual blocks": (
+        "proto-net",
+        ProtoNetConfig(**IMAGES, embedding_layers="residual"),
+    ),
     "proto-net, vectors": ("proto-net", ProtoNetConfig(**VECTORS, temperature=1.0)),
     "matching-net, images": ("matching-net", MatchingNetConfig(**IMAGES)),
     "matching-net, vectors": ("matching-net", MatchingNetConfig(**VECTORS, temperature=None)),

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
+from lgmnet.modules.backbones import (
+    LEAK,
+    ConvEmbedding,
+    ResidualBlock,
+    ResidualEmbedding,
+    VectorEmbedding,
+)
 from lgmnet.modules.context import Context, ContextEncoder, MeanContext
 from lgmnet.modules.detectors import TOKEN, ClassTokens, ClassWriter
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
@@ -441,3 +447,38 @@ def test_a_token_says_how_its_class_looks_beside_the_others():
         other = support.clone()
         other[0, 3] = -other[0, 3]
         assert not torch.allclose(tokens(other, labels, 3)[0, 0], came[0, 0])
+
+
+def test_a_residual_block_is_three_convolutions_beside_one():
+    torch.manual_seed(0)
+    block = ResidualBlock(2, 5, intertask=True).double().eval()
+    maps = torch.randn(3, 2, 6, 6, dtype=torch.float64)
+    for module in block.modules():
+        if isinstance(module, IntertaskNorm):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+
+    def normed(x: Tensor, norm: nn.Module) -> Tensor:
+        assert isinstance(norm, IntertaskNorm)
+        mean, var = norm.running_mean[:, None, None], norm.running_var[:, None, None]
+        return (x - mean) / (var + norm.eps).sqrt()
+
+    def conv(x: Tensor, layer: nn.Module) -> Tensor:
+        assert isinstance(layer, nn.Conv2d)
+        assert layer.bias is None
+        return F.conv2d(x, layer.weight, padding=layer.weight.shape[-1] // 2)
+
+    with torch.no_grad():
+        x = maps
+        convs, norms = block.layers[0::3], block.layers[1::3]
+        for i in range(3):
+            x = normed(conv(x, convs[i]), norms[i])
+            if i < 2:
+                x = torch.where(x > 0, x, LEAK * x)
+        x = x + normed(conv(maps, block.shortcut[0]), block.shortcut[1])
+        torch.testing.assert_close(block(maps), torch.where(x > 0, x, LEAK * x))
+
+
+def test_resnet_12_halves_images_where_it_is_asked_to():
+    embedding = ResidualEmbedding(3, (4, 6), (True, False)).eval()
+    assert embedding(torch.rand(2, 3, 32, 32)).shape == (2, 6, 16, 16)

@@ -25,6 +25,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.hub import WEIGHTS, load_model, model_card
 from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
+from lgmnet.recipes import RECIPES
 from lgmnet.recipes.rivals import embedding_of
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
@@ -338,6 +339,40 @@ def test_rivals_train_by_the_same_trainer(name, tmp_path):
     assert model.method_name == name
     assert model.training.val_accuracy > 30, "better than chance at 4-way"
     assert isinstance(load_model(tmp_path).method, METHODS[name])
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_can_be_built(name):
+    run = RECIPES[name]()
+    assert METHODS[run.method](run.config).config == run.config
+    assert run.train.shape.samples > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar-fs", "cifar-fs-resnet12"])
+def test_recipes_of_photos_train(name, tmp_path):
+    """A few steps on noise, as the data is not everywhere."""
+    noise = torch.randint(256, (60, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    store = ClassStore(noise.byte(), [10] * 6, list("abcdef"), name="noise", split="train")
+    run = with_settings(
+        RECIPES[name](),
+        [
+            "train.steps=2",
+            "tasks=1",
+            "way=3",
+            "query=1",
+            "most_shot=2",
+            "val_way=3",
+            "val_query=1",
+            "val_episodes=2",
+            "precision=32-true",
+        ],
+    )
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    model = fit(fabric, run, store, store, tmp_path)
+    assert model is not None
+    assert model.training.step == 2
+    assert load_model(tmp_path).method.config == run.config
 
 
 def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):

@@ -7,8 +7,12 @@ from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lgmnet.modules.itn import normalisation
+
+LEAK = 0.1
+"""Slope of the leaky ReLU below zero."""
 
 
 class ConvEmbedding(nn.Sequential):
@@ -45,6 +49,72 @@ class ConvEmbedding(nn.Sequential):
     ) -> Float[Tensor, "samples embedding height_out width_out"]:
         """Feature maps of a batch of images."""
         return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
+
+
+class ResidualEmbedding(nn.Sequential):
+    """Blocks of three 3x3 convolutions with a shortcut, pooled where asked: ResNet-12 and its kin.
+
+    As few-shot learning has it since Mishra et al. (SNAIL, 2018) and Oreshkin et al. (TADAM, 2018):
+    64, 160, 320 and 640 channels, all four blocks pooled.
+
+    Args:
+        channels_in: Channels of the images.
+        widths: Channels of each block.
+        pooled: For each block, whether a 2x2 max-pool follows.
+        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        widths: Sequence[int],
+        pooled: Sequence[bool],
+        intertask: bool = True,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width, pool in zip(widths, pooled, strict=True):
+            layers.append(ResidualBlock(channels_in, width, intertask))
+            if pool:
+                layers.append(nn.MaxPool2d(2))
+            channels_in = width
+        super().__init__(*layers)
+
+    def forward(
+        self, images: Float[Tensor, "samples channels height width"]
+    ) -> Float[Tensor, "samples embedding height_out width_out"]:
+        """Feature maps of a batch of images."""
+        return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
+
+
+class ResidualBlock(nn.Module):
+    """Three 3x3 convolutions with normalisation, beside them a 1x1 one; leaky ReLU.
+
+    Args:
+        channels_in: Channels before the block.
+        width: Channels after it.
+        intertask: Whether normalisation is over all tasks.
+    """
+
+    def __init__(self, channels_in: int, width: int, intertask: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i, wide_in in enumerate((channels_in, width, width)):
+            if i > 0:
+                layers.append(nn.LeakyReLU(LEAK, inplace=True))
+            layers += [
+                nn.Conv2d(wide_in, width, 3, padding=1, bias=False),
+                normalisation(width, intertask),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, width, 1, bias=False), normalisation(width, intertask)
+        )
+
+    def forward(
+        self, maps: Float[Tensor, "samples channels height width"]
+    ) -> Float[Tensor, "samples channels_out height width"]:
+        """Maps of the same height and width."""
+        return F.leaky_relu(self.layers(maps) + self.shortcut(maps), LEAK)
 
 
 class VectorEmbedding(nn.Sequential):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lgmnet.errors import ConfigError
-from lgmnet.modules.backbones import ConvEmbedding, VectorEmbedding
+from lgmnet.modules.backbones import ConvEmbedding, ResidualEmbedding, VectorEmbedding
 from lgmnet.modules.drawings import VIEWS, DrawingEmbedding
 
 SAMPLES_AT_ONCE = 1024
@@ -31,6 +31,9 @@ class EmbeddingConfig:
     """Channels (or units) of each layer of the shared embedding."""
     embedding_pooled: tuple[bool, ...] = (True, True, False, False)
     """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
+    embedding_layers: Literal["plain", "residual"] = "plain"
+    """For images: ``plain``, each width is one convolution (Conv-4); ``residual``, a block of three
+    with a shortcut (ResNet-12)."""
     align: float | None = None
     """For drawings: each is put in the middle and its size evened out to this power, 0 to 1."""
     canvas: int | None = None
@@ -55,6 +58,8 @@ class EmbeddingConfig:
             len(widths) > 0 and min(widths) > 0,
             "positive numbers, at least one",
         )
+        layers = ("plain", "residual") if self.of_images else ("plain",)
+        need(self, "embedding_layers", self.embedding_layers in layers, " or ".join(layers))
         need(self, "align", self.align is None or 0 <= self.align <= 1, "0 to 1, or None")
         need(
             self,
@@ -107,7 +112,8 @@ def make_embedding(config: EmbeddingConfig) -> nn.Module:
     channels, widths = config.feature_shape[0], config.embedding_widths
     if not config.of_images:
         return VectorEmbedding(channels, widths, config.intertask_norm)
-    layers = ConvEmbedding(channels, widths, config.embedding_pooled, config.intertask_norm)
+    kind = ConvEmbedding if config.embedding_layers == "plain" else ResidualEmbedding
+    layers = kind(channels, widths, config.embedding_pooled, config.intertask_norm)
     layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.align is None and config.views == 1:
         return layers

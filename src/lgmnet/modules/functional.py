@@ -170,7 +170,13 @@ def adam(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: 
 
 
 def make_network(config: EmbeddingConfig) -> Network:
-    """The network that a config asks for, without its weights."""
+    """The network that a config asks for, without its weights.
+
+    Raises:
+        ConfigError: if it is asked for layers that such networks do not have.
+    """
+    plain = config.embedding_layers == "plain"
+    need(config, "embedding_layers", plain, "'plain' for this method")
     return Network(
         config.feature_shape,
         config.embedding_widths,

@@ -25,6 +25,8 @@ def of_rival(data: str, method: str) -> Run:
 
 RECIPES: dict[str, Callable[[], Run]] = {
     **OURS,
+    "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
+    "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,

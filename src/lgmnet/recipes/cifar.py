@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.training.config import Run, TrainConfig
@@ -41,3 +43,16 @@ def cifar_fs() -> Run:
             val_every=2500,
         ),
     )
+
+
+def cifar_fs_resnet12() -> Run:
+    """The same with ResNet-12, for a GPU: 640 channels, which TargetNet narrows to 64 between."""
+    run = cifar_fs()
+    config = dataclasses.replace(
+        run.config,
+        embedding_layers="residual",
+        embedding_widths=(64, 160, 320, 640),
+        embedding_pooled=(True, True, True, True),
+        target_widths=(64, 640),
+    )
+    return dataclasses.replace(run, recipe="cifar-fs-resnet12", config=config)
