@@ -470,7 +470,8 @@ def test_a_residual_block_is_three_convolutions_beside_one():
 
     with torch.no_grad():
         x = maps
-        convs, norms = block.layers[0::3], block.layers[1::3]
+        layers = list(block.layers)
+        convs, norms = layers[0::3], layers[1::3]
         for i in range(3):
             x = normed(conv(x, convs[i]), norms[i])
             if i < 2:
