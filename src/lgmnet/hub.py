@@ -220,6 +220,8 @@ def model_card(model: Model) -> str:
 
 def validation_line(training: Training) -> str:
     """What is known from validation classes, as a line of the model card."""
+    if training.step == 0:
+        return "- Nothing is learned beforehand: every task has its support set alone."
     if training.val_split is None:
         return "- Validation: none in this run; it trains on the validation classes too."
     return (

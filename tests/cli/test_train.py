@@ -296,3 +296,15 @@ def test_a_recipe_trains_on_omniglot(tmp_path):
     assert (ran.json["data"], ran.json["split"]) == ("omniglot", "lake/train-mirrored")
     about = json.loads((tmp_path / "m" / "config.json").read_text())
     assert about["training"]["val_split"] == "lake/val"
+
+
+@pytest.mark.parametrize("method", ["direct", "random-weights"])
+def test_what_learns_nothing_beforehand_is_a_model_at_once(method, tmp_path):
+    out = tmp_path / "out"
+    ran = lgmnet("train", f"circles-{method}", "--out", out)
+    assert (ran.code, ran.out) == (0, f"{out}: {method} learns nothing beforehand.\n")
+    assert "Nothing is learned beforehand" in (out / "README.md").read_text()
+    scored = lgmnet(
+        "evaluate", out, "--data", "circles", "--way", 3, "--shot", 5, "--episodes", 4, "--json"
+    )
+    assert scored.json["method"] == method

@@ -48,8 +48,7 @@ class Entry:
     @property
     def learns(self) -> bool:
         """Whether there is anything to train."""
-        method = METHODS[self.run.method](self.run.config)
-        return any(p.requires_grad for p in method.parameters())
+        return METHODS[self.run.method](self.run.config).learns
 
 
 @dataclass(frozen=True)

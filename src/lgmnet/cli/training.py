@@ -107,6 +107,9 @@ def train(
             }
         )
     else:
+        if story.step == 0:
+            say(f"{escape(str(folder))}: {model.method_name} learns nothing beforehand.")
+            return
         scored = (
             "no validation classes"
             if story.val_split is None

@@ -55,6 +55,11 @@ class Method(nn.Module, ABC):
         """Where its weights lie; the CPU if it has none."""
         return next(self.parameters(), torch.empty(0)).device
 
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything that meta-training could change."""
+        return any(p.requires_grad for p in self.parameters())
+
     def behind_embedding(self) -> Method:
         """This method for samples that have passed its embedding already; shares all weights."""
         behind = copy.copy(self)

@@ -11,8 +11,9 @@ from lgmnet.training.config import Run
 
 PRETRAINED = ("fine-tune", "logistic-regression")
 """Methods whose embedding is pretrained by classification."""
-RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED)
-"""Methods that learn from one task for another, as LGM-Net does."""
+UNTRAINED = ("direct", "random-weights")
+"""Methods that learn nothing from one task for another."""
+RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED, *UNTRAINED)
 CLASSES = {"omniglot": 4112, "cifar-fs": 64}
 """Classes of the training splits, for what is pretrained by classification."""
 
@@ -28,7 +29,7 @@ def rival(run: Run, method: str, *, deeper: bool = False, **config: Any) -> Run:
     """
     fields = embedding_of(run.config) | config
     train, split = run.train, run.split
-    if deeper:
+    if deeper or method in UNTRAINED:
         further = run.config.target_widths
         pooled = [run.config.target_pooled] * (len(further) - 1) + [False]
         fields["embedding_widths"] = (*run.config.embedding_widths, *further)
@@ -40,6 +41,8 @@ def rival(run: Run, method: str, *, deeper: bool = False, **config: Any) -> Run:
         train = dataclasses.replace(
             train, tasks=4, way=5, shot=1, most_shot=None, query=5, val_way=5, precision="32-true"
         )
+    if method in UNTRAINED:
+        fields |= {"align": None, "canvas": None, "views": 1}
     if method in PRETRAINED:
         # Pretrained by classification: no class may be there twice, as its mirror image is.
         split = split.removesuffix("-mirrored")

@@ -69,6 +69,8 @@ def fit(
     train_source.check(config.shape)
     if val_source is not None:
         val_source.check(config.val_shape)
+    if not METHODS[run.method](run.config).learns:
+        return as_it_is(fabric, run, train_source, out)
     first = load_model(run.start) if run.start is not None else None
     state = setup(run, first, fabric.global_rank)
     model, optimizer = fabric.setup(state.method, state.optimizer)
@@ -79,16 +81,7 @@ def fit(
             f"'{out}' holds a run already; continue it with --resume, or choose another --out."
         )
     make_folder(out)
-    story = Training(
-        recipe=run.recipe,
-        data=train_source.name,
-        split=train_source.split,
-        split_hash=train_source.split_hash,
-        val_split=None if val_source is None else val_source.split,
-        settings=dataclasses.asdict(config),
-        start=run.start,
-        seen=first.training.all_seen if first is not None else (),
-    )
+    story = story_of(run, train_source, val_source, first)
     if isinstance(train_source, ClassStore) and train_source.groups is not None:
         train_source = train_source.with_kindred(config.kindred)
     sampler = Sampler(train_source, state.generator)
@@ -144,6 +137,31 @@ def fit(
             raise KeyboardInterrupt
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
+
+
+def as_it_is(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> Model | None:
+    """Write the model of a method that learns nothing beforehand, so that all commands take it."""
+    if fabric.is_global_zero:
+        method = METHODS[run.method](run.config)
+        save_model(Model(method, run.method, story_of(run, train_source, None, None)), out)
+    fabric.barrier()
+    return load_model(out) if fabric.is_global_zero else None
+
+
+def story_of(
+    run: Run, train_source: TaskSource, val_source: TaskSource | None, first: Model | None
+) -> Training:
+    """What the model card tells of a run before its first step."""
+    return Training(
+        recipe=run.recipe,
+        data=train_source.name,
+        split=train_source.split,
+        split_hash=train_source.split_hash,
+        val_split=None if val_source is None else val_source.split,
+        settings=dataclasses.asdict(run.train),
+        start=run.start,
+        seen=first.training.all_seen if first is not None else (),
+    )
 
 
 def setup(run: Run, first: Model | None, rank: int) -> TrainState:
