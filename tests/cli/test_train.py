@@ -308,3 +308,19 @@ def test_what_learns_nothing_beforehand_is_a_model_at_once(method, tmp_path):
         "evaluate", out, "--data", "circles", "--way", 3, "--shot", 5, "--episodes", 4, "--json"
     )
     assert scored.json["method"] == method
+
+
+def test_a_folder_with_splits_is_trained_on_and_its_training_classes_are_not_scored(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    for seed, split in enumerate(("train", "val", "test")):
+        names = [f"{split}-{i}" for i in range(4)]
+        symbols(data / split, dict.fromkeys(names, 5), seed)
+    words = ["--data", data, "--out", out, "--steps", 2, *settings(val_every=2)]
+    ran = lgmnet("train", "omniglot", *words, "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["data"], ran.json["split"]) == (str(data), "train")
+    score = ["evaluate", out, "--data", data, "--way", 3, "--query", 1, "--episodes", 4]
+    assert lgmnet(*score, "--split", "test").code == 0
+    seen = lgmnet(*score, "--split", "train")
+    assert seen.code == 2
+    assert "shares classes" in seen.err
