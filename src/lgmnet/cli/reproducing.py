@@ -155,18 +155,13 @@ def figure3(asked: Asked) -> Path:
 def figure4(asked: Asked) -> Path:
     """Decision boundaries of LGM-Net, direct training and random weights."""
     from lgmnet.analysis.boundaries import Family, draw_figure, look_at
-    from lgmnet.analysis.results import VERSION, read_result
     from lgmnet.analysis.tables import Entry, trained
     from lgmnet.configs import from_json
     from lgmnet.data.planes import PLANES
     from lgmnet.episode import EpisodeShape
-    from lgmnet.files import check_writable, write_text
     from lgmnet.recipes.planes import plane
 
-    picture, file = asked.output / "figure4.png", asked.results / "figure4.json"
-    check_writable(picture)
-    if not asked.from_results:
-        check_writable(file)
+    def measured() -> dict[str, Any]:
         families = []
         for family in PLANES:
             err.print(f"figure4: {family}")
@@ -182,37 +177,48 @@ def figure4(asked: Asked) -> Path:
                     progress=progress,
                 )
             families.append(dataclasses.asdict(found))
-        kept = {"results": "figure4", "version": VERSION, **origin(), "families": families}
-        write_text(file, json.dumps(kept) + "\n")
-    families = read_result(file, "figure4")["families"]
-    draw_figure([from_json(Family, family) for family in families], picture)
+        return {"families": families}
+
+    picture, result = figure_result("figure4", asked, measured)
+    draw_figure([from_json(Family, family) for family in result["families"]], picture)
     return picture
 
 
 def figure5(asked: Asked) -> Path:
     """Generated weights of several tasks."""
-    from lgmnet.analysis.results import VERSION, read_result
     from lgmnet.analysis.weights import Clouds, draw_clouds, look_at_weights
     from lgmnet.configs import from_json
     from lgmnet.episode import EpisodeShape
-    from lgmnet.files import check_writable, write_text
     from lgmnet.hub import load_model
     from lgmnet.recipes.sources import open_source
 
-    picture, file = asked.output / "figure5.png", asked.results / "figure5.json"
+    def measured() -> dict[str, Any]:
+        model = load_model("omniglot")
+        source = open_source("omniglot", "vinyals/test")
+        shape = EpisodeShape(5, 5, 1, TASKS_OF_FIGURE_5)
+        clouds = look_at_weights(model.method, source, shape, seed=asked.seed)
+        about = {"model": model.name, "data": source.name, "split": source.split}
+        return about | {"clouds": dataclasses.asdict(clouds)}
+
+    picture, result = figure_result("figure5", asked, measured)
+    draw_clouds(from_json(Clouds, result["clouds"]), picture)
+    return picture
+
+
+def figure_result(
+    name: str, asked: Asked, measured: Callable[[], dict[str, Any]]
+) -> tuple[Path, dict[str, Any]]:
+    """Where to draw a figure, and what: measured and kept, or only read."""
+    from lgmnet.analysis.results import VERSION, read_result
+    from lgmnet.files import check_writable, write_text
+
+    picture, file = asked.output / f"{name}.png", asked.results / f"{name}.json"
     check_writable(picture)
     if not asked.from_results:
         check_writable(file)
-        model = load_model("omniglot")
-        source = open_source("omniglot", "vinyals/test")
-        clouds = look_at_weights(
-            model.method, source, EpisodeShape(5, 5, 1, TASKS_OF_FIGURE_5), seed=asked.seed
-        )
-        about = {"model": model.name, "data": source.name, "split": source.split}
-        kept = {"results": "figure5", "version": VERSION, **origin(), **about}
-        write_text(file, json.dumps(kept | {"clouds": dataclasses.asdict(clouds)}) + "\n")
-    draw_clouds(from_json(Clouds, read_result(file, "figure5")["clouds"]), picture)
-    return picture
+        kept = {"results": name, "version": VERSION, **origin(), **measured()}
+        write_text(file, json.dumps(kept) + "\n")
+    return picture, read_result(file, name)
 
 
 TASKS_OF_FIGURE_5 = 8

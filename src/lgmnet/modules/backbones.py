@@ -37,10 +37,7 @@ class ConvEmbedding(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = []
         for width, pool in zip(widths, pooled, strict=True):
-            layers.append(nn.Conv2d(channels_in, width, 3, padding=1, bias=False))
-            if pool:
-                layers.append(nn.MaxPool2d(2))
-            layers += [normalisation(width, intertask), nn.ReLU(inplace=True)]
+            layers += self.block(channels_in, width, pool, intertask)
             channels_in = width
         super().__init__(*layers)
 
@@ -50,40 +47,32 @@ class ConvEmbedding(nn.Sequential):
         """Feature maps of a batch of images."""
         return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
 
+    @staticmethod
+    def block(channels_in: int, width: int, pool: bool, intertask: bool) -> list[nn.Module]:
+        """The layers from one width to the next."""
+        return [
+            nn.Conv2d(channels_in, width, 3, padding=1, bias=False),
+            *([nn.MaxPool2d(2)] if pool else []),
+            normalisation(width, intertask),
+            nn.ReLU(inplace=True),
+        ]
 
-class ResidualEmbedding(nn.Sequential):
+
+class ResidualEmbedding(ConvEmbedding):
     """Blocks of three 3x3 convolutions with a shortcut, pooled where asked: ResNet-12 and its kin.
 
     As few-shot learning has it since Mishra et al. (SNAIL, 2018) and Oreshkin et al. (TADAM, 2018):
-    64, 160, 320 and 640 channels, all four blocks pooled.
-
-    Args:
-        channels_in: Channels of the images.
-        widths: Channels of each block.
-        pooled: For each block, whether a 2x2 max-pool follows.
-        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
+    64, 160, 320 and 640 channels, all four blocks pooled. Arguments are those of `ConvEmbedding`, for
+    each block in place of each convolution.
     """
 
-    def __init__(
-        self,
-        channels_in: int,
-        widths: Sequence[int],
-        pooled: Sequence[bool],
-        intertask: bool = True,
-    ) -> None:
-        layers: list[nn.Module] = []
-        for width, pool in zip(widths, pooled, strict=True):
-            layers.append(ResidualBlock(channels_in, width, intertask))
-            if pool:
-                layers.append(nn.MaxPool2d(2))
-            channels_in = width
-        super().__init__(*layers)
-
-    def forward(
-        self, images: Float[Tensor, "samples channels height width"]
-    ) -> Float[Tensor, "samples embedding height_out width_out"]:
-        """Feature maps of a batch of images."""
-        return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
+    @staticmethod
+    def block(channels_in: int, width: int, pool: bool, intertask: bool) -> list[nn.Module]:
+        """The layers from one width to the next."""
+        return [
+            ResidualBlock(channels_in, width, intertask),
+            *([nn.MaxPool2d(2)] if pool else []),
+        ]
 
 
 class ResidualBlock(nn.Module):
