@@ -62,8 +62,8 @@ class ResidualEmbedding(ConvEmbedding):
     """Blocks of three 3x3 convolutions with a shortcut, pooled where asked: ResNet-12 and its kin.
 
     As few-shot learning has it since Mishra et al. (SNAIL, 2018) and Oreshkin et al. (TADAM, 2018):
-    64, 160, 320 and 640 channels, all four blocks pooled. Arguments are those of `ConvEmbedding`, for
-    each block in place of each convolution.
+    64, 160, 320 and 640 channels, all four blocks pooled. Arguments are those of `ConvEmbedding`, a
+    block standing for each convolution.
     """
 
     @staticmethod
