@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from lgmnet.data.cifar import PACK, PARTS, cifar_fs, fc100
+from lgmnet.data.cifar import PACK, PARTS, cifar_fs, fc100, shown_later
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.packs import find_pack, read_arrays
 from lgmnet.data.source import share_classes
@@ -25,8 +26,20 @@ def test_cuts_have_their_published_sizes_and_share_no_class(
 ) -> None:
     stores = [cut(part) for part in PARTS]
     assert tuple(store.classes for store in stores) == classes
-    assert all(store.images.shape == (600 * store.classes, 3, 32, 32) for store in stores)
+    assert all(600 * s.classes - 20 < len(s.images) <= 600 * s.classes for s in stores)
+    assert len(stores[2].images) == 12_000, "the test split is whole"
+    shown: list[set[bytes]] = [{x.tobytes() for x in store.images.numpy()} for store in stores]
+    assert not any(a & b for a, b in combinations(shown, 2))
     assert not any(share_classes(a, b) for a, b in combinations(stores, 2))
+
+
+def test_of_images_that_are_there_twice_the_one_in_the_last_part_stays() -> None:
+    images = torch.randint(256, (7, 3, 32, 32)).byte()
+    images[4] = images[1]  # parts 1 and 0
+    images[6] = images[1]  # part 2
+    images[3] = images[2]  # both of part 0
+    part_of = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    assert shown_later(images, part_of).nonzero().flatten().tolist() == [1, 4]
 
 
 @pytest.mark.pack("cifar100")
