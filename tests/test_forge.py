@@ -73,7 +73,8 @@ def test_300_images_in_batches_are_answered_as_one_by_one(forged):
     assert IMAGES_A_BATCH < len(images) == 300
     together = forged.predict_proba(images)
     singly = torch.cat([forged.predict_proba(image[None]) for image in images])
-    torch.testing.assert_close(together, singly, rtol=0, atol=1e-6)
+    # In 32 bits; in which order a processor sums differs with the batch.
+    torch.testing.assert_close(together, singly, rtol=0, atol=1e-5)
     assert forged.predict(images) == [CLASSES[i] for i in singly.argmax(1)]
 
 
