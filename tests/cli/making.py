@@ -166,11 +166,15 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def content(path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What a safetensors file says and holds (the order of what it says is left to chance)."""
+    """What a safetensors file says and holds (the order of what it says is left to chance).
+
+    What a clock said is left out.
+    """
     raw = path.read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     tensors = safetensors.torch.load(raw)
-    return header["__metadata__"], {k: t.numpy().tobytes() for k, t in tensors.items()}
+    about = {name: text for name, text in header["__metadata__"].items() if name != "seconds"}
+    return about, {k: t.numpy().tobytes() for k, t in tensors.items()}
 
 
 def png_claiming(width: int, height: int) -> bytes:
