@@ -31,7 +31,7 @@ def cifar_fs() -> Run:
         split="train",
         val_split="val",
         train=TrainConfig(
-            steps=10_000,
+            steps=6_000,
             tasks=2,
             way=20,
             shot=1,
@@ -40,7 +40,7 @@ def cifar_fs() -> Run:
             jitter=Jitter(degrees=0.0, scale=0.0, shift=0.125, shear=0.0, flip=0.5),
             val_way=5,
             val_episodes=600,
-            val_every=2500,
+            val_every=2000,
         ),
     )
 
