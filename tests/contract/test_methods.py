@@ -13,7 +13,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as F
 
 from lgmnet.episode import Episode
 from lgmnet.errors import EpisodeError
@@ -69,6 +68,14 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear": ("lgm-net", LINEAR),
     "lgm-net, class detectors": ("lgm-net", replace(CONV, class_detectors=2, align=0.5, views=2)),
     "lgm-net, linear, class detectors": ("lgm-net", replace(LINEAR, class_detectors=2)),
+    "lgm-net, classification beside": (
+        "lgm-net",
+        replace(CONV, classification=0.5, classes=3, align=0.5, views=2),
+    ),
+    "lgm-net, linear, classification beside": (
+        "lgm-net",
+        replace(LINEAR, classification=0.5, classes=3),
+    ),
     "lgm-net, class means, skipping": (
         "lgm-net",
         replace(CONV, head="means", target_skip=True, target_pooled=False),
@@ -211,6 +218,11 @@ def method(case) -> Method:
     return copy.deepcopy(shared_method(case))
 
 
+def asked(e: Episode) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    """What a step of training is given."""
+    return e.support_x, e.support_y, e.query_x, e.query_y, e.way
+
+
 def answer(method: Method, e: Episode) -> Tensor:
     answers: Tensor = method.adapt(e.support_x, e.support_y, e.way)(e.query_x)
     return answers.detach()
@@ -336,12 +348,7 @@ def test_gradient_reaches_every_parameter(method, case):
     if case in NOTHING_LEARNED:
         pytest.skip(f"{case}: {NOTHING_LEARNED[case]}")
     e = episode(method.config)
-    loss = F.nll_loss(
-        method.train()(e.support_x, e.support_y, e.query_x, e.way, seeded(), e.classes).flatten(
-            0, 1
-        ),
-        e.query_y.flatten(),
-    )
+    loss, _ = method.train().learn(*asked(e), seeded(), e.classes)
     loss.backward()
     learned = {name: p for name, p in method.named_parameters() if p.requires_grad}
     without = [name for name, p in learned.items() if p.grad is None or not p.grad.any()]
@@ -354,20 +361,17 @@ def test_one_episode_can_be_learned_by_heart(method, case):
     if case in NOTHING_LEARNED:
         pytest.skip(f"{case}: {NOTHING_LEARNED[case]}")
     e = episode(method.config, tasks=1, queries=6)
-    wanted = torch.randint(e.way, e.query_y.shape, generator=seeded(1)).flatten()
+    e = replace(e, query_y=torch.randint(e.way, e.query_y.shape, generator=seeded(1)))
     learned = [p for p in method.train().parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=0.005)
     for _ in range(300):
-        answers = method(e.support_x, e.support_y, e.query_x, e.way, classes=e.classes).flatten(
-            0, 1
-        )
-        if torch.equal(answers.argmax(1), wanted):
+        loss, answers = method.learn(*asked(e), classes=e.classes)
+        if torch.equal(answers.argmax(-1), e.query_y):
             break
-        loss = F.nll_loss(answers, wanted)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert answers.argmax(1).tolist() == wanted.tolist()
+    assert torch.equal(answers.argmax(-1), e.query_y)
 
 
 def test_a_generator_makes_it_random_and_none_its_best_guess(method, case):

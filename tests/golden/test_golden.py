@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from lgmnet.episode import Episode
 from lgmnet.methods import (
@@ -74,6 +73,23 @@ CONFIGS: dict[str, tuple[str, Any]] = {
             views=3,
         ),
     ),
+    "lgm-net, of classes": (
+        "lgm-net",
+        LGMNetConfig(
+            feature_shape=(1, 8, 8),
+            embedding_widths=(3, 4),
+            embedding_pooled=(True, False),
+            encoder_width=4,
+            context=3,
+            target_widths=(4, 4),
+            target_pooled=False,
+            target_skip=True,
+            class_detectors=2,
+            head="means",
+            classification=0.5,
+            classes=4,
+        ),
+    ),
     "proto-net": ("proto-net", ProtoNetConfig(**IMAGES)),
     "matching-net": ("matching-net", MatchingNetConfig(**IMAGES)),
     "matching-net, full context": (
@@ -120,8 +136,9 @@ def measure(name: str, config: Any) -> dict[str, Any]:
     """A training step's loss and gradients, then what is answered in evaluation."""
     random = np.random.RandomState(7)
     method, e = seeded_method(name, config, random), episode(config.feature_shape, random)
-    answers = method.train()(e.support_x, e.support_y, e.query_x, e.way, classes=e.classes)
-    loss = F.nll_loss(answers.flatten(0, 1), e.query_y.flatten())
+    loss, _ = method.train().learn(
+        e.support_x, e.support_y, e.query_x, e.query_y, e.way, classes=e.classes
+    )
     loss.backward()
     gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
     with torch.no_grad():

@@ -273,17 +273,27 @@ def test_logistic_regression_is_scikit_learns_on_embeddings_of_unit_length(way):
 
 
 @pytest.mark.parametrize("name", ["fine-tune", "logistic-regression"])
-def test_pretraining_is_classification_among_the_classes_of_the_task(name):
+def test_pretraining_is_classification_among_all_training_classes(name):
     method = made(name, METHODS[name].config_type(**VECTORS, classes=5, intertask_norm=False))
     assert isinstance(method, Pretrained)
     support, labels, query = tasks()
     classes = torch.tensor([[4, 0, 2], [1, 4, 3]])
+    asked = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 0, 1, 1]])[:, : query.shape[1]]
     with torch.no_grad():
-        came = method.train()(support, labels, query, WAY, None, classes).exp().numpy()
+        loss, came = method.train().learn(support, labels, query, asked, WAY, None, classes)
     weight, bias = (p.detach().numpy() for p in method.head.parameters())
-    for task, asked in enumerate(embedded(method, query)):
-        for q, p in zip(asked, came[task], strict=True):
+    losses = []
+    for x, ys in ((support, labels), (query, asked)):
+        for task, samples in enumerate(embedded(method, x)):
+            for sample, y in zip(samples, ys[task].tolist(), strict=True):
+                p = softmax(np.array([weight[c] @ sample + bias[c] for c in range(5)]))
+                losses.append(-np.log(p[int(classes[task, y])]))
+    np.testing.assert_allclose(loss.item(), np.mean(losses), rtol=1e-6)
+    for task, samples in enumerate(embedded(method, query)):
+        for q, p in zip(samples, came[task].exp().numpy(), strict=True):
             scores = np.array([weight[c] @ q + bias[c] for c in classes[task].tolist()])
-            np.testing.assert_allclose(p, softmax(scores), rtol=1e-9)
+            np.testing.assert_allclose(p, softmax(scores), rtol=1e-6)
     with pytest.raises(ConfigError, match=r"'classes' must be at least 7.* is 5"):
-        method(support, labels, query, WAY, None, classes + 2)
+        method.learn(support, labels, query, asked, WAY, None, classes + 2)
+    with pytest.raises(ConfigError, match="whose classes have no end"):
+        method.learn(support, labels, query, asked, WAY)

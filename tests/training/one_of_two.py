@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from lgmnet.episode import Episode
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
@@ -50,9 +50,12 @@ def gradients_and_statistics(episode: Episode, fabric: Fabric | None = None) -> 
         target_widths=(5, 5),
     )
     method = LGMNet(config).double().train()
-    model = fabric.setup_module(method) if fabric else method
-    log_p = model(episode.support_x, episode.support_y, episode.query_x, episode.way)
-    loss = F.nll_loss(log_p.flatten(0, 1), episode.query_y.flatten())
+    model: Any = fabric.setup_module(method) if fabric else method
+    if fabric:
+        model.mark_forward_method("learn")
+    loss, _ = model.learn(
+        episode.support_x, episode.support_y, episode.query_x, episode.query_y, episode.way
+    )
     if fabric:
         fabric.backward(loss)
     else:

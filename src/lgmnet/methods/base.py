@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown, check_samples
 
@@ -111,12 +112,32 @@ class Method(nn.Module, ABC):
         query_x: Tensor,
         way: int,
         generator: torch.Generator | None = None,
-        classes: Int[Tensor, "tasks way"] | None = None,
     ) -> Float[Tensor, "tasks query way"]:
-        """Adapt and answer at once: the one call that a training step makes.
-
-        ``classes``, the numbers of the tasks' classes in their source, are for pretraining
-        (`lgmnet.methods.pretrained`); others do not look at them.
-        """
+        """Adapt and answer at once."""
         answer: Tensor = self.adapt(support_x, support_y, way, generator=generator)(query_x)
         return answer
+
+    def learn(
+        self,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+        query_x: Float[Tensor, "tasks query *feature"],
+        query_y: Int[Tensor, "tasks query"],
+        way: int,
+        generator: torch.Generator | None = None,
+        classes: Int[Tensor, "tasks way"] | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """What one step of training makes small, and the queries' log-probabilities.
+
+        Args:
+            support_x: Support samples.
+            support_y: Their labels.
+            query_x: Query samples.
+            query_y: Their labels.
+            way: Number of classes of a task.
+            generator: Source of the method's randomness.
+            classes: Numbers of the tasks' classes among all training classes, for methods that
+                learn to tell all of those apart.
+        """
+        log_p = self(support_x, support_y, query_x, way, generator)
+        return F.nll_loss(log_p.flatten(0, 1), query_y.flatten()), log_p

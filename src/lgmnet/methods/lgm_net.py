@@ -14,9 +14,17 @@ from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.classification import ClassHead
 from lgmnet.modules.context import ContextEncoder, MeanContext
 from lgmnet.modules.detectors import ClassTokens, ClassWriter
-from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need, need_size
+from lgmnet.modules.embedding import (
+    EmbeddingConfig,
+    embed,
+    features_of,
+    make_embedding,
+    need,
+    need_size,
+)
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
 from lgmnet.modules.matching import class_means, cosine_matching, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
@@ -56,6 +64,10 @@ class LGMNetConfig(EmbeddingConfig):
     class's."""
     temperature: float | None = 10.0
     """Initial inverse temperature of the head, learned from there; None is the paper's head (1)."""
+    classification: float = 0.0
+    """Weight of a further loss in training: the embedding also tells all training classes apart."""
+    classes: int = 64
+    """As many as the training split has; not read without ``classification``."""
     generated: bool = True
     """Ablation: off, TargetNet's weights are learned and the same for all tasks."""
     context_encoder: bool = True
@@ -81,7 +93,7 @@ class LGMNetConfig(EmbeddingConfig):
             len(self.target_widths) > 0 and min(self.target_widths) > 0,
             "positive numbers, at least one",
         )
-        for field in ("encoder_width", "context"):
+        for field in ("encoder_width", "context", "classes"):
             need(self, field, getattr(self, field) > 0, "positive")
         temperature = self.temperature
         need(self, "temperature", temperature is None or temperature > 0, "positive or None")
@@ -92,6 +104,7 @@ class LGMNetConfig(EmbeddingConfig):
             "0 or more, and 0 where nothing is generated",
         )
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
+        need(self, "classification", self.classification >= 0, "0 or more")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
         alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
         need(
@@ -121,6 +134,9 @@ class LGMNet(Method):
 
     With ``class_detectors``, each class adds to the kernels before they are normalised what it
     looks like beside the other classes (`lgmnet.modules.detectors`).
+
+    With ``classification``, training makes a second loss small beside the tasks' own: the shared
+    embedding tells all training classes apart (as in TADAM, Oreshkin et al., NeurIPS 2018).
 
     With the head ``means``, the attention (5) is over the mean of each class's x_nk^ of unit
     length, one for each class.
@@ -165,6 +181,36 @@ class LGMNet(Method):
                 ClassWriter(shape, config.class_detectors) for shape in self.target.weight_shapes
             )
         self.log_scale = learned_scale(config.temperature)
+        self.classification = None
+        if config.classification:
+            self.classification = ClassHead(features_of(config, self.embedding), config.classes)
+
+    def learn(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        query_x: Tensor,
+        query_y: Tensor,
+        way: int,
+        generator: torch.Generator | None = None,
+        classes: Int[Tensor, "tasks way"] | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """See `Method.learn`; with ``classification``, its loss is added.
+
+        Raises:
+            ConfigError: if there are more training classes than ``classes`` of the config.
+        """
+        if self.classification is None:
+            return super().learn(support_x, support_y, query_x, query_y, way, generator, classes)
+        support, query = (
+            self.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (support_x, query_x)
+        )
+        loss, log_p = Method.learn(
+            self.behind_embedding(), support, support_y, query, query_y, way, generator
+        )
+        embedded, labels = torch.cat([support, query], 1), torch.cat([support_y, query_y], 1)
+        further = self.classification.loss(embedded.flatten(2), labels, classes)
+        return loss + self.config.classification * further, log_p
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need
+from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
 from lgmnet.modules.matching import cosine_matching, learned_scale
 
 
@@ -193,8 +193,4 @@ def make_context(config: MatchingNetConfig, embedding: nn.Module) -> FullContext
     """Full-context embeddings, where a config asks for them, for samples of this embedding."""
     if not config.full_context:
         return None
-    was = embedding.training
-    with torch.no_grad():
-        features = embedding.eval()(torch.zeros(1, *config.feature_shape)).numel()
-    embedding.train(was)
-    return FullContext(features, config.context_steps)
+    return FullContext(features_of(config, embedding), config.context_steps)

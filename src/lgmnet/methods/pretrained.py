@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need
+from lgmnet.modules.classification import ClassHead
+from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ class PretrainedConfig(EmbeddingConfig):
 class Pretrained(Method):
     """An embedding pretrained by ordinary classification; each task gets a linear head.
 
-    In training, the queries of a task are classified by a head that has a row for every training
-    class; the softmax is over the rows of the classes of the task. With a way of all classes, that
-    is ordinary classification. The head is not used after training.
+    In training, all images of a task, support and queries alike, are told apart among all training
+    classes; the head that does it is not used after training.
     """
 
     config: PretrainedConfig
@@ -44,31 +44,29 @@ class Pretrained(Method):
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
         self.embedding = make_embedding(config)
-        self.head = nn.Linear(features_of(config, self.embedding), config.classes)
+        self.head = ClassHead(features_of(config, self.embedding), config.classes)
 
-    def forward(
+    def learn(
         self,
         support_x: Tensor,
         support_y: Tensor,
         query_x: Tensor,
+        query_y: Tensor,
         way: int,
         generator: torch.Generator | None = None,
         classes: Int[Tensor, "tasks way"] | None = None,
-    ) -> Float[Tensor, "tasks query way"]:
-        """In training, the answers of the pretraining head; else see `Method.forward`."""
-        if not self.training or classes is None:
-            return super().forward(support_x, support_y, query_x, way, generator)
-        need(
-            self.config,
-            "classes",
-            int(classes.max()) < self.config.classes,
-            f"at least {int(classes.max()) + 1}, the number of training classes",
-        )
-        features = self.features(query_x).flatten(2)
-        weight, bias = self.head.weight[classes], self.head.bias[classes]
-        with torch.autocast(features.device.type, enabled=False):
-            logits = features.to(weight.dtype) @ weight.mT + bias[:, None]
-            return logits.log_softmax(-1)
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """The loss of classification, and what the head says of the queries among their classes.
+
+        See `Method.learn`.
+
+        Raises:
+            ConfigError: if there are more training classes than ``classes`` of the config.
+        """
+        images, labels = torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1)
+        features = self.features(images).flatten(2)
+        loss = self.head.loss(features, labels, classes)
+        return loss, self.head.among(features[:, support_x.shape[1] :], classes)
 
     def features(
         self, x: Float[Tensor, "tasks samples *feature"]
@@ -134,12 +132,3 @@ class LinearClassifier(Classifier):
                 features = F.normalize(features, dim=-1)
             logits = features @ self.weight[:, None].mT + self.bias[:, None, None]
             return logits.log_softmax(-1).mean(2).log_softmax(-1)
-
-
-def features_of(config: EmbeddingConfig, embedding: nn.Module) -> int:
-    """How many features an embedding gives of one view of one sample."""
-    was = embedding.training
-    with torch.no_grad():
-        shown: Tensor = embedding.eval()(torch.zeros(1, *config.feature_shape))
-    embedding.train(was)
-    return shown.numel() // config.views

@@ -132,3 +132,12 @@ def embed(
     if views == 1:
         embedded = embedded[:, None]
     return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
+
+
+def features_of(config: EmbeddingConfig, embedding: nn.Module) -> int:
+    """How many features an embedding gives of one view of one sample."""
+    was = embedding.training
+    with torch.no_grad():
+        shown: Tensor = embedding.eval()(torch.zeros(1, *config.feature_shape))
+    embedding.train(was)
+    return shown.numel() // config.views

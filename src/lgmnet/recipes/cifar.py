@@ -26,6 +26,8 @@ def cifar_fs() -> Run:
             random_context=False,
             class_detectors=4,
             head="means",
+            classification=1.0,
+            classes=64,
         ),
         data="cifar-fs",
         split="train",

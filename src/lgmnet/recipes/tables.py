@@ -104,6 +104,11 @@ def table3(data: str) -> Table:
                 if ours.config.class_detectors
                 else []
             ),
+            *(
+                [Entry("without classification beside", without(classification=0.0))]
+                if ours.config.classification
+                else []
+            ),
             Entry("without generation", without(generated=False, class_detectors=0)),
         ),
         tasks=((20, 1),) if data == "omniglot" else of_data.tasks,

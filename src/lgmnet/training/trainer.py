@@ -12,7 +12,6 @@ from typing import cast
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.nn import functional as F
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.sampler import Sampler
@@ -74,6 +73,7 @@ def fit(
     first = load_model(run.start) if run.start is not None else None
     state = setup(run, first, fabric.global_rank)
     model, optimizer = fabric.setup(state.method, state.optimizer)
+    model.mark_forward_method("learn")
     if resume:
         load_state(out / STATE, state, run, fabric.global_rank, fabric.world_size)
     elif (out / STATE).exists():
@@ -96,15 +96,15 @@ def fit(
                 group["lr"] = learning_rate(config, state.step)
             shape = config.drawn_shape(state.generator)
             episode = prepared(fabric, sampler.sample(shape), config, state.generator)
-            log_p = model(
+            loss, log_p = model.learn(
                 episode.support_x,
                 episode.support_y,
                 episode.query_x,
+                episode.query_y,
                 episode.way,
                 state.generator,
                 episode.classes,
             )
-            loss = F.nll_loss(log_p.flatten(0, 1), episode.query_y.flatten())
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=config.clip)
             optimizer.step()
