@@ -15,7 +15,7 @@ from lgmnet.data.source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import timings
-from lgmnet.evaluation.evaluate import evaluate, mean_and_ci95
+from lgmnet.evaluation.evaluate import evaluate, mean_and_ci95, tasks_a_batch
 from lgmnet.hub import load_model
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -38,6 +38,8 @@ class Entry:
     """How it is trained; where nothing is learned, only its method and config are read."""
     weights: Entry | None = None
     """The entry whose trained weights it has; only the method or its config differs."""
+    episodes: int | None = None
+    """Where a task is dear: score on the first so many of the others' tasks; None for all."""
 
     @property
     def folder(self) -> str:
@@ -122,7 +124,8 @@ def measured(
     tasks = []
     for way, shot in table.tasks:
         shape = EpisodeShape(way, shot, QUERY)
-        score = evaluate(method, source, shape, episodes=episodes, seed=seed, progress=progress)
+        some = episodes_of(entry, shape, episodes)
+        score = evaluate(method, source, shape, episodes=some, seed=seed, progress=progress)
         adapt_ms, query_ms = timings(method, source, shape)
         tasks.append(
             {
@@ -142,7 +145,7 @@ def measured(
         source,
         trained_on=[open_split(entry.run.data, entry.run.split)] if entry.learns else [],
         shape=EpisodeShape(way, shot, 5),
-        episodes=AUDITED,
+        episodes=min(AUDITED, entry.episodes or AUDITED),
         seed=seed,
     ).checks
     return {
@@ -154,6 +157,20 @@ def measured(
         "tasks": tasks,
         "audit": [check.name for check in checks if not check.passed],
     }
+
+
+def episodes_of(entry: Entry, shape: EpisodeShape, episodes: int) -> int:
+    """How many tasks of a column an entry is scored on: all, or whole batches of the first."""
+    if entry.episodes is None or entry.episodes >= episodes:
+        return episodes
+    batch = tasks_a_batch(shape)
+    return min(max(entry.episodes // batch, 1) * batch, episodes)
+
+
+def tasks_of(table: Table, entry: Entry, episodes: int) -> int:
+    """How many tasks an entry is scored on in all columns together."""
+    shapes = (EpisodeShape(way, shot, QUERY) for way, shot in table.tasks)
+    return sum(episodes_of(entry, shape, episodes) for shape in shapes)
 
 
 def empty_result(table: Table, *, episodes: int, seed: int) -> dict[str, Any]:
@@ -199,7 +216,7 @@ def page(result: Mapping[str, Any]) -> str:
             [
                 [
                     row["name"],
-                    *(f"{task['accuracy']:.2f} ± {task['ci95']:.2f}" for task in row["tasks"]),
+                    *(accuracy(task, result["episodes"]) for task in row["tasks"]),
                     row["tasks"][0]["protocol"],
                 ]
                 for row in rows
@@ -207,7 +224,8 @@ def page(result: Mapping[str, Any]) -> str:
         ),
         "",
         f"Accuracy in %, mean and 95 % interval over the same {result['episodes']:,} episodes for "
-        f"all, {result['query']} queries a class, seed {result['seed']}; {result['data']}, split "
+        "all (or the first of them, where that is said), "
+        f"{result['query']} queries a class, seed {result['seed']}; {result['data']}, split "
         f"`{result['split']}` (classes `{first['split_hash']}`).",
         "",
         f"## Paired differences to {first['name']}",
@@ -259,9 +277,17 @@ def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows)]
 
 
+def accuracy(task: Mapping[str, Any], episodes: int) -> str:
+    """A score with its interval, and its number of tasks if that is not everyone's."""
+    words = f"{task['accuracy']:.2f} ± {task['ci95']:.2f}"
+    some = len(task["right"])
+    return words if some == episodes else f"{words} (first {some})"
+
+
 def difference(task: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     """The paired difference of two scores on the same episodes, bold where clear of zero."""
-    apart = torch.tensor(task["right"], dtype=torch.float64) - torch.tensor(first["right"])
+    right = torch.tensor(task["right"], dtype=torch.float64)
+    apart = right - torch.tensor(first["right"][: len(right)])
     mean, ci95 = mean_and_ci95(100 * apart / (task["way"] * QUERY))
     words = f"{mean:+.2f} ± {ci95:.2f}"
     return f"**{words}**" if abs(mean) > ci95 else words

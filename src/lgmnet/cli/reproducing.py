@@ -114,7 +114,7 @@ def reproduce_table(name: str, asked: Asked) -> list[Path]:
 def run_table(table: Table, file: Path, asked: Asked) -> None:
     """Train and score the rows of a table; each is written when it is done."""
     from lgmnet.analysis.results import read_result
-    from lgmnet.analysis.tables import empty_result, measured, trained, with_row
+    from lgmnet.analysis.tables import empty_result, measured, tasks_of, trained, with_row
     from lgmnet.files import write_text
     from lgmnet.recipes.sources import open_source
 
@@ -128,7 +128,7 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
         err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
         # By data, so that tables share what they have in common.
         method, cost = trained(entry, asked.models / "tables" / table.data, train)
-        with progress_bar("episodes", asked.episodes * len(table.tasks)) as progress:
+        with progress_bar("episodes", tasks_of(table, entry, asked.episodes)) as progress:
             row = measured(
                 table,
                 entry,

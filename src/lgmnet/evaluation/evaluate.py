@@ -82,7 +82,7 @@ def evaluate(
     source.check(shape)
     device = method.device
     noise = torch.Generator(device).manual_seed(seed)
-    batch = max(1, IMAGES_A_BATCH // (shape.way * shape.per_class))
+    batch = tasks_a_batch(shape)
     started = time.perf_counter()
     training = method.training
     method.eval()
@@ -122,6 +122,14 @@ def evaluate(
         seconds=time.perf_counter() - started,
         scores=tuple(scores),
     )
+
+
+def tasks_a_batch(shape: EpisodeShape) -> int:
+    """How many tasks are drawn and answered at once.
+
+    The tasks of a score are the first of those of a longer one, as far as they fill batches.
+    """
+    return max(1, IMAGES_A_BATCH // (shape.way * shape.per_class))
 
 
 def protocol(method: Method, draws: int = 0) -> str:

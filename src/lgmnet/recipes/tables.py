@@ -12,11 +12,13 @@ from lgmnet.recipes.rivals import rival
 from lgmnet.training.config import Run
 
 OURS = "LGM-Net (ours)"
+MORE = "two plain convolutions more"
 SAME = (
     "All on the same shared embedding, the same training tasks and the same number of steps; the "
     "rows with two plain convolutions more have as many layers as LGM-Net with its generated ones. "
-    "MAML and what is pretrained by classification have tasks of their own kind; what each has "
-    "cost stands below."
+    "What is pretrained by classification sees the same images; MAML has tasks of its own kind. "
+    "Direct training and random weights learn from the support set alone, with as many layers. "
+    "What each has cost stands below."
 )
 
 
@@ -64,17 +66,24 @@ def all_methods(ours: Run) -> tuple[Entry, ...]:
         return Entry(name, rival(ours, method, **config), weights)
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
+    tuned_deeper = entry(
+        f"Fine-tuning, cosine head, {MORE}", "fine-tune", deeper=True, head="cosine"
+    )
     return (
         Entry(OURS, ours),
         entry("ProtoNet", "proto-net"),
         entry("Matching Networks", "matching-net"),
-        entry("ProtoNet, two plain convolutions more", "proto-net", deeper=True),
-        entry("Matching Networks, two plain convolutions more", "matching-net", deeper=True),
         entry("MAML", "maml"),
         entry("MAML, statistics of the queries", "maml", query_statistics=True),
         tuned,
         entry("Fine-tuning, cosine head", "fine-tune", tuned, head="cosine"),
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
+        entry(f"ProtoNet, {MORE}", "proto-net", deeper=True),
+        entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
+        tuned_deeper,
+        entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
+        Entry("Direct training", rival(ours, "direct", steps=50), episodes=100),
+        Entry("Random weights", rival(ours, "random-weights"), episodes=500),
     )
 
 
