@@ -32,6 +32,10 @@ def table1() -> Table:
             views=1,
             embedding_widths=(64, 64, 64, 64),
             embedding_pooled=(True, True, False, False),
+            target_pooled=False,
+            target_skip=True,
+            random_context=False,
+            class_detectors=4,
         ),
         train=dataclasses.replace(ours.train, steps=4_000, val_every=2000),
     )
