@@ -37,7 +37,7 @@ def rival(run: Run, method: str, *, deeper: bool = False, **config: Any) -> Run:
     if method == "maml":
         # Its head would have to learn all classes of a larger task at once; 32 bits, as bf16 has
         # too few digits for differences of differences. Each network sees one view of an image.
-        fields = {"views": 1, "inner_rate": 0.1} | fields | {"views": 1}
+        fields = {"inner_rate": 0.1, "inner_steps": 3} | fields | {"views": 1}
         train = dataclasses.replace(
             train, tasks=4, way=5, shot=1, most_shot=None, query=5, val_way=5, precision="32-true"
         )
