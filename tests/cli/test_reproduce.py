@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lgmnet.analysis import tables as analysis
 from lgmnet.analysis.tables import Entry, Table, difference
+from lgmnet.cli import reproducing
 from lgmnet.methods import DirectConfig
 from lgmnet.recipes import tables
 from lgmnet.recipes.planes import plane
@@ -120,6 +123,27 @@ def test_rows_run_one_by_one_give_the_table_that_all_at_once_give(
     unknown = reproduce(places, "--only", "our")
     assert unknown.code == 2
     assert "no row of small 'our'. Did you mean 'ours'?" in unknown.err
+
+
+def test_rows_run_at_once_by_two_processes_are_both_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table,) = (reproducing.shortened(table, 2) for table in small())
+    file = tmp_path / "small.json"
+
+    def run(row: str) -> None:
+        words = (tmp_path, tmp_path, tmp_path / "models", False, 4, 0, 2, (row,))
+        reproducing.run_table(table, file, reproducing.Asked(*words))
+
+    def meanwhile(*arguments: Any, **named: Any) -> dict[str, Any]:
+        monkeypatch.setattr(analysis, "measured", measured)
+        run("direct")
+        return measured(*arguments, **named)
+
+    measured = analysis.measured
+    monkeypatch.setattr(analysis, "measured", meanwhile)
+    run("ours")
+    assert [row["name"] for row in json.loads(file.read_text())["rows"]] == ["ours", "direct"]
 
 
 def test_a_dear_row_is_scored_on_the_first_tasks_of_the_others(

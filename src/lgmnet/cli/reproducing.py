@@ -112,17 +112,19 @@ def reproduce_table(name: str, asked: Asked) -> list[Path]:
 
 
 def run_table(table: Table, file: Path, asked: Asked) -> None:
-    """Train and score the rows of a table; each is written when it is done."""
-    from lgmnet.analysis.results import read_result
+    """Train and score the rows of a table; each is written when it is done.
+
+    Rows may be run by several processes at once; each adds its own to what is there by then.
+    """
+    from filelock import FileLock
+
     from lgmnet.analysis.tables import empty_result, measured, tasks_of, trained, with_row
     from lgmnet.files import write_text
     from lgmnet.recipes.sources import open_source
 
-    result = empty_result(table, episodes=asked.episodes, seed=asked.seed)
-    if asked.only and file.is_file():
-        kept = read_result(file, table.name)
-        same_tasks(kept, result, file)
-        result |= {"rows": kept["rows"]}
+    empty = empty_result(table, episodes=asked.episodes, seed=asked.seed)
+    so_far = rows_kept(file, empty) if asked.only else empty
+    names = [entry.name for entry in table.entries]
     chosen = [entry for entry in table.entries if not asked.only or entry.name in asked.only]
     for number, entry in enumerate(chosen, 1):
         err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
@@ -138,9 +140,26 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
                 seed=asked.seed,
                 progress=progress,
             )
-        names = [entry.name for entry in table.entries]
-        result = with_row(result, row | {"training": cost} | origin(), names)
-        write_text(file, json.dumps(result) + "\n")
+        with FileLock(file.with_name(f".{file.name}.lock")):
+            if asked.only or number > 1:
+                so_far = rows_kept(file, empty)
+            so_far = with_row(so_far, row | {"training": cost} | origin(), names)
+            write_text(file, json.dumps(so_far) + "\n")
+
+
+def rows_kept(file: Path, empty: dict[str, Any]) -> dict[str, Any]:
+    """The result with the rows that its file has by now, if they are of the same tasks.
+
+    Raises:
+        ConfigError: if they are of others.
+    """
+    from lgmnet.analysis.results import read_result
+
+    if not file.is_file():
+        return empty
+    kept = read_result(file, empty["results"])
+    same_tasks(kept, empty, file)
+    return empty | {"rows": kept["rows"]}
 
 
 def figure3(asked: Asked) -> Path:
