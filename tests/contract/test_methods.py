@@ -78,11 +78,11 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "lgm-net, class means, skipping": (
         "lgm-net",
-        replace(CONV, head="means", target_skip=True, target_pooled=False),
+        replace(CONV, head="means", target_skip=True),
     ),
     "lgm-net, linear, class means, skipping": (
         "lgm-net",
-        replace(LINEAR, head="means", target_skip=True, target_widths=(8, 16)),
+        replace(LINEAR, head="means", target_skip=True),
     ),
     "lgm-net, aligned": ("lgm-net", replace(CONV, align=0.5)),
     "lgm-net, in views": ("lgm-net", replace(CONV, align=1.0, views=3)),

@@ -239,6 +239,23 @@ def test_generated_linear_layers_are_layers_for_each_task():
             assert_equal(came[task, sample], y)
 
 
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_a_skip_puts_the_embedding_beside_the_answer_each_at_unit_length(kind):
+    def target(skip: bool) -> TargetNet:
+        if kind == "conv":
+            return ConvTarget(2, (3, 4), norm=False, intertask=True, skip=skip).double()
+        return LinearTarget(2, (3, 4), norm=False, intertask=True, skip=skip).double()
+
+    x = torch.randn(2, 5, 2, *((4, 4) if kind == "conv" else ()), dtype=torch.float64)
+    weights = {name: w.double() for name, w in generated(target(False), 2).items()}
+    made, both = (target(skip)(weights, x) for skip in (False, True))
+    for task in range(2):
+        for sample in range(5):
+            parts = x[task, sample].numpy().ravel(), made[task, sample].numpy()
+            expected = np.concatenate([by_hand.unit(part) for part in parts])
+            np.testing.assert_allclose(both[task, sample].numpy(), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("wrong", ["broadcasting bias", "missing", "foreign", "shape", "tasks"])
 def test_generated_weights_are_checked_by_name_and_shape(wrong):
     target = LinearTarget(3, (6, 5), norm=True, intertask=True)

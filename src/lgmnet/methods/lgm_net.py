@@ -55,7 +55,7 @@ class LGMNetConfig(EmbeddingConfig):
     target_pooled: bool = True
     """Whether a 2x2 max-pool stands between generated convolutions; not read for vectors."""
     target_skip: bool = False
-    """Whether the shared embedding is added to what TargetNet makes of it."""
+    """Whether the head looks at the shared embedding beside what TargetNet makes of it."""
     class_detectors: int = 0
     """How many detectors each class writes into every generated layer; 0 as in the paper, where
     generation sees the support set as a whole only."""
@@ -106,13 +106,6 @@ class LGMNetConfig(EmbeddingConfig):
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
         need(self, "classification", self.classification >= 0, "0 or more")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
-        alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
-        need(
-            self,
-            "target_skip",
-            alike or not self.target_skip,
-            "false, unless TargetNet keeps the size of the embedding",
-        )
         if pools:
             need_size(self, len(self.target_widths) - 1)
 

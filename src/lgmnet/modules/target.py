@@ -58,7 +58,7 @@ class ConvTarget(TargetNet):
         norm: Whether each convolution is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
         pooled: Whether a 2x2 max-pool stands between convolutions.
-        skip: Whether the shared embedding is added to what comes out.
+        skip: Whether the shared embedding stands beside what comes out, each at unit length.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class ConvTarget(TargetNet):
             if i < last:
                 x = F.relu(x)
             x = rearrange(x, "(tasks samples) c h w -> tasks samples c h w", tasks=tasks)
-        return (embedded + x if self.skip else x).flatten(2)
+        x = x.flatten(2)
+        return side_by_side(embedded.flatten(2), x) if self.skip else x
 
 
 class LinearTarget(TargetNet):
@@ -112,7 +113,7 @@ class LinearTarget(TargetNet):
         widths: Units of each generated layer.
         norm: Whether each layer is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
-        skip: Whether the shared embedding is added to what comes out.
+        skip: Whether the shared embedding stands beside what comes out, each at unit length.
     """
 
     def __init__(
@@ -146,4 +147,13 @@ class LinearTarget(TargetNet):
             x = rearrange(x, "(tasks samples) c -> tasks samples c", tasks=tasks)
             if i < last:
                 x = F.relu(x)
-        return embedded + x if self.skip else x
+        return side_by_side(embedded, x) if self.skip else x
+
+
+def side_by_side(
+    embedded: Float[Tensor, "tasks samples features"], made: Float[Tensor, "tasks samples more"]
+) -> Float[Tensor, "tasks samples features_and_more"]:
+    """Both of each sample at unit length, so that their cosines count alike; in 32 bits or more."""
+    wide = torch.promote_types(made.dtype, torch.float32)
+    with torch.autocast(made.device.type, enabled=False):
+        return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, made)], -1)
