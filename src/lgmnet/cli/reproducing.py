@@ -123,7 +123,8 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
     from lgmnet.recipes.sources import open_source
 
     empty = empty_result(table, episodes=asked.episodes, seed=asked.seed)
-    so_far = rows_kept(file, empty) if asked.only else empty
+    if asked.only:
+        rows_kept(file, empty)  # Refused now, not after hours of training.
     names = [entry.name for entry in table.entries]
     chosen = [entry for entry in table.entries if not asked.only or entry.name in asked.only]
     for number, entry in enumerate(chosen, 1):
@@ -141,10 +142,10 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
                 progress=progress,
             )
         with FileLock(file.with_name(f".{file.name}.lock")):
-            if asked.only or number > 1:
-                so_far = rows_kept(file, empty)
-            so_far = with_row(so_far, row | {"training": cost} | origin(), names)
-            write_text(file, json.dumps(so_far) + "\n")
+            anew = number == 1 and not asked.only
+            kept = empty if anew else rows_kept(file, empty)
+            result = with_row(kept, row | {"training": cost} | origin(), names)
+            write_text(file, json.dumps(result) + "\n")
 
 
 def rows_kept(file: Path, empty: dict[str, Any]) -> dict[str, Any]:
