@@ -202,7 +202,8 @@ class LGMNet(Method):
             self.behind_embedding(), support, support_y, query, query_y, way, generator
         )
         embedded, labels = torch.cat([support, query], 1), torch.cat([support_y, query_y], 1)
-        further = self.classification.loss(embedded.flatten(2), labels, classes)
+        logits = self.classification(embedded.flatten(2))
+        further = self.classification.loss(logits, labels, classes)
         return loss + self.config.classification * further, log_p
 
     def _adapt(

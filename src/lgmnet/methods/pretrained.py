@@ -64,9 +64,9 @@ class Pretrained(Method):
             ConfigError: if there are more training classes than ``classes`` of the config.
         """
         images, labels = torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1)
-        features = self.features(images).flatten(2)
-        loss = self.head.loss(features, labels, classes)
-        return loss, self.head.among(features[:, support_x.shape[1] :], classes)
+        logits = self.head(self.features(images).flatten(2))
+        loss = self.head.loss(logits, labels, classes)
+        return loss, self.head.among(logits[:, support_x.shape[1] :], classes)
 
     def features(
         self, x: Float[Tensor, "tasks samples *feature"]

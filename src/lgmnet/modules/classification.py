@@ -18,16 +18,23 @@ class ClassHead(nn.Linear):
         classes: Number of training classes.
     """
 
+    def forward(
+        self, embedded: Float[Tensor, "tasks samples features"]
+    ) -> Float[Tensor, "tasks samples classes"]:
+        """Logits among all training classes; in 32 bits or more."""
+        logits = super().forward(embedded)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
     def loss(
         self,
-        embedded: Float[Tensor, "tasks samples features"],
+        logits: Float[Tensor, "tasks samples classes"],
         labels: Int[Tensor, "tasks samples"],
         classes: Int[Tensor, "tasks way"] | None,
     ) -> Float[Tensor, ""]:
-        """Cross-entropy of samples among all training classes; in 32 bits or more.
+        """Cross-entropy of samples among all training classes.
 
         Args:
-            embedded: Samples of several tasks.
+            logits: Of samples of several tasks.
             labels: Their labels within their tasks.
             classes: Numbers of the tasks' classes among all training classes.
 
@@ -35,19 +42,16 @@ class ClassHead(nn.Linear):
             ConfigError: if there are more classes than rows, or classes without end.
         """
         numbers = self.checked(classes).gather(1, labels.long())
-        logits = wide(self(embedded.flatten(0, 1)))
-        return F.cross_entropy(logits, numbers.flatten())
+        return F.cross_entropy(logits.flatten(0, 1), numbers.flatten())
 
     def among(
         self,
-        embedded: Float[Tensor, "tasks samples features"],
+        logits: Float[Tensor, "tasks samples classes"],
         classes: Int[Tensor, "tasks way"] | None,
     ) -> Float[Tensor, "tasks samples way"]:
         """Log-probabilities of samples among the classes of their own task; for showing only."""
-        with torch.no_grad():
-            logits = wide(self(embedded))
-            rows = self.checked(classes)[:, None].expand(-1, logits.shape[1], -1)
-            return logits.gather(2, rows).log_softmax(-1)
+        rows = self.checked(classes)[:, None].expand(-1, logits.shape[1], -1)
+        return logits.detach().gather(2, rows).log_softmax(-1)
 
     def checked(self, classes: Int[Tensor, "tasks way"] | None) -> Int[Tensor, "tasks way"]:
         """The classes, if there is a row for each."""
@@ -62,8 +66,3 @@ class ClassHead(nn.Linear):
                 f"classes, but is {self.out_features}."
             )
         return classes
-
-
-def wide(logits: Tensor) -> Tensor:
-    """In 32 bits or more."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
