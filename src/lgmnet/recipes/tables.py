@@ -84,6 +84,7 @@ def all_methods(ours: Run) -> tuple[Entry, ...]:
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
         entry(f"ProtoNet, {MORE}", "proto-net", deeper=True),
         entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
+        entry(f"MAML, {MORE}", "maml", deeper=True),
         tuned_deeper,
         entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
         Entry("Direct training", rival(ours, "direct", steps=50), episodes=100),
