@@ -16,6 +16,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from safetensors import safe_open
+from torch.nn.modules.module import register_module_forward_hook
 
 from lgmnet.configs import with_settings
 from lgmnet.data.classes import ClassStore
@@ -263,9 +264,20 @@ def test_bf16_only_where_the_processor_computes_in_it(monkeypatch, capabilities,
     assert launch.precision("cpu") == expected
 
 
-def test_bf16_trains(tmp_path):
-    run = with_settings(RUN, ["precision=bf16-mixed"])
-    model = launch.launch(run, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)]
+)
+def test_a_step_computes_in_the_precision_asked_for(tmp_path, precision, expected):
+    computed = set()
+
+    def note(module, inputs, output):
+        if isinstance(module, torch.nn.Conv2d) and module.training:
+            computed.add(output.dtype)
+
+    run = with_settings(RUN, [f"precision={precision}"])
+    with register_module_forward_hook(note):
+        model = launch.launch(run, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    assert computed == {expected}
     assert model is not None
     assert all(t.dtype == torch.float32 for t in model.method.parameters())
     assert all(t.isfinite().all() for t in model.method.state_dict().values())

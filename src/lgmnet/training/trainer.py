@@ -96,15 +96,16 @@ def fit(
                 group["lr"] = learning_rate(config, state.step)
             shape = config.drawn_shape(state.generator)
             episode = prepared(fabric, sampler.sample(shape), config, state.generator)
-            loss, log_p = model.learn(
-                episode.support_x,
-                episode.support_y,
-                episode.query_x,
-                episode.query_y,
-                episode.way,
-                state.generator,
-                episode.classes,
-            )
+            with fabric.autocast():  # Which Fabric adds to `forward` by itself, to `learn` not.
+                loss, log_p = model.learn(
+                    episode.support_x,
+                    episode.support_y,
+                    episode.query_x,
+                    episode.query_y,
+                    episode.way,
+                    state.generator,
+                    episode.classes,
+                )
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=config.clip)
             optimizer.step()
