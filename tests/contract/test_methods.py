@@ -68,6 +68,7 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear": ("lgm-net", LINEAR),
     "lgm-net, class detectors": ("lgm-net", replace(CONV, class_detectors=2, align=0.5, views=2)),
     "lgm-net, linear, class detectors": ("lgm-net", replace(LINEAR, class_detectors=2)),
+    "lgm-net, class dropout": ("lgm-net", replace(CONV, class_detectors=2, class_dropout=0.3)),
     "lgm-net, classification beside": (
         "lgm-net",
         replace(CONV, classification=0.5, classes=3, align=0.5, views=2),

@@ -500,3 +500,21 @@ def test_a_residual_block_is_three_convolutions_beside_one():
 def test_resnet_12_halves_images_where_it_is_asked_to():
     embedding = ResidualEmbedding(3, (4, 6), (True, False)).eval()
     assert embedding(torch.rand(2, 3, 32, 32)).shape == (2, 6, 16, 16)
+
+
+def test_what_detectors_are_written_from_is_left_out_in_training_only():
+    torch.manual_seed(0)
+    tokens = ClassTokens(6, convolutional=False, dropout=0.5)
+    support, labels = torch.randn(2, 4, 1, 6), torch.arange(4).expand(2, 4)
+
+    def drawn(seed):
+        return tokens(support, labels, 4, torch.Generator().manual_seed(seed))
+
+    before = torch.random.get_rng_state()
+    assert torch.equal(drawn(0), drawn(0)), "what is left out follows the generator"
+    assert not torch.equal(drawn(0), drawn(1))
+    assert 0.4 < float((drawn(0) == 0).float().mean()) < 0.6
+    assert torch.equal(torch.random.get_rng_state(), before), "and disturbs nobody else's draws"
+    tokens.eval()
+    assert torch.equal(drawn(0), drawn(1))
+    assert torch.equal(drawn(0), tokens(support, labels, 4))

@@ -126,11 +126,14 @@ def assert_same_run(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize("broken_at", [5, 8, 11])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, broken_at):
-    train(tmp_path / "whole")
+@pytest.mark.parametrize("settings", [[], ["class_detectors=2", "class_dropout=0.5"]])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, broken_at, settings):
+    run = with_settings(RUN, settings)
+    train(tmp_path / "whole", run)
+    torch.rand(1)  # What else the program draws at random has no part in a run.
     with pytest.raises(ConnectionAbortedError):
-        train(tmp_path / "broken", source=Interrupted(broken_at))
-    train(tmp_path / "broken", resume=True)
+        train(tmp_path / "broken", run, Interrupted(broken_at))
+    train(tmp_path / "broken", run, resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 

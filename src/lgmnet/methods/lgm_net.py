@@ -59,6 +59,9 @@ class LGMNetConfig(EmbeddingConfig):
     class_detectors: int = 0
     """How many detectors each class writes into every generated layer; 0 as in the paper, where
     generation sees the support set as a whole only."""
+    class_dropout: float = 0.0
+    """Part of what detectors are written from that is left out at random in training, so that they
+    are not those of the training classes only; not read without ``class_detectors``."""
     head: Literal["attention", "means"] = "attention"
     """``attention``: over all support samples, as in the paper; ``means``: over the mean of each
     class's."""
@@ -103,6 +106,7 @@ class LGMNetConfig(EmbeddingConfig):
             self.class_detectors >= 0 and (self.generated or self.class_detectors == 0),
             "0 or more, and 0 where nothing is generated",
         )
+        need(self, "class_dropout", 0 <= self.class_dropout < 1, "0 or more and below 1")
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
         need(self, "classification", self.classification >= 0, "0 or more")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
@@ -169,7 +173,9 @@ class LGMNet(Method):
         )
         self.tokens, self.writers = None, nn.ModuleList()
         if config.class_detectors:
-            self.tokens = ClassTokens(width, convolutional=config.target == "conv")
+            self.tokens = ClassTokens(
+                width, convolutional=config.target == "conv", dropout=config.class_dropout
+            )
             self.writers.extend(
                 ClassWriter(shape, config.class_detectors) for shape in self.target.weight_shapes
             )
@@ -212,7 +218,9 @@ class LGMNet(Method):
         embedded = embed(self.embedding, support_x, self.config.views)
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)
         drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
-        tokens = None if self.tokens is None else self.tokens(embedded, support_y, way)
+        tokens = None
+        if self.tokens is not None:
+            tokens = self.tokens(embedded, support_y, way, generator)
         weights = self.generate(drawn, tokens)  # eq. (3)
         keys = embed_for_task(self.target, weights, embedded)  # eq. (4)
         if self.config.head == "means":

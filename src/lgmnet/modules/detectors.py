@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
@@ -25,30 +27,46 @@ class ClassTokens(nn.Module):
     Args:
         channels: Channels (or features) of the shared embedding.
         convolutional: Whether embeddings are feature maps (else vectors).
+        dropout: Part of the attention and of the tokens that is left out at random in training.
     """
 
-    def __init__(self, channels: int, *, convolutional: bool) -> None:
+    def __init__(self, channels: int, *, convolutional: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.enter = nn.Linear(2 * channels if convolutional else channels, TOKEN)
         self.attention = nn.TransformerEncoderLayer(
-            TOKEN, HEADS, 2 * TOKEN, dropout=0.0, batch_first=True, norm_first=True
+            TOKEN, HEADS, 2 * TOKEN, dropout=dropout, batch_first=True, norm_first=True
         )
         self.norm = nn.LayerNorm(TOKEN)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,
         support: Float[Tensor, "tasks support views *embedding"],
         support_y: Int[Tensor, "tasks support"],
         way: int,
+        generator: torch.Generator | None = None,
     ) -> Float[Tensor, "tasks way token"]:
-        """A token for each class of each task."""
+        """A token for each class of each task; the generator says what is left out in training."""
         features = support
         if support.ndim == 6:
             features = torch.cat([support.mean((4, 5)), support.amax((4, 5))], -1)
         means = class_means(features.mean(2), support_y, way)
         tokens: Tensor = self.enter(F.layer_norm(means, means.shape[-1:]))
-        tokens = self.norm(self.attention(tokens))
+        with seeded_by(generator if self.training and self.dropout.p else None, tokens.device):
+            tokens = self.dropout(self.norm(self.attention(tokens)))
         return tokens
+
+
+@contextmanager
+def seeded_by(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
+    """PyTorch's own randomness, which dropout knows no other than, made to follow a generator."""
+    if generator is None:
+        yield
+        return
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 class ClassWriter(nn.Module):
