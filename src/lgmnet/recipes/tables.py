@@ -76,12 +76,11 @@ def all_methods(ours: Run, maml_steps: int | None = None) -> tuple[Entry, ...]:
     def entry(name: str, method: str, weights: Entry | None = None, **config: Any) -> Entry:
         return Entry(name, rival(ours, method, **config), weights)
 
-    def maml(name: str, **config: Any) -> Entry:
+    def maml(name: str, episodes: int | None = None, **config: Any) -> Entry:
         run = rival(ours, "maml", **config)
         steps = maml_steps or run.train.steps
-        return Entry(
-            name, dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
-        )
+        run = dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
+        return Entry(name, run, episodes=episodes)
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
     tuned_deeper = entry(
@@ -98,7 +97,7 @@ def all_methods(ours: Run, maml_steps: int | None = None) -> tuple[Entry, ...]:
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
         entry(f"ProtoNet, {MORE}", "proto-net", deeper=True),
         entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
-        maml(f"MAML, {MORE}", deeper=True),
+        maml(f"MAML, {MORE}", episodes=500, deeper=True),
         tuned_deeper,
         entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
         Entry("Direct training", rival(ours, "direct", steps=50), episodes=100),
