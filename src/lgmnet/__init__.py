@@ -2,7 +2,7 @@
 
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import LgmnetError, UserError
-from lgmnet.evaluation import Score, evaluate
+from lgmnet.evaluation import Score, audit, compare, evaluate
 from lgmnet.forge import ForgedClassifier, forge
 from lgmnet.hub import Model, load_model, save_model, shipped_models
 from lgmnet.methods import (
@@ -58,6 +58,8 @@ __all__ = [
     "RandomWeightsConfig",
     "Score",
     "UserError",
+    "audit",
+    "compare",
     "evaluate",
     "forge",
     "load_model",

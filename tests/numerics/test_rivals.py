@@ -8,26 +8,35 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from lgmnet.errors import ConfigError
 from lgmnet.methods import (
+    MAML,
     METHODS,
+    DirectConfig,
     FineTuneConfig,
     LogisticRegressionConfig,
     MAMLConfig,
     MatchingNetConfig,
     Method,
     ProtoNetConfig,
+    RandomWeightsConfig,
 )
 from lgmnet.methods.maml import MAMLClassifier
 from lgmnet.methods.matching_net import MatchingNet
 from lgmnet.methods.pretrained import Pretrained
-from lgmnet.modules.functional import EPS
+from lgmnet.modules.functional import EPS, Network, drawn_bodies
 from tests.numerics import by_hand
 from tests.numerics.by_hand import Array
 
 WAY, LABELS = 3, [[2, 0, 1, 0, 2, 2], [0, 1, 2, 2, 1, 0]]
 VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (5,)}
+IMAGES: dict[str, Any] = {
+    "feature_shape": (2, 6, 6),
+    "embedding_widths": (3, 4),
+    "embedding_pooled": (True, False),
+}
 
 
 def made(name: str, config: Any) -> Method:
@@ -194,6 +203,95 @@ def test_maml_descends_on_the_support_set(order):
         hidden = x @ weights["weight_0"].T
         by = hidden.mean(0), hidden.var(0)
         np.testing.assert_allclose(came[task], network(weights, query[task].numpy(), by), rtol=1e-5)
+
+
+def test_with_query_statistics_all_queries_together_say_what_they_are_normalised_by():
+    config = MAMLConfig(**VECTORS, inner_steps=1, inner_rate=0.3, query_statistics=True)
+    method = made("maml", config)
+    support, labels, query = tasks()
+    with torch.no_grad():
+        classifier = cast(MAMLClassifier, method.adapt(support, labels, WAY))
+        came = classifier(query).numpy()
+    for task in range(2):
+        weights = {name: w[task].numpy() for name, w in classifier.weights.items()}
+        np.testing.assert_allclose(came[task], network(weights, query[task].numpy()), rtol=1e-6)
+
+
+def test_a_network_of_convolutions_for_one_task():
+    method = made("maml", MAMLConfig(**IMAGES, inner_steps=1))
+    assert isinstance(method, MAML)
+    x = np.random.RandomState(1).normal(size=(5, 2, 6, 6))
+    weights = dict(method.body.items())
+    with torch.no_grad():
+        came, _ = method.network.embed(weights, torch.from_numpy(x))
+    maps = list(x)
+    for i, pooled in enumerate(IMAGES["embedding_pooled"]):
+        maps = [by_hand.conv3x3(m, weights[f"weight_{i}"].detach().numpy()) for m in maps]
+        maps = [by_hand.max_pool(m) for m in maps] if pooled else maps
+        together = np.stack(maps)
+        mean, variance = together.mean((0, 2, 3)), together.var((0, 2, 3))
+        gain, shift = (weights[f"{name}_{i}"].detach().numpy() for name in ("gain", "shift"))
+        maps = [by_hand.relu(by_hand.normalise_by(m, mean, variance, gain, shift)) for m in maps]
+    np.testing.assert_allclose(came.numpy(), [m.ravel() for m in maps], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["maml", "direct", "random-weights"])
+def test_one_task_after_another_is_what_all_tasks_at_once_are(name, monkeypatch):
+    few = {"steps": 3} if name == "direct" else {}
+    method = made(name, METHODS[name].config_type(**IMAGES, **few))
+    support, query = torch.randn(2, 6, 2, 6, 6).double(), torch.randn(2, 4, 2, 6, 6).double()
+
+    def answered():
+        with torch.no_grad():
+            return method.adapt(support, torch.tensor(LABELS), WAY)(query)
+
+    one_by_one = answered()
+    monkeypatch.setattr(Network, "over_tasks", lambda self, f, device: vmap(f))
+    torch.testing.assert_close(one_by_one, answered())
+
+
+def test_direct_training_is_adam_on_the_support_set():
+    """The weights that PyTorch's own Adam finds from the same start."""
+    method = made("direct", DirectConfig(**VECTORS, steps=4, rate=0.05))
+    support, labels, query = tasks()
+    came = answers(method)
+    net = Network((3,), (5,), ())
+    start = drawn_bodies(net, support, None)
+    for task in range(2):
+        weights = {name: w[task].clone() for name, w in start.items()}
+        weights |= net.initial_head(WAY, support)
+        for w in weights.values():
+            w.requires_grad_()
+        adam = torch.optim.Adam(weights.values(), lr=0.05)
+        for _ in range(4):
+            adam.zero_grad()
+            torch.nn.functional.nll_loss(net(weights, support[task])[0], labels[task]).backward()
+            adam.step()
+        found = {name: w.detach().numpy() for name, w in weights.items()}
+        hidden = support[task].numpy() @ found["weight_0"].T
+        by = hidden.mean(0), hidden.var(0)
+        np.testing.assert_allclose(
+            came[task], np.exp(network(found, query[task].numpy(), by)), rtol=1e-6
+        )
+
+
+def test_random_weights_match_by_cosine_what_a_network_makes_of_samples():
+    method = made(
+        "random-weights",
+        RandomWeightsConfig(feature_shape=(3,), embedding_widths=(16,), temperature=3.0),
+    )
+    support, labels, query = tasks()
+    weight = drawn_bodies(Network((3,), (16,), ()), support, None)["weight_0"].numpy()
+    expected = []
+    for task in range(2):
+        hidden, asked = (x[task].numpy() @ weight[task].T for x in (support, query))
+        mean, variance = hidden.mean(0), hidden.var(0)
+        keys, queries = (
+            np.maximum((h - mean) / np.sqrt(variance + EPS), 0) for h in (hidden, asked)
+        )
+        ys = labels[task].numpy()
+        expected.append([by_hand.matching(q, keys, ys, WAY, 3.0) for q in queries])
+    np.testing.assert_allclose(answers(method), expected, rtol=1e-8)
 
 
 def test_the_meta_gradient_of_second_order_is_that_of_differences_and_of_first_order_is_not():

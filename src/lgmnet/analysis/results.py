@@ -12,8 +12,13 @@ VERSION = 1
 """Of the result files."""
 
 
-def read_result(path: Path, name: str) -> dict[str, Any]:
+def read_result(path: Path, name: str, part: str) -> dict[str, Any]:
     """A result that ``lgmnet reproduce`` wrote.
+
+    Args:
+        path: The file.
+        name: Of the table or figure.
+        part: What is drawn from it; it must be there and hold something.
 
     Raises:
         FileFormatError: if there is none, it is damaged, of something else or of another version.
@@ -32,5 +37,9 @@ def read_result(path: Path, name: str) -> dict[str, Any]:
         raise FileFormatError(
             f"'{path}' holds {kind} of version {version}; this lgmnet draws {name} of version "
             f"{VERSION}. Run 'lgmnet reproduce {name}' again, or use the lgmnet that made it."
+        )
+    if not result.get(part):
+        raise FileFormatError(
+            f"'{path}' is damaged: it has no '{part}'. Run 'lgmnet reproduce {name}' again."
         )
     return dict(result)

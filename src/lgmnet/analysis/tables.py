@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from lgmnet.training.state import spent
 QUERY, EPISODES = 15, 2000
 AUDITED = 200
 """Episodes of those checks of the audit that measure an accuracy."""
+OLD = "† Trained by an earlier recipe than the one that stands here now; to be run again."
 Open = Callable[[str, str], TaskSource]
 
 
@@ -38,8 +40,9 @@ class Entry:
     """How it is trained; where nothing is learned, only its method and config are read."""
     weights: Entry | None = None
     """The entry whose trained weights it has; only the method or its config differs."""
-    episodes: int | None = None
-    """Where a task is dear: score on the first so many of the others' tasks; None for all."""
+    episodes: int | tuple[int, ...] | None = None
+    """Where a task is dear: score on the first so many of the others' tasks, in every column or in
+    each its own; None for all."""
 
     @property
     def folder(self) -> str:
@@ -69,6 +72,8 @@ class Table:
     """The split to score on."""
     tasks: tuple[tuple[int, int], ...]
     """Way and shot of each column."""
+    command: str = ""
+    """What `lgmnet reproduce` knows it by, if not by its name."""
 
 
 def trained(
@@ -80,16 +85,19 @@ def trained(
         entry: Which.
         folder: Where the models of the table lie.
         train: Trains a run into a folder; told whether one is there to be resumed.
+
+    Raises:
+        ConfigError: if the folder holds a model of another run.
     """
     method = METHODS[entry.run.method](entry.run.config)
     if not entry.learns:
         return method.eval(), {"steps": 0, "images": 0, "seconds": 0.0}
     from lgmnet.training.trainer import STATE
 
-    place = folder / entry.folder
+    place, run = folder / entry.folder, (entry.weights or entry).run
     state = place / STATE
-    if not state.is_file() or spent(state).step < entry.run.train.steps:
-        train((entry.weights or entry).run, place, state.is_file())
+    if not state.is_file() or spent(state, run).step < run.train.steps:
+        train(run, place, state.is_file())
     model = load_model(place)
     method.load_state_dict(model.method.state_dict())
     cost = spent(state)
@@ -122,9 +130,9 @@ def measured(
     """
     source = open_split(table.data, table.split)
     tasks = []
-    for way, shot in table.tasks:
+    for column, (way, shot) in enumerate(table.tasks):
         shape = EpisodeShape(way, shot, QUERY)
-        some = episodes_of(entry, shape, episodes)
+        some = episodes_of(entry, column, shape, episodes)
         score = evaluate(method, source, shape, episodes=some, seed=seed, progress=progress)
         adapt_ms, query_ms = timings(method, source, shape)
         tasks.append(
@@ -134,6 +142,7 @@ def measured(
                 "protocol": score.protocol,
                 "accuracy": score.accuracy,
                 "ci95": score.ci95,
+                "episodes": some,
                 "adapt_ms": adapt_ms,
                 "query_ms": query_ms,
                 "right": [round(part * way * QUERY) for part in score.scores],
@@ -145,7 +154,7 @@ def measured(
         source,
         trained_on=[open_split(entry.run.data, entry.run.split)] if entry.learns else [],
         shape=EpisodeShape(way, shot, 5),
-        episodes=min(AUDITED, entry.episodes or AUDITED),
+        episodes=min(AUDITED, episodes_of(entry, 0, EpisodeShape(way, shot, QUERY), episodes)),
         seed=seed,
     ).checks
     return {
@@ -159,18 +168,21 @@ def measured(
     }
 
 
-def episodes_of(entry: Entry, shape: EpisodeShape, episodes: int) -> int:
+def episodes_of(entry: Entry, column: int, shape: EpisodeShape, episodes: int) -> int:
     """How many tasks of a column an entry is scored on: all, or whole batches of the first."""
-    if entry.episodes is None or entry.episodes >= episodes:
+    wanted = entry.episodes
+    if isinstance(wanted, tuple):
+        wanted = wanted[column]
+    if wanted is None or wanted >= episodes:
         return episodes
     batch = tasks_a_batch(shape)
-    return min(max(entry.episodes // batch, 1) * batch, episodes)
+    return min(max(wanted // batch, 1) * batch, episodes)
 
 
 def tasks_of(table: Table, entry: Entry, episodes: int) -> int:
     """How many tasks an entry is scored on in all columns together."""
-    shapes = (EpisodeShape(way, shot, QUERY) for way, shot in table.tasks)
-    return sum(episodes_of(entry, shape, episodes) for shape in shapes)
+    shapes = [EpisodeShape(way, shot, QUERY) for way, shot in table.tasks]
+    return sum(episodes_of(entry, i, shape, episodes) for i, shape in enumerate(shapes))
 
 
 def empty_result(table: Table, *, episodes: int, seed: int) -> dict[str, Any]:
@@ -178,8 +190,6 @@ def empty_result(table: Table, *, episodes: int, seed: int) -> dict[str, Any]:
     return {
         "results": table.name,
         "version": VERSION,
-        "title": table.title,
-        "about": table.about,
         "data": table.data,
         "split": table.split,
         "query": QUERY,
@@ -201,15 +211,35 @@ def with_row(result: dict[str, Any], row: dict[str, Any], order: Sequence[str]) 
     return {**result, "rows": [rows[name] for name in order if name in rows]}
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """A table's page, as Markdown, from its result."""
-    rows = result["rows"]
+def of_today(row: Mapping[str, Any], entry: Entry) -> bool:
+    """Whether a row was trained with the config and for the steps that its entry has by now."""
+    config = entry.run.config
+    now, new = (json.loads(json.dumps(dataclasses.asdict(c))) for c in (config, type(config)()))
+    # A field that came later had its default then.
+    same: bool = {**new, **row["config"]} == now
+    steps = (entry.weights or entry).run.train.steps if entry.learns else 0
+    return same and row["training"]["steps"] == steps
+
+
+def page(result: Mapping[str, Any], table: Table) -> str:
+    """A table's page, as Markdown, from its result.
+
+    Args:
+        result: The rows that there are.
+        table: What they should be; rows of an earlier recipe are marked.
+    """
+    entries = {entry.name: entry for entry in table.entries}
+    rows = [
+        row if of_today(row, entries[row["name"]]) else row | {"name": f"{row['name']} †"}
+        for row in result["rows"]
+        if row["name"] in entries
+    ]
     first = rows[0]
     tasks = [f"{task['way']}-way {task['shot']}-shot" for task in first["tasks"]]
     lines = [
-        f"# {result['title']}",
+        f"# {table.title}",
         "",
-        result["about"],
+        table.about,
         "",
         *markdown(
             ["method", *tasks, "protocol"],
@@ -227,6 +257,9 @@ def page(result: Mapping[str, Any]) -> str:
         "all (or the first of them, where that is said), "
         f"{result['query']} queries a class, seed {result['seed']}; {result['data']}, split "
         f"`{result['split']}` (classes `{first['split_hash']}`).",
+        *(["", OLD] if any(row["name"].endswith("†") for row in rows) else []),
+        "",
+        *(verdict(rows, i, task) for i, task in enumerate(tasks)),
         "",
         f"## Paired differences to {first['name']}",
         "",
@@ -266,9 +299,25 @@ def page(result: Mapping[str, Any]) -> str:
         ),
         "",
         f"Measured with {'; '.join(dict.fromkeys(row['machine'] for row in rows))}. Drawn by "
-        f"`lgmnet reproduce {result['results'].split('-')[0]} --from-results`.",
+        f"`lgmnet reproduce {table.command or table.name} --from-results`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def verdict(rows: Sequence[Mapping[str, Any]], column: int, task: str) -> str:
+    """Whom the first row is ahead of at a task, whom it is level with and whom behind."""
+    first, *others = rows
+    found: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
+    for row in others:
+        mean, ci95 = apart(row["tasks"][column], first["tasks"][column])
+        where = "level with" if abs(mean) <= ci95 else "ahead of" if mean < 0 else "behind"
+        found[where].append(row["name"])
+    said = [
+        f"{where} {'all others' if len(names) == len(others) > 1 else '; '.join(names)}"
+        for where, names in found.items()
+        if names
+    ]
+    return f"- At {task}, {first['name']} is {', and '.join(said)}." if said else ""
 
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -286,8 +335,13 @@ def accuracy(task: Mapping[str, Any], episodes: int) -> str:
 
 def difference(task: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     """The paired difference of two scores on the same episodes, bold where clear of zero."""
-    right = torch.tensor(task["right"], dtype=torch.float64)
-    apart = right - torch.tensor(first["right"][: len(right)])
-    mean, ci95 = mean_and_ci95(100 * apart / (task["way"] * QUERY))
+    mean, ci95 = apart(task, first)
     words = f"{mean:+.2f} ± {ci95:.2f}"
     return f"**{words}**" if abs(mean) > ci95 else words
+
+
+def apart(task: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[float, float]:
+    """The paired difference of two scores on the same episodes, and its interval, in points."""
+    right = torch.tensor(task["right"], dtype=torch.float64)
+    more = right - torch.tensor(first["right"][: len(right)])
+    return mean_and_ci95(100 * more / (task["way"] * QUERY))

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: [bold]lgmnet reproduce table2 --from-results[/]")
 def reproduce(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table1 to table3, figure3 to figure5.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="table1 to table3, figure3 to figure5; table2-miniimagenet where you have the "
+            "data, table2-resnet12 where you have a GPU.",
+        ),
     ],
     from_results: Annotated[
         bool, typer.Option("--from-results", help="Only draw, from the results in their folder.")
@@ -63,8 +68,10 @@ def reproduce(
     if name in FIGURES:
         if only:
             raise ConfigError(f"{name} has no rows; leave --only away.")
-        written = [FIGURES[name](about)]
+        written = FIGURES[name](about)
     elif name in TABLES:
+        if only and from_results:
+            raise ConfigError("--from-results draws all rows that there are; leave --only away.")
         written = reproduce_table(name, about)
     else:
         raise unknown_name("table or figure", name, [*TABLES, *FIGURES])
@@ -107,7 +114,7 @@ def reproduce_table(name: str, asked: Asked) -> list[Path]:
         if not asked.from_results:
             check_writable(file)
             run_table(table, file, asked)
-        write_text(drawn, page(read_result(file, table.name)))
+        write_text(drawn, page(read_result(file, table.name, "rows"), table))
     return written
 
 
@@ -158,35 +165,36 @@ def rows_kept(file: Path, empty: dict[str, Any]) -> dict[str, Any]:
 
     if not file.is_file():
         return empty
-    kept = read_result(file, empty["results"])
+    kept = read_result(file, empty["results"], "rows")
     same_tasks(kept, empty, file)
     return empty | {"rows": kept["rows"]}
 
 
-def figure3(asked: Asked) -> Path:
+def figure3(asked: Asked) -> list[Path]:
     """Tasks in the plane; they follow from the seed, so there are no results to keep."""
     from lgmnet.analysis.tasks import draw_tasks
 
     picture = asked.output / "figure3.png"
     draw_tasks(picture, asked.seed)
-    return picture
+    return [picture]
 
 
-def figure4(asked: Asked) -> Path:
-    """Decision boundaries of LGM-Net, direct training and random weights."""
-    from lgmnet.analysis.boundaries import Family, draw_figure, look_at
+def figure4(asked: Asked) -> list[Path]:
+    """Decision boundaries of LGM-Net, direct training and random weights, and their scores."""
+    from lgmnet.analysis.boundaries import Family, draw_figure, look_at, page
     from lgmnet.analysis.tables import Entry, trained
     from lgmnet.configs import from_json
     from lgmnet.data.planes import PLANES
     from lgmnet.episode import EpisodeShape
+    from lgmnet.files import check_writable, write_text
     from lgmnet.recipes.planes import plane
 
     def measured() -> dict[str, Any]:
-        families = []
+        families, minutes = [], {}
         for family in PLANES:
             err.print(f"figure4: {family}")
             run = with_steps(plane(family), asked.steps)
-            method, _ = trained(Entry(family, run), asked.models / "tables", train)
+            method, cost = trained(Entry(family, run), asked.models / "tables", train)
             with progress_bar("episodes", 3 * asked.episodes) as progress:
                 found = look_at(
                     family,
@@ -197,14 +205,19 @@ def figure4(asked: Asked) -> Path:
                     progress=progress,
                 )
             families.append(dataclasses.asdict(found))
-        return {"families": families}
+            minutes[family] = cost["seconds"] / 60
+        return {"families": families, "minutes": minutes}
 
-    picture, result = figure_result("figure4", asked, measured)
-    draw_figure([from_json(Family, family) for family in result["families"]], picture)
-    return picture
+    about = asked.output / "figure4.md"
+    check_writable(about)
+    picture, result = figure_result("figure4", asked, "families", measured)
+    families = [from_json(Family, family) for family in result["families"]]
+    draw_figure(families, picture)
+    write_text(about, page(families, result["minutes"]))
+    return [picture, about]
 
 
-def figure5(asked: Asked) -> Path:
+def figure5(asked: Asked) -> list[Path]:
     """Generated weights of several tasks."""
     from lgmnet.analysis.weights import Clouds, draw_clouds, look_at_weights
     from lgmnet.configs import from_json
@@ -220,15 +233,22 @@ def figure5(asked: Asked) -> Path:
         about = {"model": model.name, "data": source.name, "split": source.split}
         return about | {"clouds": dataclasses.asdict(clouds)}
 
-    picture, result = figure_result("figure5", asked, measured)
+    picture, result = figure_result("figure5", asked, "clouds", measured)
     draw_clouds(from_json(Clouds, result["clouds"]), picture)
-    return picture
+    return [picture]
 
 
 def figure_result(
-    name: str, asked: Asked, measured: Callable[[], dict[str, Any]]
+    name: str, asked: Asked, part: str, measured: Callable[[], dict[str, Any]]
 ) -> tuple[Path, dict[str, Any]]:
-    """Where to draw a figure, and what: measured and kept, or only read."""
+    """Where to draw a figure, and what: measured and kept, or only read.
+
+    Args:
+        name: Of the figure.
+        asked: Where from and where to.
+        part: What of the result is drawn.
+        measured: Gives the result.
+    """
     from lgmnet.analysis.results import VERSION, read_result
     from lgmnet.files import check_writable, write_text
 
@@ -238,11 +258,11 @@ def figure_result(
         check_writable(file)
         kept = {"results": name, "version": VERSION, **origin(), **measured()}
         write_text(file, json.dumps(kept) + "\n")
-    return picture, read_result(file, name)
+    return picture, read_result(file, name, part)
 
 
 TASKS_OF_FIGURE_5 = 8
-FIGURES: dict[str, Callable[[Asked], Path]] = {
+FIGURES: dict[str, Callable[[Asked], list[Path]]] = {
     "figure3": figure3,
     "figure4": figure4,
     "figure5": figure5,

@@ -121,14 +121,23 @@ def shown_later(
 
 
 def all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width"]:
-    """All images of CIFAR-100, uint8 [60000, 3, 32, 32], class after class, file after file."""
+    """All images of CIFAR-100, uint8 [60000, 3, 32, 32], class after class, file after file.
 
-    def pixels() -> Iterator[np.ndarray]:
+    Raises:
+        DataError: if one is damaged.
+    """
+
+    def each() -> Iterator[np.ndarray]:
         for path in paths:
             pack = read_arrays(path, ("data", "offsets", "label"))
             data, offsets = pack["data"], pack["offsets"]
             for i in np.argsort(pack["label"], kind="stable"):
-                with Image.open(io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())) as image:
-                    yield np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+                packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
+                try:
+                    with Image.open(packed) as image:
+                        pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+                except OSError as error:
+                    raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
+                yield pixels
 
-    return decoded("cifar100", paths, (CLASSES * IMAGES, 3, SIDE, SIDE), pixels)
+    return decoded("cifar100", paths, (CLASSES * IMAGES, 3, SIDE, SIDE), each)

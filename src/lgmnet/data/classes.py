@@ -13,9 +13,6 @@ from lgmnet.data.source import hash_classes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError, EpisodeError
 
-MOST_NAMED = 10
-"""Classes that a complaint names; of more it gives the number."""
-
 
 class ClassStore:
     """Samples of labelled classes, class after class in one block.
@@ -78,14 +75,10 @@ class ClassStore:
             raise EpisodeError(f"way is {shape.way}, but {where} has {self.classes} classes.")
         if shape.per_class > self.fewest:
             small = (self.counts < shape.per_class).nonzero().flatten().tolist()
-            named = ", ".join(
-                f"'{self.class_names[i]}' ({int(self.counts[i])})" for i in small[:MOST_NAMED]
-            )
-            more = len(small) - MOST_NAMED
+            named = ", ".join(f"'{self.class_names[i]}' ({int(self.counts[i])})" for i in small)
             raise EpisodeError(
                 f"shot + query is {shape.shot} + {shape.query} = {shape.per_class}, but these "
-                f"classes of {where} have fewer images: {named}"
-                f"{f' and {more} more' if more > 0 else ''}."
+                f"classes of {where} have fewer images: {named}."
             )
 
     def with_kindred(self, part: float) -> ClassStore:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import vmap
 from torch.nn import functional as F
 
 from lgmnet.methods.adapted import NetworkClassifier
@@ -73,7 +72,8 @@ class DirectTraining(Method):
         with torch.inference_mode(False), torch.no_grad():
             x = support_x.clone()
             y = F.one_hot(support_y.long(), way).to(x)
-            weights, statistics = vmap(trained)(drawn_bodies(network, x, generator), x, y)
+            over_tasks = network.over_tasks(trained, x.device)
+            weights, statistics = over_tasks(drawn_bodies(network, x, generator), x, y)
         return DirectClassifier(network, weights, statistics)
 
     @classmethod
@@ -105,7 +105,6 @@ class DirectClassifier(NetworkClassifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query; it is normalised by the support's statistics."""
-        answers: Tensor = vmap(lambda w, q, s: self.network(w, q, s)[0])(
-            self.weights, query_x, self.statistics
-        )
+        answer = self.network.over_tasks(lambda w, s, q: self.network(w, q, s)[0], query_x.device)
+        answers: Tensor = answer(self.weights, self.statistics, query_x)
         return answers

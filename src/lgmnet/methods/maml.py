@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import grad, vmap
+from torch.func import grad
 from torch.nn import functional as F
 
 from lgmnet.methods.adapted import NetworkClassifier
@@ -108,7 +108,7 @@ class MAML(Method):
         with torch.inference_mode(False), torch.set_grad_enabled(outer):
             x = embed_each(self.embedding, support_x.clone())
             y = F.one_hot(support_y.long(), way).to(x)
-            weights, statistics = vmap(adapted)(x, y)
+            weights, statistics = network.over_tasks(adapted, x.device)(x, y)
         if config.order == "anil":
             tasks = len(support_x)
             # Copies: a classifier stays what it is when its method goes on learning.
@@ -156,10 +156,13 @@ class MAMLClassifier(NetworkClassifier):
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query."""
         x = embed_each(self.embedding, query_x)
-        if self.query_statistics:
-            answers: Tensor = vmap(lambda w, q: self.network(w, q)[0])(self.weights, x)
-            return answers
-        answers = vmap(lambda w, q, s: self.network(w, q, s)[0])(self.weights, x, self.statistics)
+
+        def answer(weights: Weights, statistics: Statistics, query: Tensor) -> Tensor:
+            used = None if self.query_statistics else statistics
+            return self.network(weights, query, used)[0]
+
+        over_tasks = self.network.over_tasks(answer, x.device)
+        answers: Tensor = over_tasks(self.weights, self.statistics, x)
         return answers
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.func import vmap
 
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.adapted import NetworkClassifier
@@ -53,7 +52,7 @@ class RandomWeights(Method):
     ) -> RandomClassifier:
         network = make_network(self.config)
         weights = drawn_bodies(network, support_x, generator)
-        keys, statistics = vmap(network.embed)(weights, support_x)
+        keys, statistics = network.over_tasks(network.embed, support_x.device)(weights, support_x)
         temperature = self.config.temperature
         return RandomClassifier(network, weights, statistics, keys, support_y, way, temperature)
 
@@ -112,7 +111,8 @@ class RandomClassifier(NetworkClassifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by attention over the support."""
-        queries = vmap(lambda w, q, s: self.network.embed(w, q, s)[0])(
-            self.weights, query_x, self.statistics
+        embed = self.network.over_tasks(
+            lambda w, s, q: self.network.embed(w, q, s)[0], query_x.device
         )
+        queries = embed(self.weights, self.statistics, query_x)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)

@@ -13,6 +13,7 @@ from lgmnet.training.config import Run
 OURS: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
     "cifar-fs": cifar.cifar_fs,
+    "miniimagenet": cifar.miniimagenet,
     **{family: partial(planes.plane, family) for family in PLANES},
 }
 """LGM-Net on each data, to which the rivals are compared."""

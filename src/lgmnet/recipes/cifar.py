@@ -1,4 +1,4 @@
-"""LGM-Net on CIFAR-FS: ours, on the embedding that all rivals share."""
+"""LGM-Net on CIFAR-FS and MiniImageNet: ours, on the embedding that all rivals share."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def cifar_fs_resnet12() -> Run:
         target_widths=(64, 640),
     )
     return dataclasses.replace(run, recipe="cifar-fs-resnet12", config=config)
+
+
+def miniimagenet() -> Run:
+    """The same on MiniImageNet, whose images are larger: Conv-4 pooled four times."""
+    run = cifar_fs()
+    config = dataclasses.replace(
+        run.config, feature_shape=(3, 84, 84), embedding_pooled=(True, True, True, True)
+    )
+    return dataclasses.replace(run, recipe="miniimagenet", config=config, data="miniimagenet")

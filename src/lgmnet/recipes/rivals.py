@@ -14,7 +14,7 @@ PRETRAINED = ("fine-tune", "logistic-regression")
 UNTRAINED = ("direct", "random-weights")
 """Methods that learn nothing from one task for another."""
 RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED, *UNTRAINED)
-CLASSES = {"omniglot": 4112, "cifar-fs": 64}
+CLASSES = {"omniglot": 4112, "cifar-fs": 64, "miniimagenet": 64}
 """Classes of the training splits, for what is pretrained by classification."""
 
 

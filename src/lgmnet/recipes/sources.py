@@ -78,9 +78,15 @@ def seen_in_training(
         data: Name of the data.
         feature_shape: As for `open_source`.
     """
-    kin = next((names for names in SAME_IMAGES if data in names), {data})
     seen = [name.rsplit(":", 1) for name in trained_on]
-    return [open_source(name, split, feature_shape) for name, split in seen if name in kin]
+    return [open_source(name, split, feature_shape) for name, split in seen if kindred(name, data)]
+
+
+def kindred(one: str, other: str) -> bool:
+    """Whether two names of data are of the same images: one name, one folder, or cut from one."""
+    if is_folder(one) and is_folder(other):
+        return Path(one).resolve() == Path(other).resolve()
+    return one == other or any({one, other} <= names for names in SAME_IMAGES)
 
 
 def splits_for(data: str) -> tuple[str, str]:

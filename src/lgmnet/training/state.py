@@ -63,12 +63,7 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         ConfigError: if it is of another run, or of another number of processes.
     """
     tensors, about = read_tensors(path, KIND, VERSION)
-    if about["run"] != _spelled(run):
-        changed = _changed(json.loads(about["run"]), json.loads(_spelled(run)))
-        raise ConfigError(
-            f"'{path}' is of a run with other settings ({', '.join(changed)}); "
-            "continue with the same, or train into another folder."
-        )
+    check_same(path, about["run"], run)
     generators = tensors.pop("generators")
     if len(generators) != processes:
         raise ConfigError(
@@ -105,14 +100,35 @@ class Spent:
     seconds: float
 
 
-def spent(path: Path) -> Spent:
+def spent(path: Path, run: Run | None = None) -> Spent:
     """What the run had cost when the state in a file was written.
+
+    Args:
+        path: The file.
+        run: What it must be the state of; None for any.
 
     Raises:
         FileFormatError: if the file is absent or damaged.
+        ConfigError: if it is of another run.
     """
     _, about = read_tensors(path, KIND, VERSION)
+    if run is not None:
+        check_same(path, about["run"], run)
     return Spent(int(about["step"]), int(about["images"]), float(about["seconds"]))
+
+
+def check_same(path: Path, spelled: str, run: Run) -> None:
+    """Check that a state is of this run.
+
+    Raises:
+        ConfigError: naming the settings that differ.
+    """
+    if spelled != _spelled(run):
+        changed = _changed(json.loads(spelled), json.loads(_spelled(run)))
+        raise ConfigError(
+            f"'{path}' is of a run with other settings ({', '.join(changed)}); "
+            "continue with the same, or train into another folder."
+        )
 
 
 def _spelled(run: Run) -> str:
