@@ -25,6 +25,7 @@ def cifar_fs() -> Run:
             target_skip=True,
             random_context=False,
             class_detectors=4,
+            class_dropout=0.3,
             head="means",
             classification=1.0,
             classes=64,
