@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lgmnet.analysis import tables as analysis
-from lgmnet.analysis.tables import Entry, Table, difference
+from lgmnet.analysis.tables import Entry, Table, difference, verdict
 from lgmnet.cli import reproducing
 from lgmnet.methods import DirectConfig
 from lgmnet.recipes import tables
@@ -162,6 +162,53 @@ def test_a_dear_row_is_scored_on_the_first_tasks_of_the_others(
     assert "(first 34)" in (tmp_path / "pages" / "small.md").read_text()
 
 
+def test_each_column_of_a_dear_row_may_have_its_own_number_of_tasks() -> None:
+    (table,) = small()
+    entry = dataclasses.replace(table.entries[-1], episodes=(34, 128))
+    assert analysis.tasks_of(table, entry, 2000) == 34 + 128
+    assert analysis.tasks_of(table, entry, 64) == 34 + 64
+    assert analysis.tasks_of(table, table.entries[0], 64) == 64 + 64
+
+
+def test_a_row_of_an_earlier_recipe_is_marked(tmp_path: Path, places: list[object]) -> None:
+    words = ["--steps", 3, "--episodes", 6]
+    file, drawn = tmp_path / "results" / "small.json", tmp_path / "pages" / "small.md"
+    assert reproduce(places, *words).code == 0
+    assert "†" not in drawn.read_text()
+    result = json.loads(file.read_text())
+    del result["rows"][0]["config"]["class_dropout"]  # A field that there was not yet.
+    result["rows"][1]["config"]["temperature"] = 3.0
+    result["rows"][2]["training"]["steps"] = 2
+    file.write_text(json.dumps(result))
+    assert reproduce(places, *words[:2], "--from-results").code == 0
+    page = drawn.read_text()
+    assert "† Trained by an earlier recipe" in page
+    for name, old in (("ours", False), ("means | deeper", True), ("cosine means", True)):
+        assert (f"| {name} † |" in page) == old, page
+
+
+def test_a_model_of_another_run_is_not_taken_for_the_tables(
+    tmp_path: Path, places: list[object]
+) -> None:
+    words = ["--episodes", 6, "--only", "ours"]
+    assert reproduce(places, *words, "--steps", 3).code == 0
+    ran = reproduce(places, *words, "--steps", 2)
+    assert ran.code == 2
+    assert "other settings (train.steps: 3 -> 2)" in ran.err
+
+
+def test_a_table_says_whom_its_first_row_is_ahead_of() -> None:
+    def row(name: str, *right: int) -> dict[str, Any]:
+        return {"name": name, "tasks": [{"way": 5, "right": list(right)}]}
+
+    ours, worse, same = row("ours", 60, 70, 75), row("a", 50, 60, 66), row("b", 70, 60, 75)
+    better = row("c", 63, 72, 78)
+    said = verdict([ours, worse, same, better], 0, "5-way 1-shot")
+    assert said == "- At 5-way 1-shot, ours is ahead of a, and level with b, and behind c."
+    assert verdict([ours, worse, row("d", 0, 0, 0)], 0, "it").endswith("is ahead of all others.")
+    assert verdict([ours], 0, "it") == ""
+
+
 def test_differences_are_paired() -> None:
     first = {"way": 5, "right": [60, 70, 75, 50]}
     right = [57, 67, 72, 47]
@@ -192,6 +239,8 @@ def test_results_that_are_absent_foreign_or_of_another_version_are_refused(
         ("[]", "not a result file"),
         ('{"results": "table9", "version": 1}', "holds table9 of version 1"),
         ('{"results": "small", "version": 99}', "small of version 99"),
+        ('{"results": "small", "version": 1}', "damaged: it has no 'rows'"),
+        ('{"results": "small", "version": 1, "rows": []}', "damaged: it has no 'rows'"),
     ):
         file.write_text(text)
         ran = reproduce(places, "--from-results")

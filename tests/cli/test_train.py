@@ -321,6 +321,9 @@ def test_a_folder_with_splits_is_trained_on_and_its_training_classes_are_not_sco
     assert (ran.json["data"], ran.json["split"]) == (str(data), "train")
     score = ["evaluate", out, "--data", data, "--way", 3, "--query", 1, "--episodes", 4]
     assert lgmnet(*score, "--split", "test").code == 0
-    seen = lgmnet(*score, "--split", "train")
-    assert seen.code == 2
-    assert "shares classes" in seen.err
+    (tmp_path / "link").symlink_to(data)
+    for spelled in (data, f"{data}/", tmp_path / "." / "data" / ".." / "data", tmp_path / "link"):
+        score[3] = spelled
+        seen = lgmnet(*score, "--split", "train")
+        assert seen.code == 2
+        assert "shares classes" in seen.err

@@ -105,6 +105,29 @@ def test_a_cheat_is_caught(cheat, doors):
     assert not found.passed
 
 
+@pytest.mark.parametrize("way", [3, 7])
+def test_a_method_that_always_says_the_same_is_at_chance(way):
+    class ConstantClassifier(NearestClassifier):
+        def forward(self, query_x):
+            return torch.zeros(*query_x.shape[:2], self.way).log_softmax(-1)
+
+    class Constant(Nearest):
+        def _adapt(self, support_x, support_y, way, generator):
+            return ConstantClassifier(support_x, way, "")
+
+    shape = EpisodeShape(way, 1, 5)
+    found = audit(Constant(NearestConfig()), clusters(), shape=shape, episodes=16)
+    assert "images without class" not in failed(found)
+
+
+def test_tasks_larger_than_the_noise_at_hand_are_audited_too():
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(70 * 25, 4, generator=generator)
+    many = ClassStore(samples, [25] * 70, [str(i) for i in range(70)], name="many", split="s")
+    found = audit(Nearest(NearestConfig()), many, shape=EpisodeShape(66, 1, 24), episodes=16)
+    assert len(found.checks) == 6
+
+
 def test_a_method_that_says_it_is_transductive_is_believed_and_named():
     method = Nearest(NearestConfig(cheat="balance"))
     method.transductive = True
