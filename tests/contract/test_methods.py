@@ -81,6 +81,10 @@ CASES: dict[str, tuple[str, Any]] = {
         "lgm-net",
         replace(CONV, head="means", target_skip=True),
     ),
+    "lgm-net, skipping by addition": (
+        "lgm-net",
+        replace(CONV, target_skip=True, skip_added=True, target_pooled=False),
+    ),
     "lgm-net, linear, class means, skipping": (
         "lgm-net",
         replace(LINEAR, head="means", target_skip=True),

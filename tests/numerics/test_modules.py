@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.errors import ConfigError
+from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.modules.backbones import (
     LEAK,
     ConvEmbedding,
@@ -26,7 +29,7 @@ from lgmnet.modules.detectors import TOKEN, ClassTokens, ClassWriter
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
 from lgmnet.modules.itn import IntertaskNorm, normalisation
 from lgmnet.modules.matching import cosine_matching
-from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet
+from lgmnet.modules.target import ConvTarget, LinearTarget, Skip, TargetNet
 from tests.numerics import by_hand
 
 
@@ -241,19 +244,31 @@ def test_generated_linear_layers_are_layers_for_each_task():
 
 @pytest.mark.parametrize("kind", ["conv", "linear"])
 def test_a_skip_puts_the_embedding_beside_the_answer_each_at_unit_length(kind):
-    def target(skip: bool) -> TargetNet:
+    def target(skip: Skip) -> TargetNet:
         if kind == "conv":
             return ConvTarget(2, (3, 4), norm=False, intertask=True, skip=skip).double()
         return LinearTarget(2, (3, 4), norm=False, intertask=True, skip=skip).double()
 
     x = torch.randn(2, 5, 2, *((4, 4) if kind == "conv" else ()), dtype=torch.float64)
-    weights = {name: w.double() for name, w in generated(target(False), 2).items()}
-    made, both = (target(skip)(weights, x) for skip in (False, True))
+    weights = {name: w.double() for name, w in generated(target(None), 2).items()}
+    made, both = (target(skip)(weights, x) for skip in (None, "beside"))
     for task in range(2):
         for sample in range(5):
             parts = x[task, sample].numpy().ravel(), made[task, sample].numpy()
             expected = np.concatenate([by_hand.unit(part) for part in parts])
             np.testing.assert_allclose(both[task, sample].numpy(), expected, rtol=1e-12)
+
+
+def test_a_skip_by_addition_needs_a_target_of_the_embeddings_size():
+    target = ConvTarget(2, (3, 2), norm=False, intertask=True, pooled=False, skip="added").double()
+    plain = ConvTarget(2, (3, 2), norm=False, intertask=True, pooled=False).double()
+    x = torch.randn(2, 5, 2, 4, 4, dtype=torch.float64)
+    weights = {name: w.double() for name, w in generated(target, 2).items()}
+    torch.testing.assert_close(target(weights, x), x.flatten(2) + plain(weights, x))
+    skipping = LGMNetConfig(target_pooled=False, target_skip=True, skip_added=True)
+    for unlike in ({"target_widths": (64, 32)}, {"target_pooled": True}):
+        with pytest.raises(ConfigError, match="'skip_added' must be false, unless TargetNet keeps"):
+            dataclasses.replace(skipping, **unlike)
 
 
 @pytest.mark.parametrize("wrong", ["broadcasting bias", "missing", "foreign", "shape", "tasks"])

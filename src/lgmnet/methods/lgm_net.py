@@ -56,6 +56,9 @@ class LGMNetConfig(EmbeddingConfig):
     """Whether a 2x2 max-pool stands between generated convolutions; not read for vectors."""
     target_skip: bool = False
     """Whether the head looks at the shared embedding beside what TargetNet makes of it."""
+    skip_added: bool = False
+    """Whether the embedding is added to what TargetNet makes of it, not put beside it; not read
+    without ``target_skip``."""
     class_detectors: int = 0
     """How many detectors each class writes into every generated layer; 0 as in the paper, where
     generation sees the support set as a whole only."""
@@ -110,6 +113,13 @@ class LGMNetConfig(EmbeddingConfig):
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
         need(self, "classification", self.classification >= 0, "0 or more")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
+        alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
+        need(
+            self,
+            "skip_added",
+            alike or not (self.target_skip and self.skip_added),
+            "false, unless TargetNet keeps the size of the embedding",
+        )
         if pools:
             need_size(self, len(self.target_widths) - 1)
 
@@ -340,7 +350,7 @@ def make_target(config: LGMNetConfig) -> TargetNet:
     shared: dict[str, Any] = {
         "norm": config.target_norm,
         "intertask": config.intertask_norm,
-        "skip": config.target_skip,
+        "skip": ("added" if config.skip_added else "beside") if config.target_skip else None,
     }
     channels, widths = config.embedding_widths[-1], config.target_widths
     if config.target == "conv":

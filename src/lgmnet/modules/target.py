@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from lgmnet.modules.itn import normalisation
 
+Skip = Literal["beside", "added"] | None
 TargetWeights = Mapping[str, Tensor]
 """Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..."""
 
@@ -58,7 +60,8 @@ class ConvTarget(TargetNet):
         norm: Whether each convolution is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
         pooled: Whether a 2x2 max-pool stands between convolutions.
-        skip: Whether the shared embedding stands beside what comes out, each at unit length.
+        skip: Where the shared embedding goes: ``beside`` what comes out, each at unit length;
+            ``added`` to it; None for nowhere.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class ConvTarget(TargetNet):
         norm: bool,
         intertask: bool,
         pooled: bool = True,
-        skip: bool = False,
+        skip: Skip = None,
     ) -> None:
         ins = [channels_in, *widths[:-1]]
         super().__init__(
@@ -101,8 +104,7 @@ class ConvTarget(TargetNet):
             if i < last:
                 x = F.relu(x)
             x = rearrange(x, "(tasks samples) c h w -> tasks samples c h w", tasks=tasks)
-        x = x.flatten(2)
-        return side_by_side(embedded.flatten(2), x) if self.skip else x
+        return skipped(self.skip, embedded.flatten(2), x.flatten(2))
 
 
 class LinearTarget(TargetNet):
@@ -113,7 +115,8 @@ class LinearTarget(TargetNet):
         widths: Units of each generated layer.
         norm: Whether each layer is followed by normalisation.
         intertask: Whether that normalisation is over all tasks.
-        skip: Whether the shared embedding stands beside what comes out, each at unit length.
+        skip: Where the shared embedding goes: ``beside`` what comes out, each at unit length;
+            ``added`` to it; None for nowhere.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class LinearTarget(TargetNet):
         *,
         norm: bool,
         intertask: bool,
-        skip: bool = False,
+        skip: Skip = None,
     ) -> None:
         ins = [features_in, *widths[:-1]]
         super().__init__(
@@ -147,13 +150,22 @@ class LinearTarget(TargetNet):
             x = rearrange(x, "(tasks samples) c -> tasks samples c", tasks=tasks)
             if i < last:
                 x = F.relu(x)
-        return side_by_side(embedded, x) if self.skip else x
+        return skipped(self.skip, embedded, x)
 
 
-def side_by_side(
-    embedded: Float[Tensor, "tasks samples features"], made: Float[Tensor, "tasks samples more"]
-) -> Float[Tensor, "tasks samples features_and_more"]:
-    """Both of each sample at unit length, so that their cosines count alike; in 32 bits or more."""
+def skipped(
+    skip: Skip,
+    embedded: Float[Tensor, "tasks samples features"],
+    made: Float[Tensor, "tasks samples more"],
+) -> Float[Tensor, "tasks samples target_features"]:
+    """What TargetNet made of each sample, with the shared embedding where `skip` says.
+
+    Side by side, both are at unit length, so that their cosines count alike; in 32 bits or more.
+    """
+    if skip is None:
+        return made
+    if skip == "added":
+        return embedded + made
     wide = torch.promote_types(made.dtype, torch.float32)
     with torch.autocast(made.device.type, enabled=False):
         return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, made)], -1)

@@ -38,8 +38,10 @@ def table1() -> Table:
             embedding_pooled=(True, True, False, False),
             target_pooled=False,
             target_skip=True,
+            skip_added=True,
             random_context=False,
             class_detectors=4,
+            class_dropout=0.3,
         ),
         train=dataclasses.replace(ours.train, steps=4_000, val_every=2000),
     )
