@@ -48,10 +48,6 @@ class Training:
     val_ci95: float = 0.0
     val_protocol: str = "inductive"
 
-    def splits_of(self, data: str) -> list[str]:
-        """All splits of this data whose classes the weights have seen in training."""
-        return [s.removeprefix(f"{data}:") for s in self.all_seen if s.startswith(f"{data}:")]
-
     @property
     def all_seen(self) -> tuple[str, ...]:
         """All splits, as ``data:split``, whose classes the weights have seen in training."""

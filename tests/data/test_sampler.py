@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import pytest
 import torch
 from hypothesis import given
@@ -43,7 +41,7 @@ def test_the_generator_is_the_whole_state():
     other = sampler(seed=5)
     other.sample(EpisodeShape(way=2, shot=1, query=1))
     other.generator.set_state(state)
-    assert all(same(a, b) for a, b in zip(expected, other.forever(SHAPE), strict=False))
+    assert all(same(episode, other.sample(SHAPE)) for episode in expected)
     assert not same(expected[0], expected[1])
 
 
@@ -53,12 +51,6 @@ def test_the_global_generator_is_neither_read_nor_moved():
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(1)
     assert same(one, sampler().sample(SHAPE))
-
-
-def test_forever_draws_what_sample_draws():
-    drawn = [episode.clone() for episode in islice(sampler().forever(SHAPE), 3)]
-    again = sampler()
-    assert all(same(episode, again.sample(SHAPE)) for episode in drawn)
 
 
 @given(
@@ -87,7 +79,8 @@ def test_labels_follow_the_order_of_drawing():
     """Class-major, and neither sorted by class number nor always in the same order."""
     drawing = sampler(dtype=torch.float32)
     orders = set()
-    for episode in islice(drawing.forever(SHAPE), 40):
+    for _ in range(40):
+        episode = drawing.sample(SHAPE)
         assert episode.support_y.tolist() == [[0, 0, 1, 1, 2, 2]] * 4
         assert episode.query_y.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2, 2]] * 4
         orders |= {tuple(row) for row in episode.support_x[:, ::2, 0, 0, 0].tolist()}

@@ -299,8 +299,7 @@ def test_a_run_can_start_from_a_model(tmp_path):
     second = train(tmp_path / "second", run)
     assert second.training.start == str(tmp_path / "first")
     assert f"from the weights of `{tmp_path / 'first'}`" in model_card(second)
-    assert second.training.splits_of("strokes") == ["train", "train"]
-    assert second.training.splits_of("omniglot") == []
+    assert second.training.all_seen == ("strokes:train", "strokes:train")
     before, after = first.method.state_dict(), second.method.state_dict()
     for name, parameter in first.method.named_parameters():
         torch.testing.assert_close(after[name], parameter.detach(), rtol=0, atol=1e-6)

@@ -176,7 +176,7 @@ def compare(
             EpisodeShape(way, shot, query),
             episodes=episodes,
             seed=seed,
-            progress=lambda name, done: progress(done),
+            progress=lambda name, done: progress(done, escape(name)),
         )
     first = rows[0].score
     about = {
@@ -270,7 +270,7 @@ def audit(
             shape=EpisodeShape(way, shot, query),
             episodes=episodes,
             seed=seed,
-            progress=lambda name: progress(1),
+            progress=lambda name: progress(1, name),
         )
     if as_json:
         print_json(

@@ -70,8 +70,17 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def progress_bar(words: str, total: int) -> Iterator[Any]:
-    """A bar on stderr; yields a function that is told how much was just done."""
-    columns = (TextColumn(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    """A bar on stderr; yields a function that is told how much was just done, and of what."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(words, total=total)
+
+        def advance(done: int, of: str | None = None) -> None:
+            bar.update(task, advance=done, description=words if of is None else f"{words}, {of}")
+
+        yield advance

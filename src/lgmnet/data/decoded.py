@@ -59,7 +59,7 @@ def decoded(
                 for left in folder.glob(f".*.{path.name}"):
                     left.unlink()
                 decode_into(path, name, shape, pixels())
-    except (PermissionError, OSError) as error:
+    except OSError as error:
         raise UserError(
             f"Cannot keep decoded images in '{folder}': {error}. Set LGMNET_CACHE to a folder "
             "that can be written to."
@@ -75,8 +75,10 @@ def decode_into(path: Path, name: str, shape: Sequence[int], pixels: Iterable[np
         images = np.lib.format.open_memmap(draft, "w+", np.uint8, tuple(shape))
         words, many = f"decoding {name}, once", len(images)
         shown = track(pixels, words, many, console=console, transient=True)
-        for i, image in enumerate(shown):
-            images[i] = image
+        found = 0
+        for found, image in enumerate(shown, 1):
+            images[found - 1] = image
+        assert found == many, f"{found} of {many} images of {name}"
         images.flush()
 
 

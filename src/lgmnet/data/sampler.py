@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -49,11 +47,6 @@ class Sampler:
             way=shape.way,
             classes=classes,
         )
-
-    def forever(self, shape: EpisodeShape) -> Iterator[Episode]:
-        """Batch after batch of the same shape."""
-        while True:
-            yield self.sample(shape)
 
     def _buffers(self, samples: int) -> tuple[Tensor, Tensor]:
         if len(self._raw) < samples:

@@ -28,7 +28,10 @@ class Classifier(nn.Module, ABC):
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query. No query's answer depends on another query."""
+        """Log-probabilities of each query.
+
+        No query's answer depends on another query, unless the method is `Method.transductive`.
+        """
 
 
 class Method(nn.Module, ABC):

@@ -27,7 +27,8 @@ class FineTuneConfig(PretrainedConfig):
     """
 
     head: Head = "linear"
-    """``linear``: the paper's Baseline; ``cosine``: its Baseline++."""
+    """``linear``: the paper's Baseline; ``cosine``: the head of its Baseline++, which has
+    one in pretraining too."""
     steps: int = 100
     """Adam's steps on the whole support set."""
     rate: float = 0.01

@@ -17,7 +17,7 @@ from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
 KIND, VERSION = "lgmnet-training-state", 2
-COUNTED = ("step", "best_step", "best_accuracy", "images", "seconds")
+COUNTED = ("step", "best_accuracy", "images", "seconds")
 
 
 @dataclass
@@ -29,7 +29,6 @@ class TrainState:
     generator: torch.Generator
     """Source of this process's tasks, augmentation and context draws."""
     step: int = 0
-    best_step: int = 0
     best_accuracy: float = -1.0
     """In percent, on validation classes."""
     images: int = 0
@@ -86,7 +85,7 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
     state.generator.set_state(generators[rank])
-    state.step, state.best_step = int(about["step"]), int(about["best_step"])
+    state.step = int(about["step"])
     state.best_accuracy = float(about["best_accuracy"])
     state.images, state.seconds = int(about["images"]), float(about["seconds"])
 

@@ -126,7 +126,7 @@ def fit(
                 fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
                 progress.validated(score)
                 if score.accuracy > state.best_accuracy:
-                    state.best_step, state.best_accuracy = state.step, score.accuracy
+                    state.best_accuracy = score.accuracy
                     if fabric.is_global_zero:
                         save_model(best_model(state, run, story, score), out)
             if state.step % config.save_every == 0 or state.step == config.steps:
