@@ -138,6 +138,6 @@ def check_images(images: Tensor, expected: tuple[int, ...]) -> None:
         )
 
 
-def as_input(images: Tensor) -> Tensor:
+def as_input(images: UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
     """uint8 images as the values 0..1 that networks take."""
     return images.to(torch.float32) / 255

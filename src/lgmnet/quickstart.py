@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.data.classes import ClassStore
@@ -112,7 +113,9 @@ def quickstart(
     return Outcome(tuple(rows), forging_ms, picture, classifier)
 
 
-def split_store(store: ClassStore, shot: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def split_store(
+    store: ClassStore, shot: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " support"], Int[Tensor, " rest"]]:
     """Places of ``shot`` random images of each class, class after class, and of all others."""
     # Whole numbers keep the classes apart, random parts shuffle within them.
     shuffled = (store.labels + torch.rand(len(store.labels), generator=generator)).argsort()
@@ -123,7 +126,12 @@ def split_store(store: ClassStore, shot: int, generator: torch.Generator) -> tup
 
 
 @torch.inference_mode()
-def forged_answers(method: Method, embedded: ClassStore, support: Tensor, rest: Tensor) -> Tensor:
+def forged_answers(
+    method: Method,
+    embedded: ClassStore,
+    support: Int[Tensor, " support"],
+    rest: Int[Tensor, " rest"],
+) -> Int[Tensor, " rest"]:
     """Answers for ``rest`` of a classifier forged from ``support``, both embedded beforehand."""
     labels = embedded.labels[support]
     classifier = method.adapt(embedded.images[support][None], labels[None], embedded.classes)
@@ -133,9 +141,12 @@ def forged_answers(method: Method, embedded: ClassStore, support: Tensor, rest: 
 
 
 def rival_answers(
-    pixels: Tensor, labels: Tensor, support: Tensor, rest: Tensor
-) -> dict[str, Tensor]:
-    """What scikit-learn makes of the very same drawings, from their pixels [drawings, 64]."""
+    pixels: Float[Tensor, "drawings pixels"],
+    labels: Int[Tensor, " drawings"],
+    support: Int[Tensor, " support"],
+    rest: Int[Tensor, " rest"],
+) -> dict[str, Int[Tensor, " rest"]]:
+    """What scikit-learn makes of the very same drawings, from their pixels."""
     with extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
@@ -150,7 +161,9 @@ def rival_answers(
     }
 
 
-def forged_from(model: Model, store: ClassStore, support: Tensor) -> ForgedClassifier:
+def forged_from(
+    model: Model, store: ClassStore, support: Int[Tensor, " support"]
+) -> ForgedClassifier:
     """A classifier forged from these images of a store, from pixels."""
     return forge(model, store.images[support], store.labels[support].tolist(), store.class_names)
 
@@ -167,7 +180,11 @@ def median_ms(act: Callable[[], object]) -> float:
 
 
 def draw_picture(
-    forged: ForgedClassifier, store: ClassStore, support: Tensor, shown: Tensor, path: Path
+    forged: ForgedClassifier,
+    store: ClassStore,
+    support: Int[Tensor, " support"],
+    shown: Int[Tensor, " shown"],
+    path: Path,
 ) -> None:
     """Draw what the classifier was shown and some of its answers, wrong ones in red."""
     with extra("quickstart", "pictures"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lgmnet.analysis.tables import markdown
@@ -152,7 +153,7 @@ def drawn(
     )
 
 
-def spelled(classes: Tensor) -> tuple[str, ...]:
+def spelled(classes: Int[Tensor, " points"]) -> tuple[str, ...]:
     """The class of each point of the grid as a digit, row after row."""
     return tuple("".join(map(str, row)) for row in classes.view(SIDE, SIDE).tolist())
 

@@ -58,8 +58,10 @@ def angle_of_its_own(episode: Episode, generator: torch.Generator) -> Episode:
     )
 
 
-def drawn_angles(generator: torch.Generator, rows: int, columns: int) -> Tensor:
-    """One of `ANGLES` for each place."""
+def drawn_angles(
+    generator: torch.Generator, rows: int, columns: int
+) -> Float[Tensor, "rows columns"]:
+    """One of `ANGLES`, in degrees, for each place."""
     return torch.tensor(ANGLES)[torch.randint(len(ANGLES), (rows, columns), generator=generator)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.data.sampler import Sampler
@@ -89,10 +89,18 @@ def look_at_weights(
 
 @torch.no_grad()
 def weights_of(
-    method: Method, x: Tensor, y: Tensor, way: int, generator: torch.Generator | None
+    method: Method,
+    support_x: Float[Tensor, "tasks support *feature"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+    generator: torch.Generator | None,
 ) -> Float[Tensor, "tasks numbers"]:
-    """All generated weights and biases of each task, side by side."""
-    classifier = method.adapt(x, y, way, generator=generator)
+    """All generated weights and biases of each task, side by side.
+
+    Raises:
+        ConfigError: if the method generates none.
+    """
+    classifier = method.adapt(support_x, support_y, way, generator=generator)
     if not isinstance(classifier, LGMClassifier):
         raise ConfigError(f"A {type(method).__name__} generates no weights; give an LGM-Net.")
     return torch.cat([w.flatten(1) for w in classifier.weights.values()], 1).double().cpu()

@@ -114,7 +114,7 @@ class ClassStore:
         return classes.view(shape.tasks, shape.way)
 
 
-def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Tensor:
+def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "rows k"]:
     """``k`` distinct numbers of ``0..n-1`` in random order for each row, all rows at once.
 
     Where few of many are wanted, rows are drawn freely and the few with a repeat drawn again, which
@@ -143,7 +143,7 @@ def numbered(names: Sequence[str]) -> Int[Tensor, " names"]:
     return torch.tensor([numbers[name] for name in names])
 
 
-def repeats(drawn: Tensor) -> Tensor:
-    """The rows in which some number occurs twice."""
+def repeats(drawn: Int[Tensor, "rows k"]) -> Int[Tensor, " repeating"]:
+    """The numbers of the rows in which some number occurs twice."""
     ordered = drawn.sort(1).values
     return (ordered[:, 1:] == ordered[:, :-1]).any(1).nonzero().flatten()

@@ -78,7 +78,7 @@ class Plane(ABC):
 
 
 def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Random numbers between two limits."""
+    """Random numbers between two limits, of the given shape."""
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lgmnet.data.source import TaskSource
@@ -57,6 +58,6 @@ class Sampler:
         return self._raw[:samples], self._values[:samples]
 
 
-def labels(tasks: int, way: int, each: int) -> Tensor:
+def labels(tasks: int, way: int, each: int) -> Int[Tensor, "tasks way_times_each"]:
     """Labels ``0..way-1``, each of them ``each`` times, for every task."""
     return torch.arange(way).repeat_interleave(each).expand(tasks, -1)

@@ -110,9 +110,9 @@ class Method(nn.Module, ABC):
 
     def forward(
         self,
-        support_x: Tensor,
-        support_y: Tensor,
-        query_x: Tensor,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+        query_x: Float[Tensor, "tasks query *feature"],
         way: int,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "tasks query way"]:

@@ -49,12 +49,20 @@ class ClassHead(nn.Linear):
         logits: Float[Tensor, "tasks samples classes"],
         classes: Int[Tensor, "tasks way"] | None,
     ) -> Float[Tensor, "tasks samples way"]:
-        """Log-probabilities of samples among the classes of their own task; for showing only."""
+        """Log-probabilities of samples among the classes of their own task; for showing only.
+
+        Raises:
+            ConfigError: as `loss`.
+        """
         rows = self.checked(classes)[:, None].expand(-1, logits.shape[1], -1)
         return logits.detach().gather(2, rows).log_softmax(-1)
 
     def checked(self, classes: Int[Tensor, "tasks way"] | None) -> Int[Tensor, "tasks way"]:
-        """The classes, if there is a row for each."""
+        """The classes, if there is a row for each.
+
+        Raises:
+            ConfigError: if not.
+        """
         if classes is None:
             raise ConfigError(
                 "'classes' cannot be learned from this data, whose classes have no end; take a "

@@ -103,7 +103,7 @@ class Network:
         return vmap(f)
 
     def initial_head(self, way: int, like: Tensor) -> Weights:
-        """A head of zeros."""
+        """A head of zeros, [way, features] and [way], of the type and device of ``like``."""
         return {"head_weight": like.new_zeros(way, self.features), "head_bias": like.new_zeros(way)}
 
     def __call__(
@@ -146,7 +146,10 @@ class Network:
         return x.flatten(1), used
 
     def moments(self, x: Tensor, i: int, statistics: Statistics | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance to normalise a layer by."""
+        """Mean and variance to normalise layer i, [samples, channels, ...], by.
+
+        Of each sample where it is normalised by itself, else of each channel.
+        """
         if self.by_itself:
             variance, mean = torch.var_mean(x, tuple(range(1, x.ndim)), correction=0, keepdim=True)
             return mean, variance
@@ -224,7 +227,11 @@ def make_network(config: EmbeddingConfig) -> Network:
     )
 
 
-def drawn_bodies(network: Network, like: Tensor, generator: torch.Generator | None) -> Weights:
+def drawn_bodies(
+    network: Network,
+    like: Float[Tensor, "tasks support *feature"],
+    generator: torch.Generator | None,
+) -> Weights:
     """Random weights of the body for each task; always the same ones without a generator."""
     if generator is None:
         generator = torch.Generator().manual_seed(INITIAL_SEED)

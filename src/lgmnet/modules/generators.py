@@ -87,7 +87,7 @@ class SharedWeights(WeightGenerator):
         return self.shaped(self.flat.expand(len(context), -1))
 
 
-def start_ordinary(flat: Tensor, n_out: int, fan_in: int) -> None:
+def start_ordinary(flat: Float[Tensor, " numbers"], n_out: int, fan_in: int) -> None:
     """Fill kernels, and biases after them, as He et al. (2015) start an ordinary layer."""
     nn.init.normal_(flat, std=math.sqrt(2.0 / fan_in))
     nn.init.zeros_(flat[-n_out:])

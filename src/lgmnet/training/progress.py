@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import cast
 
 import torch
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,7 +62,12 @@ class TrainingProgress:
         self.bar.stop()
 
     @torch.no_grad()
-    def step(self, loss: Tensor, log_p: Tensor, query_y: Tensor) -> None:
+    def step(
+        self,
+        loss: Float[Tensor, ""],
+        log_p: Float[Tensor, "tasks query way"],
+        query_y: Int[Tensor, "tasks query"],
+    ) -> None:
         """Count one step."""
         accuracy = (log_p.argmax(-1) == query_y).float().mean()
         both = torch.stack([loss.detach().float(), 100 * accuracy])
