@@ -115,9 +115,7 @@ def all_methods(
         return Entry(name, run, episodes=maml_episodes)
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
-    tuned_deeper = entry(
-        f"Fine-tuning, cosine head, {MORE}", "fine-tune", deeper=True, head="cosine"
-    )
+    tuned_deeper = entry(f"Fine-tuning, linear head, {MORE}", "fine-tune", deeper=True)
     return (
         Entry(OURS, ours),
         entry("ProtoNet", "proto-net"),
@@ -132,6 +130,13 @@ def all_methods(
         entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
         maml(f"MAML, {MORE}", deeper=True),
         tuned_deeper,
+        entry(
+            f"Fine-tuning, cosine head, {MORE}",
+            "fine-tune",
+            tuned_deeper,
+            deeper=True,
+            head="cosine",
+        ),
         entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
         Entry("Direct training", rival(ours, "direct", steps=50), episodes=100),
         Entry("Random weights", rival(ours, "random-weights"), episodes=500),
