@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for name in figure3 figure4 figure5 table1 table2 table3; do
+lgmnet reproduce figure4 --episodes 1000
+for name in figure3 figure5 table1 table2 table3; do
   lgmnet reproduce "$name"
 done
