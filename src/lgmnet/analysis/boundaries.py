@@ -148,7 +148,7 @@ def drawn(
         lines,
         tuple(x),
         tuple(support_y[0].tolist()),
-        spelled(plane.regions(task, points)),
+        spelled(plane.regions(task, points)[0]),
         {name: spelled(answer[0]) for name, answer in answers.items()},
     )
 
