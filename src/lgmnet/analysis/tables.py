@@ -142,7 +142,6 @@ def measured(
                 "protocol": score.protocol,
                 "accuracy": score.accuracy,
                 "ci95": score.ci95,
-                "episodes": some,
                 "adapt_ms": adapt_ms,
                 "query_ms": query_ms,
                 "right": [round(part * way * QUERY) for part in score.scores],

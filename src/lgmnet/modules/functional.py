@@ -95,7 +95,7 @@ class Network:
         they take two to six times as long as one task after the other.
 
         Args:
-            f: Of tensors, or dicts of them.
+            f: Of tensors, or dicts of them; its last argument is a tensor.
             device: Where it will run.
         """
         if self.of_images and device.type == "cpu":
@@ -165,7 +165,7 @@ class Network:
 
 
 def one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
-    """What `torch.func.vmap` does, for tensors and dicts of them, one after the other."""
+    """What `torch.func.vmap` does, for dicts of tensors and a tensor last, one after the other."""
 
     def picked(of_all: Any, i: int) -> Any:
         if isinstance(of_all, Mapping):
@@ -181,8 +181,7 @@ def one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
         return torch.stack(list(of_each))
 
     def of_all(*arguments: Any) -> Any:
-        first = arguments[-1]
-        tasks = len(next(iter(first.values())) if isinstance(first, Mapping) else first)
+        tasks = len(arguments[-1])
         return stacked([f(*(picked(a, i) for a in arguments)) for i in range(tasks)])
 
     return of_all

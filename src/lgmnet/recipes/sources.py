@@ -79,10 +79,12 @@ def seen_in_training(
         feature_shape: As for `open_source`.
     """
     seen = [name.rsplit(":", 1) for name in trained_on]
-    return [open_source(name, split, feature_shape) for name, split in seen if kindred(name, data)]
+    return [
+        open_source(name, split, feature_shape) for name, split in seen if same_images(name, data)
+    ]
 
 
-def kindred(one: str, other: str) -> bool:
+def same_images(one: str, other: str) -> bool:
     """Whether two names of data are of the same images: one name, one folder, or cut from one."""
     if is_folder(one) and is_folder(other):
         return Path(one).resolve() == Path(other).resolve()
