@@ -193,7 +193,7 @@ def figure4(asked: Asked) -> list[Path]:
         families, minutes = [], {}
         for family in PLANES:
             err.print(f"figure4: {family}")
-            run = with_steps(plane(family), asked.steps)
+            run = plane(family).for_steps(asked.steps)
             method, cost = trained(Entry(family, run), asked.models / "tables", train)
             with progress_bar("episodes", 3 * asked.episodes) as progress:
                 found = look_at(
@@ -288,16 +288,9 @@ def shortened(table: Table, steps: int | None) -> Table:
 
     def short(entry: Entry) -> Entry:
         weights = entry.weights and short(entry.weights)
-        return dataclasses.replace(entry, run=with_steps(entry.run, steps), weights=weights)
+        return dataclasses.replace(entry, run=entry.run.for_steps(steps), weights=weights)
 
     return dataclasses.replace(table, entries=tuple(map(short, table.entries)))
-
-
-def with_steps(run: Run, steps: int | None) -> Run:
-    """The run with so many steps, if that is asked for."""
-    if steps is None:
-        return run
-    return dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
 
 
 def train(run: Run, folder: Path, resume: bool) -> None:

@@ -109,9 +109,7 @@ def all_methods(
         return Entry(name, rival(ours, method, **config), weights)
 
     def maml(name: str, **config: Any) -> Entry:
-        run = rival(ours, "maml", **config)
-        steps = maml_steps or run.train.steps
-        run = dataclasses.replace(run, train=dataclasses.replace(run.train, steps=steps))
+        run = rival(ours, "maml", **config).for_steps(maml_steps)
         return Entry(name, run, episodes=maml_episodes)
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
@@ -147,9 +145,7 @@ def table3(data: str) -> Table:
     """Ablation: LGM-Net without each of its parts, trained for half the steps of its table."""
     of_data = {"omniglot": table1, "cifar-fs": table2}[data]()
     whole = of_data.entries[0].run
-    ours = dataclasses.replace(
-        whole, train=dataclasses.replace(whole.train, steps=whole.train.steps // 2)
-    )
+    ours = whole.for_steps(whole.train.steps // 2)
     config = ours.config
 
     def but(name: str, **fields: Any) -> Entry:

@@ -134,3 +134,9 @@ class Run:
         kind = METHODS[self.method].config_type
         if not isinstance(self.config, kind):
             raise ConfigError(f"'config' must be a {kind.__name__}, but is {self.config!r}.")
+
+    def for_steps(self, steps: int | None) -> Run:
+        """The same run for so many steps; None leaves it as it is."""
+        if steps is None:
+            return self
+        return dataclasses.replace(self, train=dataclasses.replace(self.train, steps=steps))
