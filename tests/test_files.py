@@ -177,6 +177,29 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
         assert str(path) in str(caught.value)
 
 
+def test_a_file_altered_in_any_byte_is_refused(tmp_path):
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, TENSORS, "a-kind", 3, {"note": "naïve"})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        altered = bytearray(whole)
+        altered[place] ^= 1 << place % 8
+        path.write_bytes(altered)
+        with pytest.raises(FileFormatError) as caught:
+            read_tensors(path, "a-kind", 3, checked=True)
+        assert str(path) in str(caught.value)
+
+
+def test_a_file_without_checksum_is_read_unless_one_is_asked_for(tmp_path):
+    """Such as models of earlier releases."""
+    path = tmp_path / "t.safetensors"
+    about = {"format": "a-kind", "version": "3"}
+    safetensors.torch.save_file({"x": torch.ones(2)}, path, about)
+    assert read_tensors(path, "a-kind", 3)[1] == about
+    with pytest.raises(FileFormatError, match="its checksum is another"):
+        read_tensors(path, "a-kind", 3, checked=True)
+
+
 @pytest.mark.parametrize("path", ["absent.safetensors", "."])
 def test_no_file(path, tmp_path):
     with pytest.raises(FileFormatError, match="There is no file"):

@@ -1,5 +1,9 @@
 """lgmnet: a handful of labelled images in, a working classifier out, in one forward pass."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import LgmnetError, UserError
 from lgmnet.evaluation import Score, audit, compare, evaluate
@@ -8,6 +12,8 @@ from lgmnet.hub import Model, load_model, save_model, shipped_models
 from lgmnet.methods import (
     MAML,
     METHODS,
+    AnyVectors,
+    AnyVectorsConfig,
     Classifier,
     DirectConfig,
     DirectTraining,
@@ -28,17 +34,23 @@ from lgmnet.methods import (
     RandomWeightsConfig,
 )
 
+if TYPE_CHECKING:
+    from lgmnet.estimator import FewShotClassifier
+
 __version__ = "0.1.0"
 
 __all__ = [
     "MAML",
     "METHODS",
+    "AnyVectors",
+    "AnyVectorsConfig",
     "Classifier",
     "DirectConfig",
     "DirectTraining",
     "Ensemble",
     "Episode",
     "EpisodeShape",
+    "FewShotClassifier",
     "FineTune",
     "FineTuneConfig",
     "ForgedClassifier",
@@ -66,3 +78,12 @@ __all__ = [
     "save_model",
     "shipped_models",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs scikit-learn is loaded when it is asked for."""
+    if name == "FewShotClassifier":
+        from lgmnet.estimator import FewShotClassifier
+
+        return FewShotClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from lgmnet.errors import FileFormatError, UserError
+
+CHECKSUM = "sha256"
 
 
 def make_folder(path: Path) -> None:
@@ -80,16 +85,26 @@ def write_tensors(
         about: Texts beside the tensors.
     """
     metadata = {**about, "format": kind, "version": str(version)}
+    plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    metadata |= {CHECKSUM: checksum(plain, metadata)}
     with whole_file(path) as draft:
-        plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
         draft.write_bytes(save(plain, metadata))
 
 
-def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, kind: str, version: int, *, checked: bool = False
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what `write_tensors` wrote: the tensors and the texts beside them.
 
+    Args:
+        path: The file.
+        kind: What it should be.
+        version: Of that kind.
+        checked: Refuse what has no checksum too, as files of earlier releases.
+
     Raises:
-        FileFormatError: if the file is absent, damaged, not of this kind, or of another version.
+        FileFormatError: if the file is absent, damaged, altered, not of this kind, or of another
+            version.
     """
     if not path.is_file():
         raise FileFormatError(f"There is no file '{path}'.")
@@ -103,9 +118,25 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
                     f"'{path}' is a {kind} of version {about.get('version')}; this lgmnet reads "
                     f"version {version}. Make it again, or use the lgmnet that made it."
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FileFormatError(
             f"'{path}' cannot be read as a {kind} (safetensors): {error}. "
             "It may be cut short or be another kind of file."
         ) from error
+    written = about.pop(CHECKSUM, None)
+    if written != (checksum(tensors, about) if written or checked else None):
+        raise FileFormatError(
+            f"'{path}' is not as it was written: its checksum is another. It was damaged or "
+            "altered; take an undamaged copy, or make it again."
+        )
+    return tensors, about
+
+
+def checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """SHA-256 of tensors, with their names, types and shapes, and of the texts beside them."""
+    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,65 +1,232 @@
-"""Forging: a handful of labelled images become a classifier, in one forward pass and one file."""
+"""Forging: a handful of labelled samples become a classifier, in one forward pass and one file."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from lgmnet.configs import from_json
-from lgmnet.errors import DataError, FileFormatError
+from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
-from lgmnet.methods.base import Classifier
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.ensemble import Ensemble
 
-KIND, VERSION = "lgmnet-classifier", 1
+KIND, VERSION = "lgmnet-classifier", 2
+SAMPLES, LABELS = "support.samples", "support.labels"
 IMAGES_A_BATCH = 256
+FOLDS = 10
+"""Samples of a class that are left out, one after the other, to see how good a classifier is."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """The labelled samples that a classifier is made from."""
+
+    samples: Num[Tensor, "samples *feature"]
+    """uint8 images, or vectors, as the model knows them."""
+    labels: Int[Tensor, " samples"]
+    """For each sample, the place of its class."""
+    sources: tuple[str, ...]
+    """Where each came from: a file's name, or empty."""
+
+    def where(self, kept: Tensor) -> Support:
+        """Those of the samples for which this holds, [samples]."""
+        sources = (s for s, keep in zip(self.sources, kept.tolist(), strict=True) if keep)
+        return Support(self.samples[kept], self.labels[kept], tuple(sources))
 
 
 @dataclass(frozen=True)
 class ForgedClassifier:
-    """A classifier of a person's own classes; it needs neither its model nor its images."""
+    """A classifier of a person's own classes; to answer, it needs neither model nor images.
+
+    Its support stays with it, to explain answers by, and to be edited. Whatever edits it gives
+    another classifier, and needs the model that forged it.
+    """
 
     classifier: Classifier
     classes: tuple[str, ...]
-    shots: tuple[int, ...]
-    """Images that each class was shown with."""
+    support: Support
     model: str
     """Name of the model that made it."""
+    fingerprint: str
+    """Of that model's weights."""
     method: str
     config: Any
     """Config of the method that made it."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What whoever made it wants to have kept with it."""
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Shape of the images it answers: [channels, height, width]."""
-        return tuple(self.config.feature_shape)
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of the samples it answers: [channels, height, width] or [features]."""
+        return tuple(self.support.samples.shape[1:])
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """Samples that each class was shown with."""
+        return tuple(self.support.labels.bincount(minlength=len(self.classes)).tolist())
 
     @torch.inference_mode()
     def predict_proba(
-        self, images: UInt8[Tensor, "images channels height width"]
-    ) -> Float[Tensor, "images classes"]:
-        """Probability of each class for each image; some hundred images at a time.
+        self, samples: Num[Tensor, "samples *feature"]
+    ) -> Float[Tensor, "samples classes"]:
+        """Probability of each class for each sample; some hundred samples at a time.
 
         Raises:
-            DataError: if the images are not of the shape that the model knows.
+            DataError: if the samples are not of the kind and shape that the model knows.
         """
-        check_images(images, self.image_shape)
-        batches = images.split(IMAGES_A_BATCH) if len(images) else ()
+        check_samples(samples, self.sample_shape)
+        batches = samples.split(IMAGES_A_BATCH) if len(samples) else ()
         answers = [self.classifier(as_input(batch)[None])[0].exp() for batch in batches]
         return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
 
-    def predict(self, images: UInt8[Tensor, "images channels height width"]) -> list[str]:
-        """The most probable class of each image."""
-        return [self.classes[i] for i in self.predict_proba(images).argmax(1).tolist()]
+    def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
+        """The most probable class of each sample."""
+        return [self.classes[i] for i in self.predict_proba(samples).argmax(1).tolist()]
+
+    @torch.inference_mode()
+    def explain(self, samples: Num[Tensor, "samples *feature"]) -> Float[Tensor, "samples support"]:
+        """How much each support sample carries of each answer; see `Classifier.attention`.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model knows.
+            ConfigError: if the method does not answer by looking at its support.
+        """
+        check_samples(samples, self.sample_shape)
+        batches = samples.split(IMAGES_A_BATCH)
+        return torch.cat([self.classifier.attention(as_input(some)[None])[0] for some in batches])
+
+    @torch.inference_mode()
+    def spread(
+        self,
+        model: Model,
+        samples: Num[Tensor, "samples *feature"],
+        draws: int = 10,
+        seed: int | None = 0,
+    ) -> Float[Tensor, "samples classes"]:
+        """How far classifiers with randomly drawn contexts disagree: standard deviations.
+
+        Args:
+            model: The one that forged it.
+            samples: To be asked.
+            draws: How many classifiers to draw.
+            seed: Of the draws; None for others each time.
+
+        Raises:
+            ConfigError: if another model forged it.
+            DataError: if the samples are not of the kind and shape that the model knows.
+        """
+        self.check_model(model)
+        check_samples(samples, self.sample_shape)
+        generator = torch.Generator(model.method.device)
+        generator.seed() if seed is None else generator.manual_seed(seed)
+        support_x, support_y = as_input(self.support.samples)[None], self.support.labels[None]
+        drawn = Ensemble(
+            model.forger, support_x, support_y, len(self.classes), draws, generator=generator
+        )
+        return torch.cat(
+            [drawn.spread(as_input(some)[None])[0] for some in samples.split(IMAGES_A_BATCH)]
+        )
+
+    def with_samples(
+        self,
+        model: Model,
+        samples: Num[Tensor, "samples *feature"],
+        labels: Sequence[str],
+        sources: Sequence[str] | None = None,
+    ) -> ForgedClassifier:
+        """The classifier with further samples, of its classes or of new ones.
+
+        Args:
+            model: The one that forged it.
+            samples: As the model knows them.
+            labels: The class of each; new ones come after those that are there, in this order.
+            sources: Where each came from.
+
+        Raises:
+            ConfigError: if another model forged it.
+            DataError: if the samples are not of the kind and shape that the model knows.
+        """
+        self.check_model(model)
+        check_samples(samples, self.sample_shape)
+        classes = list(dict.fromkeys([*self.classes, *labels]))
+        places = torch.tensor([classes.index(label) for label in labels])
+        support = Support(
+            torch.cat([self.support.samples, samples]),
+            torch.cat([self.support.labels, places]),
+            (*self.support.sources, *(sources or [""] * len(samples))),
+        )
+        return forged_from(model, support, classes, self.notes)
+
+    def without(self, model: Model, name: str) -> ForgedClassifier:
+        """The classifier without one of its classes.
+
+        Args:
+            model: The one that forged it.
+            name: Of the class.
+
+        Raises:
+            ConfigError: if another model forged it, there is no such class, or fewer than two
+                would be left.
+        """
+        self.check_model(model)
+        place = self.place_of(name)
+        if len(self.classes) == 2:
+            raise ConfigError(
+                f"Without '{name}' only '{self.classes[1 - place]}' would be left; a classifier "
+                "needs two classes. Add another first."
+            )
+        kept = self.support.where(self.support.labels != place)
+        labels = kept.labels - (kept.labels > place).long()
+        classes = [other for other in self.classes if other != name]
+        return forged_from(model, dataclasses.replace(kept, labels=labels), classes, self.notes)
+
+    def renamed(self, old: str, new: str) -> ForgedClassifier:
+        """The classifier with another name for one of its classes.
+
+        Raises:
+            ConfigError: if there is no such class, or already one of the new name.
+        """
+        place = self.place_of(old)
+        if new != old and new in self.classes:
+            raise ConfigError(
+                f"There is a class '{new}' already; two classes cannot have the same name."
+            )
+        classes = tuple(new if i == place else name for i, name in enumerate(self.classes))
+        return dataclasses.replace(self, classes=classes)
+
+    def place_of(self, name: str) -> int:
+        """The place of a class.
+
+        Raises:
+            ConfigError: if there is none of this name.
+        """
+        if name not in self.classes:
+            raise unknown_name("class", name, self.classes)
+        return self.classes.index(name)
+
+    def check_model(self, model: Model) -> None:
+        """Check that this is the model that forged it.
+
+        Raises:
+            ConfigError: if it is another.
+        """
+        if model.fingerprint != self.fingerprint:
+            raise ConfigError(
+                f"This classifier was forged by '{self.model}' with the weights "
+                f"{self.fingerprint}, but this is '{model.name}' with {model.fingerprint}. Name "
+                "the model that forged it, or forge it anew."
+            )
 
     def save(self, path: Path) -> None:
         """Write the whole classifier to one safetensors file, which appears whole or not at all."""
@@ -67,77 +234,144 @@ class ForgedClassifier:
             "method": self.method,
             "config": json.dumps(dataclasses.asdict(self.config)),
             "classes": json.dumps(self.classes),
-            "shots": json.dumps(self.shots),
+            "sources": json.dumps(self.support.sources),
             "model": self.model,
+            "fingerprint": self.fingerprint,
+            "notes": json.dumps(self.notes),
         }
-        write_tensors(path, self.classifier.state_dict(), KIND, VERSION, about)
+        support = {SAMPLES: self.support.samples, LABELS: self.support.labels}
+        write_tensors(path, {**self.classifier.state_dict(), **support}, KIND, VERSION, about)
 
     @classmethod
     def load(cls, path: Path) -> ForgedClassifier:
         """Read what `save` wrote.
 
         Raises:
-            FileFormatError: if the file is absent, damaged, not ours, or of another version.
+            FileFormatError: if the file is absent, damaged, altered, not ours, or of another
+                version.
         """
-        tensors, about = read_tensors(path, KIND, VERSION)
+        tensors, about = read_tensors(path, KIND, VERSION, checked=True)
         try:
             kind = METHODS[about["method"]]
             config = from_json(kind.config_type, json.loads(about["config"]))
             classes = tuple(json.loads(about["classes"]))
+            sources = tuple(json.loads(about["sources"]))
+            support = Support(tensors.pop(SAMPLES), tensors.pop(LABELS), sources)
             classifier = kind.restore(config, len(classes), tensors)
-            shots = tuple(json.loads(about["shots"]))
-            if len(shots) != len(classes):
-                raise ValueError(f"{len(classes)} classes, but shots of {len(shots)}")
-            return cls(classifier, classes, shots, about["model"], about["method"], config)
+            if support.samples.ndim == 2:
+                classifier.double()
+            notes = dict(json.loads(about["notes"]))
+            made_by = (about["model"], about["fingerprint"], about["method"], config)
+            return cls(classifier, classes, support, *made_by, notes)
         except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
             raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
 
 
-@torch.inference_mode()
 def forge(
     model: Model,
-    images: UInt8[Tensor, "images channels height width"],
+    samples: Num[Tensor, "samples *feature"],
     labels: Sequence[int],
     classes: Sequence[str],
+    *,
+    sources: Sequence[str] | None = None,
 ) -> ForgedClassifier:
-    """Make a classifier from labelled images, in one forward pass.
+    """Make a classifier from labelled samples, in one forward pass.
 
     Args:
         model: A trained model, from `lgmnet.load_model`.
-        images: Support images as the model knows them; for drawings, ink = 255 on 0.
-        labels: For each image, the place of its class in ``classes``. Uneven shots are fine.
+        samples: Support samples as the model knows them; for drawings, ink = 255 on 0.
+        labels: For each sample, the place of its class in ``classes``. Uneven shots are fine.
         classes: Names of the classes.
+        sources: Where each sample came from, such as the name of its file.
 
     Raises:
-        EpisodeError: if a class has no image, a label is out of range, or there is one class only.
-        DataError: if the images are not of the shape that the model knows.
+        EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
+        DataError: if the samples are not of the kind and shape that the model knows.
     """
-    check_images(images, tuple(model.method.config.feature_shape))
-    support_y = torch.tensor(labels)[None]
-    classifier = model.method.adapt(as_input(images)[None], support_y, len(classes))
+    expected = tuple(model.method.config.feature_shape)
+    any_length = model.method.any_length and samples.ndim == 2
+    check_samples(samples, tuple(samples.shape[1:]) if any_length else expected)
+    named = tuple(sources) if sources is not None else ("",) * len(samples)
+    return forged_from(model, Support(samples, torch.tensor(labels), named), classes)
+
+
+@torch.inference_mode()
+def forged_from(
+    model: Model, support: Support, classes: Sequence[str], notes: dict[str, str] | None = None
+) -> ForgedClassifier:
+    """The classifier that a model makes of a support set."""
+    labels = support.labels.clone()  # A file cannot hold one tensor twice.
+    classifier = model.forger.adapt(as_input(support.samples)[None], labels[None], len(classes))
     return ForgedClassifier(
         classifier,
         tuple(classes),
-        tuple(support_y[0].bincount(minlength=len(classes)).tolist()),
+        support,
         model.name,
+        model.fingerprint,
         model.method_name,
         model.method.config,
+        notes or {},
     )
 
 
-def check_images(images: Tensor, expected: tuple[int, ...]) -> None:
-    """Check that images are uint8 of the shape that a model knows.
+@torch.inference_mode()
+def left_out(
+    model: Model, support: Support, way: int, folds: int = FOLDS
+) -> tuple[Int[Tensor, " asked"], Float[Tensor, "asked classes"]]:
+    """What classifiers answer that have not seen what they are asked: one of each class left out.
+
+    The first classifier leaves out the first sample of each class that has another, the next the
+    second, and so on; so every sample is asked once, of a classifier with one shot less.
+
+    Args:
+        model: That forges.
+        support: All samples.
+        way: Number of classes.
+        folds: How many of each class to leave out at most.
+
+    Returns:
+        Places of the samples asked, and the probabilities of each; none, if no class has two.
+    """
+    method, embedded = embedded_support(model.forger, support)
+    order = torch.zeros_like(support.labels)  # A sample's number among those of its class.
+    for place in range(way):
+        mine = support.labels == place
+        order[mine] = torch.arange(int(mine.sum()))
+    others = support.labels.bincount(minlength=way)[support.labels] > 1
+    asked, answers = [torch.empty(0, dtype=torch.long)], [torch.empty(0, way)]
+    # Not one batch of tasks: where shots are uneven, their supports are of different sizes.
+    for fold in range(min(int(order.max()) + 1, folds)):
+        out = others & (order == fold)
+        if not bool(out.any()):
+            continue
+        classifier = method.adapt(embedded[~out][None], support.labels[~out][None], way)
+        asked.append(out.nonzero()[:, 0])
+        answers.append(classifier(embedded[out][None])[0].exp())
+    return torch.cat(asked), torch.cat(answers)
+
+
+def embedded_support(method: Method, support: Support) -> tuple[Method, Tensor]:
+    """Support samples behind the shared embedding, and the method that takes them there."""
+    parts = [method.embedding(as_input(part)) for part in support.samples.split(IMAGES_A_BATCH)]
+    return method.behind_embedding(), torch.cat(parts)
+
+
+def check_samples(samples: Tensor, expected: tuple[int, ...]) -> None:
+    """Check that samples are images or vectors of the shape that a model knows.
 
     Raises:
         DataError: saying what was expected and what came.
     """
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
+    images = len(expected) == 3
+    fits = samples.dtype == torch.uint8 if images else samples.is_floating_point()
+    if not fits or tuple(samples.shape[1:]) != expected:
+        what, kind = ("Images", "uint8") if images else ("Vectors", "floats")
         raise DataError(
-            f"Images must be uint8 [images, {', '.join(map(str, expected))}], but are "
-            f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
+            f"{what} must be {kind} [{what.lower()}, {', '.join(map(str, expected))}], but are "
+            f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}."
         )
 
 
-def as_input(images: UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """uint8 images as the values 0..1 that networks take."""
-    return images.to(torch.float32) / 255
+def as_input(samples: Num[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Samples as networks take them: uint8 images as the values 0..1, vectors in 64 bits."""
+    return samples.double() if samples.is_floating_point() else samples.to(torch.float32) / 255

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from lgmnet.cli.asking import predict
 from lgmnet.data.images import read_drawing, read_folder
-from lgmnet.forge import ForgedClassifier, forge
+from lgmnet.forge import IMAGES_A_BATCH, ForgedClassifier, forge
 from lgmnet.hub import load_model
 from tests.cli.making import content, drawings, lgmnet, listing, symbols, write_drawing
 
@@ -42,7 +46,9 @@ def test_forge_tells_what_it_made(tiny, folder_of_symbols, tmp_path):
         "model": "tiny",
         "classes": {"moon": 1, "star": 2, "sun": 4},
         "left_out": [],
+        "leave_one_out": ran.json["leave_one_out"],
     }
+    assert ran.json["leave_one_out"]["asked"] == 6, "the only moon cannot be left out"
     assert listing(tmp_path).keys() == {"symbols.safetensors"}
 
     said = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny)
@@ -108,8 +114,10 @@ def test_predict_prints_a_table(classifier, tmp_path):
     label = lgmnet("predict", classifier, asked, "--json").json["predictions"][0]["label"]
     ran = lgmnet("predict", classifier, asked)
     assert ran.code == 0
-    row = next(line for line in ran.out.splitlines() if str(asked) in line)
-    assert row.split()[1] == label
+    head, row = ran.out.splitlines()
+    assert head.split() == ["label", "probability", "image"]
+    assert row.split()[0] == label
+    assert str(asked) in row
     assert all(name in row for name in ("moon", "star", "sun"))
     assert row.count("%") == 3
 
@@ -122,10 +130,9 @@ def test_long_names_stay_whole_on_a_narrow_terminal(tiny, tmp_path):
     assert "long" * 30 in said.out
     absent = tmp_path / f"{'gone' * 30}.png"
     answered = lgmnet("predict", output, folder / "b" / "0.png", absent, columns=80)
-    lines = [line.split("  ") for line in answered.out.splitlines()]
-    first_column = "".join(cells[0].strip() or cells[1].strip() for cells in lines)
     assert "…" not in answered.out
-    assert f"{'gone' * 30}.png" in first_column
+    assert len(answered.out.splitlines()) == 3
+    assert f"{'gone' * 30}.png" in answered.out
 
 
 def test_three_hundred_images_are_answered_in_order(classifier, tmp_path):
@@ -156,7 +163,7 @@ def test_names_of_classes_may_be_odd(tiny, tmp_path, as_json):
         assert all(f"{name} (1)" in forged.out for name in ODD_NAMES)
         for name, path in zip(ODD_NAMES, asked, strict=True):
             row = next(line for line in answered.out.splitlines() if str(path) in line)
-            assert row.split(str(path))[1].strip().startswith(name)
+            assert row.startswith(f"{name}  ")
 
 
 def test_what_is_no_image_is_passed_over(tiny, tmp_path):
@@ -225,3 +232,84 @@ def test_a_huge_scan_fits_in_memory(classifier, tmp_path):
     peak = re.search(r"VmHWM:\s+(\d+) kB", ran.stderr)
     assert peak is not None
     assert int(peak[1]) < 700_000
+
+
+def test_every_way_to_name_images(classifier, tmp_path, monkeypatch):
+    """Files, folders with all below them, patterns, and a list on stdin: the same answers."""
+    below = tmp_path / "scans" / "page 2"
+    below.mkdir(parents=True)
+    images = drawings(4, 1, 7)[:, 0]
+    paths = [write_drawing(tmp_path / "scans" / f"{i}.png", images[i]) for i in range(3)]
+    paths.append(write_drawing(below / "3.png", images[3]))
+    (tmp_path / "scans" / "notes.txt").write_text("no image")
+    (tmp_path / "scans" / ".hidden").mkdir()
+    write_drawing(tmp_path / "scans" / ".hidden" / "x.png", images[0])
+    listed = lgmnet("predict", classifier, *paths, "--json")
+    assert lgmnet("predict", classifier, tmp_path / "scans", "--json") == listed
+    pattern = tmp_path / "scans" / "**" / "*.png"
+    found = lgmnet("predict", classifier, pattern, "--json").json["predictions"]
+    assert sorted(found, key=str) == sorted(listed.json["predictions"], key=str)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, paths)) + "\n\n"))
+    assert lgmnet("predict", classifier, "-", "--json") == listed
+
+
+def test_answers_as_csv_and_as_lines_of_json(classifier, tmp_path):
+    asked = write_drawing(tmp_path / 'a "quoted", name.png', drawings(2, 1, 3)[0, 0])
+    absent = tmp_path / "absent.png"
+    (right, wrong) = lgmnet("predict", classifier, asked, absent, "--json").json["predictions"]
+    lines = lgmnet("predict", classifier, asked, absent, "--format", "jsonl")
+    assert lines.code == 2
+    assert [json.loads(line) for line in lines.out.splitlines()] == [right, wrong]
+    table = lgmnet("predict", classifier, asked, absent, "--format", "csv")
+    assert table.code == 2
+    first, second = csv.DictReader(io.StringIO(table.out))
+    assert first.keys() == {"image", "label", "probability", "error", "moon", "star", "sun"}
+    assert (first["image"], first["label"], first["error"]) == (str(asked), right["label"], "")
+    for name, probability in right["probabilities"].items():
+        assert float(first[name]) == probability
+    assert float(first["probability"]) == right["probabilities"][right["label"]]
+    assert (second["image"], second["label"]) == (str(absent), "")
+    assert second["error"] == wrong["error"] == f"There is no image file '{absent}'."
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["-", "a.png"], "Give - alone"),
+        (["{folder}"], "There are no images in"),
+        (["{folder}/*.png"], "No file fits"),
+        (["a.png", "--format", "xml"], "'xml' is not one of"),
+    ],
+)
+def test_images_that_cannot_be_meant(words, names, classifier, tmp_path):
+    ran = lgmnet("predict", classifier, *(word.format(folder=tmp_path) for word in words))
+    assert ran.code == 2
+    assert ran.out == ""
+    assert names in " ".join(ran.err.split())
+
+
+def test_answers_come_as_they_are_made(classifier, tmp_path, monkeypatch):
+    """However many images there are, some hundred are in memory, and their answers go out first."""
+    path = write_drawing(tmp_path / "a.png", drawings(2, 1, 3)[0, 0])
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield f"{path}\n"
+
+    class Full(Exception):
+        pass
+
+    class Narrow(io.StringIO):
+        def write(self, words: str) -> int:
+            if self.tell() > 1000:
+                raise Full
+            return super().write(words)
+
+    monkeypatch.setattr(sys, "stdin", endless())
+    monkeypatch.setattr(sys, "stdout", Narrow())
+    with pytest.raises(Full):
+        predict(classifier, ["-"], layout="jsonl")
+    assert read <= 2 * IMAGES_A_BATCH

@@ -18,6 +18,7 @@ from lgmnet.episode import Episode
 from lgmnet.errors import EpisodeError
 from lgmnet.methods import (
     METHODS,
+    AnyVectorsConfig,
     Classifier,
     DirectConfig,
     FineTuneConfig,
@@ -126,6 +127,12 @@ CASES: dict[str, tuple[str, Any]] = {
     "direct, images": ("direct", DirectConfig(**IMAGES, steps=3)),
     "direct, vectors": ("direct", DirectConfig(**VECTORS, steps=3)),
     "random-weights": ("random-weights", RandomWeightsConfig(**IMAGES)),
+    "any vectors": (
+        "lgm-net-vectors",
+        AnyVectorsConfig(
+            feature_shape=(3,), embedding_widths=(16, 16), context=4, target_widths=(16, 8)
+        ),
+    ),
     "maml, query statistics": ("maml", MAMLConfig(**IMAGES, query_statistics=True)),
 } | {
     f"lgm-net, {target}, no {name}": ("lgm-net", replace(config, **change))

@@ -1,17 +1,17 @@
-"""``forge``, ``predict`` and ``quickstart``: a model at work."""
+"""``forge``, ``edit``, ``inspect`` and ``quickstart``: making classifiers, and changing them."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
+from lgmnet import __version__
 from lgmnet.cli.terminal import (
     Json,
     app,
@@ -22,10 +22,14 @@ from lgmnet.cli.terminal import (
     progress_bar,
     say,
 )
-from lgmnet.errors import ImageError
+from lgmnet.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from lgmnet.data.images import LabelledImages
     from lgmnet.forge import ForgedClassifier
+    from lgmnet.hub import Model
+
+Classifier = Annotated[Path, typer.Argument(metavar="FILE", help="A file that forge wrote.")]
 
 
 @app.command(
@@ -42,21 +46,23 @@ def forge(
 ) -> None:
     """Make a classifier from a folder of images, in one forward pass; uneven shots are fine.
 
-    A file that cannot be read is named and left out; the exit code is then 2, and the classifier is
-    made of all the others.
+    Where a class has two images or more, each is also asked of a classifier that has not seen it:
+    an estimate of how good the classifier is. A file that cannot be read is named and left out; the
+    exit code is then 2, and the classifier is made of all the others.
     """
-    from lgmnet.data.images import read_folder
     from lgmnet.files import check_writable
     from lgmnet.forge import forge as forge_from
     from lgmnet.hub import load_model
 
     check_writable(output)
     loaded = load_model(model)
-    found = read_folder(folder, side=loaded.method.config.feature_shape[-1])
+    found = read_images(folder, loaded)
     started = time.perf_counter()
-    forged = forge_from(loaded, found.images, found.labels, found.classes)
+    forged = forge_from(loaded, found.images, found.labels, found.classes, sources=found.sources)
     milliseconds = 1000 * (time.perf_counter() - started)
+    forged = dataclasses.replace(forged, notes={"made": f"lgmnet {__version__}, lgmnet forge"})
     forged.save(output)
+    estimate = estimated(loaded, forged)
     for problem in found.problems:
         complain(f"left out: {problem}")
     if as_json:
@@ -67,83 +73,189 @@ def forge(
                 "classes": dict(zip(forged.classes, forged.shots, strict=True)),
                 "milliseconds": round(milliseconds, 3),
                 "left_out": [str(problem) for problem in found.problems],
+                "leave_one_out": estimate,
             }
         )
     else:
-        shots = ", ".join(
-            f"{escape(name)} ({shot})"
-            for name, shot in zip(forged.classes, forged.shots, strict=True)
-        )
+        size = " x ".join(map(str, forged.sample_shape[1:]))
         say(
-            f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
-            f"forged by {escape(forged.model)} in {milliseconds:.0f} ms\n{shots}"
+            f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images "
+            f"(read at {size}), forged by {escape(forged.model)} in {milliseconds:.0f} ms\n"
+            f"{class_list(forged)}\n{in_words(estimate)}"
         )
     if found.problems:
         raise typer.Exit(2)
 
 
-@app.command(epilog="Example: [bold]lgmnet predict symbols.safetensors new/*.png --json[/]")
-def predict(
-    classifier: Annotated[Path, typer.Argument(help="A file that forge wrote.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+@app.command(
+    epilog="Example: [bold]lgmnet edit symbols.safetensors --add more_symbols "
+    "--rename moon=crescent[/]"
+)
+def edit(
+    file: Classifier,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Add DIR/<class>/<image>, of classes known or new."),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="CLASS", help="Forget a class and its images.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Give a class another name.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write here, and leave FILE as it is.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model that forged it, where that is not shipped.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer images with a forged classifier: label, and the probability of every class.
+    """Add, remove and rename classes of a classifier, in one forward pass; in this order.
 
-    An image that cannot be read gets a row that says why; the exit code is then 2, and all others
-    are answered.
+    Every option may be given several times. Nothing is written if anything is wrong.
     """
+    from lgmnet.files import check_writable
     from lgmnet.forge import ForgedClassifier
 
-    forged = ForgedClassifier.load(classifier)
-    columns = (Column(name, overflow="fold") for name in ("image", "label", "probability"))
-    table = Table(*columns, box=None)
-    answers: list[dict[str, Any]] = []
-    with progress_bar("images", len(images)) as progress:
-        for answer in answer_files(forged, images):
-            answers.append(answer)
-            progress(1)
+    if not (add or remove or rename):
+        raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
+    written = output or file
+    forged = ForgedClassifier.load(file)
+    check_writable(written)
+    problems = []
+    started = time.perf_counter()
+    if add or remove:
+        forger = forger_of(forged, model)
+        for folder in add or ():
+            found = read_images(folder, forger, least=1)
+            problems += found.problems
+            labels = [found.classes[label] for label in found.labels]
+            forged = forged.with_samples(forger, found.images, labels, found.sources)
+        for name in remove or ():
+            forged = forged.without(forger, name)
+    for words in rename or ():
+        old, equals, new = words.partition("=")
+        if not (old and equals and new):
+            raise ConfigError(
+                f"'--rename {words}' must be OLD=NEW, such as --rename moon=crescent."
+            )
+        forged = forged.renamed(old, new)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    forged.save(written)
+    for problem in problems:
+        complain(f"left out: {problem}")
     if as_json:
         print_json(
-            {"classifier": str(classifier), "classes": forged.classes, "predictions": answers}
+            {
+                "classifier": str(written),
+                "classes": dict(zip(forged.classes, forged.shots, strict=True)),
+                "milliseconds": round(milliseconds, 3),
+                "left_out": [str(problem) for problem in problems],
+            }
         )
     else:
-        for answer in answers:
-            if "error" in answer:
-                table.add_row(escape(answer["image"]), "", f"[red]{escape(answer['error'])}[/]")
-            else:
-                best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:5]
-                words = "  ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best)
-                table.add_row(escape(answer["image"]), f"[bold]{escape(answer['label'])}[/]", words)
-        out.print(table)
-    if any("error" in answer for answer in answers):
+        say(
+            f"{escape(str(written))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
+            f"edited in {milliseconds:.0f} ms\n{class_list(forged)}"
+        )
+    if problems:
         raise typer.Exit(2)
 
 
-def answer_files(forged: ForgedClassifier, paths: list[Path]) -> Iterator[dict[str, Any]]:
-    """An answer or an error for every file, in order, some hundred files in memory at a time."""
-    import torch
+@app.command(epilog="Example: [bold]lgmnet inspect symbols.safetensors[/]")
+def inspect(file: Classifier, as_json: Json = False) -> None:
+    """Say what a classifier file holds: classes, shots, model, how it was made, size."""
+    from lgmnet.forge import ForgedClassifier
 
-    from lgmnet.data.images import read_drawing
-    from lgmnet.forge import IMAGES_A_BATCH
+    forged = ForgedClassifier.load(file)
+    size = file.stat().st_size
+    about = {
+        "classifier": str(file),
+        "bytes": size,
+        "classes": dict(zip(forged.classes, forged.shots, strict=True)),
+        "samples": list(forged.sample_shape),
+        "model": forged.model,
+        "fingerprint": forged.fingerprint,
+        "method": forged.method,
+        "notes": forged.notes,
+    }
+    if as_json:
+        print_json(about)
+        return
+    table = Table("class", "shots", box=None)
+    for name, shot in zip(forged.classes, forged.shots, strict=True):
+        table.add_row(escape(name), str(shot))
+    out.print(table)
+    made = forged.notes.get("made", "in Python")
+    say(
+        f"{len(forged.classes)} classes, {sum(forged.shots)} samples of shape "
+        f"{list(forged.sample_shape)}, {size / 1e6:.2f} MB\n"
+        f"forged by {escape(forged.model)} (weights {forged.fingerprint}), {forged.method}; "
+        f"made by {escape(made)}"
+    )
 
-    for start in range(0, len(paths), IMAGES_A_BATCH):
-        some = paths[start : start + IMAGES_A_BATCH]
-        read: list[Any] = []
-        for path in some:
-            try:
-                read.append(read_drawing(path, forged.image_shape[-1]))
-            except ImageError as problem:
-                read.append(problem)
-        good = [image for image in read if not isinstance(image, ImageError)]
-        rows = iter(forged.predict_proba(torch.stack(good)).tolist() if good else [])
-        for path, image in zip(some, read, strict=True):
-            if isinstance(image, ImageError):
-                yield {"image": str(path), "error": str(image)}
-            else:
-                probabilities = dict(zip(forged.classes, next(rows), strict=True))
-                label = max(probabilities, key=lambda name: probabilities[name])
-                yield {"image": str(path), "label": label, "probabilities": probabilities}
+
+def read_images(folder: Path, model: Model, least: int = 2) -> LabelledImages:
+    """The images of a folder as a model knows them, with progress.
+
+    Raises:
+        ConfigError: if the model takes vectors.
+        DataError: if the folder cannot serve.
+    """
+    from lgmnet.data.images import class_files, read_folder
+
+    shape = model.method.config.feature_shape
+    if len(shape) != 3:
+        raise ConfigError(f"'{model.name}' takes vectors of {shape[0]} numbers, not images.")
+    files = sum(map(len, class_files(folder, least).values()))
+    with progress_bar("images", files) as progress:
+        return read_folder(folder, shape, least=least, progress=progress)
+
+
+def forger_of(forged: ForgedClassifier, model: str | None) -> Model:
+    """The model that forged a classifier, by the name given or by its own.
+
+    Raises:
+        ConfigError: if it is not found, or is another.
+    """
+    from lgmnet.hub import load_model
+
+    try:
+        found = load_model(model or forged.model)
+    except UserError as error:
+        hint = "" if model else " Give the folder of the model that forged it with --model."
+        raise ConfigError(f"{error}{hint}") from error
+    forged.check_model(found)
+    return found
+
+
+def class_list(forged: ForgedClassifier) -> str:
+    """The classes of a classifier with their shots."""
+    classes = zip(forged.classes, forged.shots, strict=True)
+    return ", ".join(f"{escape(name)} ({shot})" for name, shot in classes)
+
+
+def estimated(model: Model, forged: ForgedClassifier) -> dict[str, Any] | None:
+    """How many images are answered rightly by classifiers that have not seen them, if any can."""
+    from lgmnet.forge import left_out
+
+    asked, answers = left_out(model, forged.support, len(forged.classes))
+    if not len(asked):
+        return None
+    right = int((answers.argmax(1) == forged.support.labels[asked]).sum())
+    return {"asked": len(asked), "right": right}
+
+
+def in_words(estimate: dict[str, Any] | None) -> str:
+    """An estimate as a line."""
+    if estimate is None:
+        return "No estimate of its accuracy: that takes a class with two images or more."
+    part = 100 * estimate["right"] / estimate["asked"]
+    return (
+        f"Left out one at a time, {estimate['right']} of {estimate['asked']} images are answered "
+        f"rightly ({part:.0f} %)."
+    )
 
 
 @app.command(epilog="Example: [bold]lgmnet quickstart --out outputs/quickstart[/]")

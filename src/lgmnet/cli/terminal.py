@@ -69,15 +69,23 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def progress_bar(words: str, total: int) -> Iterator[Any]:
-    """A bar on stderr; yields a function that is told how much was just done, and of what."""
+def progress_bar(words: str, total: int | None, *, quiet: bool = False) -> Iterator[Any]:
+    """A bar on stderr; yields a function that is told how much was just done, and of what.
+
+    Args:
+        words: What is counted.
+        total: How many there are, or None where that is not known.
+        quiet: Show nothing, where what is printed shows enough.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(
+        *columns, console=err, transient=True, disable=quiet or not err.is_terminal
+    ) as bar:
         task = bar.add_task(words, total=total)
 
         def advance(done: int, of: str | None = None) -> None:

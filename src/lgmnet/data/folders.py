@@ -12,7 +12,7 @@ import numpy as np
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.decoded import decoded
-from lgmnet.data.images import image_files, read_drawing, read_photo
+from lgmnet.data.images import image_files, read_image
 from lgmnet.data.packs import data_folders
 from lgmnet.errors import DataError
 
@@ -38,7 +38,7 @@ def image_folder(
         folder: The folder.
         split: Name of the split.
         feature_shape: [3, height, width] reads photos, cropped to this shape about their middle;
-            [1, side, side] reads drawings (`read_drawing`).
+            [1, side, side] reads drawings (`read_image`).
         name: Name of the data; the folder's path if empty.
 
     Raises:
@@ -47,14 +47,10 @@ def image_folder(
     files = split_files(folder, split)
     counts = [len(of_class) for of_class in files.values()]
     paths = [path for of_class in files.values() for path in of_class]
-    channels, height, width = feature_shape
 
     def pixels() -> Iterator[np.ndarray]:
         for path in paths:
-            if channels == 1:
-                yield read_drawing(path, height).numpy()
-            else:
-                yield read_photo(path, height, width).numpy()
+            yield read_image(path, feature_shape).numpy()
 
     shape = (len(paths), *feature_shape)
     images = decoded(f"{folder.absolute().name}-{split}", paths, shape, pixels)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Num, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -20,10 +20,7 @@ SUFFIXES = frozenset(Image.registered_extensions())
 
 
 def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
-    """Read one image file as a drawing.
-
-    Colour, transparency, 16-bit and EXIF rotation are handled; of an animation the first picture is
-    taken. Dark ink on light paper and light ink on dark paper come out alike.
+    """Read one image file as a drawing (see `drawing_of`).
 
     Args:
         path: The file.
@@ -32,17 +29,11 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     Raises:
         ImageError: naming the file, if it is absent, damaged, absurdly large or holds NaN.
     """
-    gray = _read(path, "L", 8 * side, lambda image: _gray(image, 8 * side))
-    if not np.isfinite(gray).all():
-        raise ImageError(f"'{path}' holds pixels that are NaN or infinite.")
-    return drawing(gray, side)
+    return _read(path, "L", 8 * side, lambda image: drawing_of(image, side))
 
 
 def read_photo(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    """Read one image file as a photo, cropped about its middle to the shape asked for.
-
-    Gray pictures become gray photos, what is transparent is white, EXIF rotation is followed; of an
-    animation the first picture is taken.
+    """Read one image file as a photo (see `photo_of`).
 
     Args:
         path: The file.
@@ -52,21 +43,74 @@ def read_photo(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height w
     Raises:
         ImageError: naming the file, if it is absent, damaged or absurdly large.
     """
+    return _read(path, "RGB", 2 * max(height, width), lambda image: photo_of(image, height, width))
 
-    def fitted(image: Image.Image) -> np.ndarray:
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
-        return np.array(photo)
 
-    pixels = _read(path, "RGB", 2 * max(height, width), fitted)
-    return torch.from_numpy(pixels).movedim(2, 0).contiguous()
+def drawing_of(image: Image.Image, side: int = 28) -> UInt8[Tensor, "1 side side"]:
+    """A picture as a drawing: ink = 255 on 0, ``side`` square.
+
+    Colour, transparency, 16-bit and EXIF rotation are handled; of an animation the first picture is
+    taken. Dark ink on light paper and light ink on dark paper come out alike.
+
+    Raises:
+        ImageError: if it is absurdly large, or holds NaN.
+    """
+    gray = _gray(upright(image), 8 * side)
+    if not np.isfinite(gray).all():
+        raise ImageError("it holds pixels that are NaN or infinite")
+    return to_drawings(gray[None], side)[0]
+
+
+def photo_of(image: Image.Image, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
+    """A picture as a photo, cropped about its middle to the shape asked for.
+
+    Gray pictures become gray photos, what is transparent is white, more than 8 bits become 8, EXIF
+    rotation is followed; of an animation the first picture is taken.
+
+    Raises:
+        ImageError: if it is absurdly large, or holds NaN.
+    """
+    image = in_8_bits(upright(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(photo)).movedim(2, 0).contiguous()
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture as it was meant to be seen, by what its EXIF says of rotation.
+
+    Raises:
+        ImageError: if it has more than `MOST_PIXELS`.
+    """
+    if image.width * image.height > MOST_PIXELS:
+        raise ImageError(
+            f"it has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} can be read. "
+            "Make it smaller"
+        )
+    return ImageOps.exif_transpose(image)
+
+
+def in_8_bits(image: Image.Image) -> Image.Image:
+    """A picture of 16 or 32 bits a pixel as one of 8: whole numbers to 65,535, others to 1.
+
+    Raises:
+        ImageError: if it holds NaN, or numbers out of that range.
+    """
+    if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
+        return image
+    pixels = np.asarray(image if image.mode == "F" else image.convert("I"), np.float64)
+    low, high = float(pixels.min()), float(pixels.max())
+    most = 1 if image.mode == "F" else 255 if image.mode == "I" and high <= 255 else 65_535
+    if not (low >= 0 and high <= most):
+        raise ImageError(f"its pixels must lie in 0 to {most}, but lie in {low:g} to {high:g}")
+    return Image.fromarray((pixels * (255 / most)).round().astype(np.uint8))
 
 
 def _read(
-    path: Path, mode: str, size: int, take: Callable[[Image.Image], np.ndarray]
-) -> np.ndarray:
+    path: Path, mode: str, size: int, take: Callable[[Image.Image], Tensor]
+) -> UInt8[Tensor, "channels height width"]:
     """What ``take`` makes of the picture in a file, read in about this size where possible."""
     if not path.is_file():
         raise ImageError(f"There is no image file '{path}'.")
@@ -75,37 +119,38 @@ def _read(
             # Of what can be read after all, and of sizes: our own limit names the file.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise ImageError(
-                        f"'{path}' has {image.width} x {image.height} pixels; at most "
-                        f"{MOST_PIXELS:,} can be read. Make it smaller."
-                    )
-                image.draft(mode, (size, size))
-                ImageOps.exif_transpose(image, in_place=True)
+                if image.width * image.height <= MOST_PIXELS:  # Else refused as it is.
+                    image.draft(mode, (size, size))
                 return take(image)
-    except ImageError:
-        raise
     except Exception as error:  # of a damaged file, Pillow's readers raise whatever comes
         raise ImageError(f"'{path}' cannot be read as an image: {error}.") from error
 
 
-def drawing(gray: np.ndarray, side: int = 28) -> UInt8[Tensor, "1 side side"]:
-    """A gray picture [height, width], of any range, as a drawing: ink = 255 on 0, ``side`` square.
+def to_drawings(
+    gray: Num[np.ndarray, "images height width"], side: int = 28
+) -> UInt8[Tensor, "images 1 side side"]:
+    """Gray pictures of any range as drawings: ink = 255 on 0, ``side`` square.
 
-    The paper is the median of the picture's border; ink is whatever differs from it, dark or light.
+    The paper is the median of a picture's border; ink is whatever differs from it, dark or light.
     """
-    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    ink = np.abs(gray - np.median(border))
-    picture = Image.fromarray((ink / (ink.max() or 1)).astype(np.float32))
-    if picture.size != (side, side):
-        longest = max(picture.size)
-        square = Image.new("F", (longest, longest), 0.0)
-        square.paste(picture, ((longest - picture.width) // 2, (longest - picture.height) // 2))
-        picture = square.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
-    ink = np.asarray(picture).clip(0)
-    if ink.max() > 0:
-        ink = ink * (255 / ink.max())
-    return torch.from_numpy(ink.round().astype(np.uint8))[None]
+    gray = gray.astype(np.float64)
+    border = np.concatenate([gray[:, 0], gray[:, -1], gray[:, :, 0], gray[:, :, -1]], 1)
+    ink = np.abs(gray - np.median(border, 1)[:, None, None])
+    ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
+    if ink.shape[1:] != (side, side):
+        ink = np.stack([_squared(picture, side) for picture in ink.astype(np.float32)])
+        ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
+    return torch.from_numpy((255 * ink).round().astype(np.uint8))[:, None]
+
+
+def _squared(ink: np.ndarray, side: int) -> np.ndarray:
+    """Ink in the middle of a square of this side."""
+    picture = Image.fromarray(ink)
+    longest = max(picture.size)
+    square = Image.new("F", (longest, longest), 0.0)
+    square.paste(picture, ((longest - picture.width) // 2, (longest - picture.height) // 2))
+    square = square.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
+    return np.asarray(square).clip(0)
 
 
 def _gray(image: Image.Image, longest: int) -> np.ndarray:
@@ -130,6 +175,19 @@ def _shrunk(image: Image.Image, longest: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
+def read_image(path: Path, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
+    """Read one image file as a model knows it.
+
+    Args:
+        path: The file.
+        shape: [1, side, side] for a drawing, [3, height, width] for a photo.
+
+    Raises:
+        ImageError: naming the file, if it is absent, damaged or absurdly large.
+    """
+    return read_drawing(path, shape[1]) if shape[0] == 1 else read_photo(path, *shape[1:])
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """Images of a folder, class by class."""
@@ -139,45 +197,71 @@ class LabelledImages:
     """For each image, the place of its class in ``classes``."""
     classes: list[str]
     """Folder names, sorted."""
+    sources: list[str]
+    """For each image, its file as ``<class>/<image>``."""
     problems: list[ImageError]
     """One for each file that could not be read; all others are there."""
 
 
-def read_folder(folder: Path, side: int = 28) -> LabelledImages:
+def read_folder(
+    folder: Path,
+    shape: Sequence[int] = (1, 28, 28),
+    *,
+    least: int = 2,
+    progress: Callable[[int], object] = lambda done: None,
+) -> LabelledImages:
     """Read ``folder/<class>/<image>``; classes may differ in their number of images.
 
     Files whose names start with a dot, and files that do not claim to be images, are passed over.
 
+    Args:
+        folder: The folder.
+        shape: Of the images, as `read_image` has it.
+        least: Classes that there must be.
+        progress: Told the number of files just read.
+
     Raises:
-        DataError: if there is no such folder, fewer than two classes, or a class with no image.
+        DataError: if there is no such folder, too few classes, or a class with no image.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(classes) < 2:
-        found = f"only one, '{classes[0]}'" if classes else "none"
-        raise DataError(
-            f"'{folder}' must hold a folder of images for each of at least two classes; "
-            f"it holds {found}."
-        )
+    files = class_files(folder, least)
     images: list[Tensor] = []
     labels: list[int] = []
+    sources: list[str] = []
     problems: list[ImageError] = []
-    for label, name in enumerate(classes):
-        paths = image_files(folder / name)
+    for label, (name, paths) in enumerate(files.items()):
         before, bad_before = len(images), len(problems)
         for path in paths:
             try:
-                images.append(read_drawing(path, side))
+                images.append(read_image(path, shape))
                 labels.append(label)
+                sources.append(f"{name}/{path.name}")
             except ImageError as problem:
                 problems.append(problem)
+            progress(1)
         if len(images) == before:
             why = " ".join(str(p) for p in problems[bad_before:])
             raise DataError(
                 f"The class '{name}' has no image that can be read in '{folder / name}'. {why}"
             )
-    return LabelledImages(torch.stack(images), labels, classes, problems)
+    return LabelledImages(torch.stack(images), labels, list(files), sources, problems)
+
+
+def class_files(folder: Path, least: int = 2) -> dict[str, list[Path]]:
+    """The image files of each class of ``folder/<class>/<image>``, in order of their names.
+
+    Raises:
+        DataError: if there is no such folder, or fewer classes than ``least``.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
+    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(classes) < least:
+        found = f"only one, '{classes[0]}'" if classes else "none"
+        wanted = "at least two classes" if least > 1 else "at least one class"
+        raise DataError(
+            f"'{folder}' must hold a folder of images for each of {wanted}; it holds {found}."
+        )
+    return {name: image_files(folder / name) for name in classes}
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Few-shot methods: one file, one paper."""
 
+from lgmnet.methods.any_vectors import AnyVectors, AnyVectorsConfig
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.direct import DirectConfig, DirectTraining
 from lgmnet.methods.ensemble import Ensemble
@@ -20,12 +21,15 @@ METHODS: dict[str, type[Method]] = {
     "logistic-regression": LogisticRegression,
     "direct": DirectTraining,
     "random-weights": RandomWeights,
+    "lgm-net-vectors": AnyVectors,
 }
 """Every method by the name that files and the command line use."""
 
 __all__ = [
     "MAML",
     "METHODS",
+    "AnyVectors",
+    "AnyVectorsConfig",
     "Classifier",
     "DirectConfig",
     "DirectTraining",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown, check_samples
+from lgmnet.errors import ConfigError
 
 
 class Classifier(nn.Module, ABC):
@@ -33,12 +34,30 @@ class Classifier(nn.Module, ABC):
         No query's answer depends on another query, unless the method is `Method.transductive`.
         """
 
+    def attention(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query support"]:
+        """How much each support sample carries of each query's answer.
+
+        A query's sum to 1, and those of a class's samples to the probability of the class.
+
+        Raises:
+            ConfigError: if the method does not answer by attention over its support samples.
+        """
+        raise ConfigError(
+            f"A {type(self).__name__} does not answer by attention over its support samples, so "
+            "none of them can be said to have carried an answer."
+        )
+
 
 class Method(nn.Module, ABC):
     """A few-shot learner: one file of `lgmnet.methods`, one paper."""
 
     transductive: bool = False
     """Whether a query's answer may depend on the other queries (said in every protocol line)."""
+
+    any_length: ClassVar[bool] = False
+    """Whether it takes vectors of any length, whatever ``feature_shape`` its config has."""
 
     config_type: ClassVar[type[Any]]
     """The frozen dataclass of the method's config."""

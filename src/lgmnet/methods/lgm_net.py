@@ -26,7 +26,7 @@ from lgmnet.modules.embedding import (
     need_size,
 )
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
-from lgmnet.modules.matching import class_means, cosine_matching, learned_scale
+from lgmnet.modules.matching import attention, class_means, cosine_matching, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
 MAPS_AT_ONCE = 768
@@ -113,7 +113,7 @@ class LGMNetConfig(EmbeddingConfig):
         need(self, "head", self.head in ("attention", "means"), "'attention' or 'means'")
         need(self, "classification", self.classification >= 0, "0 or more")
         pools = self.target == "conv" and self.target_pooled and len(self.target_widths) > 1
-        alike = self.target_widths[-1] == self.embedding_widths[-1] and not pools
+        alike = self.target_widths[-1] == self.channels_out and not pools
         need(
             self,
             "skip_added",
@@ -158,7 +158,7 @@ class LGMNet(Method):
         super().__init__(config)
         self.embedding = make_embedding(config)
         self.target = make_target(config)
-        width = config.embedding_widths[-1]
+        width = config.channels_out
         self.encoder = (
             ContextEncoder(
                 width,
@@ -340,9 +340,21 @@ class LGMClassifier(Classifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by eq. (4) to (6)."""
-        embedded = embed(self.embedding, query_x, self.views)
-        queries = embed_for_task(self.target, self.weights, embedded)
+        queries = self.seen(query_x)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+
+    def attention(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query support"]:
+        """The attention of eq. (5); see `Classifier.attention`."""
+        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+
+    def seen(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query features"]:
+        """Queries as TargetNet sees them, by eq. (4)."""
+        embedded = embed(self.embedding, query_x, self.views)
+        return embed_for_task(self.target, self.weights, embedded)
 
 
 def make_target(config: LGMNetConfig) -> TargetNet:
@@ -352,7 +364,7 @@ def make_target(config: LGMNetConfig) -> TargetNet:
         "intertask": config.intertask_norm,
         "skip": ("added" if config.skip_added else "beside") if config.target_skip else None,
     }
-    channels, widths = config.embedding_widths[-1], config.target_widths
+    channels, widths = config.channels_out, config.target_widths
     if config.target == "conv":
         return ConvTarget(channels, widths, pooled=config.target_pooled, **shared)
     return LinearTarget(channels, widths, **shared)
@@ -365,8 +377,10 @@ def embed_for_task(
 ) -> Float[Tensor, "tasks samples views_and_features"]:
     """Every view of every sample under its own task's weights, the views of one side by side."""
     tasks, samples, views = embedded.shape[:3]
-    # Where nothing is learned, in parts so small that they stay in the processor's cache.
-    part = samples if torch.is_grad_enabled() else max(1, MAPS_AT_ONCE // (tasks * views))
-    parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
-    features = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+    if torch.is_grad_enabled() or tasks * samples * views <= MAPS_AT_ONCE:
+        features: Tensor = target(weights, embedded.flatten(1, 2))
+    else:  # Where nothing is learned, in parts so small that they stay in the processor's cache.
+        part = max(1, MAPS_AT_ONCE // (tasks * views))
+        parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
+        features = torch.cat(parts, 1)
     return rearrange(features, "tasks (samples views) f -> tasks samples (views f)", views=views)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
-from lgmnet.modules.matching import cosine_matching, learned_scale
+from lgmnet.modules.matching import attention, cosine_matching, learned_scale
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,21 @@ class MatchingClassifier(Classifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by eq. (1)."""
-        queries = embed(self.embedding, query_x, self.views).flatten(2)
-        if self.context is not None:
-            queries = self.context.of_queries(queries, self.keys)
+        queries = self.seen(query_x)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+
+    def attention(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query support"]:
+        """The attention a of eq. (1); see `Classifier.attention`."""
+        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+
+    def seen(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query features"]:
+        """Embeddings of queries, in the light of the support where that is asked for."""
+        queries = embed(self.embedding, query_x, self.views).flatten(2)
+        return queries if self.context is None else self.context.of_queries(queries, self.keys)
 
 
 class FullContext(nn.Module):

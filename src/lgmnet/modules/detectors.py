@@ -101,5 +101,5 @@ class ClassWriter(nn.Module):
         tasks, way, _ = tokens.shape
         channels = self.channels(tokens).view(tasks, way * self.rank, self.n_out)
         kernels = self.kernels(tokens).view(tasks, way * self.rank, self.fan_in)
-        written = (channels.mT @ kernels) / math.sqrt(way)
+        written = (channels.mT @ kernels) / way**0.5
         return torch.cat([written.flatten(1), self.bias(tokens).mean(1)], 1)

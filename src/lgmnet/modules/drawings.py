@@ -102,7 +102,7 @@ def viewed(
     with torch.autocast(images.device.type, enabled=False):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
         repeated = ink.repeat_interleave(views - 1, 0)
-        others = resampled(repeated, ink.new_tensor(maps).repeat(len(ink), 1, 1))
+        others = resampled(repeated, ink.new_tensor(maps).repeat(ink.shape[0], 1, 1))
         return torch.cat([images[:, None], others.to(images).unflatten(0, (-1, views - 1))], 1)
 
 

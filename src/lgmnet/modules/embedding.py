@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -43,6 +43,8 @@ class EmbeddingConfig:
     and a query is like a support sample if it is so in all views."""
     intertask_norm: bool = True
     """Ablation: off, each sample is normalised by itself and tasks never meet."""
+    may_be_bare: ClassVar[bool] = False
+    """Whether vectors may be taken as they are, with no layer of an embedding."""
 
     def __post_init__(self) -> None:
         need(
@@ -55,7 +57,7 @@ class EmbeddingConfig:
         need(
             self,
             "embedding_widths",
-            len(widths) > 0 and min(widths) > 0,
+            min(widths) > 0 if widths else self.may_be_bare and not self.of_images,
             "positive numbers, at least one",
         )
         layers = ("plain", "residual") if self.of_images else ("plain",)
@@ -79,6 +81,11 @@ class EmbeddingConfig:
         else:
             need(self, "align", self.align is None, "None where samples are vectors")
             need(self, "views", self.views == 1, "1 where samples are vectors")
+
+    @property
+    def channels_out(self) -> int:
+        """Channels (or units) of the shared embedding."""
+        return self.embedding_widths[-1] if self.embedding_widths else self.feature_shape[0]
 
     @property
     def of_images(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,9 +34,30 @@ def cosine_matching(
         Log-probabilities; they are computed in 32 bits or more whatever the inputs are.
     """
     with torch.autocast(query.device.type, enabled=False):
-        wide = torch.promote_types(query.dtype, torch.float32)
-        similarity = F.normalize(query.to(wide), dim=-1) @ F.normalize(support.to(wide), dim=-1).mT
-        return (log_mean_exp_by_class(scale * similarity, support_y, way)).log_softmax(-1)
+        scores = scale * cosines(query, support)
+        return log_mean_exp_by_class(scores, support_y, way).log_softmax(-1)
+
+
+def attention(
+    query: Float[Tensor, "tasks query features"],
+    support: Float[Tensor, "tasks support features"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+    scale: Float[Tensor, ""] | float = 1.0,
+) -> Float[Tensor, "tasks query support"]:
+    """The attention a of `cosine_matching`; that over a class's samples sums to its probability."""
+    with torch.autocast(query.device.type, enabled=False):
+        scores = scale * cosines(query, support)
+        shots = members(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
+        return (scores - shots.log()[:, None]).softmax(-1)
+
+
+def cosines(
+    query: Float[Tensor, "tasks query features"], support: Float[Tensor, "tasks support features"]
+) -> Float[Tensor, "tasks query support"]:
+    """Cosines between queries and support samples, in 32 bits or more."""
+    wide = torch.promote_types(query.dtype, torch.float32)
+    return F.normalize(query.to(wide), dim=-1) @ F.normalize(support.to(wide), dim=-1).mT
 
 
 def log_mean_exp_by_class(
@@ -58,9 +79,14 @@ def class_means(
     way: int,
 ) -> Float[Tensor, "tasks way features"]:
     """The mean of each class's support samples; computed in 32 bits or more."""
-    members = F.one_hot(support_y.long(), way).to(torch.promote_types(support.dtype, torch.float32))
+    of_class = members(support_y, way).to(torch.promote_types(support.dtype, torch.float32))
     with torch.autocast(support.device.type, enabled=False):
-        return (members / members.sum(1, keepdim=True)).mT @ support.to(members)
+        return (of_class / of_class.sum(1, keepdim=True)).mT @ support.to(of_class)
+
+
+def members(support_y: Int[Tensor, "tasks support"], way: int) -> Bool[Tensor, "tasks support way"]:
+    """Which class each support sample is of; unlike `F.one_hot`, also of a way not known yet."""
+    return support_y[..., None] == torch.arange(way, device=support_y.device)
 
 
 def squared_distances(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lgmnet.data.cifar import cifar_fs, fc100
+from lgmnet.data.clouds import Clouds
 from lgmnet.data.digits import digits
 from lgmnet.data.folders import PHOTO, image_folder, miniimagenet
 from lgmnet.data.omniglot import omniglot
@@ -21,6 +22,7 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "miniimagenet": miniimagenet,
     "strokes": Strokes,
     "digits": digits,
+    "clouds": Clouds,
     **PLANES,
 }
 """How to open a split of each data set."""
@@ -95,7 +97,7 @@ def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if data in ("strokes", "cifar-fs", "fc100", "miniimagenet") or data in PLANES:
+    if data in ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet") or data in PLANES:
         return "train", "val"
     if is_folder(data):
         return "train", "val"

@@ -1,0 +1,311 @@
+"""``predict`` and ``report``: classifiers at work."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.cells import cell_len
+from rich.markup import escape
+from rich.table import Table
+
+from lgmnet.cli.forging import Classifier, forger_of
+from lgmnet.cli.terminal import Json, app, complain, err, out, print_json, progress_bar, say
+from lgmnet.errors import ConfigError, DataError, ImageError, UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from lgmnet.analysis.report import Answer, Report
+    from lgmnet.forge import ForgedClassifier
+
+Layout = Literal["table", "jsonl", "csv"]
+
+
+@app.command(
+    epilog="Examples: [bold]lgmnet predict symbols.safetensors new/*.png[/]; "
+    "[bold]lgmnet predict symbols.safetensors scans --format csv > answers.csv[/]; "
+    "[bold]find . -name '*.jpg' | lgmnet predict symbols.safetensors - --format jsonl[/]"
+)
+def predict(
+    file: Classifier,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Image files, folders of them (and all below), patterns such as 'new/*.png', or - "
+            "for a list of files on stdin.",
+        ),
+    ],
+    layout: Annotated[
+        Layout, typer.Option("--format", help="How to write the answers, one a line.")
+    ] = "table",
+    as_json: Json = False,
+) -> None:
+    """Answer images with a classifier: label, and the probability of every class.
+
+    Answers are written as they come, however many there are. An image that cannot be read gets a
+    row that says why; the exit code is then 2, and all others are answered.
+    """
+    from lgmnet.forge import ForgedClassifier
+
+    forged = ForgedClassifier.load(file)
+    images, many = images_at(paths)
+    answers = answer_files(forged, images)
+    problems = False
+    with progress_bar("images", many, quiet=out.is_terminal and not as_json) as progress:
+        counted = counting(answers, progress)
+        if as_json:
+            found = list(counted)
+            problems = any("error" in answer for answer in found)
+            print_json({"classifier": str(file), "classes": forged.classes, "predictions": found})
+        else:
+            problems = write_answers(counted, forged.classes, layout)
+    if problems:
+        raise typer.Exit(2)
+
+
+def images_at(words: Sequence[str]) -> tuple[Iterable[Path], int | None]:
+    """The image files that a person means, and how many; None while that is not known.
+
+    Raises:
+        DataError: if a folder has no images, or a pattern fits nothing.
+    """
+    if "-" in words:
+        if len(words) > 1:
+            raise ConfigError("Give - alone: the files are then read from stdin, one a line.")
+        return (Path(line.rstrip("\n")) for line in sys.stdin if line.strip()), None
+    found: list[Path] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            below = images_below(path)
+            if not below:
+                raise DataError(f"There are no images in '{path}', nor below it.")
+            found += below
+        elif not path.exists() and glob.has_magic(word):
+            fitting = sorted(map(Path, glob.glob(word, recursive=True)))
+            if not fitting:
+                raise DataError(f"No file fits '{word}'.")
+            found += fitting
+        else:
+            found.append(path)
+    return found, len(found)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All files in a folder and below that claim to be images, hidden ones passed over."""
+    from lgmnet.data.images import image_files
+
+    found = []
+    for top, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += image_files(Path(top))
+    return found
+
+
+def answer_files(forged: ForgedClassifier, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """An answer or an error for every file, in order, some hundred files in memory at a time."""
+    import torch
+
+    from lgmnet.data.images import read_image
+    from lgmnet.forge import IMAGES_A_BATCH
+
+    waiting = iter(paths)
+    while some := list(itertools.islice(waiting, IMAGES_A_BATCH)):
+        read: list[Any] = []
+        for path in some:
+            try:
+                read.append(read_image(path, forged.sample_shape))
+            except ImageError as problem:
+                read.append(problem)
+        good = [image for image in read if not isinstance(image, ImageError)]
+        rows = iter(forged.predict_proba(torch.stack(good)).tolist() if good else [])
+        for path, image in zip(some, read, strict=True):
+            if isinstance(image, ImageError):
+                yield {"image": str(path), "error": str(image)}
+            else:
+                probabilities = dict(zip(forged.classes, next(rows), strict=True))
+                label = max(probabilities, key=lambda name: probabilities[name])
+                yield {"image": str(path), "label": label, "probabilities": probabilities}
+
+
+def counting(
+    answers: Iterable[dict[str, Any]], progress: Callable[[int], object]
+) -> Iterator[dict[str, Any]]:
+    """The answers, each reported as it passes."""
+    for answer in answers:
+        yield answer
+        progress(1)
+
+
+def write_answers(
+    answers: Iterable[dict[str, Any]], classes: Sequence[str], layout: Layout
+) -> bool:
+    """Write answers to stdout, one a line; say whether there was an error among them."""
+    failed = False
+    columns = csv.writer(sys.stdout, lineterminator="\n")
+    width = max(map(cell_len, ("label", *classes)))
+    if layout == "csv":
+        columns.writerow(["image", "label", "probability", "error", *classes])
+    elif layout == "table":
+        say(f"{padded('label', width)}  probability  image")
+    for answer in answers:
+        failed |= "error" in answer
+        if layout == "jsonl":
+            print_json(answer)
+        elif layout == "csv":
+            chances = answer.get("probabilities", {})
+            label = answer.get("label", "")
+            columns.writerow(
+                [answer["image"], label, chances.get(label, ""), answer.get("error", "")]
+                + [chances.get(name, "") for name in classes]
+            )
+        elif "error" in answer:
+            say(f"{padded('', width)}        error  [red]{escape(answer['error'])}[/]")
+        else:
+            say(line_of(answer, width))
+    return failed
+
+
+def line_of(answer: dict[str, Any], width: int) -> str:
+    """An answer as a line: label, probability, image, and what else it might be."""
+    best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:4]
+    others = ", ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best[1:])
+    label = padded(answer["label"], width)
+    return (
+        f"[bold]{escape(label)}[/]  {100 * best[0][1]:9.1f} %  {escape(answer['image'])}"
+        f"  [dim]({others})[/]"
+    )
+
+
+def padded(name: str, width: int) -> str:
+    """A name filled up with blanks to so many cells of a terminal."""
+    return name + " " * (width - cell_len(name))
+
+
+@app.command(epilog="Example: [bold]lgmnet report symbols.safetensors test -o report.html[/]")
+def report(
+    file: Classifier,
+    folder: Annotated[
+        Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
+    ],
+    page: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write a page with pictures (HTML) here."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model that forged it, where that is not shipped.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a classifier about labelled images: what it confuses, and what may be mislabelled.
+
+    The images it was made from are looked through too, if the model that forged it is there: each
+    is asked of a classifier that has not seen it.
+    """
+    from lgmnet.analysis.report import report_on, write_page
+    from lgmnet.data.images import class_files, read_folder
+    from lgmnet.files import check_writable
+    from lgmnet.forge import ForgedClassifier
+
+    if page is not None:
+        check_writable(page)
+    forged = ForgedClassifier.load(file)
+    try:
+        forger = forger_of(forged, model)
+    except UserError as problem:
+        if model is not None:
+            raise
+        forger = None
+        err.print(f"The support is not looked through: {escape(str(problem))}", highlight=False)
+    files = class_files(folder, least=1)
+    unknown = [name for name in files if name not in forged.classes]
+    if unknown:
+        raise DataError(
+            f"'{folder}' has folders that are no classes of this classifier: {', '.join(unknown)}. "
+            f"It knows: {', '.join(forged.classes)}."
+        )
+    with progress_bar("images", sum(map(len, files.values()))) as progress:
+        found = read_folder(folder, forged.sample_shape, least=1, progress=progress)
+    labels = torch_labels(forged, found.classes, found.labels)
+    answered = forged.predict_proba(found.images)
+    result = report_on(forged, answered, labels, found.sources, forger)
+    left_out = [str(problem) for problem in found.problems]
+    for words in left_out:
+        complain(f"left out: {words}")
+    if page is not None:
+        pictures = (partial(picture_in, folder), partial(picture_shown, forged))
+        write_page(result, page, file.name, *pictures)
+    if as_json:
+        print_json({"classifier": str(file), **result.as_json(), "left_out": left_out})
+    else:
+        print_report(result)
+        if page is not None:
+            say(f"page: {escape(str(page))}")
+    if found.problems:
+        raise typer.Exit(2)
+
+
+def torch_labels(forged: ForgedClassifier, names: Sequence[str], labels: Sequence[int]) -> Tensor:
+    """Labels that number these names, as those that number the classifier's classes."""
+    import torch
+
+    return torch.tensor([forged.classes.index(names[label]) for label in labels])
+
+
+def print_report(result: Report) -> None:
+    """A report as tables."""
+    low, high = result.interval
+    say(
+        f"[bold]{result.accuracy:.1f} %[/] of {result.asked:,} images answered rightly "
+        f"(95 % interval {low:.1f} to {high:.1f} %)"
+    )
+    columns = [str(i) for i in range(1, len(result.classes) + 1)]
+    if len(columns) <= 20:
+        table = Table("", "is \\ answered", *columns, "right", box=None)
+        for number, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
+            cells = [str(count) if count else "·" for count in row]
+            cells[number] = f"[bold]{cells[number]}[/]"
+            right = f"{100 * row[number] / sum(row):.1f} %" if sum(row) else ""
+            table.add_row(columns[number], escape(name), *cells, right)
+        out.print(table)
+    for words, pairs in (("most confused", result.confused[:5]),):
+        if pairs:
+            said = ", ".join(f"{escape(a)} as {escape(b)} ({count})" for a, b, count in pairs)
+            say(f"{words}: {said}")
+    if result.suspects:
+        say("perhaps mislabelled among the images it was made from:")
+        for answer in result.suspects[:10]:
+            say(
+                f"  {escape(answer.source)}: looks like {escape(answer.answered)} "
+                f"({100 * answer.probability:.0f} %)"
+            )
+
+
+def picture_in(folder: Path, answer: Answer) -> Image:
+    """The picture of an image that was asked about."""
+    from PIL import Image
+
+    with Image.open(folder / answer.source) as image:
+        image.thumbnail((192, 192))
+        return image.convert("RGB")
+
+
+def picture_shown(forged: ForgedClassifier, answer: Answer) -> Image | None:
+    """A support image as the classifier has it."""
+    from PIL import Image
+
+    if answer.source not in forged.support.sources:
+        return None
+    pixels = forged.support.samples[forged.support.sources.index(answer.source)]
+    return Image.fromarray((255 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, 2)).numpy())

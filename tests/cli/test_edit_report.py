@@ -1,0 +1,194 @@
+"""``lgmnet edit``, ``inspect`` and ``report``: a classifier changed, looked into, and examined."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lgmnet.forge import ForgedClassifier
+from lgmnet.hub import load_model
+from tests.cli.making import BAD_IMAGES, drawings, lgmnet, listing, symbols, write_drawing
+
+
+@pytest.fixture
+def mine(classifier, tmp_path):
+    """A copy of the classifier, to be changed."""
+    return Path(shutil.copy(classifier, tmp_path / "mine.safetensors"))
+
+
+def test_edit_is_what_python_does(mine, tiny, tmp_path):
+    more = symbols(tmp_path / "more", {"star": 2, "tree": 3}, seed=4)
+    before = ForgedClassifier.load(mine)
+    ran = lgmnet(
+        *("edit", mine, "--add", more, "--remove", "moon", "--rename", "sun=sol"),
+        *("--model", tiny, "--json"),
+    )
+    assert ran.code == 0, ran.err
+    assert ran.json["classes"] == {"star": 4, "sol": 4, "tree": 3}
+    after, model = ForgedClassifier.load(mine), load_model(tiny)
+    images = drawings(2, 3, seed=4)
+    expected = (
+        before.with_samples(
+            model,
+            torch.cat([images[0, :2], images[1]]),
+            ["star"] * 2 + ["tree"] * 3,
+            [f"star/{i}.png" for i in range(2)] + [f"tree/{i}.png" for i in range(3)],
+        )
+        .without(model, "moon")
+        .renamed("sun", "sol")
+    )
+    assert after.classes == expected.classes
+    assert after.support.sources == expected.support.sources
+    asked = drawings(5, 1, seed=9)[:, 0]
+    torch.testing.assert_close(after.predict_proba(asked), expected.predict_proba(asked))
+
+
+def test_edit_may_leave_the_file_as_it_is(mine, tmp_path):
+    before = mine.read_bytes()
+    other = tmp_path / "other.safetensors"
+    ran = lgmnet("edit", mine, "--rename", "sun=sol", "-o", other)
+    assert ran.code == 0, "renaming needs no model"
+    assert "moon (1), star (2), sol (4)" in ran.out
+    assert mine.read_bytes() == before
+    assert ForgedClassifier.load(other).classes == ("moon", "star", "sol")
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([], "Nothing to do"),
+        (["--rename", "sun"], "'--rename sun' must be OLD=NEW"),
+        (["--rename", "sun=moon"], "a class 'moon' already"),
+        (["--rename", "sn=x"], "There is no class 'sn'. Did you mean 'sun'?"),
+        (["--remove", "tree", "--model", "{tiny}"], "There is no class 'tree'"),
+        (["--remove", "moon", "--remove", "sun", "--model", "{tiny}"], "would be left"),
+        (["--remove", "moon"], "Give the folder of the model that forged it with --model"),
+        (["--remove", "moon", "--model", "omniglot"], "was forged by 'tiny' with the weights"),
+        (["--add", "{tmp}/absent", "--model", "{tiny}"], "There is no folder"),
+        (["--rename", "sun=sol", "--remove", "nothing", "--model", "{tiny}"], "no class 'nothing'"),
+        (["--rename", "sun=sol", "-o", "{tmp}/absent/c.safetensors"], "does not exist"),
+    ],
+)
+def test_edits_that_cannot_be_leave_the_file_alone(words, names, mine, tiny, tmp_path):
+    before = listing(tmp_path)
+    ran = lgmnet("edit", mine, *(word.format(tiny=tiny, tmp=tmp_path) for word in words))
+    assert ran.code == 2
+    assert names in " ".join(ran.err.split())
+    assert listing(tmp_path) == before
+
+
+def test_edit_names_what_it_cannot_read_and_adds_the_rest(mine, tiny, tmp_path):
+    more = symbols(tmp_path / "more", {"tree": 1, "leaf": 1})
+    (more / "tree" / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
+    ran = lgmnet("edit", mine, "--add", more, "--model", tiny, "--json")
+    assert ran.code == 2
+    assert "cut.png" in ran.err
+    assert ran.json["classes"] == {"moon": 1, "star": 2, "sun": 4, "leaf": 1, "tree": 1}
+
+
+def test_inspect_tells_all_there_is(classifier, tiny):
+    ran = lgmnet("inspect", classifier, "--json")
+    model = load_model(tiny)
+    assert ran.json == {
+        "classifier": str(classifier),
+        "bytes": classifier.stat().st_size,
+        "classes": {"moon": 1, "star": 2, "sun": 4},
+        "samples": [1, 28, 28],
+        "model": "tiny",
+        "fingerprint": model.fingerprint,
+        "method": "lgm-net",
+        "notes": ran.json["notes"],
+    }
+    said = lgmnet("inspect", classifier).out
+    for words in ("moon", "3 classes, 7 samples", "tiny", model.fingerprint, "lgmnet forge"):
+        assert words in said
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Test images of three classes; two suns lie among the moons."""
+    folder = tmp_path / "labelled"
+    drawn = drawings(3, 12)[:, 4:]
+    for name, images in zip(("moon", "star", "sun"), drawn, strict=True):
+        (folder / name).mkdir(parents=True)
+        for i, image in enumerate(images[:5]):
+            write_drawing(folder / name / f"{i}.png", image)
+    for i in (6, 7):
+        write_drawing(folder / "moon" / f"{i}.png", drawn[2, i])
+    return folder
+
+
+def test_report_counts_what_predict_answers(classifier, tiny, labelled):
+    paths = sorted(labelled.glob("*/*.png"))
+    answers = lgmnet("predict", classifier, *paths, "--json").json["predictions"]
+    found = lgmnet("report", classifier, labelled, "--model", tiny, "--json").json
+    names = ["moon", "star", "sun"]
+    expected = [[0] * 3 for _ in names]
+    for path, answer in zip(paths, answers, strict=True):
+        expected[names.index(path.parent.name)][names.index(answer["label"])] += 1
+    assert found["classes"] == names
+    assert found["confusion"] == expected
+    right = sum(expected[i][i] for i in range(3))
+    assert found["asked"] == len(paths) == 17
+    assert found["accuracy"] == pytest.approx(100 * right / 17)
+    low, high = found["interval"]
+    assert 0 <= low < found["accuracy"] < high <= 100
+    assert len(found["wrong"]) == 17 - right
+    sure = [answer["probability"] for answer in found["wrong"]]
+    assert sure == sorted(sure, reverse=True)
+    said = lgmnet("report", classifier, labelled, "--model", tiny).out
+    assert f"{found['accuracy']:.1f} %" in said
+    assert "most confused" in said
+
+
+def test_the_page_has_its_pictures_in_it(classifier, tiny, labelled, tmp_path):
+    page = tmp_path / "report.html"
+    ran = lgmnet("report", classifier, labelled, "--model", tiny, "-o", page)
+    assert ran.code == 0, ran.err
+    text = page.read_text(encoding="utf-8")
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    wrong = lgmnet("report", classifier, labelled, "--model", tiny, "--json").json["wrong"]
+    assert len(pictures) >= 1 + len(wrong)
+    for picture in pictures:
+        Image.open(io.BytesIO(base64.b64decode(picture))).verify()
+    assert 'src="/' not in text
+    assert "http" not in text
+    assert all(answer["source"] in text for answer in wrong)
+
+
+def test_report_without_the_model_says_so(classifier, labelled):
+    ran = lgmnet("report", classifier, labelled, "--json")
+    assert ran.code == 0
+    assert ran.json["suspects"] is None
+    assert "The support is not looked through" in ran.err
+
+
+def test_report_of_classes_that_are_none(classifier, tiny, labelled):
+    shutil.copytree(labelled / "sun", labelled / "comet")
+    ran = lgmnet("report", classifier, labelled, "--model", tiny)
+    assert ran.code == 2
+    assert "no classes of this classifier: comet. It knows: moon, star, sun" in ran.err
+
+
+def test_a_mislabelled_drawing_is_found(tmp_path):
+    """By the model that ships: a drawing of one class in the folder of another."""
+    drawn = drawings(4, 6)
+    folder = tmp_path / "shown"
+    for number, images in enumerate(drawn):
+        (folder / f"class {number}").mkdir(parents=True)
+        for i, image in enumerate(images[:5]):
+            write_drawing(folder / f"class {number}" / f"{i}.png", image)
+    write_drawing(folder / "class 1" / "strange.png", drawn[3, 5])
+    file = tmp_path / "c.safetensors"
+    assert lgmnet("forge", folder, "-o", file).code == 0
+    found = lgmnet("report", file, folder, "--json").json["suspects"]
+    assert found[0]["source"] == "class 1/strange.png"
+    assert found[0]["label"] == "class 1"
+    assert found[0]["answered"] == "class 3"
