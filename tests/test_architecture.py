@@ -20,11 +20,11 @@ ROOT = "lgmnet"
 # A room imports only from floors above its own, or from rooms of its own floor.
 FLOORS = [
     {"errors"},
-    {"configs", "files"},
+    {"configs", "devices", "files"},
     {"episode"},
     {"data", "modules"},
     {"methods"},
-    {"evaluation"},
+    {"evaluation", "features"},
     {"hub"},
     {"training"},
     {"forge", "quickstart", "analysis", "estimator", "export"},

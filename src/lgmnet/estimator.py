@@ -206,7 +206,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _takes_vectors(self) -> bool:
-        return len(self._model().method.config.feature_shape) == 1
+        return len(self._model().sample_shape) == 1
 
     def _model(self) -> Model:
         """The model that ``model`` names."""
@@ -249,7 +249,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labels is not None and labels != count:
             raise DataError(f"There are {count} samples, but {labels} labels; expected one each.")
         model = self._model()
-        shape = X.shape[1:] if model.method.any_length else model.method.config.feature_shape
+        shape = X.shape[1:] if model.method.any_length else model.sample_shape
         return as_samples(X, shape).to(self.device)
 
     def _sources(self, X: Any, samples: int) -> tuple[str, ...]:

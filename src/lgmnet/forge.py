@@ -15,11 +15,13 @@ from torch import Tensor
 
 from lgmnet.configs import from_json
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
+from lgmnet.features import features_of
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.ensemble import Ensemble
+from lgmnet.modules.backbone import load_backbone
 
 KIND, VERSION = "lgmnet-classifier", 2
 SAMPLES, LABELS = "support.samples", "support.labels"
@@ -63,12 +65,17 @@ class ForgedClassifier:
     method: str
     config: Any
     """Config of the method that made it."""
+    backbone: str = ""
+    """The frozen network that photos pass first, or empty."""
     notes: dict[str, str] = field(default_factory=dict)
     """What whoever made it wants to have kept with it."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of the samples it answers: [channels, height, width] or [features]."""
+        if self.backbone:
+            side = load_backbone(self.backbone).side
+            return (3, side, side)
         return tuple(self.support.samples.shape[1:])
 
     @property
@@ -85,9 +92,8 @@ class ForgedClassifier:
         Raises:
             DataError: if the samples are not of the kind and shape that the model knows.
         """
-        check_samples(samples, self.sample_shape)
         batches = samples.split(IMAGES_A_BATCH) if len(samples) else ()
-        answers = [self.classifier(as_input(batch)[None])[0].exp() for batch in batches]
+        answers = [self.classifier(self.seen(batch)[None])[0].exp() for batch in batches]
         return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
@@ -102,9 +108,8 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
             ConfigError: if the method does not answer by looking at its support.
         """
-        check_samples(samples, self.sample_shape)
         batches = samples.split(IMAGES_A_BATCH)
-        return torch.cat([self.classifier.attention(as_input(some)[None])[0] for some in batches])
+        return torch.cat([self.classifier.attention(self.seen(some)[None])[0] for some in batches])
 
     @torch.inference_mode()
     def spread(
@@ -127,7 +132,6 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
         """
         self.check_model(model)
-        check_samples(samples, self.sample_shape)
         generator = torch.Generator(model.method.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
         support_x, support_y = as_input(self.support.samples)[None], self.support.labels[None]
@@ -135,7 +139,7 @@ class ForgedClassifier:
             model.forger, support_x, support_y, len(self.classes), draws, generator=generator
         )
         return torch.cat(
-            [drawn.spread(as_input(some)[None])[0] for some in samples.split(IMAGES_A_BATCH)]
+            [drawn.spread(self.seen(some)[None])[0] for some in samples.split(IMAGES_A_BATCH)]
         )
 
     def with_samples(
@@ -158,7 +162,7 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
         """
         self.check_model(model)
-        check_samples(samples, self.sample_shape)
+        samples = as_support(samples, tuple(self.support.samples.shape[1:]), self.backbone)
         classes = list(dict.fromkeys([*self.classes, *labels]))
         places = torch.tensor([classes.index(label) for label in labels])
         support = Support(
@@ -215,6 +219,15 @@ class ForgedClassifier:
             raise unknown_name("class", name, self.classes)
         return self.classes.index(name)
 
+    def seen(self, samples: Num[Tensor, "samples *feature"]) -> Float[Tensor, "samples *seen"]:
+        """Samples as the classifier takes them.
+
+        Raises:
+            DataError: if they are not of the kind and shape that the model knows.
+        """
+        shape = tuple(self.support.samples.shape[1:])
+        return as_input(as_support(samples, shape, self.backbone))
+
     def check_model(self, model: Model) -> None:
         """Check that this is the model that forged it.
 
@@ -237,6 +250,7 @@ class ForgedClassifier:
             "sources": json.dumps(self.support.sources),
             "model": self.model,
             "fingerprint": self.fingerprint,
+            "backbone": self.backbone,
             "notes": json.dumps(self.notes),
         }
         support = {SAMPLES: self.support.samples, LABELS: self.support.labels}
@@ -258,11 +272,12 @@ class ForgedClassifier:
             sources = tuple(json.loads(about["sources"]))
             support = Support(tensors.pop(SAMPLES), tensors.pop(LABELS), sources)
             classifier = kind.restore(config, len(classes), tensors)
-            if support.samples.ndim == 2:
+            if kind.any_length:
                 classifier.double()
             notes = dict(json.loads(about["notes"]))
             made_by = (about["model"], about["fingerprint"], about["method"], config)
-            return cls(classifier, classes, support, *made_by, notes)
+            backbone = about["backbone"]
+            return cls(classifier, classes, support, *made_by, backbone, notes)
         except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
             raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
 
@@ -288,9 +303,9 @@ def forge(
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
         DataError: if the samples are not of the kind and shape that the model knows.
     """
-    expected = tuple(model.method.config.feature_shape)
     any_length = model.method.any_length and samples.ndim == 2
-    check_samples(samples, tuple(samples.shape[1:]) if any_length else expected)
+    shape = tuple(samples.shape[1:] if any_length else model.method.config.feature_shape)
+    samples = as_support(samples, shape, model.backbone)
     named = tuple(sources) if sources is not None else ("",) * len(samples)
     return forged_from(model, Support(samples, torch.tensor(labels), named), classes)
 
@@ -310,6 +325,7 @@ def forged_from(
         model.fingerprint,
         model.method_name,
         model.method.config,
+        model.backbone,
         notes or {},
     )
 
@@ -356,12 +372,16 @@ def embedded_support(method: Method, support: Support) -> tuple[Method, Tensor]:
     return method.behind_embedding(), torch.cat(parts)
 
 
-def check_samples(samples: Tensor, expected: tuple[int, ...]) -> None:
-    """Check that samples are images or vectors of the shape that a model knows.
+def as_support(
+    samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
+) -> Num[Tensor, "samples *kept"]:
+    """Samples as a classifier keeps them: photos as features, where there is a backbone.
 
     Raises:
-        DataError: saying what was expected and what came.
+        DataError: if they are not images or vectors of the shape expected, nor photos.
     """
+    if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
+        return features_of(load_backbone(backbone), samples)
     images = len(expected) == 3
     fits = samples.dtype == torch.uint8 if images else samples.is_floating_point()
     if not fits or tuple(samples.shape[1:]) != expected:
@@ -370,8 +390,9 @@ def check_samples(samples: Tensor, expected: tuple[int, ...]) -> None:
             f"{what} must be {kind} [{what.lower()}, {', '.join(map(str, expected))}], but are "
             f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}."
         )
+    return samples
 
 
 def as_input(samples: Num[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Samples as networks take them: uint8 images as the values 0..1, vectors in 64 bits."""
-    return samples.double() if samples.is_floating_point() else samples.to(torch.float32) / 255
+    """Samples as networks take them: uint8 images as the values 0..1, vectors as they are."""
+    return samples if samples.is_floating_point() else samples.to(torch.float32) / 255

@@ -18,10 +18,17 @@ from lgmnet.evaluation.evaluate import Score
 from lgmnet.files import checksum, make_folder, read_tensors, write_tensors, write_text
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
+from lgmnet.modules.backbone import load_backbone
 
 KIND, VERSION = "lgmnet-model", 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 SHIPPED = Path(__file__).parent / "models"
+
+BACKBONE_LINE = (
+    "They are the features that the frozen network `{}` gives of a photo. It has been trained on "
+    "ImageNet, whose 1,000 classes hold many of those that photos are tested on here: scores on "
+    "such classes are not scores on classes never seen."
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Model:
     name: str = ""
     half: bool = False
     """Whether the weights are stored in 16 bits: half the size, the same answers to 3 digits."""
+    backbone: str = ""
+    """The frozen network that photos pass before the method, or empty."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -77,13 +86,19 @@ class Model:
 
     @cached_property
     def forger(self) -> Method:
-        """The method as it forges: vectors in 64 bits, so that no answer hangs on its neighbours.
+        """The method as it forges: anyone's vectors in 64 bits.
 
-        In 32 bits the order in which a processor sums shows in the 7th digit; that of images is
-        nobody's concern, and their networks take twice as long in 64.
+        In 32 bits the 7th digit of an answer hangs on what else is asked in the same batch.
         """
-        of_vectors = len(self.method.config.feature_shape) == 1
-        return copy.deepcopy(self.method).double() if of_vectors else self.method
+        return copy.deepcopy(self.method).double() if self.method.any_length else self.method
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of what it is shown: [channels, height, width], or [features]."""
+        if self.backbone:
+            side = load_backbone(self.backbone).side
+            return (3, side, side)
+        return tuple(self.method.config.feature_shape)
 
     def with_score(self, score: Score) -> Model:
         """The same model with one more test score, in place of an older one of the same kind."""
@@ -151,8 +166,15 @@ def load_model(name: str | Path) -> Model:
         ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
-    name = folder.absolute().name
-    return Model(method.eval(), about["method"], training, scores, name, half)
+    return Model(
+        method.eval(),
+        about["method"],
+        training,
+        scores,
+        folder.absolute().name,
+        half,
+        about.get("backbone", ""),
+    )
 
 
 def new_method(name: str, config: dict[str, Any]) -> Method:
@@ -181,6 +203,7 @@ def save_model(model: Model, folder: Path) -> None:
         "format": KIND,
         "version": VERSION,
         "method": model.method_name,
+        "backbone": model.backbone,
         "config": dataclasses.asdict(model.method.config),
         "training": dataclasses.asdict(model.training),
         "scores": [_without_episodes(score) for score in model.scores],
@@ -213,6 +236,7 @@ def model_card(model: Model) -> str:
         "",
         f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
         f"{tuple(method.config.feature_shape)}.",
+        *([BACKBONE_LINE.format(model.backbone)] if model.backbone else []),
         "",
         "## Training",
         "",

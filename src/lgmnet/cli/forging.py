@@ -205,9 +205,9 @@ def read_images(folder: Path, model: Model, least: int = 2) -> LabelledImages:
     """
     from lgmnet.data.images import class_files, read_folder
 
-    shape = model.method.config.feature_shape
+    shape = model.sample_shape
     if len(shape) != 3:
-        raise ConfigError(f"'{model.name}' takes vectors of {shape[0]} numbers, not images.")
+        raise ConfigError(f"'{model.name}' takes vectors, not images.")
     files = sum(map(len, class_files(folder, least).values()))
     with progress_bar("images", files) as progress:
         return read_folder(folder, shape, least=least, progress=progress)

@@ -121,10 +121,11 @@ def unseen_source(
 
     first = models[0][1].training
     trained_on = first.split if first.data == data else None
-    shape = models[0][1].method.config.feature_shape
-    source = open_source(data, full_split(data, split, trained_on), shape)
+    shape, backbone = models[0][1].method.config.feature_shape, models[0][1].backbone
+    source = open_source(data, full_split(data, split, trained_on), shape, backbone)
     for name, model in models:
-        for seen in [] if may_overlap else seen_in_training(model.training.all_seen, data, shape):
+        trained = () if may_overlap else model.training.all_seen
+        for seen in seen_in_training(trained, data, shape):
             if share_classes(source, seen):
                 raise DataError(
                     f"'{name}' was trained on {seen.name}, split '{seen.split}', which shares "
@@ -266,7 +267,9 @@ def audit(
         found = audit_on(
             trained.method,
             source,
-            trained_on=seen_in_training(trained.training.all_seen, data, source.feature_shape),
+            trained_on=seen_in_training(
+                trained.training.all_seen, data, source.feature_shape, trained.backbone
+            ),
             shape=EpisodeShape(way, shot, query),
             episodes=episodes,
             seed=seed,

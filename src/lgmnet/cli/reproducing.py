@@ -301,8 +301,12 @@ def train(run: Run, folder: Path, resume: bool) -> None:
         from lgmnet.training.launch import launch
 
     shape = run.config.feature_shape
-    val = None if run.val_split is None else open_source(run.data, run.val_split, shape)
-    launch(run, open_source(run.data, run.split, shape), val, folder, resume=resume)
+    source, val = (
+        None if split is None else open_source(run.data, split, shape, run.backbone)
+        for split in (run.split, run.val_split)
+    )
+    assert source is not None
+    launch(run, source, val, folder, resume=resume)
 
 
 def origin() -> dict[str, Any]:

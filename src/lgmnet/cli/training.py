@@ -68,11 +68,11 @@ def train(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )
     folder = out_dir or Path("outputs") / recipe
-    train_source = open_source(run.data, run.split, run.config.feature_shape)
+    train_source = open_source(run.data, run.split, run.config.feature_shape, run.backbone)
     val_source = (
         None
         if run.val_split is None
-        else open_source(run.data, run.val_split, run.config.feature_shape)
+        else open_source(run.data, run.val_split, run.config.feature_shape, run.backbone)
     )
 
     with extra("train", "training runs"):

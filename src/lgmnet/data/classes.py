@@ -114,6 +114,17 @@ class ClassStore:
         return classes.view(shape.tasks, shape.way)
 
 
+def joined(stores: Sequence[ClassStore], name: str, split: str) -> ClassStore:
+    """The classes of several stores, whose samples are of one shape, in one."""
+    return ClassStore(
+        torch.cat([store.images for store in stores]),
+        [count for store in stores for count in store.counts.tolist()],
+        [class_name for store in stores for class_name in store.class_names],
+        name=name,
+        split=split,
+    )
+
+
 def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "rows k"]:
     """``k`` distinct numbers of ``0..n-1`` in random order for each row, all rows at once.
 

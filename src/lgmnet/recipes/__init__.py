@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lgmnet.data.planes import PLANES
-from lgmnet.recipes import cifar, omniglot, planes, vectors
+from lgmnet.recipes import cifar, omniglot, photos, planes, vectors
 from lgmnet.recipes.rivals import PRETRAINED, RIVALS, rival
 from lgmnet.training.config import Run
 
@@ -28,6 +28,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     **OURS,
     "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
+    "photos": photos.photos,
     "vectors": vectors.vectors,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,

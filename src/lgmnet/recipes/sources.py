@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lgmnet.data.caltech import caltech101
 from lgmnet.data.cifar import cifar_fs, fc100
+from lgmnet.data.classes import ClassStore, joined
 from lgmnet.data.clouds import Clouds
 from lgmnet.data.digits import digits
 from lgmnet.data.folders import PHOTO, image_folder, miniimagenet
@@ -13,12 +15,15 @@ from lgmnet.data.omniglot import omniglot
 from lgmnet.data.planes import PLANES
 from lgmnet.data.source import TaskSource
 from lgmnet.data.strokes import Strokes
-from lgmnet.errors import DataError, unknown_name
+from lgmnet.errors import ConfigError, DataError, unknown_name
+from lgmnet.features import featured
+from lgmnet.modules.backbone import load_backbone
 
 SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
     "cifar-fs": cifar_fs,
     "fc100": fc100,
+    "caltech101": caltech101,
     "miniimagenet": miniimagenet,
     "strokes": Strokes,
     "digits": digits,
@@ -28,27 +33,63 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
 """How to open a split of each data set."""
 
 
+MIXED = {
+    ("photos", "train"): (("caltech101", "train"), ("cifar-fs", "train")),
+    ("photos", "val"): (("cifar-fs", "val"),),
+    ("photos", "test"): (("caltech101", "test"), ("cifar-fs", "test")),
+}
+"""Splits that are put together from others; their photos are of several sizes, so only their
+features can be."""
+
 SAME_IMAGES = ({"cifar-fs", "fc100"},)
 """Data sets that are cut from the same classes."""
 
 
-def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> TaskSource:
+def open_source(
+    data: str, split: str, feature_shape: Sequence[int] = PHOTO, backbone: str = ""
+) -> TaskSource:
     """The named split of the named data, or of a folder of images.
 
     Args:
         data: A key of `SOURCES`, or the path of a folder (see `lgmnet.data.folders`).
         split: Name of the split.
         feature_shape: What to make of the images of a folder; other data has its own shape.
+        backbone: The frozen network whose features of the photos are wanted; empty for none.
 
     Raises:
         ConfigError: if there is no such data or split.
         DataError: if its files cannot be found or read.
     """
+    if backbone:
+        return photos_through(backbone, data, split)
+    if data in dict(MIXED):
+        raise ConfigError(f"'{data}' are photos of several sizes: they need a backbone.")
     if data in SOURCES:
         return SOURCES[data](split)
     if is_folder(data):
         return image_folder(Path(data), split, feature_shape)
     raise unknown_name("data or folder of images", data, SOURCES)
+
+
+def photos_through(backbone: str, data: str, split: str) -> ClassStore:
+    """Photos as the features that a backbone gives of them.
+
+    Raises:
+        ConfigError: if there is no such backbone, data or split, or the data is no photos.
+    """
+    if data in dict(MIXED) and (data, split) not in MIXED:
+        raise unknown_name(
+            f"split of {data}", split, [part for name, part in MIXED if name == data]
+        )
+    loaded = load_backbone(backbone)
+    side = loaded.side
+    stores = []
+    for name, part in MIXED.get((data, split), ((data, split),)):
+        store = open_source(name, part, (3, side, side))
+        if not isinstance(store, ClassStore) or len(store.images[0]) != 3:
+            raise ConfigError(f"'{data}' is no data of photos, which '{backbone}' takes.")
+        stores.append(featured(loaded, store))
+    return stores[0] if data == stores[0].name else joined(stores, data, split)
 
 
 def is_folder(data: str) -> bool:
@@ -71,7 +112,10 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
 
 
 def seen_in_training(
-    trained_on: Sequence[str], data: str, feature_shape: Sequence[int] = PHOTO
+    trained_on: Sequence[str],
+    data: str,
+    feature_shape: Sequence[int] = PHOTO,
+    backbone: str = "",
 ) -> list[TaskSource]:
     """The splits, of what a model was trained on, that may have classes of the named data.
 
@@ -79,10 +123,15 @@ def seen_in_training(
         trained_on: All splits that it has seen, as ``data:split``.
         data: Name of the data.
         feature_shape: As for `open_source`.
+        backbone: As for `open_source`.
     """
     seen = [name.rsplit(":", 1) for name in trained_on]
+    parts = [part for name, split in seen for part in MIXED.get((name, split), ((name, split),))]
+    asked = {name for (mixed, _), some in MIXED.items() if mixed == data for name, _ in some}
     return [
-        open_source(name, split, feature_shape) for name, split in seen if same_images(name, data)
+        open_source(name, split, feature_shape, backbone)
+        for name, split in parts
+        if any(same_images(name, other) for other in asked or {data})
     ]
 
 
@@ -97,7 +146,10 @@ def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if data in ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet") or data in PLANES:
+    if (
+        data in ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos")
+        or data in PLANES
+    ):
         return "train", "val"
     if is_folder(data):
         return "train", "val"

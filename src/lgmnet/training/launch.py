@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -12,6 +12,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lgmnet.data.source import TaskSource
+from lgmnet.devices import computes_in_bf16
 from lgmnet.errors import ConfigError
 from lgmnet.hub import Model
 from lgmnet.training.config import Run
@@ -78,10 +79,6 @@ def launch(
 
 def precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
     """bf16 where the device computes in it; where it only emulates it, 32 bits are faster."""
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # torch.cpu.get_capabilities is new in torch 2.13; older ones stay at 32 bits.
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    native = computes_in_bf16("cuda" if cuda else "cpu")
     return "bf16-mixed" if native else "32-true"

@@ -118,9 +118,8 @@ def fit(
                 fabric.log_dict(progress.metrics(learning_rate(config, state.step)), state.step)
             if val_source is None:
                 if state.step == config.steps and fabric.is_global_zero:
-                    save_model(
-                        Model(state.method, run.method, replace(story, step=state.step)), out
-                    )
+                    last = replace(story, step=state.step)
+                    save_model(model_of(run, state.method, last), out)
             elif state.step % config.val_every == 0 or state.step == config.steps:
                 score = validate(state.method, val_source, config)
                 fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
@@ -144,7 +143,7 @@ def as_it_is(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> M
     """Write the model of a method that learns nothing beforehand, so that all commands take it."""
     if fabric.is_global_zero:
         method = METHODS[run.method](run.config)
-        save_model(Model(method, run.method, story_of(run, train_source, None, None)), out)
+        save_model(model_of(run, method, story_of(run, train_source, None, None)), out)
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
 
@@ -241,7 +240,12 @@ def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Mo
         val_ci95=score.ci95,
         val_protocol=score.protocol,
     )
-    return Model(state.method, run.method, story)
+    return model_of(run, state.method, story)
+
+
+def model_of(run: Run, method: Method, story: Training) -> Model:
+    """What a run has made, with its story."""
+    return Model(method, run.method, story, backbone=run.backbone)
 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:

@@ -1,0 +1,63 @@
+"""Caltech-101 (Fei-Fei, Fergus and Perona, 2004) from its pack: photos of 101 kinds of things."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lgmnet.data.classes import ClassStore
+from lgmnet.data.decoded import decoded
+from lgmnet.data.packs import find_pack, read_arrays
+from lgmnet.errors import DataError, unknown_name
+
+PACK = Path("caltech101") / "caltech101_128_jpeg.npz"
+SIDE, TEST, SEED = 128, 21, 0
+SPLITS = ("train", "test")
+
+
+def caltech101(split: str = "train") -> ClassStore:
+    """One split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128.
+
+    The test classes are drawn once, by a fixed seed.
+
+    Args:
+        split: ``train`` or ``test``.
+
+    Raises:
+        DataError: if the data cannot be found or read.
+        ConfigError: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split of caltech101", split, SPLITS)
+    (path,) = find_pack("Caltech-101", [PACK], "")
+    pack = read_arrays(path, ("data", "offsets", "label", "class_name"))
+    counts = np.bincount(pack["label"], minlength=len(pack["class_name"]))
+    order = np.argsort(pack["label"], kind="stable")
+
+    def pixels() -> Iterator[np.ndarray]:
+        data, offsets = pack["data"], pack["offsets"]
+        for i in order:
+            packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
+            try:
+                with Image.open(packed) as image:
+                    yield np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+            except OSError as error:
+                raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
+
+    images = decoded("caltech101", [path], (len(order), 3, SIDE, SIDE), pixels)
+    drawn = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SEED))
+    chosen = sorted((drawn[:TEST] if split == "test" else drawn[TEST:]).tolist())
+    ends = counts.cumsum()
+    parts = [images[ends[i] - counts[i] : ends[i]] for i in chosen]
+    return ClassStore(
+        torch.cat(parts),
+        [int(counts[i]) for i in chosen],
+        [f"caltech101/{pack['class_name'][i]}" for i in chosen],
+        name="caltech101",
+        split=split,
+    )

