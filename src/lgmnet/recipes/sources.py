@@ -34,9 +34,11 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
 
 
 MIXED = {
-    ("photos", "train"): (("caltech101", "train"), ("cifar-fs", "train")),
-    ("photos", "val"): (("cifar-fs", "val"),),
-    ("photos", "test"): (("caltech101", "test"), ("cifar-fs", "test")),
+    "photos": {
+        "train": (("caltech101", "train"), ("cifar-fs", "train")),
+        "val": (("cifar-fs", "val"),),
+        "test": (("caltech101", "test"), ("cifar-fs", "test")),
+    }
 }
 """Splits that are put together from others; their photos are of several sizes, so only their
 features can be."""
@@ -62,7 +64,7 @@ def open_source(
     """
     if backbone:
         return photos_through(backbone, data, split)
-    if data in dict(MIXED):
+    if data in MIXED:
         raise ConfigError(f"'{data}' are photos of several sizes: they need a backbone.")
     if data in SOURCES:
         return SOURCES[data](split)
@@ -77,19 +79,28 @@ def photos_through(backbone: str, data: str, split: str) -> ClassStore:
     Raises:
         ConfigError: if there is no such backbone, data or split, or the data is no photos.
     """
-    if data in dict(MIXED) and (data, split) not in MIXED:
-        raise unknown_name(
-            f"split of {data}", split, [part for name, part in MIXED if name == data]
-        )
     loaded = load_backbone(backbone)
     side = loaded.side
     stores = []
-    for name, part in MIXED.get((data, split), ((data, split),)):
+    for name, part in parts_of(data, split):
         store = open_source(name, part, (3, side, side))
         if not isinstance(store, ClassStore) or len(store.images[0]) != 3:
             raise ConfigError(f"'{data}' is no data of photos, which '{backbone}' takes.")
         stores.append(featured(loaded, store))
-    return stores[0] if data == stores[0].name else joined(stores, data, split)
+    return joined(stores, data, split) if data in MIXED else stores[0]
+
+
+def parts_of(data: str, split: str) -> tuple[tuple[str, str], ...]:
+    """The data and splits that a split is put together from; itself, where it is of one piece.
+
+    Raises:
+        ConfigError: if there is no such split.
+    """
+    if data not in MIXED:
+        return ((data, split),)
+    if split not in MIXED[data]:
+        raise unknown_name(f"split of {data}", split, MIXED[data])
+    return MIXED[data][split]
 
 
 def is_folder(data: str) -> bool:
@@ -126,12 +137,12 @@ def seen_in_training(
         backbone: As for `open_source`.
     """
     seen = [name.rsplit(":", 1) for name in trained_on]
-    parts = [part for name, split in seen for part in MIXED.get((name, split), ((name, split),))]
-    asked = {name for (mixed, _), some in MIXED.items() if mixed == data for name, _ in some}
+    parts = [part for name, split in seen for part in parts_of(name, split)]
+    asked = {name for some in MIXED.get(data, {}).values() for name, _ in some} or {data}
     return [
         open_source(name, split, feature_shape, backbone)
         for name, split in parts
-        if any(same_images(name, other) for other in asked or {data})
+        if any(same_images(name, other) for other in asked)
     ]
 
 
@@ -146,12 +157,8 @@ def splits_for(data: str) -> tuple[str, str]:
     """Where to train and where to validate on the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    if (
-        data in ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos")
-        or data in PLANES
-    ):
-        return "train", "val"
-    if is_folder(data):
+    whole = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)
+    if data in whole or is_folder(data):
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")

@@ -128,7 +128,7 @@ class Run:
     start: str | None = None
     """A model, by name or folder, whose weights to start from; None for fresh ones."""
     backbone: str = ""
-    """The frozen network that photos pass before the method (`lgmnet.modules.backbone`), or empty."""
+    """The frozen network that photos pass before the method, or empty."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
