@@ -18,13 +18,13 @@ settings.load_profile("lgmnet")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what is marked ``pack`` where its data is not found, saying how to have it found.
 
-    ``pack`` alone means Omniglot; ``pack("cifar100")`` CIFAR-100.
+    ``pack`` alone means Omniglot; ``pack("cifar100")`` and ``pack("caltech101")`` the others.
     """
     # Not above: the type checks of the package are hooked in after this file is read.
-    from lgmnet.data import cifar, omniglot
+    from lgmnet.data import caltech, cifar, omniglot
     from lgmnet.data.packs import data_folders
 
-    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0]}
+    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0], "caltech101": caltech.PACK}
     skips = {}
     for name, part in packs.items():
         places = [folder / part for folder in data_folders()]
@@ -35,10 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"holds {part}"
             )
     for item in items:
-        marker = item.get_closest_marker("pack")
-        name = marker.args[0] if marker and marker.args else "omniglot"
-        if marker and name in skips:
-            item.add_marker(skips[name])
+        for marker in list(item.iter_markers("pack")):
+            name = marker.args[0] if marker.args else "omniglot"
+            if name in skips:
+                item.add_marker(skips[name])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,10 +41,15 @@ def forge(
         Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
     ],
     output: Annotated[Path, typer.Option("--out", "-o", help="The classifier file to write.")],
-    model: Annotated[str, typer.Option(help="The model that forges.")] = "omniglot",
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model that forges. Default: photos or omniglot, by the images."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a classifier from a folder of images, in one forward pass; uneven shots are fine.
+
+    Whether they are photos or ink on paper is seen by looking at them, and said.
 
     Where a class has two images or more, each is also asked of a classifier that has not seen it:
     an estimate of how good the classifier is. A file that cannot be read is named and left out; the
@@ -55,7 +60,7 @@ def forge(
     from lgmnet.hub import load_model
 
     check_writable(output)
-    loaded = load_model(model)
+    loaded = load_model(model or model_for(folder))
     found = read_images(folder, loaded)
     started = time.perf_counter()
     forged = forge_from(loaded, found.images, found.labels, found.classes, sources=found.sources)
@@ -194,6 +199,28 @@ def inspect(file: Classifier, as_json: Json = False) -> None:
         f"forged by {escape(forged.model)} (weights {forged.fingerprint}), {forged.method}; "
         f"made by {escape(made)}"
     )
+
+
+def model_for(folder: Path) -> str:
+    """The shipped model that suits the images of a folder; which and why is said on stderr.
+
+    Raises:
+        DataError: if the folder cannot serve.
+    """
+    from lgmnet.data.images import class_files
+    from lgmnet.data.tones import look_drawn
+
+    files = [path for of_class in class_files(folder).values() for path in of_class]
+    if not files:
+        return "omniglot"  # Reading them will name what is missing.
+    drawn, why = look_drawn(files)
+    name = "omniglot" if drawn else "photos"
+    err.print(
+        f"{escape(why)}. So the model is '{name}'; --model overrides.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return name
 
 
 def read_images(folder: Path, model: Model, least: int = 2) -> LabelledImages:
