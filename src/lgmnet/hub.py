@@ -150,6 +150,9 @@ def load_model(name: str | Path) -> Model:
             )
         method = new_method(about["method"], about["config"])
         training = from_json(Training, about["training"])
+        backbone = about.get("backbone", "")
+        if not isinstance(backbone, str):
+            raise ConfigError(f"'backbone' must be a text, but is {backbone!r}.")
         scores = tuple(from_json(Score, score | {"scores": ()}) for score in about["scores"])
     except ConfigError as error:
         raise FileFormatError(f"'{folder / CONFIG}' cannot be used: {error}") from error
@@ -173,7 +176,7 @@ def load_model(name: str | Path) -> Model:
         scores,
         folder.absolute().name,
         half,
-        about.get("backbone", ""),
+        backbone,
     )
 
 
@@ -271,12 +274,14 @@ def validation_line(training: Training) -> str:
 def score_table(scores: tuple[Score, ...]) -> list[str]:
     """Scores as the lines of a Markdown table."""
     lines = [
-        "| task | accuracy, % | data | split (classes) | protocol | episodes x queries a class |",
-        "|---|---|---|---|---|---|",
+        "| task | accuracy, % | calibration error, % | data | split (classes) | protocol "
+        "| episodes x queries a class |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} | {s.data} | {s.split} ({s.split_hash}) "
-        f"| {s.protocol} | {s.episodes} x {s.query} |"
+        f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} "
+        f"| {'' if s.calibration_error is None else f'{s.calibration_error:.1f}'} "
+        f"| {s.data} | {s.split} ({s.split_hash}) | {s.protocol} | {s.episodes} x {s.query} |"
         for s in scores
     ]
     return lines

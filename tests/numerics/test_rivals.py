@@ -374,6 +374,7 @@ def test_logistic_regression_is_scikit_learns_on_embeddings_of_unit_length(way):
 def test_pretraining_is_classification_among_all_training_classes(name):
     method = made(name, METHODS[name].config_type(**VECTORS, classes=5, intertask_norm=False))
     assert isinstance(method, Pretrained)
+    assert method.head is not None
     support, labels, query = tasks()
     classes = torch.tensor([[4, 0, 2], [1, 4, 3]])
     asked = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 0, 1, 1]])[:, : query.shape[1]]

@@ -98,7 +98,9 @@ def evaluate(
             f"{escape(trained.name)} "
             f"({trained.method_name})\n{score.protocol}; {score.data}, split {score.split} "
             f"(classes {score.split_hash}); {episodes} episodes of {query} queries a class, "
-            f"seed {seed}; {score.seconds:.0f} s"
+            f"seed {seed}; {score.seconds:.0f} s\n"
+            f"probabilities are off by {score.calibration_error:.1f} points on average "
+            "(expected calibration error)"
         )
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,13 +138,14 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
     for number, entry in enumerate(chosen, 1):
         err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
         # By data, so that tables share what they have in common.
-        method, cost = trained(entry, asked.models / "tables" / table.data, train)
+        method, cost = trained(entry, asked.models / "tables" / entry.run.data, train)
+        through = partial(open_source, backbone=entry.run.backbone)
         with progress_bar("episodes", tasks_of(table, entry, asked.episodes)) as progress:
             row = measured(
                 table,
                 entry,
                 method,
-                open_source,
+                through,
                 episodes=asked.episodes,
                 seed=asked.seed,
                 progress=progress,

@@ -17,6 +17,7 @@ from lgmnet.data.source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.cache import embed_store, worth_embedding
+from lgmnet.evaluation.calibration import calibration_error
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
 
@@ -44,6 +45,8 @@ class Score:
     seconds: float
     scores: tuple[float, ...]
     """Accuracy of every episode, 0..1, in the order of drawing."""
+    calibration_error: float | None = None
+    """How far probabilities are from how often they are right (`calibration_error`), in percent."""
 
     @property
     def task(self) -> str:
@@ -87,6 +90,7 @@ def evaluate(
     training = method.training
     method.eval()
     scores: list[float] = []
+    sure, right = [], []
     try:
         answering = method
         if isinstance(source, ClassStore) and worth_embedding(method, source, shape, episodes):
@@ -101,8 +105,10 @@ def evaluate(
                 if draws
                 else answering.adapt(support_x, support_y, shape.way)
             )
-            answers = classifier(episode.query_x.to(device)).argmax(-1)
-            scores += (answers == episode.query_y.to(device)).double().mean(1).tolist()
+            best = classifier(episode.query_x.to(device)).max(-1)
+            right.append(best.indices == episode.query_y.to(device))
+            sure.append(best.values.exp())
+            scores += right[-1].double().mean(1).tolist()
             progress(tasks)
     finally:
         method.train(training)
@@ -121,6 +127,8 @@ def evaluate(
         ci95=100 * ci95,
         seconds=time.perf_counter() - started,
         scores=tuple(scores),
+        calibration_error=100
+        * calibration_error(torch.cat(sure).flatten(), torch.cat(right).flatten()),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,7 +31,6 @@ class AnyVectorsConfig(LGMNetConfig):
     embedding_widths: tuple[int, ...] = ()
     """Units of each layer of the shared embedding; none, if TargetNet is to see vectors as they are
     in their frame."""
-    may_be_bare: ClassVar[bool] = True
     target: str = "linear"  # type: ignore[assignment]
     """Which TargetNet; of vectors, the linear one."""
 

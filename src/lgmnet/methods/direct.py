@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,6 +34,8 @@ class DirectConfig(EmbeddingConfig):
     Raises:
         ConfigError: naming the field that cannot be.
     """
+
+    may_be_bare: ClassVar[bool] = False
 
     steps: int = 200
     """Adam's steps on the whole support set."""

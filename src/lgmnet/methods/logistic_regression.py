@@ -26,6 +26,8 @@ class LogisticRegressionConfig(PretrainedConfig):
 
     strength: float = 1.0
     """scikit-learn's C: the larger, the less the weights are held small."""
+    normalised: bool = True
+    """Whether features are divided by their length first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,7 +52,8 @@ class LogisticRegression(Pretrained):
         with torch.no_grad():
             x = self.features(support_x)
             views = x.shape[2]
-            x = F.normalize(x.double(), dim=-1).flatten(1, 2).cpu()
+            x = F.normalize(x.double(), dim=-1) if self.config.normalised else x.double()
+            x = x.flatten(1, 2).cpu()
             y = support_y.repeat_interleave(views, 1).cpu()
         weights, biases = [], []
         for points, labels in zip(x.numpy(), y.numpy(), strict=True):  # The solver knows one task.
@@ -65,4 +68,11 @@ class LogisticRegression(Pretrained):
             torch.from_numpy(np.stack(part)).to(support_x.device, wide)
             for part in (weights, biases)
         )
-        return LinearClassifier(self.embedding, weight, bias, self.config, unit_length=True)
+        return LinearClassifier(
+            self.embedding, weight, bias, self.config, self.unit_length(self.config)
+        )
+
+    @staticmethod
+    def unit_length(config: LogisticRegressionConfig) -> bool:
+        """Whether the heads of this method see features divided by their length."""
+        return config.normalised

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,8 @@ class MAMLConfig(EmbeddingConfig):
     Raises:
         ConfigError: naming the field that cannot be.
     """
+
+    may_be_bare: ClassVar[bool] = False
 
     order: Order = "second"
     """``second``: the meta-gradient flows through the inner gradients; ``first``: they count as

@@ -44,7 +44,12 @@ class Pretrained(Method):
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
         self.embedding = make_embedding(config)
-        self.head = ClassHead(features_of(config, self.embedding), config.classes)
+        # Without layers of its own there is nothing to pretrain.
+        self.head = (
+            ClassHead(features_of(config, self.embedding), config.classes)
+            if config.embedding_widths
+            else None
+        )
 
     def learn(
         self,
@@ -63,6 +68,7 @@ class Pretrained(Method):
         Raises:
             ConfigError: if there are more training classes than ``classes`` of the config.
         """
+        assert self.head is not None, "there is nothing to learn"
         images, labels = torch.cat([support_x, query_x], 1), torch.cat([support_y, query_y], 1)
         logits = self.head(self.features(images).flatten(2))
         loss = self.head.loss(logits, labels, classes)

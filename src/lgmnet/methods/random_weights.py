@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +32,8 @@ class RandomWeightsConfig(EmbeddingConfig):
     Raises:
         ConfigError: naming the field that cannot be.
     """
+
+    may_be_bare: ClassVar[bool] = False
 
     temperature: float = 10.0
     """Inverse temperature of the matching head."""

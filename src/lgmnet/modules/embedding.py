@@ -28,7 +28,7 @@ class EmbeddingConfig:
     feature_shape: tuple[int, ...] = (1, 28, 28)
     """Shape of one sample: [channels, height, width] of an image, or [features] of a vector."""
     embedding_widths: tuple[int, ...] = (32, 64, 64, 64)
-    """Channels (or units) of each layer of the shared embedding."""
+    """Channels (or units) of each layer of the shared embedding; for vectors there may be none."""
     embedding_pooled: tuple[bool, ...] = (True, True, False, False)
     """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
     embedding_layers: Literal["plain", "residual"] = "plain"
@@ -43,7 +43,7 @@ class EmbeddingConfig:
     and a query is like a support sample if it is so in all views."""
     intertask_norm: bool = True
     """Ablation: off, each sample is normalised by itself and tasks never meet."""
-    may_be_bare: ClassVar[bool] = False
+    may_be_bare: ClassVar[bool] = True
     """Whether vectors may be taken as they are, with no layer of an embedding."""
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class EmbeddingConfig:
             self,
             "embedding_widths",
             min(widths) > 0 if widths else self.may_be_bare and not self.of_images,
-            "positive numbers, at least one",
+            "positive numbers, at least one" + ("" if self.of_images else " where it is needed"),
         )
         layers = ("plain", "residual") if self.of_images else ("plain",)
         need(self, "embedding_layers", self.embedding_layers in layers, " or ".join(layers))

@@ -7,14 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lgmnet.analysis.tables import Entry, Table
-from lgmnet.recipes import cifar, omniglot
+from lgmnet.methods import METHODS
+from lgmnet.recipes import cifar, omniglot, photos
 from lgmnet.recipes.rivals import PRETRAINED, rival
 from lgmnet.training.config import Run
 
 OURS = "LGM-Net (ours)"
 MORE = "two plain convolutions more"
 METRIC = ("lgm-net", "proto-net", "matching-net")
-TITLES = {"omniglot": "Omniglot", "cifar-fs": "CIFAR-FS", "miniimagenet": "MiniImageNet"}
+TITLES = {
+    "caltech101": "Caltech-101",
+    "omniglot": "Omniglot",
+    "cifar-fs": "CIFAR-FS",
+    "miniimagenet": "MiniImageNet",
+}
 SAME = (
     "All on the same shared embedding, the same training tasks and the same number of steps; the "
     "rows with two plain convolutions more have as many layers as LGM-Net with its generated ones. "
@@ -185,11 +191,42 @@ def table3(data: str) -> Table:
     )
 
 
+def table_photos(data: str) -> Table:
+    """Features of a frozen backbone: LGM-Net and the simple things that people do with features."""
+    ours = photos.photos()
+
+    def simple(name: str, method: str, **config: Any) -> Entry:
+        bare = {"feature_shape": ours.config.feature_shape, "embedding_widths": ()}
+        run = dataclasses.replace(
+            ours, method=method, config=METHODS[method].config_type(**bare, **config)
+        )
+        return Entry(name, run)
+
+    return Table(
+        name=f"table-photos-{data}",
+        command="table-photos",
+        title=f"{TITLES[data]}, photos through {ours.backbone}",
+        about="All on the same features of a frozen network, which was trained on ImageNet and has "
+        "seen many such things. LGM-Net was trained on the features of Caltech-101's training "
+        "classes and those of CIFAR-FS; the others learn from the support set alone.",
+        entries=(
+            Entry("LGM-Net (photos)", ours),
+            simple("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
+            simple("Logistic regression", "logistic-regression", normalised=False),
+            simple("Logistic regression, unit length", "logistic-regression", strength=10.0),
+        ),
+        data=data,
+        split="test",
+        tasks=((5, 1), (5, 5), (20, 1), (20, 5)),
+    )
+
+
 TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
     "table1": lambda: (table1(),),
     "table2": lambda: (table2(),),
     "table2-miniimagenet": lambda: (table2("miniimagenet"),),
     "table2-resnet12": lambda: (table2_resnet12(),),
+    "table-photos": lambda: (table_photos("caltech101"), table_photos("cifar-fs")),
     "table3": lambda: (table3("omniglot"), table3("cifar-fs")),
 }
 """The tables by name; one may have a part for each data."""
