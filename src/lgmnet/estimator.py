@@ -37,6 +37,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: Name of a shipped model, or the folder of one.
         random_state: Seed of whatever is drawn at random (`spread`); None for another each time.
         device: Where to compute, such as ``cuda``.
+        unknown: What `predict` answers where a sample fits no class, such as ``-1`` or
+            ``"none of these"``; None to always answer a class.
 
     Attributes:
         classes_: The labels, sorted; the columns of `predict_proba`.
@@ -45,15 +47,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
-    {'device': 'cpu', 'model': 'omniglot', 'random_state': 0}
+    {'device': 'cpu', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
     """
 
     def __init__(
-        self, model: str | Path = "omniglot", *, random_state: int | None = 0, device: str = "cpu"
+        self,
+        model: str | Path = "omniglot",
+        *,
+        random_state: int | None = 0,
+        device: str = "cpu",
+        unknown: Any = None,
     ) -> None:
         self.model = model
         self.random_state = random_state
         self.device = device
+        self.unknown = unknown
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Make the classifier of these samples, in one forward pass.
@@ -140,10 +148,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.forged_.predict_proba(samples).cpu().numpy()
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
-        """The most probable label of each sample."""
-        answers = self.predict_proba(X)  # Says so, if there is nothing to ask yet.
-        labels: np.ndarray = self.classes_[answers.argmax(1)]
-        return labels
+        """The most probable label of each sample, or ``unknown`` where it fits no class.
+
+        Raises:
+            ConfigError: if ``unknown`` is asked for and the model has no threshold, or it is not
+                of the labels' kind.
+        """
+        check_is_fitted(self)
+        samples = self._samples(X, reset=False)
+        places = self.forged_.predict_proba(samples).argmax(1).cpu().numpy()
+        labels: np.ndarray = self.classes_[places]
+        if self.unknown is None:
+            return labels
+        if np.asarray(self.unknown).dtype.kind != labels.dtype.kind:
+            raise ConfigError(
+                f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
+                f"{self.unknown!r}."
+            )
+        return np.where(self.forged_.fits(samples).cpu().numpy(), labels, self.unknown)
 
     def explain(self, X: Any) -> Float[np.ndarray, "samples support"]:
         """How much each support sample carries of each answer; each row sums to 1.

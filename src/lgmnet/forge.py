@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lgmnet.configs import from_json
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
+from lgmnet.evaluation.rejection import Rejection
 from lgmnet.features import features_of
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
@@ -67,6 +69,8 @@ class ForgedClassifier:
     """Config of the method that made it."""
     backbone: str = ""
     """The frozen network that photos pass first, or empty."""
+    rejections: tuple[Rejection, ...] = ()
+    """The model's thresholds for what is of none of the classes."""
     notes: dict[str, str] = field(default_factory=dict)
     """What whoever made it wants to have kept with it."""
 
@@ -110,6 +114,37 @@ class ForgedClassifier:
         """
         batches = samples.split(IMAGES_A_BATCH)
         return torch.cat([self.classifier.attention(self.seen(some)[None])[0] for some in batches])
+
+    @property
+    def threshold(self) -> float:
+        """How like a class a sample must be to be of it: the model's at the nearest shot.
+
+        Raises:
+            ConfigError: if the model has none.
+        """
+        if not self.rejections:
+            raise ConfigError(
+                f"'{self.model}' has no threshold for what is of none of the classes; "
+                "'lgmnet calibrate' chooses one, then forge anew."
+            )
+        shot = sum(self.shots) / len(self.shots)
+        nearest = min(self.rejections, key=lambda r: abs(math.log(r.shot / shot)))
+        return nearest.threshold
+
+    @torch.inference_mode()
+    def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
+        """Whether each sample fits a class at all, by the threshold.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model knows.
+            ConfigError: if the model has no threshold.
+        """
+        threshold = self.threshold
+        found = [
+            self.classifier.likeness(self.seen(some)[None])[0] >= threshold
+            for some in samples.split(IMAGES_A_BATCH)
+        ]
+        return torch.cat(found) if len(samples) else torch.empty(0, dtype=torch.bool)
 
     @torch.inference_mode()
     def spread(
@@ -251,6 +286,7 @@ class ForgedClassifier:
             "model": self.model,
             "fingerprint": self.fingerprint,
             "backbone": self.backbone,
+            "rejections": json.dumps([dataclasses.asdict(one) for one in self.rejections]),
             "notes": json.dumps(self.notes),
         }
         support = {SAMPLES: self.support.samples, LABELS: self.support.labels}
@@ -277,7 +313,8 @@ class ForgedClassifier:
             notes = dict(json.loads(about["notes"]))
             made_by = (about["model"], about["fingerprint"], about["method"], config)
             backbone = about["backbone"]
-            return cls(classifier, classes, support, *made_by, backbone, notes)
+            rejections = tuple(from_json(Rejection, one) for one in json.loads(about["rejections"]))
+            return cls(classifier, classes, support, *made_by, backbone, rejections, notes)
         except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
             raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
 
@@ -326,6 +363,7 @@ def forged_from(
         model.method_name,
         model.method.config,
         model.backbone,
+        model.rejections,
         notes or {},
     )
 

@@ -15,6 +15,7 @@ import torch
 from lgmnet.configs import from_json
 from lgmnet.errors import ConfigError, FileFormatError, unknown_name
 from lgmnet.evaluation.evaluate import Score
+from lgmnet.evaluation.rejection import Rejection
 from lgmnet.files import checksum, make_folder, read_tensors, write_tensors, write_text
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -77,6 +78,8 @@ class Model:
     """Whether the weights are stored in 16 bits: half the size, the same answers to 3 digits."""
     backbone: str = ""
     """The frozen network that photos pass before the method, or empty."""
+    rejections: tuple[Rejection, ...] = ()
+    """When a query is of none of the classes of its task, by way and shot."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,6 +108,12 @@ class Model:
         new = dataclasses.replace(score, scores=())
         kept = [s for s in self.scores if _kind(s) != _kind(new)]
         return dataclasses.replace(self, scores=tuple(sorted([*kept, new], key=_kind)))
+
+    def with_rejection(self, rejection: Rejection) -> Model:
+        """The same model with one more threshold, in place of an older one of the same shot."""
+        kept = [r for r in self.rejections if r.shot != rejection.shot]
+        ordered = sorted([*kept, rejection], key=lambda r: r.shot)
+        return dataclasses.replace(self, rejections=tuple(ordered))
 
 
 def _kind(score: Score) -> tuple[Any, ...]:
@@ -153,6 +162,7 @@ def load_model(name: str | Path) -> Model:
         backbone = about.get("backbone", "")
         if not isinstance(backbone, str):
             raise ConfigError(f"'backbone' must be a text, but is {backbone!r}.")
+        rejections = tuple(from_json(Rejection, one) for one in about.get("rejections", ()))
         scores = tuple(from_json(Score, score | {"scores": ()}) for score in about["scores"])
     except ConfigError as error:
         raise FileFormatError(f"'{folder / CONFIG}' cannot be used: {error}") from error
@@ -177,6 +187,7 @@ def load_model(name: str | Path) -> Model:
         folder.absolute().name,
         half,
         backbone,
+        rejections,
     )
 
 
@@ -210,6 +221,7 @@ def save_model(model: Model, folder: Path) -> None:
         "config": dataclasses.asdict(model.method.config),
         "training": dataclasses.asdict(model.training),
         "scores": [_without_episodes(score) for score in model.scores],
+        "rejections": [dataclasses.asdict(rejection) for rejection in model.rejections],
     }
     write_tensors(folder / WEIGHTS, state, KIND, VERSION, {})
     write_text(folder / CONFIG, json.dumps(about, indent=2) + "\n")
@@ -256,6 +268,8 @@ def model_card(model: Model) -> str:
         lines += score_table(model.scores)
     else:
         lines.append("None yet; `lgmnet evaluate MODEL --record` writes them here.")
+    if model.rejections:
+        lines += ["", "## None of these", "", *rejection_table(model.rejections)]
     return "\n".join(lines) + "\n"
 
 
@@ -269,6 +283,23 @@ def validation_line(training: Training) -> str:
         f"- Validation classes `{training.val_split}`: {training.val_accuracy:.2f} ± "
         f"{training.val_ci95:.2f} % ({training.val_task}, {training.val_protocol})."
     )
+
+
+def rejection_table(rejections: tuple[Rejection, ...]) -> list[str]:
+    """Thresholds and their errors as the lines of a Markdown table."""
+    lines = [
+        "A query that is less like any class than the threshold is of none of them.",
+        "",
+        "| task | threshold | chosen on | measured on | of no class, taken for one, % "
+        "| of a class, rejected, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.way}-way {r.shot}-shot | {r.threshold:.3f} | {r.chosen_on} | {r.measured_on} "
+        f"| {r.false_accept:.1f} | {r.false_reject:.1f} |"
+        for r in rejections
+    ]
+    return lines
 
 
 def score_table(scores: tuple[Score, ...]) -> list[str]:

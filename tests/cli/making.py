@@ -33,6 +33,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "audit",
+    "calibrate",
     "demo",
     "figure",
     "reproduce",

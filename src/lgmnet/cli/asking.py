@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lgmnet.analysis.report import Answer, Report
     from lgmnet.forge import ForgedClassifier
 
+NONE = "none of these"
 Layout = Literal["table", "jsonl", "csv"]
 
 
@@ -49,6 +50,10 @@ def predict(
     layout: Annotated[
         Layout, typer.Option("--format", help="How to write the answers, one a line.")
     ] = "table",
+    none: Annotated[
+        bool,
+        typer.Option("--none", help=f"Answer '{NONE}' where an image fits no class."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Answer images with a classifier: label, and the probability of every class.
@@ -60,7 +65,9 @@ def predict(
 
     forged = ForgedClassifier.load(file)
     images, many = images_at(paths)
-    answers = answer_files(forged, images)
+    if none:
+        _ = forged.threshold  # Refused now, if there is none.
+    answers = answer_files(forged, images, none=none)
     problems = False
     with progress_bar("images", many, quiet=out.is_terminal and not as_json) as progress:
         counted = counting(answers, progress)
@@ -69,7 +76,7 @@ def predict(
             problems = any("error" in answer for answer in found)
             print_json({"classifier": str(file), "classes": forged.classes, "predictions": found})
         else:
-            problems = write_answers(counted, forged.classes, layout)
+            problems = write_answers(counted, forged.classes, layout, none=none)
     if problems:
         raise typer.Exit(2)
 
@@ -113,8 +120,16 @@ def images_below(folder: Path) -> list[Path]:
     return found
 
 
-def answer_files(forged: ForgedClassifier, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """An answer or an error for every file, in order, some hundred files in memory at a time."""
+def answer_files(
+    forged: ForgedClassifier, paths: Iterable[Path], *, none: bool = False
+) -> Iterator[dict[str, Any]]:
+    """An answer or an error for every file, in order, some hundred files in memory at a time.
+
+    Args:
+        forged: The classifier.
+        paths: The files.
+        none: Whether what fits no class is answered so.
+    """
     import torch
 
     from lgmnet.data.images import read_image
@@ -130,12 +145,15 @@ def answer_files(forged: ForgedClassifier, paths: Iterable[Path]) -> Iterator[di
                 read.append(problem)
         good = [image for image in read if not isinstance(image, ImageError)]
         rows = iter(forged.predict_proba(torch.stack(good)).tolist() if good else [])
+        fits = iter(forged.fits(torch.stack(good)).tolist() if good and none else [])
         for path, image in zip(some, read, strict=True):
             if isinstance(image, ImageError):
                 yield {"image": str(path), "error": str(image)}
             else:
                 probabilities = dict(zip(forged.classes, next(rows), strict=True))
                 label = max(probabilities, key=lambda name: probabilities[name])
+                if none and not next(fits):
+                    label = NONE
                 yield {"image": str(path), "label": label, "probabilities": probabilities}
 
 
@@ -149,12 +167,12 @@ def counting(
 
 
 def write_answers(
-    answers: Iterable[dict[str, Any]], classes: Sequence[str], layout: Layout
+    answers: Iterable[dict[str, Any]], classes: Sequence[str], layout: Layout, *, none: bool
 ) -> bool:
     """Write answers to stdout, one a line; say whether there was an error among them."""
     failed = False
     columns = csv.writer(sys.stdout, lineterminator="\n")
-    width = max(map(cell_len, ("label", *classes)))
+    width = max(map(cell_len, ("label", *([NONE] if none else []), *classes)))
     if layout == "csv":
         columns.writerow(["image", "label", "probability", "error", *classes])
     elif layout == "table":
@@ -165,9 +183,9 @@ def write_answers(
             print_json(answer)
         elif layout == "csv":
             chances = answer.get("probabilities", {})
-            label = answer.get("label", "")
+            best = max(chances.values(), default="")
             columns.writerow(
-                [answer["image"], label, chances.get(label, ""), answer.get("error", "")]
+                [answer["image"], answer.get("label", ""), best, answer.get("error", "")]
                 + [chances.get(name, "") for name in classes]
             )
         elif "error" in answer:
@@ -180,7 +198,9 @@ def write_answers(
 def line_of(answer: dict[str, Any], width: int) -> str:
     """An answer as a line: label, probability, image, and what else it might be."""
     best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:4]
-    others = ", ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best[1:])
+    others = ", ".join(
+        f"{escape(name)} {100 * p:.1f} %" for name, p in best if name != answer["label"]
+    )
     label = padded(answer["label"], width)
     return (
         f"[bold]{escape(label)}[/]  {100 * best[0][1]:9.1f} %  {escape(answer['image'])}"

@@ -104,6 +104,68 @@ def evaluate(
         )
 
 
+@app.command(
+    epilog="Example: [bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]"
+)
+def calibrate(
+    model: ModelName,
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA:SPLIT", help="Choose thresholds on these classes, never trained on."
+        ),
+    ],
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shots: Annotated[list[int] | None, typer.Option("--shot", help="Repeatable.")] = None,
+    query: Query = 15,
+    episodes: Annotated[int, typer.Option(min=2, help="Tasks of each shot.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Of the tasks.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Choose when an image is of none of the classes, and write that into the model and its card.
+
+    The threshold errs equally often either way on the classes of --on; how often it errs is then
+    measured on those of --data. Default: at 1 and 5 shots.
+    """
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.evaluation.rejection import rejection
+    from lgmnet.hub import load_model, model_folder, save_model
+
+    trained = load_model(model)
+    chosen_data, colon, chosen_split = on.partition(":")
+    if not (colon and chosen_data and chosen_split):
+        raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
+    named = [(model, trained)]
+    chosen_on = unseen_source(named, chosen_data, chosen_split)
+    measured_on = unseen_source(named, data, split)
+    found = []
+    shots = shots or [1, 5]
+    with progress_bar("episodes", 2 * episodes * len(shots)) as progress:
+        for shot in shots:
+            one = rejection(
+                trained.method,
+                chosen_on,
+                measured_on,
+                EpisodeShape(way, shot, query),
+                episodes=episodes,
+                seed=seed,
+                progress=progress,
+            )
+            trained = trained.with_rejection(one)
+            found.append(one)
+    save_model(trained, model_folder(model))
+    if as_json:
+        print_json({"model": trained.name, "rejections": [dataclasses.asdict(r) for r in found]})
+    for r in [] if as_json else found:
+        say(
+            f"{r.way}-way {r.shot}-shot: threshold {r.threshold:.3f}, chosen on {r.chosen_on}; on "
+            f"{r.measured_on}, {r.false_accept:.1f} % of what is of no class is taken for one, and "
+            f"{r.false_reject:.1f} % of what is of a class is rejected"
+        )
+
+
 def unseen_source(
     models: Sequence[tuple[str, Model]], data: str, split: str, *, may_overlap: bool = False
 ) -> TaskSource:

@@ -43,9 +43,10 @@ class AnyVectors(Method):
     """LGM-Net (see `LGMNet`) behind a frame that follows from the support set.
 
     Every feature has the support's mean taken off and is divided by its standard deviation. Vectors
-    no longer than ``feature_shape`` are filled up with zeros; longer ones are told by their
-    coordinates along the support's principal axes, which keeps every inner product with a support
-    sample, as long as there are no more of them than axes.
+    shorter than ``feature_shape`` are filled up with zeros; others are told by their coordinates
+    along the support's principal axes, which keeps every inner product with a support sample, as
+    long as there are no more of them than axes. A last coordinate is always 1, so that the cosine
+    between two vectors knows how long they are.
 
     So one set of weights serves vectors of any length, in any unit. Ours; no paper's.
     """
@@ -106,6 +107,12 @@ class FramedClassifier(Classifier):
         """See `Classifier.attention`."""
         return self.inner.attention(self.frame(query_x))
 
+    def likeness(
+        self, query_x: Float[Tensor, "tasks query features"]
+    ) -> Float[Tensor, "tasks query"]:
+        """See `Classifier.likeness`."""
+        return self.inner.likeness(self.frame(query_x))
+
 
 class Frame(nn.Module):
     """Where the vectors of a task are seen from; no query has a part in it.
@@ -113,14 +120,14 @@ class Frame(nn.Module):
     Args:
         mean: Of each feature over the support.
         scale: What each feature is divided by.
-        basis: Columns are the axes along which vectors are told.
+        basis: Columns are the axes along which vectors are told, one fewer than coordinates.
     """
 
     def __init__(
         self,
         mean: Float[Tensor, "tasks features"],
         scale: Float[Tensor, "tasks features"],
-        basis: Float[Tensor, "tasks features length"],
+        basis: Float[Tensor, "tasks features axes"],
     ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
@@ -133,25 +140,26 @@ class Frame(nn.Module):
 
     @classmethod
     def of(cls, support_x: Float[Tensor, "tasks support features"], length: int) -> Frame:
-        """The frame of a support set, of so many axes."""
+        """The frame of a support set, of so many axes and the constant."""
+        axes_wanted = length - 1
         tasks, _, features = support_x.shape
         mean = support_x.mean(1)
         spread = support_x.std(1, correction=0)
         # What is alike in the whole support says nothing; nor must it be blown up in a query.
         scale = torch.where(spread > LEAST * mean.abs(), spread, torch.inf)
-        if features <= length:
-            basis = torch.eye(features, length).to(support_x).expand(tasks, -1, -1)
+        if features <= axes_wanted:
+            basis = torch.eye(features, axes_wanted).to(support_x).expand(tasks, -1, -1)
             return cls(mean, scale, basis.contiguous())
         _, sizes, axes = torch.linalg.svd((support_x - mean[:, None]) / scale[:, None], False)
-        axes = torch.where((sizes > LEAST * sizes[:, :1])[..., None], axes, 0)[:, :length]
+        axes = torch.where((sizes > LEAST * sizes[:, :1])[..., None], axes, 0)[:, :axes_wanted]
         # An axis may point either way: the way in which its largest component is positive.
         largest = axes.gather(2, axes.abs().argmax(2, keepdim=True))
         axes = axes * torch.where(largest < 0, -1, 1)
-        return cls(mean, scale, nn.functional.pad(axes.mT, (0, length - axes.shape[1])))
+        return cls(mean, scale, nn.functional.pad(axes.mT, (0, axes_wanted - axes.shape[1])))
 
     def forward(
         self, x: Float[Tensor, "tasks samples features"]
     ) -> Float[Tensor, "tasks samples length"]:
         """Vectors as they are seen in the frame."""
         seen: Tensor = ((x - self.mean[:, None]) / self.scale[:, None]) @ self.basis
-        return seen
+        return nn.functional.pad(seen, (0, 1), value=1.0)

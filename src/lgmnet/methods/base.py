@@ -49,6 +49,21 @@ class Classifier(nn.Module, ABC):
             "none of them can be said to have carried an answer."
         )
 
+    def likeness(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query"]:
+        """How like its most likely class each query is, whatever the other classes are.
+
+        The less, the more likely a query is of none of them.
+
+        Raises:
+            ConfigError: if the method compares classes only with each other.
+        """
+        raise ConfigError(
+            f"A {type(self).__name__} compares classes only with each other, so it cannot say "
+            "that a query is of none of them."
+        )
+
 
 class Method(nn.Module, ABC):
     """A few-shot learner: one file of `lgmnet.methods`, one paper."""

@@ -26,7 +26,7 @@ from lgmnet.modules.embedding import (
     need_size,
 )
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
-from lgmnet.modules.matching import attention, class_means, cosine_matching, learned_scale
+from lgmnet.modules.matching import attention, class_means, cosine_matching, learned_scale, likeness
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
 MAPS_AT_ONCE = 768
@@ -348,6 +348,12 @@ class LGMClassifier(Classifier):
     ) -> Float[Tensor, "tasks query support"]:
         """The attention of eq. (5); see `Classifier.attention`."""
         return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+
+    def likeness(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query"]:
+        """See `Classifier.likeness`."""
+        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
 
     def seen(
         self, query_x: Float[Tensor, "tasks query *feature"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
-from lgmnet.modules.matching import attention, cosine_matching, learned_scale
+from lgmnet.modules.matching import attention, cosine_matching, learned_scale, likeness
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,12 @@ class MatchingClassifier(Classifier):
     ) -> Float[Tensor, "tasks query support"]:
         """The attention a of eq. (1); see `Classifier.attention`."""
         return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+
+    def likeness(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query"]:
+        """See `Classifier.likeness`."""
+        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
 
     def seen(
         self, query_x: Float[Tensor, "tasks query *feature"]

@@ -52,6 +52,23 @@ def attention(
         return (scores - shots.log()[:, None]).softmax(-1)
 
 
+def likeness(
+    query: Float[Tensor, "tasks query features"],
+    support: Float[Tensor, "tasks support features"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+    scale: Float[Tensor, ""] | float = 1.0,
+) -> Float[Tensor, "tasks query"]:
+    """How like the most likely class each query is, whatever the other classes are.
+
+    ``max_c log mean_k exp(scale * cos(q, s_k)) / scale`` over the support samples of class c: with
+    one shot the largest cosine, between -1 and 1.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        scores = scale * cosines(query, support)
+        return log_mean_exp_by_class(scores, support_y, way).amax(-1) / scale
+
+
 def cosines(
     query: Float[Tensor, "tasks query features"], support: Float[Tensor, "tasks support features"]
 ) -> Float[Tensor, "tasks query support"]:

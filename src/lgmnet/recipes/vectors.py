@@ -22,9 +22,9 @@ def vectors() -> Run:
         split="train",
         val_split="val",
         train=TrainConfig(
-            steps=12_000,
+            steps=16_000,
             tasks=16,
-            way=5,
+            way=6,
             shot=1,
             most_shot=10,
             query=10,
