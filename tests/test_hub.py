@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -307,3 +310,70 @@ def test_weights_that_are_a_classifier(model, saved):
     forge(model, drawn, [0, 1], ["a", "b"]).save(saved / WEIGHTS)
     with pytest.raises(FileFormatError, match="not a file of kind lgmnet-model"):
         load_model(saved)
+
+
+def test_the_conventions_of_the_hub(tmp_path):
+    """A folder written by `save_pretrained` is one that `from_pretrained` reads."""
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "mine")
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
+    again = Model.from_pretrained(tmp_path / "mine")
+    assert again.fingerprint == model.fingerprint
+    assert Model.from_pretrained("omniglot").name == "omniglot"
+    card = (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlibrary_name: lgmnet\nlicense: mit\n")
+    with pytest.raises(ConfigError, match="Did you mean 'omniglot'"):
+        Model.from_pretrained("omniglt")
+
+
+OFFLINE = """
+import sys
+from lgmnet.hub import Model
+from lgmnet.errors import UserError
+print(Model.from_pretrained("someone/symbols").name)
+try:
+    Model.from_pretrained("someone/else")
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_model_of_the_hub_without_the_network(tmp_path):
+    """What was fetched once is found again in the library's offline mode; what was not, is named."""
+    cached = tmp_path / "hub" / "models--someone--symbols"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    tiny_model().save_pretrained(cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", OFFLINE], env=offline, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    name, problem = ran.stdout.splitlines()
+    assert name == "symbols"
+    assert problem.startswith("The Hugging Face hub cannot serve 'someone/else'")
+
+
+def test_sending_a_model_to_the_hub(monkeypatch):
+    """The folder that is sent is the model's; nothing is sent here."""
+    sent = {}
+
+    class Hub:
+        def create_repo(self, repo_id: str, **options: object) -> None:
+            sent["made"] = (repo_id, options)
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path) -> str:
+            sent["files"] = sorted(path.name for path in folder_path.iterdir())
+            sent["model"] = load_model(folder_path)
+            return f"somewhere/{repo_id}"
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert tiny_model().push_to_hub("someone/symbols", private=True) == "somewhere/someone/symbols"
+    assert sent["made"] == ("someone/symbols", {"private": True, "exist_ok": True})
+    assert sent["files"] == ["README.md", "config.json", "model.safetensors"]
+    assert sent["model"].fingerprint == tiny_model().fingerprint

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import torch
 
 from lgmnet.configs import from_json
-from lgmnet.errors import ConfigError, FileFormatError, unknown_name
+from lgmnet.errors import ConfigError, FileFormatError, UserError, extra, unknown_name
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.files import checksum, make_folder, read_tensors, write_tensors, write_text
@@ -103,6 +106,49 @@ class Model:
             return (3, side, side)
         return tuple(self.method.config.feature_shape)
 
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> Model:
+        """A model that ships, of a folder, or of the Hugging Face hub, as its conventions have it.
+
+        Args:
+            name: A shipped model's name, a folder, or a hub id such as ``someone/symbols``. The
+                network is touched for a hub id alone, where there is no such folder.
+            revision: Of the hub: a branch, tag or commit.
+
+        Raises:
+            ConfigError: if there is no such model.
+            UserError: if the hub, or the package that speaks with it, is not to be had.
+            FileFormatError: if the folder is incomplete, damaged or of another version.
+        """
+        if str(name) in shipped_models() or Path(name).is_dir() or str(name).count("/") != 1:
+            return load_model(name)
+        found = load_model(fetched(str(name), revision))
+        return dataclasses.replace(found, name=str(name).split("/")[1])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as a folder: ``model.safetensors``, ``config.json`` and its card."""
+        save_model(self, Path(folder))
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
+        """Send the model to the Hugging Face hub, and say where it is.
+
+        Args:
+            repo_id: Such as ``someone/symbols``; made if absent.
+            private: Whether others may see it.
+
+        Raises:
+            UserError: if the hub, or the package that speaks with it, is not to be had.
+        """
+        with extra("hub", "models of the hub"):
+            from huggingface_hub import HfApi
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / repo_id.rsplit("/", maxsplit=1)[-1]
+            self.save_pretrained(folder)
+            with hub_problems(repo_id):
+                hub = HfApi()
+                hub.create_repo(repo_id, private=private, exist_ok=True)
+                return str(hub.upload_folder(repo_id=repo_id, folder_path=folder))
+
     def with_score(self, score: Score) -> Model:
         """The same model with one more test score, in place of an older one of the same kind."""
         new = dataclasses.replace(score, scores=())
@@ -118,6 +164,36 @@ class Model:
 
 def _kind(score: Score) -> tuple[Any, ...]:
     return (score.data, score.split, score.way, score.shot, score.query, score.protocol)
+
+
+def fetched(repo_id: str, revision: str | None) -> Path:
+    """The folder to which a model of the hub has been fetched.
+
+    Raises:
+        UserError: if it cannot be.
+    """
+    with extra("hub", "models of the hub"):
+        from huggingface_hub import snapshot_download
+    with hub_problems(repo_id):
+        parts = [CONFIG, WEIGHTS, CARD]
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=parts))
+
+
+@contextmanager
+def hub_problems(repo_id: str) -> Iterator[None]:
+    """Turn what the hub raises into a sentence.
+
+    Raises:
+        UserError: with the hub's own words.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:  # Its own are of these kinds.
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"The Hugging Face hub cannot serve '{repo_id}' (there is no folder of this name, and "
+            f"no such model ships): {reason}"
+        ) from error
 
 
 def shipped_models() -> list[str]:
