@@ -343,7 +343,7 @@ except UserError as error:
 
 
 def test_a_model_of_the_hub_without_the_network(tmp_path):
-    """What was fetched once is found again in the library's offline mode; what was not, is named."""
+    """What was fetched once is found again in the offline mode; what was not, is named."""
     cached = tmp_path / "hub" / "models--someone--symbols"
     commit = "0123456789abcdef0123456789abcdef01234567"
     tiny_model().save_pretrained(cached / "snapshots" / commit)
@@ -361,7 +361,7 @@ def test_a_model_of_the_hub_without_the_network(tmp_path):
 
 def test_sending_a_model_to_the_hub(monkeypatch):
     """The folder that is sent is the model's; nothing is sent here."""
-    sent = {}
+    sent: dict[str, Any] = {}
 
     class Hub:
         def create_repo(self, repo_id: str, **options: object) -> None:
