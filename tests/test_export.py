@@ -158,9 +158,9 @@ def test_the_javascript_lines_make_the_same_drawing(size, forged, tmp_path):
     gray = 255 - np.asarray(Image.fromarray(drawings(1, 1)[0, 0, 0].numpy()).resize(size)) // 2
     (tmp_path / "predict.mjs").write_text(snippet("javascript", forged), encoding="utf-8")
     (tmp_path / "run.mjs").write_text(
-        'import { CLASSES, SIDE, drawing } from "./predict.mjs";\n'
+        'import { CLASSES, SHAPE, drawing } from "./predict.mjs";\n'
         f"const gray = Float64Array.from({gray.ravel().tolist()});\n"
-        f"const made = drawing(gray, {size[0]}, {size[1]}, SIDE);\n"
+        f"const made = drawing(gray, {size[0]}, {size[1]}, SHAPE[2]);\n"
         "console.log(JSON.stringify([CLASSES, Array.from(made)]));\n",
         encoding="utf-8",
     )

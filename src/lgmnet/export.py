@@ -23,11 +23,17 @@ from lgmnet.forge import ForgedClassifier, as_input
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.backbone import Backbone, load_backbone
 
 OPSET = 20
 """The oldest that can resample drawings (GridSample)."""
 MOST_APART = 1e-4
 """An exported network may answer so far from what torch does, not farther."""
+DRAWING = (
+    "drawing: gray; ink = distance from the median of the border; middle of a square; bicubic to "
+    "this shape; the darkest 255; uint8"
+)
+PHOTO = "photo: RGB, cropped about its middle to the shape's proportions; bicubic to it; uint8"
 SNIPPETS = {"python": "predict.py", "javascript": "predict.mjs"}
 
 
@@ -53,8 +59,10 @@ def export(forged: ForgedClassifier, path: Path) -> float:
     # Its tensors were made where nothing is learned; the exporter wants ordinary ones.
     state = {name: t.cpu().clone() for name, t in forged.classifier.state_dict().items()}
     kind = METHODS[forged.method]
-    answering = Answering(kind.restore(forged.config, len(forged.classes), state))
-    shown = forged.support.samples.cpu()
+    classifier = kind.restore(forged.config, len(forged.classes), state)
+    backbone = load_backbone(forged.backbone) if forged.backbone else None
+    answering = Answering(classifier, backbone)
+    shown = smooth(4, forged.sample_shape) if backbone else forged.support.samples.cpu()
     asked = torch.cat([shown, shown.flip(-1), 255 - shown])
     about = described(forged.sample_shape, forged.model) | {
         "classes": json.dumps(forged.classes, ensure_ascii=False)
@@ -87,7 +95,7 @@ def export_meta(model: Model, path: Path) -> float:
         ConfigError: if the model is of vectors.
     """
     shape = tuple(model.method.config.feature_shape)
-    need_images(shape, model.name)
+    need_images(shape, model.name, "only MetaNets of images can be exported")
     generator = torch.Generator().manual_seed(0)
 
     def noise(images: int) -> UInt8[Tensor, "images channels height width"]:
@@ -106,14 +114,23 @@ def export_meta(model: Model, path: Path) -> float:
 class Answering(nn.Module):
     """Pixels to probabilities."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, backbone: Backbone | None) -> None:
         super().__init__()
         self.classifier = classifier
+        self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 [images, channels, height, width] to [images, classes]."""
-        answer: Tensor = self.classifier(as_input(images)[None])[0]
+        seen = as_input(images) if self.backbone is None else self.backbone(images)
+        answer: Tensor = self.classifier(seen[None])[0]
         return answer.exp()
+
+
+def smooth(photos: int, shape: Sequence[int]) -> UInt8[Tensor, "photos 3 height width"]:
+    """Something like photos, to try a network on."""
+    small = torch.rand(photos, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    large = nn.functional.interpolate(small, tuple(shape[1:]), mode="bilinear")
+    return (255 * large).to(torch.uint8)
 
 
 class Forging(nn.Module):
@@ -201,19 +218,22 @@ def described(shape: Sequence[int], model: str) -> dict[str, str]:
         "lgmnet": __version__,
         "model": model,
         "shape": json.dumps(list(shape)),
-        "preprocessing": "drawing: gray; ink = distance from the median of the border; middle of a "
-        "square; bicubic to this shape; the darkest 255; uint8",
+        "preprocessing": DRAWING if shape[0] == 1 else PHOTO,
     }
 
 
-def need_images(shape: Sequence[int], model: str) -> None:
+def need_images(
+    shape: Sequence[int],
+    model: str,
+    what: str = "only classifiers of images can be exported",
+) -> None:
     """Check that samples are images.
 
     Raises:
         ConfigError: if they are vectors.
     """
     if len(shape) != 3:
-        raise ConfigError(f"'{model}' takes vectors; only classifiers of images can be exported.")
+        raise ConfigError(f"'{model}' takes vectors; {what}.")
 
 
 def snippet(language: str, forged: ForgedClassifier) -> str:
@@ -230,7 +250,10 @@ def snippet(language: str, forged: ForgedClassifier) -> str:
         raise unknown_name("language of a snippet", language, SNIPPETS)
     path = Path(__file__).parent / "snippets" / SNIPPETS[language]
     lines = path.read_text(encoding="utf-8")
-    classes = json.dumps(forged.classes, ensure_ascii=False)
-    return lines.replace("/* classes */ []", classes).replace(
-        "/* side */ 28", str(forged.sample_shape[-1])
-    )
+    written = {
+        "/* classes */ []": json.dumps(forged.classes, ensure_ascii=False),
+        "/* shape */ [1, 28, 28]": json.dumps(forged.sample_shape),
+    }
+    for blank, value in written.items():
+        lines = lines.replace(blank, value)
+    return lines

@@ -5,27 +5,43 @@
 //   const { label, probabilities } = await predict(ort, session, document.querySelector("img"));
 
 export const CLASSES = /* classes */ [];
-export const SIDE = /* side */ 28;
+export const SHAPE = /* shape */ [1, 28, 28]; // Channels, height, width.
 
 /** The label and the probability of each class of an <img>, <canvas> or ImageBitmap. */
 export async function predict(ort, session, image) {
   const width = image.naturalWidth ?? image.width;
   const height = image.naturalHeight ?? image.height;
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d");
+  const [channels, tall, wide] = SHAPE;
+  // A photo is cropped about its middle; a drawing is taken as it is.
+  const zoom = Math.max(wide / width, tall / height);
+  const [w, h] = channels === 1 ? [width, height] : [wide, tall];
+  const [drawnWide, drawnTall] = channels === 1 ? [w, h] : [width * zoom, height * zoom];
+  const context = new OffscreenCanvas(w, h).getContext("2d");
+  context.imageSmoothingQuality = "high";
   context.fillStyle = "white"; // What is transparent is paper.
-  context.fillRect(0, 0, width, height);
-  context.drawImage(image, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  const gray = Float64Array.from(
-    { length: width * height },
-    (_, i) => 0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2],
-  );
-  const images = new ort.Tensor("uint8", drawing(gray, width, height, SIDE), [1, 1, SIDE, SIDE]);
+  context.fillRect(0, 0, w, h);
+  context.drawImage(image, (w - drawnWide) / 2, (h - drawnTall) / 2, drawnWide, drawnTall);
+  const { data } = context.getImageData(0, 0, w, h);
+  const pixels = channels === 1 ? drawing(gray(data), w, h, wide) : planes(data);
+  const images = new ort.Tensor("uint8", pixels, [1, ...SHAPE]);
   const answer = (await session.run({ images })).probabilities.data;
   const best = answer.indexOf(Math.max(...answer));
   const probabilities = Object.fromEntries(CLASSES.map((name, i) => [name, answer[i]]));
   return { label: CLASSES[best], probabilities };
+}
+
+/** Luminance of RGBA pixels. */
+function gray(data) {
+  return Float64Array.from(
+    { length: data.length / 4 },
+    (_, i) => 0.299 * data[4 * i] + 0.587 * data[4 * i + 1] + 0.114 * data[4 * i + 2],
+  );
+}
+
+/** RGBA pixels as three planes, red, green and blue. */
+export function planes(data) {
+  const count = data.length / 4;
+  return Uint8Array.from({ length: 3 * count }, (_, i) => data[4 * (i % count) + Math.floor(i / count)]);
 }
 
 /** A gray picture as the network knows it: ink = 255 on 0, side x side. */

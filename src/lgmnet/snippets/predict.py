@@ -33,13 +33,27 @@ def drawing(path: str, side: int) -> np.ndarray:
     return (255 * ink / (ink.max() or 1)).round().astype(np.uint8)[None]
 
 
+def photo(path: str, height: int, width: int) -> np.ndarray:
+    """An image file as the network knows it: [3, height, width], cropped about its middle."""
+    with Image.open(path) as image:
+        picture = ImageOps.exif_transpose(image)
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        size = (width, height)
+        picture = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.BICUBIC)
+        return np.array(picture).transpose(2, 0, 1)
+
+
 def main() -> None:
     """Print the label, its probability and the name of each image."""
     model, *paths = sys.argv[1:]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
-    classes, side = json.loads(about["classes"]), json.loads(about["shape"])[-1]
-    images = np.stack([drawing(path, side) for path in paths])
+    classes, (channels, height, width) = json.loads(about["classes"]), json.loads(about["shape"])
+    images = np.stack(
+        [drawing(path, width) if channels == 1 else photo(path, height, width) for path in paths]
+    )
     (probabilities,) = session.run(None, {"images": images})
     for path, answer in zip(paths, probabilities, strict=True):
         print(f"{classes[answer.argmax()]}\t{answer.max():.4f}\t{path}")
