@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(classes) < 2:
             raise DataError(
                 f"Expected samples of at least two classes, but all are of one class, "
-                f"{classes[0]!r}."
+                f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(places), self._sources(X, len(samples)))
         self._keep(forged_from(self._model(), support, self._names(classes)), classes)
@@ -207,8 +209,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.forged_.save(Path(path))
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> FewShotClassifier:
+    def load(
+        cls, path: str | Path, *, model: str | Path | None = None, device: str = "cpu"
+    ) -> FewShotClassifier:
         """Read what `save`, or `lgmnet forge`, wrote.
+
+        Args:
+            path: The file.
+            model: The model that forged it, for editing it, where that does not ship.
+            device: Where to compute.
 
         Raises:
             FileFormatError: if the file is absent, damaged, altered, not ours, or of another
@@ -217,18 +226,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         forged = ForgedClassifier.load(Path(path))
         kind = forged.notes.get(KIND_OF_LABELS, "U")
         labels = np.array(forged.classes)
-        estimator = cls(forged.model, device=device)
+        estimator = cls(model or forged.model, device=device)
+        estimator.n_features_in_ = forged.sample_shape[0]
         estimator._keep(forged, labels == "True" if kind == "b" else labels.astype(LABELS[kind]))
         return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = self._takes_vectors()
-        tags.input_tags.three_d_array = not self._takes_vectors()
+        vectors = self._model().takes_vectors
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = vectors, not vectors
         return tags
-
-    def _takes_vectors(self) -> bool:
-        return len(self._model().sample_shape) == 1
 
     def _model(self) -> Model:
         """The model that ``model`` names."""
@@ -255,7 +262,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = column_or_1d(labels, warn=True)
         if labels.dtype == object and all(isinstance(label, str) for label in labels.ravel()):
             labels = labels.astype(str)
-        check_classification_targets(labels)
+        with warnings.catch_warnings():
+            # One sample of each class is what this is for.
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            check_classification_targets(labels)
         if labels.dtype.kind not in LABELS or labels.ndim != 1:
             raise DataError(
                 "Unknown label type: labels must be texts, whole numbers, floats or truth values, "
@@ -264,18 +274,26 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def _samples(self, X: Any, labels: int | None = None, *, reset: bool = True) -> torch.Tensor:
-        """``X`` as the model takes it, checked for its length where labels come with it."""
-        if self._takes_vectors():
+        """``X`` as the model takes it, checked for its length where labels come with it.
+
+        Args:
+            X: As a person gives it.
+            labels: How many labels came with it.
+            reset: Whether the model is asked what it takes, or the classifier that there is.
+        """
+        shape = self._model().sample_shape if reset else self.forged_.sample_shape
+        if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
-        count = len(X)
-        if labels is not None and labels != count:
-            raise DataError(f"There are {count} samples, but {labels} labels; expected one each.")
-        model = self._model()
-        shape = X.shape[1:] if model.method.any_length else model.sample_shape
-        return as_samples(X, shape).to(self.device)
+            shape = X.shape[1:] if reset and self._model().method.any_length else shape
+        samples = as_samples(X, shape)
+        if labels is not None and labels != len(samples):
+            raise DataError(
+                f"There are {len(samples)} samples, but {labels} labels; expected one each."
+            )
+        return samples.to(self.device)
 
     def _sources(self, X: Any, samples: int) -> tuple[str, ...]:
-        if self._takes_vectors():
+        if isinstance(X, np.ndarray) or not isinstance(X, Sequence):
             return ("",) * samples
         return tuple(str(x) if isinstance(x, (str, Path)) else "" for x in X)
 

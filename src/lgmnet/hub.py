@@ -99,6 +99,11 @@ class Model:
         return copy.deepcopy(self.method).double() if self.method.any_length else self.method
 
     @property
+    def takes_vectors(self) -> bool:
+        """Whether it is shown vectors, not images."""
+        return not self.backbone and len(self.method.config.feature_shape) == 1
+
+    @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape of what it is shown: [channels, height, width], or [features]."""
         if self.backbone:

@@ -1,8 +1,7 @@
 """Endless tasks of vectors: clouds of a few kinds of shape, seen through random features.
 
 What a person's vectors may be like, so that a method trained on these knows how few of them to
-trust: few features or many, useful or not, in any unit, clouds apart or nearly one. No task ever
-comes twice.
+trust: few features or many, useful or not, clouds apart or nearly one. No task ever comes twice.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Clouds:
 
     Behind the features of a task stand fewer factors. A class is one or two clouds among them; the
     features are mixtures of the factors, bent in half of the tasks, with noise of their own, some
-    of them nothing but noise, each in its own unit.
+    of them nothing but noise, some larger than others.
 
     Args:
         split: ``train``, ``val`` or ``test``; they differ in name only, for tasks never repeat.
@@ -86,6 +85,6 @@ class Clouds:
         mixed = mixed * (uniform(generator, 0, 1, tasks, 1, FEATURES) < useful)
         own = uniform(generator, -4, -0.7, tasks, 1, 1).exp()
         seen = mixed + own * noise(*factors.shape[:2], FEATURES)
-        seen = (seen + 3 * noise(tasks, 1, FEATURES)) * noise(tasks, 1, FEATURES).exp()
+        seen = (seen + noise(tasks, 1, FEATURES)) * (0.4 * noise(tasks, 1, FEATURES)).exp()
         many = (2 ** uniform(generator, 1, 6, tasks, 1, 1)).round()
         return seen * (torch.arange(FEATURES) < many)

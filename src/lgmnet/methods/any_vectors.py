@@ -42,13 +42,14 @@ class AnyVectorsConfig(LGMNetConfig):
 class AnyVectors(Method):
     """LGM-Net (see `LGMNet`) behind a frame that follows from the support set.
 
-    Every feature has the support's mean taken off and is divided by its standard deviation. Vectors
-    shorter than ``feature_shape`` are filled up with zeros; others are told by their coordinates
-    along the support's principal axes, which keeps every inner product with a support sample, as
-    long as there are no more of them than axes. A last coordinate is always 1, so that the cosine
-    between two vectors knows how long they are.
+    Every feature has the support's mean taken off, and all are divided by the support's root mean
+    square: features in different units are the caller's to standardise. Vectors shorter than
+    ``feature_shape`` are filled up with zeros; others are told by their coordinates along the
+    support's principal axes, which keeps every inner product with a support sample, as long as
+    there are no more of them than axes. A last coordinate is always 1, so that the cosine between
+    two vectors knows how long they are.
 
-    So one set of weights serves vectors of any length, in any unit. Ours; no paper's.
+    So one set of weights serves vectors of any length. Ours; no paper's.
     """
 
     config_type = AnyVectorsConfig
@@ -145,8 +146,10 @@ class Frame(nn.Module):
         tasks, _, features = support_x.shape
         mean = support_x.mean(1)
         spread = support_x.std(1, correction=0)
-        # What is alike in the whole support says nothing; nor must it be blown up in a query.
-        scale = torch.where(spread > LEAST * mean.abs(), spread, torch.inf)
+        # What is alike in the whole support says nothing, whatever it is in a query.
+        varies = spread > LEAST * mean.abs()
+        size = (spread.square() * varies).sum(1) / varies.sum(1).clamp_min(1)
+        scale = torch.where(varies, size.sqrt()[:, None], torch.inf)
         if features <= axes_wanted:
             basis = torch.eye(features, axes_wanted).to(support_x).expand(tasks, -1, -1)
             return cls(mean, scale, basis.contiguous())
