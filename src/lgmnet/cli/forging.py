@@ -43,7 +43,7 @@ def forge(
     output: Annotated[Path, typer.Option("--out", "-o", help="The classifier file to write.")],
     model: Annotated[
         str | None,
-        typer.Option(help="The model that forges. Default: photos or omniglot, by the images."),
+        typer.Option(help="The model that forges. Default: the shipped one that suits the images."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -209,17 +209,18 @@ def model_for(folder: Path) -> str:
     """
     from lgmnet.data.images import class_files
     from lgmnet.data.tones import look_drawn
+    from lgmnet.hub import shipped_models
 
     files = [path for of_class in class_files(folder).values() for path in of_class]
     if not files:
         return "omniglot"  # Reading them will name what is missing.
     drawn, why = look_drawn(files)
     name = "omniglot" if drawn else "photos"
-    err.print(
-        f"{escape(why)}. So the model is '{name}'; --model overrides.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    words = f"So the model is '{name}'; --model overrides."
+    if name not in shipped_models():
+        name = "omniglot"
+        words = f"No model of photos ships; '{name}' knows drawings, so expect little of it."
+    err.print(escape(f"{why}. {words}"), highlight=False, soft_wrap=True)
     return name
 
 
