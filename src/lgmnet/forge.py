@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lgmnet.configs import from_json
+from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.features import features_of
@@ -307,6 +308,9 @@ class ForgedClassifier:
             classes = tuple(json.loads(about["classes"]))
             sources = tuple(json.loads(about["sources"]))
             support = Support(tensors.pop(SAMPLES), tensors.pop(LABELS), sources)
+            if not len(support.samples) == len(support.labels) == len(sources):
+                raise ValueError(f"{len(support.samples)} samples, but {len(sources)} sources")
+            check_every_class_shown(support.labels[None], len(classes))
             classifier = kind.restore(config, len(classes), tensors)
             if kind.any_length:
                 classifier.double()

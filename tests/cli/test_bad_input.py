@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lgmnet.files import CHECKSUM, checksum
 from lgmnet.forge import KIND
 from tests.cli.making import (
     BAD_IMAGES,
@@ -140,16 +141,18 @@ def test_predict_answers_all_but_the_bad_image(name, as_json, classifier, tmp_pa
 
 
 def test_predict_when_no_image_can_be_read(classifier, tmp_path):
-    ran = lgmnet("predict", classifier, tmp_path / "a.png", tmp_path, "--json")
+    ran = lgmnet("predict", classifier, tmp_path / "a.png", tmp_path / "b.png", "--json")
     assert ran.code == 2
     assert ["error" in prediction for prediction in ran.json["predictions"]] == [True, True]
 
 
 def changed(good: bytes, *, drop: str = "", **about: str) -> bytes:
-    """The file without one tensor, or with something else said in it."""
+    """The file without one tensor, or with something else said in it, but with a true checksum."""
     header = json.loads(good[8 : 8 + int.from_bytes(good[:8], "little")])
     tensors = {k: t for k, t in safetensors.torch.load(good).items() if k != drop}
-    return safetensors.torch.save(tensors, header["__metadata__"] | about)
+    said = header["__metadata__"] | about
+    del said[CHECKSUM]
+    return safetensors.torch.save(tensors, said | {CHECKSUM: checksum(tensors, said)})
 
 
 FOREIGN: dict[str, Callable[[bytes], bytes]] = {
@@ -158,16 +161,17 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
     "cut in the header": lambda good: good[:300],
     "cut in half": lambda good: good[: len(good) // 2],
     "cut by a byte": lambda good: good[:-1],
-    "of version 2": lambda good: changed(good, version="2"),
+    "of version 1": lambda good: changed(good, version="1"),
     "of another kind": lambda good: changed(good, format="lgmnet-model"),
     "of an unknown method": lambda good: changed(good, method="proto-net"),
     "of another config": lambda good: changed(good, config='{"target_widths": [8, 16]}'),
     "of a config with a fault": lambda good: changed(good, config='{"context": -1}'),
-    "with a class too many": lambda good: changed(
-        good, classes='["a", "b", "c", "d"]', shots="[1, 2, 4, 1]"
-    ),
-    "with a class too few": lambda good: changed(good, classes='["a", "b"]', shots="[1, 6]"),
-    "with a shot too few": lambda good: changed(good, shots="[1, 2]"),
+    "altered in a byte": lambda good: good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
+    "with a class too many": lambda good: changed(good, classes='["a", "b", "c", "d"]'),
+    "with a class too few": lambda good: changed(good, classes='["a", "b"]'),
+    "with a source too few": lambda good: changed(good, sources='["a"]'),
+    "without its labels": lambda good: changed(good, drop="support.labels"),
+    "of an unknown threshold": lambda good: changed(good, rejections='[{"shot": 1}]'),
     "with classes that are no list": lambda good: changed(good, classes="3"),
     "without a tensor": lambda good: changed(good, drop="weight_0"),
     "foreign safetensors": lambda good: safetensors.torch.save({"x": torch.zeros(3)}),
@@ -189,7 +193,8 @@ def test_what_is_wrong_with_a_classifier_file_is_said(classifier, tmp_path):
     asked = write_drawing(tmp_path / "asked.png", drawings(2, 1)[0, 0])
     file = tmp_path / "c.safetensors"
     for damage, words in (
-        ("of version 2", ("version 2", "version 1")),
+        ("of version 1", ("version 1", "version 2")),
+        ("altered in a byte", ("its checksum is another", str(file))),
         ("of another kind", (KIND,)),
         ("foreign safetensors", (KIND,)),
     ):

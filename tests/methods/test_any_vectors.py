@@ -93,4 +93,9 @@ def test_a_feature_alike_in_the_whole_support_says_nothing(method):
 
 def test_its_target_is_linear():
     with pytest.raises(ConfigError, match="'target' must be 'linear'"):
-        AnyVectorsConfig(feature_shape=(3, 8, 8), target="conv")
+        AnyVectorsConfig(
+            feature_shape=(3, 8, 8),
+            embedding_widths=(8,),
+            embedding_pooled=(True,),
+            target="conv",
+        )
