@@ -61,9 +61,9 @@ class Clouds:
 
         apart = uniform(generator, -0.4, 1.6, tasks, 1, 1).exp()
         centres = apart * noise(tasks, way, FACTORS)
-        two = uniform(generator, 0, 1, tasks, way, 1) < 0.3
+        two = uniform(generator, 0.0, 1.0, tasks, way, 1) < 0.3
         others = torch.where(two, apart * noise(tasks, way, FACTORS), centres)
-        which = uniform(generator, 0, 1, tasks, way, each, 1) < 0.5
+        which = uniform(generator, 0.0, 1.0, tasks, way, each, 1) < 0.5
         widths = (0.7 * noise(tasks, 1, 1, FACTORS)).exp()
         clouds = torch.where(which, centres[:, :, None], others[:, :, None])
         samples = clouds + widths * noise(tasks, way, each, FACTORS)
@@ -79,12 +79,12 @@ class Clouds:
 
         mixed = factors @ noise(tasks, FACTORS, FEATURES)
         mixed = mixed / mixed.std((1, 2), keepdim=True)
-        bent = uniform(generator, 0, 1, tasks, 1, 1) < 0.5
+        bent = uniform(generator, 0.0, 1.0, tasks, 1, 1) < 0.5
         mixed = torch.where(bent, torch.tanh(2 * mixed + noise(tasks, 1, FEATURES)), mixed)
-        useful = uniform(generator, 0.3, 1, tasks, 1, 1)
-        mixed = mixed * (uniform(generator, 0, 1, tasks, 1, FEATURES) < useful)
-        own = uniform(generator, -4, -0.7, tasks, 1, 1).exp()
+        useful = uniform(generator, 0.3, 1.0, tasks, 1, 1)
+        mixed = mixed * (uniform(generator, 0.0, 1.0, tasks, 1, FEATURES) < useful)
+        own = uniform(generator, -4.0, -0.7, tasks, 1, 1).exp()
         seen = mixed + own * noise(*factors.shape[:2], FEATURES)
         seen = (seen + noise(tasks, 1, FEATURES)) * (0.4 * noise(tasks, 1, FEATURES)).exp()
-        many = (2 ** uniform(generator, 1, 6, tasks, 1, 1)).round()
+        many = (2 ** uniform(generator, 1.0, 6.0, tasks, 1, 1)).round()
         return seen * (torch.arange(FEATURES) < many)
