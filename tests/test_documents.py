@@ -31,6 +31,7 @@ FEWER = {
     "edit": "",
     "inspect": "",
     "report": "",
+    "export": "",
     "models": "",
 }
 """What makes a documented command quick; the command itself is run as printed."""
