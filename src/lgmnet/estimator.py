@@ -233,7 +233,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        vectors = self._model().takes_vectors
+        forged = getattr(self, "forged_", None)
+        vectors = len(forged.sample_shape) == 1 if forged else self._model().takes_vectors
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = vectors, not vectors
         return tags
 
