@@ -25,6 +25,7 @@ from torch import Tensor
 from lgmnet.cli import main
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
+from lgmnet.files import CHECKSUM
 from lgmnet.hub import Model, Training
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
 
@@ -173,12 +174,13 @@ def listing(folder: Path) -> dict[str, bytes]:
 def content(path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     """What a safetensors file says and holds (the order of what it says is left to chance).
 
-    What a clock said is left out.
+    What a clock said is left out, and the checksum, in which it counts.
     """
     raw = path.read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     tensors = safetensors.torch.load(raw)
-    about = {name: text for name, text in header["__metadata__"].items() if name != "seconds"}
+    said = header["__metadata__"].items()
+    about = {name: text for name, text in said if name not in ("seconds", CHECKSUM)}
     return about, {k: t.numpy().tobytes() for k, t in tensors.items()}
 
 
