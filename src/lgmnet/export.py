@@ -8,6 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from lgmnet import __version__
 from lgmnet.errors import ConfigError, UserError, extra, unknown_name
 from lgmnet.files import check_writable, whole_file
 from lgmnet.forge import ForgedClassifier, as_input
@@ -215,7 +215,7 @@ def quiet() -> Iterator[None]:
 def described(shape: Sequence[int], model: str) -> dict[str, str]:
     """What is kept in the metadata of every exported file."""
     return {
-        "lgmnet": __version__,
+        "lgmnet": version("lgmnet"),
         "model": model,
         "shape": json.dumps(list(shape)),
         "preprocessing": DRAWING if shape[0] == 1 else PHOTO,

@@ -18,7 +18,6 @@ from lgmnet.configs import from_json
 from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
 from lgmnet.evaluation.rejection import Rejection
-from lgmnet.features import features_of
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
@@ -423,6 +422,8 @@ def as_support(
         DataError: if they are not images or vectors of the shape expected, nor photos.
     """
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
+        from lgmnet.features import features_of
+
         return features_of(load_backbone(backbone), samples)
     images = len(expected) == 3
     fits = samples.dtype == torch.uint8 if images else samples.is_floating_point()

@@ -30,6 +30,7 @@ KEYS = [
     "accuracy",
     "ci95",
     "seconds",
+    "calibration_error",
 ]
 
 

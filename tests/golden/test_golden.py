@@ -19,6 +19,7 @@ import torch
 from lgmnet.episode import Episode
 from lgmnet.methods import (
     METHODS,
+    AnyVectorsConfig,
     FineTuneConfig,
     LGMNetConfig,
     MAMLConfig,
@@ -90,6 +91,12 @@ CONFIGS: dict[str, tuple[str, Any]] = {
             classes=4,
         ),
     ),
+    "any vectors": (
+        "lgm-net-vectors",
+        AnyVectorsConfig(
+            feature_shape=(3,), encoder_width=4, context=3, target_widths=(5, 4), target_skip=True
+        ),
+    ),
     "proto-net": ("proto-net", ProtoNetConfig(**IMAGES)),
     "matching-net": ("matching-net", MatchingNetConfig(**IMAGES)),
     "matching-net, full context": (
@@ -123,7 +130,7 @@ def seeded_method(name: str, config: Any, random: np.random.RandomState) -> Meth
     method = METHODS[name](config).double()
     with torch.no_grad():
         for parameter_name, parameter in sorted(method.named_parameters()):
-            if parameter_name == "log_scale":
+            if parameter_name.endswith("log_scale"):
                 parameter.fill_(2.0)
                 continue
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 1

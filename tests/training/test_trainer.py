@@ -24,6 +24,7 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
+from lgmnet.files import CHECKSUM
 from lgmnet.hub import WEIGHTS, load_model, model_card
 from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
 from lgmnet.recipes import RECIPES
@@ -111,7 +112,7 @@ def command(out: Path, *more: str) -> list[str]:
 
 def lasting(about: dict[str, str]) -> dict[str, str]:
     """What a file says beside its tensors, without what a clock said."""
-    return {name: value for name, value in about.items() if name != "seconds"}
+    return {name: value for name, value in about.items() if name not in ("seconds", CHECKSUM)}
 
 
 def assert_same_run(a: Path, b: Path) -> None:

@@ -33,9 +33,8 @@ Layout = Literal["table", "jsonl", "csv"]
 
 
 @app.command(
-    epilog="Examples: [bold]lgmnet predict symbols.safetensors new/*.png[/]; "
-    "[bold]lgmnet predict symbols.safetensors scans --format csv > answers.csv[/]; "
-    "[bold]find . -name '*.jpg' | lgmnet predict symbols.safetensors - --format jsonl[/]"
+    epilog="Example: [bold]lgmnet predict symbols.safetensors new/*.png[/], or a folder: "
+    "[bold]lgmnet predict symbols.safetensors scans --format csv > answers.csv[/]"
 )
 def predict(
     file: Classifier,

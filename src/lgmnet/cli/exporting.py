@@ -14,9 +14,9 @@ from lgmnet.errors import ConfigError
 
 
 @app.command(
-    epilog="Examples: [bold]lgmnet export symbols.safetensors -o symbols.onnx[/]; "
-    "[bold]lgmnet export symbols.safetensors --snippet python > predict.py[/]; "
-    "[bold]lgmnet export omniglot --meta -o omniglot.onnx[/]"
+    epilog="Example: [bold]lgmnet export symbols.safetensors -o symbols.onnx[/]; "
+    "or [bold]lgmnet export symbols.safetensors --snippet python > predict.py[/]; "
+    "or [bold]lgmnet export omniglot --meta -o omniglot.onnx[/]"
 )
 def export(
     file: Annotated[
