@@ -137,7 +137,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"Expected a label like the others, such as {self.classes_[0]!r}, but came {new!r}."
             )
         classes, order = np.unique(labels, return_index=True)
-        # The columns follow the labels' order, so classes may move.
+        if np.array_equal(labels, classes):
+            self._keep(renamed, classes)
+            return self
+        # The columns follow the labels' order, so the classes move.
         places = torch.from_numpy(np.argsort(order))[renamed.support.labels]
         support = Support(renamed.support.samples, places, renamed.support.sources)
         self._keep(forged_from(self._forger(), support, self._names(classes)), classes)
@@ -198,10 +201,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         labels = self._labels(y)
         samples = self._samples(X, len(labels), reset=False)
-        places = torch.tensor([self.forged_.place_of(self._name(label)) for label in labels])
-        sources = self._sources(X, len(samples))
+        names, sources = [*map(self._name, labels)], self._sources(X, len(samples))
         answered = self.forged_.predict_proba(samples)
-        return report_on(self.forged_, answered, places, sources, self._forger())
+        return report_on(self.forged_, answered, names, sources, self._forger())
 
     def save(self, path: str | Path) -> None:
         """Write the classifier to one file, without pickle; `lgmnet predict` reads it too."""

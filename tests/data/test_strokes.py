@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lgmnet.data.source import TaskSource, share_classes
+from lgmnet.data.source import ENDLESS, TaskSource, share_classes
 from lgmnet.data.strokes import (
     KINDS,
     NO_STROKE,
     SPLINES,
-    SPLITS,
     Strokes,
     characters,
     ink,
@@ -60,15 +59,15 @@ def test_the_global_generator_is_left_alone():
 
 
 def test_no_character_belongs_to_two_splits():
-    sources = [Strokes(split) for split in SPLITS]
+    sources = [Strokes(split) for split in ENDLESS]
     for one, other in combinations(sources, 2):
-        assert one.class_ids.stop <= other.class_ids.start
+        assert one.class_names.stop <= other.class_names.start
         assert not share_classes(one, other)
         assert one.split_hash != other.split_hash
     assert Strokes("val").split_hash == Strokes("val").split_hash
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", ENDLESS)
 def test_only_characters_of_the_split_are_drawn(split, monkeypatch):
     seen: list[int] = []
 
@@ -79,7 +78,7 @@ def test_only_characters_of_the_split_are_drawn(split, monkeypatch):
     monkeypatch.setattr("lgmnet.data.strokes.characters", spy)
     draw(EpisodeShape(way=20, shot=1, query=1, tasks=8), split=split)
     assert len(set(seen)) == 160
-    assert all(i in SPLITS[split] for i in seen)
+    assert all(i in ENDLESS[split] for i in seen)
 
 
 def test_an_unknown_split_is_refused():

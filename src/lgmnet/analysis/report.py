@@ -113,7 +113,7 @@ class Report:
 def report_on(
     forged: ForgedClassifier,
     probabilities: Float[Tensor, "images classes"],
-    labels: Int[Tensor, " images"],
+    labels: Sequence[str],
     sources: Sequence[str],
     model: Model | None = None,
 ) -> Report:
@@ -122,20 +122,20 @@ def report_on(
     Args:
         forged: The classifier.
         probabilities: What it answered.
-        labels: The place of each image's class.
+        labels: The class of each image.
         sources: Where each image came from.
         model: The model that forged it, by which the support is looked through; None leaves that.
 
     Raises:
         UserError: if there are no images.
-        ConfigError: if another model forged it.
+        ConfigError: if another model forged it, or a label is none of its classes.
     """
     if not len(labels):
         raise UserError("There are no images to report on: expected at least one.")
     way = len(forged.classes)
-    answered = probabilities.argmax(1)
-    counts = (labels * way + answered).bincount(minlength=way * way).view(way, way)
-    wrong = answers(forged, probabilities, labels, sources, (answered != labels).nonzero()[:, 0])
+    truth, answered = torch.tensor([*map(forged.place_of, labels)]), probabilities.argmax(1).cpu()
+    counts = (truth * way + answered).bincount(minlength=way * way).view(way, way)
+    wrong = answers(forged, probabilities, truth, sources, (answered != truth).nonzero()[:, 0])
     return Report(
         forged.classes,
         tuple(map(tuple, counts.tolist())),

@@ -17,13 +17,18 @@ from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
-from lgmnet.cli.forging import Classifier, forger_of
-from lgmnet.cli.terminal import Json, app, complain, err, out, print_json, progress_bar, say
+from lgmnet.cli.forging import (
+    Classifier,
+    ForgerName,
+    ImagesDir,
+    forger_of,
+    named_as_left_out,
+)
+from lgmnet.cli.terminal import Json, app, err, out, print_json, progress_bar, say
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
     from lgmnet.analysis.report import Answer, Report
     from lgmnet.forge import ForgedClassifier
@@ -143,8 +148,9 @@ def answer_files(
             except ImageError as problem:
                 read.append(problem)
         good = [image for image in read if not isinstance(image, ImageError)]
-        rows = iter(forged.predict_proba(torch.stack(good)).tolist() if good else [])
-        fits = iter(forged.fits(torch.stack(good)).tolist() if good and none else [])
+        images = torch.stack(good) if good else None
+        rows = iter(() if images is None else forged.predict_proba(images).tolist())
+        fits = iter(forged.fits(images).tolist() if images is not None and none else ())
         for path, image in zip(some, read, strict=True):
             if isinstance(image, ImageError):
                 yield {"image": str(path), "error": str(image)}
@@ -215,16 +221,12 @@ def padded(name: str, width: int) -> str:
 @app.command(epilog="Example: [bold]lgmnet report symbols.safetensors test -o report.html[/]")
 def report(
     file: Classifier,
-    folder: Annotated[
-        Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
-    ],
+    folder: ImagesDir,
     page: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Write a page with pictures (HTML) here."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model that forged it, where that is not shipped.")
-    ] = None,
+    model: ForgerName = None,
     as_json: Json = False,
 ) -> None:
     """Ask a classifier about labelled images: what it confuses, and what may be mislabelled.
@@ -256,12 +258,10 @@ def report(
         )
     with progress_bar("images", sum(map(len, files.values()))) as progress:
         found = read_folder(folder, forged.sample_shape, least=1, progress=progress)
-    labels = torch_labels(forged, found.classes, found.labels)
+    labels = [found.classes[label] for label in found.labels]
     answered = forged.predict_proba(found.images)
     result = report_on(forged, answered, labels, found.sources, forger)
-    left_out = [str(problem) for problem in found.problems]
-    for words in left_out:
-        complain(f"left out: {words}")
+    left_out = named_as_left_out(found.problems)
     if page is not None:
         pictures = (partial(picture_in, folder), partial(picture_shown, forged))
         write_page(result, page, file.name, *pictures)
@@ -271,15 +271,8 @@ def report(
         print_report(result)
         if page is not None:
             say(f"page: {escape(str(page))}")
-    if found.problems:
+    if left_out:
         raise typer.Exit(2)
-
-
-def torch_labels(forged: ForgedClassifier, names: Sequence[str], labels: Sequence[int]) -> Tensor:
-    """Labels that number these names, as those that number the classifier's classes."""
-    import torch
-
-    return torch.tensor([forged.classes.index(names[label]) for label in labels])
 
 
 def print_report(result: Report) -> None:
@@ -298,10 +291,9 @@ def print_report(result: Report) -> None:
             right = f"{100 * row[number] / sum(row):.1f} %" if sum(row) else ""
             table.add_row(columns[number], escape(name), *cells, right)
         out.print(table)
-    for words, pairs in (("most confused", result.confused[:5]),):
-        if pairs:
-            said = ", ".join(f"{escape(a)} as {escape(b)} ({count})" for a, b, count in pairs)
-            say(f"{words}: {said}")
+    if pairs := result.confused[:5]:
+        said = ", ".join(f"{escape(a)} as {escape(b)} ({count})" for a, b, count in pairs)
+        say(f"most confused: {said}")
     if result.suspects:
         say("perhaps mislabelled among the images it was made from:")
         for answer in result.suspects[:10]:
@@ -324,7 +316,7 @@ def picture_shown(forged: ForgedClassifier, answer: Answer) -> Image | None:
     """A support image as the classifier has it."""
     from PIL import Image
 
-    if answer.source not in forged.support.sources:
-        return None
+    if answer.source not in forged.support.sources or forged.support.samples.ndim != 4:
+        return None  # Of photos the classifier has the features alone.
     pixels = forged.support.samples[forged.support.sources.index(answer.source)]
     return Image.fromarray((255 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, 2)).numpy())

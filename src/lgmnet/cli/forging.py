@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from lgmnet.cli.terminal import (
     progress_bar,
     say,
 )
-from lgmnet.errors import ConfigError, UserError
+from lgmnet.errors import ConfigError, ImageError, UserError
 
 if TYPE_CHECKING:
     from lgmnet.data.images import LabelledImages
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from lgmnet.hub import Model
 
 Classifier = Annotated[Path, typer.Argument(metavar="FILE", help="A file that forge wrote.")]
+ImagesDir = Annotated[
+    Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
+]
+ForgerName = Annotated[
+    str | None, typer.Option(help="The model that forged it, where that is not shipped.")
+]
 
 
 @app.command(
@@ -37,9 +44,7 @@ Classifier = Annotated[Path, typer.Argument(metavar="FILE", help="A file that fo
     "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ..."
 )
 def forge(
-    folder: Annotated[
-        Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
-    ],
+    folder: ImagesDir,
     output: Annotated[Path, typer.Option("--out", "-o", help="The classifier file to write.")],
     model: Annotated[
         str | None,
@@ -68,16 +73,15 @@ def forge(
     forged = dataclasses.replace(forged, notes={"made": f"lgmnet {__version__}, lgmnet forge"})
     forged.save(output)
     estimate = estimated(loaded, forged)
-    for problem in found.problems:
-        complain(f"left out: {problem}")
+    left_out = named_as_left_out(found.problems)
     if as_json:
         print_json(
             {
                 "classifier": str(output),
                 "model": forged.model,
-                "classes": dict(zip(forged.classes, forged.shots, strict=True)),
+                "classes": shots_by_class(forged),
                 "milliseconds": round(milliseconds, 3),
-                "left_out": [str(problem) for problem in found.problems],
+                "left_out": left_out,
                 "leave_one_out": estimate,
             }
         )
@@ -88,7 +92,7 @@ def forge(
             f"(read at {size}), forged by {escape(forged.model)} in {milliseconds:.0f} ms\n"
             f"{class_list(forged)}\n{in_words(estimate)}"
         )
-    if found.problems:
+    if left_out:
         raise typer.Exit(2)
 
 
@@ -111,9 +115,7 @@ def edit(
     output: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write here, and leave FILE as it is.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model that forged it, where that is not shipped.")
-    ] = None,
+    model: ForgerName = None,
     as_json: Json = False,
 ) -> None:
     """Add, remove and rename classes of a classifier, in one forward pass; in this order.
@@ -148,15 +150,14 @@ def edit(
         forged = forged.renamed(old, new)
     milliseconds = 1000 * (time.perf_counter() - started)
     forged.save(written)
-    for problem in problems:
-        complain(f"left out: {problem}")
+    left_out = named_as_left_out(problems)
     if as_json:
         print_json(
             {
                 "classifier": str(written),
-                "classes": dict(zip(forged.classes, forged.shots, strict=True)),
+                "classes": shots_by_class(forged),
                 "milliseconds": round(milliseconds, 3),
-                "left_out": [str(problem) for problem in problems],
+                "left_out": left_out,
             }
         )
     else:
@@ -164,7 +165,7 @@ def edit(
             f"{escape(str(written))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
             f"edited in {milliseconds:.0f} ms\n{class_list(forged)}"
         )
-    if problems:
+    if left_out:
         raise typer.Exit(2)
 
 
@@ -178,7 +179,7 @@ def inspect(file: Classifier, as_json: Json = False) -> None:
     about = {
         "classifier": str(file),
         "bytes": size,
-        "classes": dict(zip(forged.classes, forged.shots, strict=True)),
+        "classes": shots_by_class(forged),
         "samples": list(forged.sample_shape),
         "model": forged.model,
         "fingerprint": forged.fingerprint,
@@ -189,7 +190,7 @@ def inspect(file: Classifier, as_json: Json = False) -> None:
         print_json(about)
         return
     table = Table("class", "shots", box=None)
-    for name, shot in zip(forged.classes, forged.shots, strict=True):
+    for name, shot in shots_by_class(forged).items():
         table.add_row(escape(name), str(shot))
     out.print(table)
     made = forged.notes.get("made", "in Python")
@@ -259,9 +260,21 @@ def forger_of(forged: ForgedClassifier, model: str | None) -> Model:
 
 
 def class_list(forged: ForgedClassifier) -> str:
-    """The classes of a classifier with their shots."""
-    classes = zip(forged.classes, forged.shots, strict=True)
-    return ", ".join(f"{escape(name)} ({shot})" for name, shot in classes)
+    """The classes of a classifier with their shots, as a line."""
+    return ", ".join(f"{escape(name)} ({shot})" for name, shot in shots_by_class(forged).items())
+
+
+def shots_by_class(forged: ForgedClassifier) -> dict[str, int]:
+    """How many samples each class was shown with."""
+    return dict(zip(forged.classes, forged.shots, strict=True))
+
+
+def named_as_left_out(problems: Iterable[ImageError]) -> list[str]:
+    """Files that could not be read, each named on stderr; whoever has any ends with code 2."""
+    sentences = [str(problem) for problem in problems]
+    for sentence in sentences:
+        complain(f"left out: {sentence}")
+    return sentences
 
 
 def estimated(model: Model, forged: ForgedClassifier) -> dict[str, Any] | None:

@@ -297,18 +297,12 @@ def shortened(table: Table, steps: int | None) -> Table:
 
 def train(run: Run, folder: Path, resume: bool) -> None:
     """Train a run into a folder."""
-    from lgmnet.recipes.sources import open_source
+    from lgmnet.recipes.sources import sources_of
 
     with extra("train", "training runs"):
         from lgmnet.training.launch import launch
 
-    shape = run.config.feature_shape
-    source, val = (
-        None if split is None else open_source(run.data, split, shape, run.backbone)
-        for split in (run.split, run.val_split)
-    )
-    assert source is not None
-    launch(run, source, val, folder, resume=resume)
+    launch(run, *sources_of(run), folder, resume=resume)
 
 
 def origin() -> dict[str, Any]:

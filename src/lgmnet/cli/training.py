@@ -54,7 +54,7 @@ def train(
     """Meta-train a method by a recipe; writes a model folder that every other command takes."""
     from lgmnet.configs import with_settings
     from lgmnet.recipes import RECIPES
-    from lgmnet.recipes.sources import open_source, splits_for
+    from lgmnet.recipes.sources import sources_of, splits_for
 
     if recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
@@ -68,12 +68,7 @@ def train(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )
     folder = out_dir or Path("outputs") / recipe
-    train_source = open_source(run.data, run.split, run.config.feature_shape, run.backbone)
-    val_source = (
-        None
-        if run.val_split is None
-        else open_source(run.data, run.val_split, run.config.feature_shape, run.backbone)
-    )
+    train_source, val_source = sources_of(run)
 
     with extra("train", "training runs"):
         from lgmnet.training.launch import launch

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.decoded import decoded
-from lgmnet.data.packs import find_pack, read_arrays
-from lgmnet.errors import DataError, unknown_name
+from lgmnet.data.packs import find_pack, photos_of, read_arrays
+from lgmnet.errors import unknown_name
 
 PACK = Path("caltech101") / "caltech101_128_jpeg.npz"
 SIDE, TEST, SEED = 128, 21, 0
@@ -37,19 +34,8 @@ def caltech101(split: str = "train") -> ClassStore:
     (path,) = find_pack("Caltech-101", [PACK], "")
     pack = read_arrays(path, ("data", "offsets", "label", "class_name"))
     counts = np.bincount(pack["label"], minlength=len(pack["class_name"]))
-    order = np.argsort(pack["label"], kind="stable")
-
-    def pixels() -> Iterator[np.ndarray]:
-        data, offsets = pack["data"], pack["offsets"]
-        for i in order:
-            packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
-            try:
-                with Image.open(packed) as image:
-                    yield np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-            except OSError as error:
-                raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
-
-    images = decoded("caltech101", [path], (len(order), 3, SIDE, SIDE), pixels)
+    shape = (len(pack["label"]), 3, SIDE, SIDE)
+    images = decoded("caltech101", [path], shape, lambda: photos_of(path, pack))
     drawn = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SEED))
     chosen = sorted((drawn[:TEST] if split == "test" else drawn[TEST:]).tolist())
     ends = counts.cumsum()

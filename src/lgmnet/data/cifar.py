@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
-from PIL import Image
 from torch import Tensor
 
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.decoded import decoded
-from lgmnet.data.packs import find_pack, read_arrays
+from lgmnet.data.packs import find_pack, photos_of, read_arrays
 from lgmnet.data.source import prove_disjoint
 from lgmnet.errors import DataError, unknown_name
 
@@ -129,15 +127,6 @@ def all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width
 
     def each() -> Iterator[np.ndarray]:
         for path in paths:
-            pack = read_arrays(path, ("data", "offsets", "label"))
-            data, offsets = pack["data"], pack["offsets"]
-            for i in np.argsort(pack["label"], kind="stable"):
-                packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
-                try:
-                    with Image.open(packed) as image:
-                        pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-                except OSError as error:
-                    raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
-                yield pixels
+            yield from photos_of(path, read_arrays(path, ("data", "offsets", "label")))
 
     return decoded("cifar100", paths, (CLASSES * IMAGES, 3, SIDE, SIDE), each)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lgmnet.data.planes import SPLITS, uniform
-from lgmnet.data.source import hash_classes
+from lgmnet.data.planes import uniform
+from lgmnet.data.source import Endless
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import unknown_name
 
 FEATURES, FACTORS = 64, 16
 
 
-class Clouds:
+class Clouds(Endless):
     """Tasks whose classes are clouds of vectors.
 
     Behind the features of a task stand fewer factors. A class is one or two clouds among them; the
@@ -34,16 +33,6 @@ class Clouds:
     name = "clouds"
     feature_shape: tuple[int, ...] = (FEATURES,)
     dtype = torch.float32
-
-    def __init__(self, split: str = "train") -> None:
-        if split not in SPLITS:
-            raise unknown_name(f"split of {self.name}", split, SPLITS)
-        self.split = split
-        self.class_names = SPLITS[split]
-        self.split_hash = hash_classes([f"{self.name} {self.class_names}"])
-
-    def check(self, shape: EpisodeShape) -> None:
-        """Nothing to check: there is no end of tasks, nor of vectors."""
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw fresh tasks into ``out`` (see `TaskSource`)."""

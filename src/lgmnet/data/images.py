@@ -72,8 +72,7 @@ def photo_of(image: Image.Image, height: int, width: int) -> UInt8[Tensor, "3 he
     """
     image = in_8_bits(upright(image))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = on_white(image)
     photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(photo)).movedim(2, 0).contiguous()
 
@@ -90,6 +89,12 @@ def upright(image: Image.Image) -> Image.Image:
             "Make it smaller"
         )
     return ImageOps.exif_transpose(image)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """A picture on white paper, which is seen where it is transparent."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def in_8_bits(image: Image.Image) -> Image.Image:
@@ -159,8 +164,7 @@ def _gray(image: Image.Image, longest: int) -> np.ndarray:
         image = image.convert("I")
     elif image.mode not in ("I", "F") and image.has_transparency_data:
         image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
-        image = _shrunk(image, longest).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = on_white(_shrunk(image, longest))
     if image.mode not in ("I", "F"):
         image = image.convert("L")
     return np.asarray(_shrunk(image, longest)).astype(np.float64)

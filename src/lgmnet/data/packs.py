@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lgmnet.errors import DataError
 
@@ -47,6 +49,27 @@ def find_pack(name: str, parts: Sequence[Path], otherwise: str) -> list[Path]:
         f"{name} was not found (looked for {looked}). Set LGMNET_DATA to the folder that "
         f"holds '{parts[0]}'{otherwise and ', or '}{otherwise}."
     )
+
+
+def photos_of(path: Path, pack: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    """The photos of one file of a pack, uint8 [3, height, width], class after class.
+
+    Args:
+        path: The file.
+        pack: Its arrays ``data``, ``offsets`` and ``label``.
+
+    Raises:
+        DataError: if one is damaged.
+    """
+    data, offsets = pack["data"], pack["offsets"]
+    for i in np.argsort(pack["label"], kind="stable"):
+        packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
+        try:
+            with Image.open(packed) as image:
+                pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        except OSError as error:
+            raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
+        yield pixels
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -14,14 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lgmnet.data.source import hash_classes
+from lgmnet.data.source import Endless
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import unknown_name
-
-SPLITS = {split: range(i << 40, (i + 1) << 40) for i, split in enumerate(("train", "val", "test"))}
 
 
-class Plane(ABC):
+class Plane(Endless, ABC):
     """A family of tasks whose samples are points of the plane.
 
     Args:
@@ -36,16 +33,6 @@ class Plane(ABC):
     dtype = torch.float32
     noise: ClassVar[float]
     """Standard deviation of points about their curve."""
-
-    def __init__(self, split: str = "train") -> None:
-        if split not in SPLITS:
-            raise unknown_name(f"split of {self.name}", split, SPLITS)
-        self.split = split
-        self.class_names = SPLITS[split]
-        self.split_hash = hash_classes([f"{self.name} {self.class_names}"])
-
-    def check(self, shape: EpisodeShape) -> None:  # noqa: B027  (nothing to override, either)
-        """Nothing to check: there is no end of tasks, nor of points."""
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw fresh tasks into ``out`` (see `TaskSource`)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import DataError
+from lgmnet.errors import DataError, unknown_name
 
 
 @runtime_checkable
@@ -46,6 +46,33 @@ class TaskSource(Protocol):
         [tasks, way, query]. Classes of one task are distinct, samples of one class are distinct.
         Returns the numbers of the classes [tasks, way], or None where there is no end of them.
         """
+
+
+ENDLESS = {split: range(i << 40, (i + 1) << 40) for i, split in enumerate(("train", "val", "test"))}
+"""The splits of data without end: 2^40 classes each, the numbers of one apart from another's."""
+
+
+class Endless:
+    """Data without end: what its splits are, whatever is drawn from them.
+
+    Args:
+        split: ``train``, ``val`` or ``test``.
+
+    Raises:
+        ConfigError: if there is no such split.
+    """
+
+    name: str
+
+    def __init__(self, split: str = "train") -> None:
+        if split not in ENDLESS:
+            raise unknown_name(f"split of {self.name}", split, ENDLESS)
+        self.split = split
+        self.class_names = ENDLESS[split]
+        self.split_hash = hash_classes([f"{self.name} {self.class_names}"])
+
+    def check(self, shape: EpisodeShape) -> None:
+        """Nothing to check: there is no end of classes, nor of samples of one."""
 
 
 def hash_classes(names: Iterable[str]) -> str:

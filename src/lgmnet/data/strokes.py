@@ -8,7 +8,6 @@ knot a little, slants and sizes the whole, and inks it: 28x28 and bright on dark
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,11 +17,9 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from lgmnet.data.classes import draw_distinct
-from lgmnet.data.source import hash_classes
+from lgmnet.data.source import Endless
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import unknown_name
 
-SPLITS = {split: range(i << 40, (i + 1) << 40) for i, split in enumerate(("train", "val", "test"))}
 SIDE = 28
 STROKES, KNOTS = 4, 5
 ABSENT = (0.0, 0.2, 0.5, 0.8)
@@ -82,7 +79,7 @@ TURNS = pad_sequence([torch.tensor(kind.turns).deg2rad() for kind in KINDS], bat
 SPLINES = torch.stack([*map(spline, KINDS), torch.zeros(STEPS + 1, KNOTS)])
 
 
-class Strokes:
+class Strokes(Endless):
     """2^40 characters to a split, each of them drawn afresh whenever it is seen.
 
     Args:
@@ -96,21 +93,10 @@ class Strokes:
     feature_shape: tuple[int, ...] = (1, SIDE, SIDE)
     dtype = torch.uint8
 
-    def __init__(self, split: str = "train") -> None:
-        if split not in SPLITS:
-            raise unknown_name("split of strokes", split, SPLITS)
-        self.split = split
-        self.class_ids = SPLITS[split]
-        self.class_names: Sequence[str] | range = self.class_ids
-        self.split_hash = hash_classes([f"strokes {self.class_ids}"])
-
-    def check(self, shape: EpisodeShape) -> None:
-        """Nothing to check: there is no end of characters, nor of drawings of one."""
-
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw fresh tasks into ``out`` (see `TaskSource`)."""
-        picks = draw_distinct(shape.tasks, len(self.class_ids), shape.way, generator).flatten()
-        kinds, knots = characters(picks + self.class_ids.start)
+        picks = draw_distinct(shape.tasks, len(self.class_names), shape.way, generator).flatten()
+        kinds, knots = characters(picks + self.class_names.start)
         row = torch.arange(len(picks))
         row = torch.cat([row.repeat_interleave(shape.shot), row.repeat_interleave(shape.query)])
         knots = handwrite(knots[row], generator)

@@ -1,9 +1,71 @@
-"""What classifiers hold that are a network with weights of its own for each task."""
+"""What classifiers share: those that attend to their support, and those that are a network each."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from lgmnet.methods.base import Classifier
 from lgmnet.modules.functional import Network, Statistics, Weights
+from lgmnet.modules.matching import attention, cosine_matching, likeness
+
+
+class AttentionClassifier(Classifier):
+    """The support samples, to which queries attend by cosine similarity.
+
+    Whoever is one says how it sees queries (`seen`), and calls `keep` when it is made.
+    """
+
+    keys: Tensor
+    support_y: Tensor
+    scale: Tensor
+
+    def keep(
+        self,
+        keys: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        scale: Float[Tensor, ""],
+    ) -> None:
+        """Keep what is attended to.
+
+        Args:
+            keys: The support samples as queries are seen.
+            support_y: Their labels.
+            way: Number of classes.
+            scale: Inverse temperature of the attention.
+        """
+        self.way = way
+        self.register_buffer("keys", keys)
+        self.register_buffer("support_y", support_y)
+        self.register_buffer("scale", scale)
+
+    @abstractmethod
+    def seen(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query features"]:
+        """Queries as they are compared to the keys."""
+
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Log-probabilities of each query, by `cosine_matching`."""
+        queries = self.seen(query_x)
+        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+
+    def attention(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query support"]:
+        """See `Classifier.attention`."""
+        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+
+    def likeness(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query"]:
+        """See `Classifier.likeness`."""
+        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
 
 
 class NetworkClassifier(Classifier):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.adapted import AttentionClassifier
+from lgmnet.methods.base import Method
 from lgmnet.modules.classification import ClassHead
 from lgmnet.modules.context import ContextEncoder, MeanContext
 from lgmnet.modules.detectors import ClassTokens, ClassWriter
@@ -26,7 +27,7 @@ from lgmnet.modules.embedding import (
     need_size,
 )
 from lgmnet.modules.generators import SharedWeights, WeightGenerator
-from lgmnet.modules.matching import attention, class_means, cosine_matching, learned_scale, likeness
+from lgmnet.modules.matching import class_means, learned_scale
 from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
 MAPS_AT_ONCE = 768
@@ -288,8 +289,10 @@ class LGMNet(Method):
         return weights
 
 
-class LGMClassifier(Classifier):
+class LGMClassifier(AttentionClassifier):
     """A TargetNet with its generated weights, and the support samples as it sees them.
+
+    A query goes through TargetNet, eq. (4), and attends to the support, eq. (5) and (6).
 
     Args:
         embedding: The shared embedding.
@@ -301,10 +304,6 @@ class LGMClassifier(Classifier):
         scale: Inverse temperature of the matching head.
         views: How many views of each sample the embedding gives.
     """
-
-    keys: Tensor
-    support_y: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -321,12 +320,9 @@ class LGMClassifier(Classifier):
         self.views = views
         self.embedding = embedding
         self.target = target
-        self.way = way
         for name, weight in weights.items():
             self.register_buffer(name, weight)
-        self.register_buffer("keys", keys)
-        self.register_buffer("support_y", support_y)
-        self.register_buffer("scale", scale)
+        self.keep(keys, support_y, way, scale)
 
     @property
     def weights(self) -> TargetWeights:
@@ -335,25 +331,6 @@ class LGMClassifier(Classifier):
         return {
             name: self.get_buffer(name) for i in layers for name in (f"weight_{i}", f"bias_{i}")
         }
-
-    def forward(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query, by eq. (4) to (6)."""
-        queries = self.seen(query_x)
-        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
-
-    def attention(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query support"]:
-        """The attention of eq. (5); see `Classifier.attention`."""
-        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
-
-    def likeness(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query"]:
-        """See `Classifier.likeness`."""
-        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
 
     def seen(
         self, query_x: Float[Tensor, "tasks query *feature"]

@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.adapted import AttentionClassifier
+from lgmnet.methods.base import Method
 from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
-from lgmnet.modules.matching import attention, cosine_matching, learned_scale, likeness
+from lgmnet.modules.matching import learned_scale
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class MatchingNet(Method):
         return classifier.eval()
 
 
-class MatchingClassifier(Classifier):
+class MatchingClassifier(AttentionClassifier):
     """The support samples as they are attended to.
 
     Args:
@@ -117,10 +118,6 @@ class MatchingClassifier(Classifier):
         scale: Inverse temperature of the attention.
         views: How many views of each sample the embedding gives.
     """
-
-    keys: Tensor
-    support_y: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -135,30 +132,8 @@ class MatchingClassifier(Classifier):
         super().__init__()
         self.embedding = embedding
         self.context = context
-        self.way = way
         self.views = views
-        self.register_buffer("keys", keys)
-        self.register_buffer("support_y", support_y)
-        self.register_buffer("scale", scale)
-
-    def forward(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query, by eq. (1)."""
-        queries = self.seen(query_x)
-        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
-
-    def attention(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query support"]:
-        """The attention a of eq. (1); see `Classifier.attention`."""
-        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
-
-    def likeness(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query"]:
-        """See `Classifier.likeness`."""
-        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+        self.keep(keys, support_y, way, scale)
 
     def seen(
         self, query_x: Float[Tensor, "tasks query *feature"]

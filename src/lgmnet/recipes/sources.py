@@ -18,6 +18,7 @@ from lgmnet.data.strokes import Strokes
 from lgmnet.errors import ConfigError, DataError, unknown_name
 from lgmnet.features import featured
 from lgmnet.modules.backbone import load_backbone
+from lgmnet.training.config import Run
 
 SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
@@ -71,6 +72,20 @@ def open_source(
     if is_folder(data):
         return image_folder(Path(data), split, feature_shape)
     raise unknown_name("data or folder of images", data, SOURCES)
+
+
+def sources_of(run: Run) -> tuple[TaskSource, TaskSource | None]:
+    """The training classes of a run, and those that choose its weights, or None.
+
+    Raises:
+        ConfigError: if there is no such data or split.
+        DataError: if its files cannot be found or read.
+    """
+    shape = run.config.feature_shape
+    train = open_source(run.data, run.split, shape, run.backbone)
+    if run.val_split is None:
+        return train, None
+    return train, open_source(run.data, run.val_split, shape, run.backbone)
 
 
 def photos_through(backbone: str, data: str, split: str) -> ClassStore:
