@@ -177,6 +177,15 @@ def test_a_method_without_attention_says_so(asked):
         forged.explain(asked)
 
 
+def test_a_head_of_class_means_says_so_too(asked):
+    """It attends to classes; that must not pass for the samples they were shown with."""
+    images = drawings(3, 2).flatten(0, 1)
+    model = tiny_model(dataclasses.replace(TINY, head="means"))
+    forged = forge(model, images, [0, 0, 1, 1, 2, 2], CLASSES)
+    with pytest.raises(ConfigError, match="answers by the mean of each class"):
+        forged.explain(asked)
+
+
 def test_draws_of_the_context_spread(forged, asked):
     spread = forged.spread(tiny_model(), asked, draws=4, seed=1)
     assert spread.shape == (18, 3)

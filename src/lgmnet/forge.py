@@ -113,7 +113,14 @@ class ForgedClassifier:
             ConfigError: if the method does not answer by looking at its support.
         """
         batches = samples.split(IMAGES_A_BATCH)
-        return torch.cat([self.classifier.attention(self.seen(some)[None])[0] for some in batches])
+        found = [self.classifier.attention(self.seen(some)[None])[0] for some in batches]
+        weights = torch.cat(found)
+        if weights.shape[1] != len(self.support.samples):
+            raise ConfigError(
+                f"'{self.model}' answers by the mean of each class, so no support sample can be "
+                "said to have carried an answer."
+            )
+        return weights
 
     @property
     def threshold(self) -> float:
