@@ -21,6 +21,7 @@ from lgmnet.methods import (
     METHODS,
     AnyVectorsConfig,
     FineTuneConfig,
+    FrozenFeaturesConfig,
     LGMNetConfig,
     MAMLConfig,
     MatchingNetConfig,
@@ -96,6 +97,10 @@ CONFIGS: dict[str, tuple[str, Any]] = {
         AnyVectorsConfig(
             feature_shape=(3,), encoder_width=4, context=3, target_widths=(5, 4), target_skip=True
         ),
+    ),
+    "frozen features": (
+        "lgm-net-features",
+        FrozenFeaturesConfig(feature_shape=(6,), axes=2, context=3, generator_width=4),
     ),
     "proto-net": ("proto-net", ProtoNetConfig(**IMAGES)),
     "matching-net": ("matching-net", MatchingNetConfig(**IMAGES)),

@@ -114,14 +114,27 @@ class ClassStore:
         return classes.view(shape.tasks, shape.way)
 
 
-def joined(stores: Sequence[ClassStore], name: str, split: str) -> ClassStore:
-    """The classes of several stores, whose samples are of one shape, in one."""
+def joined(
+    stores: Sequence[ClassStore], name: str, split: str, groups: int | None = None
+) -> ClassStore:
+    """The classes of several stores, whose samples are of one shape, in one.
+
+    Args:
+        stores: Whose classes to take.
+        name: Of the data that they make together.
+        split: Of its split.
+        groups: Where set, the classes of each store are dealt into so many groups.
+    """
+    of_store = None
+    if groups is not None:
+        of_store = [f"{store.name} {i % groups}" for store in stores for i in range(store.classes)]
     return ClassStore(
         torch.cat([store.images for store in stores]),
         [count for store in stores for count in store.counts.tolist()],
         [class_name for store in stores for class_name in store.class_names],
         name=name,
         split=split,
+        groups=of_store,
     )
 
 

@@ -5,6 +5,7 @@ from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.direct import DirectConfig, DirectTraining
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.methods.fine_tune import FineTune, FineTuneConfig
+from lgmnet.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
 from lgmnet.methods.logistic_regression import LogisticRegression, LogisticRegressionConfig
 from lgmnet.methods.maml import MAML, MAMLConfig
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
     "direct": DirectTraining,
     "random-weights": RandomWeights,
     "lgm-net-vectors": AnyVectors,
+    "lgm-net-features": FrozenFeatures,
 }
 """Every method by the name that files and the command line use."""
 
@@ -36,6 +38,8 @@ __all__ = [
     "Ensemble",
     "FineTune",
     "FineTuneConfig",
+    "FrozenFeatures",
+    "FrozenFeaturesConfig",
     "LGMClassifier",
     "LGMNet",
     "LGMNetConfig",

@@ -27,7 +27,7 @@ class AttentionClassifier(Classifier):
         keys: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
         way: int,
-        scale: Float[Tensor, ""],
+        scale: Float[Tensor, ""] | Float[Tensor, "tasks 1 1"],
     ) -> None:
         """Keep what is attended to.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,6 +97,20 @@ class Method(nn.Module, ABC):
     def learns(self) -> bool:
         """Whether there is anything that meta-training could change."""
         return any(p.requires_grad for p in self.parameters())
+
+    def prepare(
+        self,
+        samples: Num[Tensor, "samples *feature"],
+        labels: Int[Tensor, " samples"],
+        groups: Int[Tensor, " classes"] | None,
+    ) -> None:
+        """Look at all training samples, once, before the first step; most methods need not.
+
+        Args:
+            samples: Of all training classes, as they are stored.
+            labels: The class of each, ``0..classes-1``.
+            groups: What each class belongs to, from which tasks may be drawn; or None.
+        """
 
     def behind_embedding(self) -> Method:
         """This method for samples that have passed its embedding already; shares all weights."""

@@ -9,13 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
+"""An inverse temperature: one for all tasks, or one for each."""
+
 
 def cosine_matching(
     query: Float[Tensor, "tasks query features"],
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
-    scale: Float[Tensor, ""] | float = 1.0,
+    scale: Scale = 1.0,
 ) -> Float[Tensor, "tasks query way"]:
     """Attention over all support samples by cosine similarity (docs/method.md, eq. 5 and 6).
 
@@ -43,7 +46,7 @@ def attention(
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
-    scale: Float[Tensor, ""] | float = 1.0,
+    scale: Scale = 1.0,
 ) -> Float[Tensor, "tasks query support"]:
     """The attention a of `cosine_matching`; that over a class's samples sums to its probability."""
     with torch.autocast(query.device.type, enabled=False):
@@ -57,7 +60,7 @@ def likeness(
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
-    scale: Float[Tensor, ""] | float = 1.0,
+    scale: Scale = 1.0,
 ) -> Float[Tensor, "tasks query"]:
     """How like the most likely class each query is, whatever the other classes are.
 
@@ -66,7 +69,7 @@ def likeness(
     """
     with torch.autocast(query.device.type, enabled=False):
         scores = scale * cosines(query, support)
-        return log_mean_exp_by_class(scores, support_y, way).amax(-1) / scale
+        return (log_mean_exp_by_class(scores, support_y, way) / scale).amax(-1)
 
 
 def cosines(

@@ -1,43 +1,39 @@
-"""Photos: LGM-Net with the fully connected TargetNet on the features of a frozen backbone."""
+"""Photos: LGM-Net on the features of a frozen backbone."""
 
 from __future__ import annotations
 
-from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.methods.frozen_features import FrozenFeaturesConfig
 from lgmnet.training.config import Run, TrainConfig
 
 
 def photos() -> Run:
-    """The shipped model `photos`: Caltech-101's training classes and those of CIFAR-FS."""
+    """The shipped model `photos`: Caltech-101's training classes and those of CIFAR-FS.
+
+    A task's classes are of one half of one of the two, and what is known of features beforehand is
+    of all classes but that half.
+    """
     return Run(
         recipe="photos",
-        method="lgm-net",
-        config=LGMNetConfig(
-            feature_shape=(1280,),
-            target="linear",
-            embedding_widths=(256,),
-            encoder_width=128,
-            target_widths=(256,),
-            target_skip=True,
-            class_detectors=8,
-            class_dropout=0.3,
-            random_context=False,
-            head="means",
-        ),
+        method="lgm-net-features",
+        config=FrozenFeaturesConfig(),
         data="photos",
         split="train",
         val_split="val",
         backbone="efficientnet-lite0",
         train=TrainConfig(
-            steps=6_000,
+            steps=1_500,
             tasks=8,
-            way=20,
+            way=8,
             shot=1,
             most_shot=5,
             query=5,
+            kindred=1.0,
+            learning_rate=2e-3,
             jitter=None,
             precision="32-true",
-            val_way=20,
+            val_way=5,
             val_shot=1,
-            val_episodes=500,
+            val_episodes=1000,
+            val_every=500,
         ),
     )

@@ -44,6 +44,9 @@ MIXED = {
 """Splits that are put together from others; their photos are of several sizes, so only their
 features can be."""
 
+GROUPS = 2
+"""Into so many groups the classes of each part of mixed data are dealt, to draw tasks from."""
+
 SAME_IMAGES = ({"cifar-fs", "fc100"},)
 """Data sets that are cut from the same classes."""
 
@@ -102,7 +105,7 @@ def photos_through(backbone: str, data: str, split: str) -> ClassStore:
         if not isinstance(store, ClassStore) or len(store.images[0]) != 3:
             raise ConfigError(f"'{data}' is no data of photos, which '{backbone}' takes.")
         stores.append(featured(loaded, store))
-    return joined(stores, data, split) if data in MIXED else stores[0]
+    return joined(stores, data, split, GROUPS) if data in MIXED else stores[0]
 
 
 def parts_of(data: str, split: str) -> tuple[tuple[str, str], ...]:

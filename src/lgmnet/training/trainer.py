@@ -72,6 +72,8 @@ def fit(
         return as_it_is(fabric, run, train_source, out)
     first = load_model(run.start) if run.start is not None else None
     state = setup(run, first, fabric.global_rank)
+    if isinstance(train_source, ClassStore):
+        state.method.prepare(train_source.images, train_source.labels, train_source.groups)
     model, optimizer = fabric.setup(state.method, state.optimizer)
     model.mark_forward_method("learn")
     if resume:

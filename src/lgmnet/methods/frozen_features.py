@@ -1,0 +1,289 @@
+"""LGM-Net for the features of a frozen network: it generates a change of them, not an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Num
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.methods.adapted import AttentionClassifier
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.modules.context import ContextEncoder
+from lgmnet.modules.embedding import need
+from lgmnet.modules.matching import class_means, learned_scale
+from lgmnet.modules.whitening import Compressed, Variation, rescaled, variations
+
+PARTS = ("mean", "axes", "variances")
+GROUPS = 2
+"""Into so many groups classes fall that come in none."""
+
+
+@dataclass(frozen=True)
+class FrozenFeaturesConfig:
+    """Everything that makes one of these differ from another.
+
+    Raises:
+        ConfigError: naming the field that cannot be.
+    """
+
+    feature_shape: tuple[int, ...] = (1280,)
+    """Length of the features."""
+    axes: int = 256
+    """How many axes have a scale of their own; all others share one."""
+    shrinkage: float = 3.0
+    """What is added to the variance within classes along every axis, in parts of their mean,
+    before an axis is divided by its root."""
+    towards_means: float = 3.0
+    """How far each support sample is drawn to the mean of its class, which has the weight 1 / (1 +
+    this) left for the sample; 0 leaves samples where they are."""
+    context: int = 8
+    """Length of the task context."""
+    generator_width: int = 32
+    """Units of the generator's hidden layer."""
+    temperature: float = 10.0
+    """Initial inverse temperature of the head, learned from there."""
+    random_context: bool = True
+    """Ablation: off, the context is its mean in training too."""
+    generated: bool = True
+    """Ablation: off, centre and scales are those that follow from the training classes, for every
+    task; nothing but the temperature is learned."""
+
+    def __post_init__(self) -> None:
+        shape = self.feature_shape
+        need(self, "feature_shape", len(shape) == 1 and shape[0] > 0, "one positive number")
+        need(self, "axes", 0 < self.axes <= shape[0], f"1 to {shape[0]}, the features")
+        for field in ("context", "generator_width", "temperature", "shrinkage"):
+            need(self, field, getattr(self, field) > 0, "positive")
+        need(self, "towards_means", self.towards_means >= 0, "0 or more")
+
+
+class FrozenFeatures(Method):
+    """LGM-Net (see `LGMNet`) on features that a network gives which others have trained.
+
+    An embedding that is learned on some hundred classes forgets what such a network knows. So
+    nothing shared is learned here: features are compressed and whitened by how they vary within the
+    training classes (`prepare`), and the MetaNet generates what is to be different for this task.
+    With the compressed features x, and of the training classes their mean m, axes A and variances
+    v within classes::
+
+        c ~ N(mean, variance of the support's linear encodings)       (1), (2)
+        b = B tanh(c)                                                 (3), the bias
+        s_a = exp(g(log v_a, 1 / shot, tanh(c))) / sqrt(v_a + shrinkage)
+        W = s_0 I + A diag(s_a - s_0) A^T                             (3), the weight
+        x^ = W (x - m - b)                                            (4)
+
+    and the paper's head, eq. (5) and (6), over support samples that are drawn to the mean of their
+    class. One small network g serves all axes, so it cannot know any class; and each task of
+    training sees an m, A and v that know nothing of its classes, as no task of test will.
+    Ours; no paper's.
+    """
+
+    config_type = FrozenFeaturesConfig
+    config: FrozenFeaturesConfig
+
+    mean: Tensor
+    axes: Tensor
+    variances: Tensor
+    held_mean: Tensor | None
+    held_axes: Tensor | None
+    held_variances: Tensor | None
+    held_groups: Tensor | None
+
+    def __init__(self, config: FrozenFeaturesConfig) -> None:
+        super().__init__(config)
+        n, axes = config.feature_shape[0], config.axes
+        self.embedding = Compressed()
+        self.register_buffer("mean", torch.zeros(1, n))
+        self.register_buffer("axes", torch.eye(n)[:, n - axes :][None].contiguous())
+        self.register_buffer("variances", torch.ones(1, axes + 1))
+        for part in (*PARTS, "groups"):
+            self.register_buffer(f"held_{part}", None, persistent=False)
+        self.log_scale = learned_scale(config.temperature)
+        if config.generated:
+            self.encoder = ContextEncoder(n, n, config.context, convolutional=False, pooled=())
+            self.shift = nn.Linear(config.context, n, bias=False)
+            self.scales = nn.Sequential(
+                nn.Linear(2 + config.context, config.generator_width),
+                nn.GELU(),
+                nn.Linear(config.generator_width, 1),
+            )
+            self.temperature = nn.Linear(1 + config.context, 1)
+            last = self.scales[-1]
+            assert isinstance(last, nn.Linear)
+            # So it starts as what follows from the training classes.
+            nn.init.zeros_(self.shift.weight)
+            for layer in (last, self.temperature):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def prepare(
+        self,
+        samples: Num[Tensor, "samples *feature"],
+        labels: Int[Tensor, " samples"],
+        groups: Int[Tensor, " classes"] | None,
+    ) -> None:
+        """See `Method.prepare`: what features are like, of all classes and without each group."""
+        if groups is None:
+            groups = torch.arange(int(labels.max()) + 1) % GROUPS
+        seen = torch.cat([self.embedding(some) for some in samples.split(1024)])
+        found = variations(seen, labels, groups, self.config.axes)
+        for part in PARTS:
+            of_all, *held = getattr(found, part).split([1, len(found.mean) - 1])
+            getattr(self, part).copy_(of_all)
+            setattr(self, f"held_{part}", held[0].to(of_all) if len(held[0]) else of_all)
+        self.held_groups = groups.to(self.device)
+
+    def learn(
+        self,
+        support_x: Tensor,
+        support_y: Tensor,
+        query_x: Tensor,
+        query_y: Tensor,
+        way: int,
+        generator: torch.Generator | None = None,
+        classes: Int[Tensor, "tasks way"] | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """See `Method.learn`; what is known of features leaves out the group of a task's classes.
+
+        Where a task's classes are of several groups, that of its first is left out.
+        """
+        if self.held_groups is None or classes is None:
+            return super().learn(support_x, support_y, query_x, query_y, way, generator, classes)
+        assert self.held_mean is not None
+        assert self.held_axes is not None
+        assert self.held_variances is not None
+        held = Variation(self.held_mean, self.held_axes, self.held_variances)
+        known = held.of(self.held_groups[classes[:, 0]])
+        log_p = self.adapted(known, support_x, support_y, way, generator)(query_x)
+        return F.nll_loss(log_p.flatten(0, 1), query_y.flatten()), log_p
+
+    def _adapt(
+        self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
+    ) -> Classifier:
+        known = Variation(self.mean, self.axes, self.variances)
+        return self.adapted(known, support_x, support_y, way, generator)
+
+    def adapted(
+        self,
+        known: Variation,
+        support_x: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        generator: torch.Generator | None,
+    ) -> FeaturesClassifier:
+        """The classifier of each task, from what is known of features beforehand."""
+        tasks, shots = support_x.shape[0], support_x.shape[1]
+        embedded = self.embedding(support_x.flatten(0, 1)).unflatten(0, (tasks, shots))
+        centre = known.mean.expand(tasks, -1)
+        scales = (known.variances + self.config.shrinkage).rsqrt().expand(tasks, -1)
+        scale = self.log_scale.expand(tasks, 1, 1)
+        if self.config.generated:
+            context = self.encoder(embedded - centre[:, None])  # eq. (1)
+            drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
+            shift, change, warmth = self.generate(drawn.tanh(), known.variances, way / shots)
+            centre, scales, scale = centre + shift, scales * change.exp(), scale + warmth
+        classifier = FeaturesClassifier(
+            self.embedding, centre, known.axes, scales, support_y, way, scale.exp()
+        )
+        unit = F.normalize(classifier.of_task(embedded), dim=-1)
+        means = F.normalize(class_means(unit, support_y, way), dim=-1).to(unit)
+        own = means.gather(1, support_y.long()[..., None].expand_as(unit))
+        classifier.keys = F.normalize(unit + self.config.towards_means * own, dim=-1)
+        return classifier
+
+    def generate(
+        self,
+        context: Float[Tensor, "tasks context"],
+        variances: Float[Tensor, "tasks_or_1 axes_and_1"],
+        of_a_class: float,
+    ) -> tuple[
+        Float[Tensor, "tasks features"],
+        Float[Tensor, "tasks axes_and_1"],
+        Float[Tensor, "tasks 1 1"],
+    ]:
+        """What is different for each task, eq. (3): shift of the centre, and logarithms.
+
+        They are those by which the scales and the inverse temperature of the head change.
+
+        Args:
+            context: Of each task, -1 to 1.
+            variances: Within classes, along all axes.
+            of_a_class: One sample's part in its class, 1 / shot.
+        """
+        tasks, axes = len(context), variances.shape[1]
+        of_axis = (variances + 1e-3).log().expand(tasks, axes)[..., None]
+        asked = torch.cat([of_axis, torch.full_like(of_axis, of_a_class)], -1)
+        of_task = context[:, None].expand(tasks, axes, -1)
+        scales = self.scales(torch.cat([asked, of_task], -1))[..., 0]
+        warmth = self.temperature(torch.cat([asked[:, :1, 1], context], -1))
+        return self.shift(context), scales, warmth[..., None]
+
+    @classmethod
+    def restore(
+        cls, config: FrozenFeaturesConfig, way: int, state: Mapping[str, Tensor]
+    ) -> FeaturesClassifier:
+        """The classifier that `adapt` once made (see `Method.restore`)."""
+        classifier = FeaturesClassifier(
+            Compressed(),
+            state["centre"],
+            state["axes"],
+            state["scales"],
+            state["support_y"],
+            way,
+            state["scale"],
+        )
+        classifier.keys = state["keys"]
+        return classifier.eval()
+
+
+class FeaturesClassifier(AttentionClassifier):
+    """A generated linear TargetNet, ``W (x - centre)``, and the support samples as it sees them.
+
+    Args:
+        embedding: What features pass first.
+        centre: Of each task.
+        axes: Along which features are rescaled; one set for all tasks, or one for each.
+        scales: Of the rest, and of each axis.
+        support_y: Labels of the support samples.
+        way: Number of classes.
+        scale: Inverse temperature of the matching head.
+    """
+
+    centre: Tensor
+    axes: Tensor
+    scales: Tensor
+
+    def __init__(
+        self,
+        embedding: nn.Module,
+        centre: Float[Tensor, "tasks features"],
+        axes: Float[Tensor, "tasks_or_1 features axes"],
+        scales: Float[Tensor, "tasks axes_and_1"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        scale: Float[Tensor, "tasks 1 1"],
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.register_buffer("centre", centre)
+        self.register_buffer("axes", axes)
+        self.register_buffer("scales", scales)
+        none = centre.new_empty(*support_y.shape, centre.shape[1])
+        self.keep(none, support_y, way, scale)
+
+    def of_task(
+        self, embedded: Float[Tensor, "tasks samples features"]
+    ) -> Float[Tensor, "tasks samples features"]:
+        """Embedded samples as their own task sees them, by eq. (4)."""
+        return rescaled(embedded, self.centre, self.axes, self.scales)
+
+    def seen(
+        self, query_x: Float[Tensor, "tasks query features"]
+    ) -> Float[Tensor, "tasks query features"]:
+        """Queries as their own task sees them."""
+        embedded: Tensor = self.embedding(query_x.flatten(0, 1))
+        return self.of_task(embedded.unflatten(0, query_x.shape[:2]))
