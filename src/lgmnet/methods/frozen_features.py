@@ -18,7 +18,7 @@ from lgmnet.modules.matching import class_means, learned_scale
 from lgmnet.modules.whitening import Compressed, Variation, rescaled, variations
 
 PARTS = ("mean", "axes", "variances")
-GROUPS = 2
+GROUPS = 4
 """Into so many groups classes fall that come in none."""
 
 
@@ -44,6 +44,9 @@ class FrozenFeaturesConfig:
     """Length of the task context."""
     generator_width: int = 32
     """Units of the generator's hidden layer."""
+    trust: float = 0.5
+    """Part of the generated change of scales that is made outside training: other classes call for
+    less of it than those that it was learned on."""
     temperature: float = 10.0
     """Initial inverse temperature of the head, learned from there."""
     random_context: bool = True
@@ -58,6 +61,7 @@ class FrozenFeaturesConfig:
         need(self, "axes", 0 < self.axes <= shape[0], f"1 to {shape[0]}, the features")
         for field in ("context", "generator_width", "temperature", "shrinkage"):
             need(self, field, getattr(self, field) > 0, "positive")
+        need(self, "trust", 0 <= self.trust <= 1, "0 to 1")
         need(self, "towards_means", self.towards_means >= 0, "0 or more")
 
 
@@ -114,6 +118,7 @@ class FrozenFeatures(Method):
             self.temperature = nn.Linear(1 + config.context, 1)
             last = self.scales[-1]
             assert isinstance(last, nn.Linear)
+            spread_out(self.encoder.last)
             # So it starts as what follows from the training classes.
             nn.init.zeros_(self.shift.weight)
             for layer in (last, self.temperature):
@@ -185,7 +190,9 @@ class FrozenFeatures(Method):
             context = self.encoder(embedded - centre[:, None])  # eq. (1)
             drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
             shift, change, warmth = self.generate(drawn.tanh(), known.variances, way / shots)
-            centre, scales, scale = centre + shift, scales * change.exp(), scale + warmth
+            trust = 1.0 if self.training else self.config.trust
+            scales = scales * (trust * change).exp()
+            centre, scale = centre + shift, scale + warmth
         classifier = FeaturesClassifier(
             self.embedding, centre, known.axes, scales, support_y, way, scale.exp()
         )
@@ -238,6 +245,19 @@ class FrozenFeatures(Method):
         )
         classifier.keys = state["keys"]
         return classifier.eval()
+
+
+def spread_out(last: nn.Module) -> None:
+    """Let contexts start far apart, and surer than that, so that kinds of photos differ in them.
+
+    Args:
+        last: The layer of the context encoder that gives mean and log-variance.
+    """
+    assert isinstance(last, nn.Linear)
+    mean, log_variance = last.weight.chunk(2)
+    nn.init.normal_(mean, std=0.1 * (1280 / last.in_features) ** 0.5)
+    nn.init.normal_(log_variance, std=0.005)
+    nn.init.constant_(last.bias.chunk(2)[1], -4.0)
 
 
 class FeaturesClassifier(AttentionClassifier):

@@ -73,7 +73,12 @@ class ContextEncoder(nn.Module):
             if convolutional and pool:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
             channels = width
-        self.layers = nn.Sequential(*layers, layer(width, 2 * context))
+        self.layers = nn.Sequential(*layers, layer(channels, 2 * context))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer that gives mean and log-variance."""
+        return self.layers[-1]
 
     def forward(self, support: Float[Tensor, "tasks support *embedding"]) -> Context:
         """The context of each task from the embeddings of its support samples."""

@@ -9,8 +9,8 @@ from lgmnet.training.config import Run, TrainConfig
 def photos() -> Run:
     """The shipped model `photos`: Caltech-101's training classes and those of CIFAR-FS.
 
-    A task's classes are of one half of one of the two, and what is known of features beforehand is
-    of all classes but that half.
+    A task's classes are of one quarter of one of the two, and what is known of features beforehand
+    is of all classes but that quarter.
     """
     return Run(
         recipe="photos",
@@ -21,7 +21,7 @@ def photos() -> Run:
         val_split="val",
         backbone="efficientnet-lite0",
         train=TrainConfig(
-            steps=1_500,
+            steps=800,
             tasks=8,
             way=8,
             shot=1,
@@ -34,6 +34,6 @@ def photos() -> Run:
             val_way=5,
             val_shot=1,
             val_episodes=1000,
-            val_every=500,
+            val_every=400,
         ),
     )

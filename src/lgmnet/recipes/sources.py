@@ -44,7 +44,7 @@ MIXED = {
 """Splits that are put together from others; their photos are of several sizes, so only their
 features can be."""
 
-GROUPS = 2
+GROUPS = 4
 """Into so many groups the classes of each part of mixed data are dealt, to draw tasks from."""
 
 SAME_IMAGES = ({"cifar-fs", "fc100"},)
