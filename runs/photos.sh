@@ -6,9 +6,11 @@ cd "$(dirname "$0")/.."
 
 lgmnet train photos --out outputs/photos
 lgmnet publish outputs/photos --out src/lgmnet/models/photos
+lgmnet calibrate src/lgmnet/models/photos --on cifar-fs:val --data caltech101
 for data in caltech101 cifar-fs; do
-  for shot in 1 5; do
-    lgmnet calibrate src/lgmnet/models/photos --data "$data" --shot "$shot" || true
+  for task in "5 1" "5 5" "20 1" "20 5"; do
+    read -r way shot <<< "$task"
+    lgmnet evaluate src/lgmnet/models/photos --data "$data" --split test --way "$way" --shot "$shot" --episodes 1000 --record
   done
 done
 lgmnet reproduce table-photos

@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from lgmnet.analysis.report import Report, report_on
 from lgmnet.data.samples import as_samples
 from lgmnet.errors import ConfigError, DataError, extra
-from lgmnet.forge import ForgedClassifier, Support, forged_from
+from lgmnet.forge import ForgedClassifier, Support, as_support, forged_from
 from lgmnet.hub import Model, load_model, model_folder
 
 with extra("sklearn", "estimators"):
@@ -293,6 +293,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"There are {len(samples)} samples, but {labels} labels; expected one each."
             )
+        backbone = self._model().backbone if reset else self.forged_.backbone
+        if backbone:  # A classifier keeps features, not photos.
+            samples = as_support(samples, tuple(samples.shape[1:]), backbone)
         return samples.to(self.device)
 
     def _sources(self, X: Any, samples: int) -> tuple[str, ...]:
