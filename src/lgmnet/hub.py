@@ -333,6 +333,7 @@ def model_card(model: Model) -> str:
         f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
         f"{tuple(method.config.feature_shape)}.",
         *([BACKBONE_LINE.format(model.backbone)] if model.backbone else []),
+        *(["", method.remark] if method.remark else []),
         "",
         "## Training",
         "",

@@ -74,6 +74,9 @@ class Method(nn.Module, ABC):
     any_length: ClassVar[bool] = False
     """Whether it takes vectors of any length, whatever ``feature_shape`` its config has."""
 
+    remark: ClassVar[str] = ""
+    """What every model card of the method is to say, as a paragraph; empty for nothing."""
+
     config_type: ClassVar[type[Any]]
     """The frozen dataclass of the method's config."""
 
