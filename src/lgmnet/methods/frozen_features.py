@@ -91,7 +91,7 @@ class FrozenFeatures(Method):
     remark = (
         "Generated weights alone, on a learned embedding, lost to cosine prototypes of the same "
         "features. What it took: the root of every feature, whitening by the training classes' "
-        "variance within classes, support samples drawn to the mean of their class, and a generated "
+        "variance within classes, support samples drawn to their class's mean, and a generated "
         "change of low rank that is learned on classes of which nothing is known beforehand. Most "
         "of the gain is the whitening's; `docs/log.md` has the figures."
     )
