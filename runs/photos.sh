@@ -13,4 +13,4 @@ for data in caltech101 cifar-fs; do
     lgmnet evaluate src/lgmnet/models/photos --data "$data" --split test --way "$way" --shot "$shot" --episodes 1000 --record
   done
 done
-lgmnet reproduce table-photos
+lgmnet reproduce table-photos --episodes 1000

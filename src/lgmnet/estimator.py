@@ -284,7 +284,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels: How many labels came with it.
             reset: Whether the model is asked what it takes, or the classifier that there is.
         """
-        shape = self._model().sample_shape if reset else self.forged_.sample_shape
+        asked = self._model() if reset else self.forged_
+        shape = asked.sample_shape
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
             shape = X.shape[1:] if reset and self._model().method.any_length else shape
@@ -293,9 +294,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"There are {len(samples)} samples, but {labels} labels; expected one each."
             )
-        backbone = self._model().backbone if reset else self.forged_.backbone
-        if backbone:  # A classifier keeps features, not photos.
-            samples = as_support(samples, tuple(samples.shape[1:]), backbone)
+        if asked.backbone:  # A classifier keeps features, not photos.
+            samples = as_support(samples, shape, asked.backbone)
         return samples.to(self.device)
 
     def _sources(self, X: Any, samples: int) -> tuple[str, ...]:

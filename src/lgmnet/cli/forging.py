@@ -210,18 +210,14 @@ def model_for(folder: Path) -> str:
     """
     from lgmnet.data.images import class_files
     from lgmnet.data.tones import look_drawn
-    from lgmnet.hub import shipped_models
 
     files = [path for of_class in class_files(folder).values() for path in of_class]
     if not files:
         return "omniglot"  # Reading them will name what is missing.
     drawn, why = look_drawn(files)
     name = "omniglot" if drawn else "photos"
-    words = f"So the model is '{name}'; --model overrides."
-    if name not in shipped_models():
-        name = "omniglot"
-        words = f"No model of photos ships; '{name}' knows drawings, so expect little of it."
-    err.print(escape(f"{why}. {words}"), highlight=False, soft_wrap=True)
+    words = f"{why}. So the model is '{name}'; --model overrides."
+    err.print(escape(words), highlight=False, soft_wrap=True)
     return name
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lgmnet.methods.adapted import AttentionClassifier
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.modules.context import ContextEncoder
-from lgmnet.modules.embedding import need
+from lgmnet.modules.embedding import embed, need
 from lgmnet.modules.matching import class_means, learned_scale
 from lgmnet.modules.whitening import Compressed, Variation, rescaled, variations
 
@@ -99,10 +99,10 @@ class FrozenFeatures(Method):
     mean: Tensor
     axes: Tensor
     variances: Tensor
-    held_mean: Tensor | None
-    held_axes: Tensor | None
-    held_variances: Tensor | None
-    held_groups: Tensor | None
+    held_mean: Tensor
+    held_axes: Tensor
+    held_variances: Tensor
+    held_groups: Tensor
 
     def __init__(self, config: FrozenFeaturesConfig) -> None:
         super().__init__(config)
@@ -111,8 +111,10 @@ class FrozenFeatures(Method):
         self.register_buffer("mean", torch.zeros(1, n))
         self.register_buffer("axes", torch.eye(n)[:, n - axes :][None].contiguous())
         self.register_buffer("variances", torch.ones(1, axes + 1))
-        for part in (*PARTS, "groups"):
-            self.register_buffer(f"held_{part}", None, persistent=False)
+        # The same without each group of classes, and the group of each class; none unprepared.
+        for part in PARTS:
+            self.register_buffer(f"held_{part}", getattr(self, part)[:0], persistent=False)
+        self.register_buffer("held_groups", torch.empty(0, dtype=torch.long), persistent=False)
         self.log_scale = learned_scale(config.temperature)
         if config.generated:
             self.encoder = ContextEncoder(n, n, config.context, convolutional=False, pooled=())
@@ -125,7 +127,7 @@ class FrozenFeatures(Method):
             self.temperature = nn.Linear(1 + config.context, 1)
             last = self.scales[-1]
             assert isinstance(last, nn.Linear)
-            spread_out(self.encoder.last)
+            spread_out(self.encoder.layers[-1])
             # So it starts as what follows from the training classes.
             nn.init.zeros_(self.shift.weight)
             for layer in (last, self.temperature):
@@ -141,12 +143,11 @@ class FrozenFeatures(Method):
         """See `Method.prepare`: what features are like, of all classes and without each group."""
         if groups is None:
             groups = torch.arange(int(labels.max()) + 1) % GROUPS
-        seen = torch.cat([self.embedding(some) for some in samples.split(1024)])
-        found = variations(seen, labels, groups, self.config.axes)
+        found = variations(self.embedding(samples), labels, groups, self.config.axes)
         for part in PARTS:
-            of_all, *held = getattr(found, part).split([1, len(found.mean) - 1])
-            getattr(self, part).copy_(of_all)
-            setattr(self, f"held_{part}", held[0].to(of_all) if len(held[0]) else of_all)
+            sets = getattr(found, part).to(getattr(self, part))
+            getattr(self, part).copy_(sets[:1])
+            setattr(self, f"held_{part}", sets[1:])
         self.held_groups = groups.to(self.device)
 
     def learn(
@@ -163,11 +164,8 @@ class FrozenFeatures(Method):
 
         Where a task's classes are of several groups, that of its first is left out.
         """
-        if self.held_groups is None or classes is None:
+        if not len(self.held_groups) or classes is None:
             return super().learn(support_x, support_y, query_x, query_y, way, generator, classes)
-        assert self.held_mean is not None
-        assert self.held_axes is not None
-        assert self.held_variances is not None
         held = Variation(self.held_mean, self.held_axes, self.held_variances)
         known = held.of(self.held_groups[classes[:, 0]])
         log_p = self.adapted(known, support_x, support_y, way, generator)(query_x)
@@ -188,26 +186,25 @@ class FrozenFeatures(Method):
         generator: torch.Generator | None,
     ) -> FeaturesClassifier:
         """The classifier of each task, from what is known of features beforehand."""
-        tasks, shots = support_x.shape[0], support_x.shape[1]
-        embedded = self.embedding(support_x.flatten(0, 1)).unflatten(0, (tasks, shots))
+        tasks, samples = support_x.shape[:2]
+        embedded = embed(self.embedding, support_x).flatten(2)
         centre = known.mean.expand(tasks, -1)
         scales = (known.variances + self.config.shrinkage).rsqrt().expand(tasks, -1)
         scale = self.log_scale.expand(tasks, 1, 1)
         if self.config.generated:
             context = self.encoder(embedded - centre[:, None])  # eq. (1)
             drawn = context.draw(generator if self.config.random_context else None)  # eq. (2)
-            shift, change, warmth = self.generate(drawn.tanh(), known.variances, way / shots)
+            shift, change, warmth = self.generate(drawn.tanh(), known.variances, way / samples)
             trust = 1.0 if self.training else self.config.trust
             scales = scales * (trust * change).exp()
             centre, scale = centre + shift, scale + warmth
-        classifier = FeaturesClassifier(
-            self.embedding, centre, known.axes, scales, support_y, way, scale.exp()
-        )
-        unit = F.normalize(classifier.of_task(embedded), dim=-1)
+        unit = F.normalize(rescaled(embedded, centre, known.axes, scales), dim=-1)  # eq. (4)
         means = F.normalize(class_means(unit, support_y, way), dim=-1).to(unit)
         own = means.gather(1, support_y.long()[..., None].expand_as(unit))
-        classifier.keys = F.normalize(unit + self.config.towards_means * own, dim=-1)
-        return classifier
+        keys = F.normalize(unit + self.config.towards_means * own, dim=-1)
+        return FeaturesClassifier(
+            self.embedding, centre, known.axes, scales, keys, support_y, way, scale.exp()
+        )
 
     def generate(
         self,
@@ -230,28 +227,18 @@ class FrozenFeatures(Method):
         """
         tasks, axes = len(context), variances.shape[1]
         of_axis = (variances + 1e-3).log().expand(tasks, axes)[..., None]
-        asked = torch.cat([of_axis, torch.full_like(of_axis, of_a_class)], -1)
-        of_task = context[:, None].expand(tasks, axes, -1)
-        scales = self.scales(torch.cat([asked, of_task], -1))[..., 0]
-        warmth = self.temperature(torch.cat([asked[:, :1, 1], context], -1))
-        return self.shift(context), scales, warmth[..., None]
+        of_task = torch.cat([context.new_full((tasks, 1), of_a_class), context], 1)
+        asked = torch.cat([of_axis, of_task[:, None].expand(tasks, axes, -1)], -1)
+        return self.shift(context), self.scales(asked)[..., 0], self.temperature(of_task)[..., None]
 
     @classmethod
     def restore(
         cls, config: FrozenFeaturesConfig, way: int, state: Mapping[str, Tensor]
     ) -> FeaturesClassifier:
         """The classifier that `adapt` once made (see `Method.restore`)."""
-        classifier = FeaturesClassifier(
-            Compressed(),
-            state["centre"],
-            state["axes"],
-            state["scales"],
-            state["support_y"],
-            way,
-            state["scale"],
-        )
-        classifier.keys = state["keys"]
-        return classifier.eval()
+        parts = ("centre", "axes", "scales", "keys", "support_y")
+        kept = {part: state[part] for part in parts}
+        return FeaturesClassifier(Compressed(), way=way, scale=state["scale"], **kept).eval()
 
 
 def spread_out(last: nn.Module) -> None:
@@ -275,6 +262,7 @@ class FeaturesClassifier(AttentionClassifier):
         centre: Of each task.
         axes: Along which features are rescaled; one set for all tasks, or one for each.
         scales: Of the rest, and of each axis.
+        keys: The support samples as queries are compared to them.
         support_y: Labels of the support samples.
         way: Number of classes.
         scale: Inverse temperature of the matching head.
@@ -290,6 +278,7 @@ class FeaturesClassifier(AttentionClassifier):
         centre: Float[Tensor, "tasks features"],
         axes: Float[Tensor, "tasks_or_1 features axes"],
         scales: Float[Tensor, "tasks axes_and_1"],
+        keys: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
         way: int,
         scale: Float[Tensor, "tasks 1 1"],
@@ -299,18 +288,11 @@ class FeaturesClassifier(AttentionClassifier):
         self.register_buffer("centre", centre)
         self.register_buffer("axes", axes)
         self.register_buffer("scales", scales)
-        none = centre.new_empty(*support_y.shape, centre.shape[1])
-        self.keep(none, support_y, way, scale)
-
-    def of_task(
-        self, embedded: Float[Tensor, "tasks samples features"]
-    ) -> Float[Tensor, "tasks samples features"]:
-        """Embedded samples as their own task sees them, by eq. (4)."""
-        return rescaled(embedded, self.centre, self.axes, self.scales)
+        self.keep(keys, support_y, way, scale)
 
     def seen(
         self, query_x: Float[Tensor, "tasks query features"]
     ) -> Float[Tensor, "tasks query features"]:
-        """Queries as their own task sees them."""
-        embedded: Tensor = self.embedding(query_x.flatten(0, 1))
-        return self.of_task(embedded.unflatten(0, query_x.shape[:2]))
+        """Queries as their own task sees them, by eq. (4)."""
+        embedded = embed(self.embedding, query_x).flatten(2)
+        return rescaled(embedded, self.centre, self.axes, self.scales)

@@ -75,11 +75,6 @@ class ContextEncoder(nn.Module):
             channels = width
         self.layers = nn.Sequential(*layers, layer(channels, 2 * context))
 
-    @property
-    def last(self) -> nn.Module:
-        """The layer that gives mean and log-variance."""
-        return self.layers[-1]
-
     def forward(self, support: Float[Tensor, "tasks support *embedding"]) -> Context:
         """The context of each task from the embeddings of its support samples."""
         per_sample = self.layers(rearrange(support, "tasks support ... -> (tasks support) ..."))

@@ -84,8 +84,8 @@ def variations(
     parts = torch.stack([(some := within[of_group == g]).mT @ some for g in range(n)])
     classes = groups.bincount(minlength=n).to(samples)
     centres = samples.new_zeros(n, samples.shape[1]).index_add(0, groups, means)
-    kept = torch.cat([torch.ones(1, n), 1 - torch.eye(n)]) if n > 1 else torch.ones(1, 1)
-    kept = kept.to(samples)
+    others = 1 - torch.eye(n) if n > 1 else torch.ones(1, 1)  # An only group cannot be left out.
+    kept = torch.cat([torch.ones(1, n), others]).to(samples)
     of_sets = (kept @ classes)[:, None]
     covariances = (kept @ parts.flatten(1) / of_sets).unflatten(1, parts.shape[1:])
     variances, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(covariances))
