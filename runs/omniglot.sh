@@ -17,6 +17,7 @@ for task in "5 1" "5 5" "20 1" "20 5"; do
     --episodes 2000 --seed 0 --record --save "runs/results/omniglot-${way}w${shot}s.json"
 done
 python runs/table.py
+lgmnet calibrate src/lgmnet/models/omniglot --on strokes:val --data omniglot
 
 # The row `omniglot-lake-refined` (whole alphabets new at test) is of an earlier recipe, on a model of its own:
 # its results name the commit that has the recipes `omniglot-lake` and `omniglot-lake-refined` they were made by.

@@ -56,6 +56,14 @@ def few_threads() -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_32_bits() -> Iterator[None]:
+    """Classifiers answer alike on all machines; `fastest` has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lgmnet.devices.computes_in_bf16", lambda device: False)
+        yield
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Annotations are not enforced, as users have it: what is wrong reaches our own checks."""

@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 
+from lgmnet import load_model
 from lgmnet.configs import from_json
 from lgmnet.errors import ConfigError, DataError, EpisodeError, FileFormatError
 from lgmnet.forge import IMAGES_A_BATCH, ForgedClassifier, as_input, forge, left_out
@@ -51,6 +52,29 @@ def test_answers_are_those_of_the_method(forged, asked):
     expected = classifier(asked[None] / 255)[0].exp()
     torch.testing.assert_close(forged.predict_proba(asked), expected)
     assert forged.predict(asked) == [CLASSES[i] for i in expected.argmax(1)]
+
+
+IN_BF16 = 0.02
+"""So far may a probability be off in bf16, whose numbers have 8 bits, of a trained model."""
+
+
+@pytest.mark.parametrize("shot", [1, 5])
+def test_in_bf16_answers_are_nearly_those_in_32_bits(shot, monkeypatch):
+    model = load_model("omniglot")
+    images, asked = (x.flatten(0, 1) for x in drawings(5, shot + 20).split([shot, 20], 1))
+    labels = [i // shot for i in range(5 * shot)]
+    expected = forge(model, images, labels, "abcde").predict_proba(asked)
+    monkeypatch.setattr("lgmnet.devices.computes_in_bf16", lambda device: True)
+    fast = forge(model, images, labels, "abcde")
+    came = fast.predict_proba(asked)
+    assert not torch.equal(came, expected), "nothing was computed in bf16"
+    torch.testing.assert_close(came, expected, atol=IN_BF16, rtol=0)
+    assert all(
+        t.dtype == torch.float32
+        for t in fast.classifier.state_dict().values()
+        if t.is_floating_point()
+    ), "what is kept is in 32 bits"
+    torch.testing.assert_close(fast.explain(asked).sum(1), torch.ones(len(asked)))
 
 
 def test_probabilities(forged, asked):

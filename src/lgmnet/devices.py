@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from jaxtyping import Num
+from torch import Tensor
 
 
 def computes_in_bf16(device: str) -> bool:
@@ -17,3 +20,13 @@ def computes_in_bf16(device: str) -> bool:
     # torch.cpu.get_capabilities is new in torch 2.13; older ones stay at 32 bits.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def fastest(samples: Num[Tensor, "samples *feature"]) -> AbstractContextManager[object]:
+    """What a trained method is best asked within: images in bf16, where the device computes in it.
+
+    Probabilities then differ by some thousandths from those in 32 bits. Vectors stay as they are.
+    """
+    device = samples.device.type
+    images = samples.ndim == 4
+    return torch.autocast(device, torch.bfloat16, enabled=images and computes_in_bf16(device))

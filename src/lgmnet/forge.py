@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lgmnet.configs import from_json
+from lgmnet.devices import fastest
 from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.base import Classifier
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.modules.backbone import load_backbone
 
@@ -96,9 +97,9 @@ class ForgedClassifier:
         Raises:
             DataError: if the samples are not of the kind and shape that the model knows.
         """
-        batches = samples.split(IMAGES_A_BATCH) if len(samples) else ()
-        answers = [self.classifier(self.seen(batch)[None])[0].exp() for batch in batches]
-        return torch.cat(answers) if answers else torch.empty(0, len(self.classes))
+        if not len(samples):
+            return torch.empty(0, len(self.classes))
+        return self.asked(self.classifier, samples).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """The most probable class of each sample."""
@@ -112,9 +113,7 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
             ConfigError: if the method does not answer by looking at its support.
         """
-        batches = samples.split(IMAGES_A_BATCH)
-        found = [self.classifier.attention(self.seen(some)[None])[0] for some in batches]
-        weights = torch.cat(found)
+        weights = self.asked(self.classifier.attention, samples)
         if weights.shape[1] != len(self.support.samples):
             raise ConfigError(
                 f"'{self.model}' answers by the mean of each class, so no support sample can be "
@@ -147,11 +146,9 @@ class ForgedClassifier:
             ConfigError: if the model has no threshold.
         """
         threshold = self.threshold
-        found = [
-            self.classifier.likeness(self.seen(some)[None])[0] >= threshold
-            for some in samples.split(IMAGES_A_BATCH)
-        ]
-        return torch.cat(found) if len(samples) else torch.empty(0, dtype=torch.bool)
+        if not len(samples):
+            return torch.empty(0, dtype=torch.bool)
+        return self.asked(self.classifier.likeness, samples) >= threshold
 
     @torch.inference_mode()
     def spread(
@@ -176,13 +173,11 @@ class ForgedClassifier:
         self.check_model(model)
         generator = torch.Generator(model.method.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
-        support_x, support_y = as_input(self.support.samples)[None], self.support.labels[None]
-        drawn = Ensemble(
-            model.forger, support_x, support_y, len(self.classes), draws, generator=generator
-        )
-        return torch.cat(
-            [drawn.spread(self.seen(some)[None])[0] for some in samples.split(IMAGES_A_BATCH)]
-        )
+        support_x, support_y = as_input(self.support.samples), self.support.labels
+        task = (support_x[None], support_y[None], len(self.classes))
+        with fastest(support_x):
+            drawn = Ensemble(model.forger, *task, draws, generator=generator)
+        return self.asked(drawn.spread, samples)
 
     def with_samples(
         self,
@@ -260,6 +255,25 @@ class ForgedClassifier:
         if name not in self.classes:
             raise unknown_name("class", name, self.classes)
         return self.classes.index(name)
+
+    def asked(
+        self, answer: Callable[[Tensor], Tensor], samples: Num[Tensor, "samples *feature"]
+    ) -> Float[Tensor, "samples *answer"]:
+        """What is answered for samples, some hundred of them at a time.
+
+        Args:
+            answer: For queries as of one task.
+            samples: At least one.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model knows.
+        """
+        parts = map(self.seen, samples.split(IMAGES_A_BATCH))
+        found = []
+        for part in parts:
+            with fastest(part):
+                found.append(answer(part[None])[0])
+        return torch.cat(found)
 
     def seen(self, samples: Num[Tensor, "samples *feature"]) -> Float[Tensor, "samples *seen"]:
         """Samples as the classifier takes them.
@@ -363,9 +377,11 @@ def forged_from(
 ) -> ForgedClassifier:
     """The classifier that a model makes of a support set."""
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
-    classifier = model.forger.adapt(as_input(support.samples)[None], labels[None], len(classes))
+    samples = as_input(support.samples)
+    with fastest(samples):
+        classifier = model.forger.adapt(samples[None], labels[None], len(classes))
     return ForgedClassifier(
-        classifier,
+        classifier.to(samples.dtype),
         tuple(classes),
         support,
         model.name,
@@ -396,7 +412,10 @@ def left_out(
     Returns:
         Places of the samples asked, and the probabilities of each; none, if no class has two.
     """
-    method, embedded = embedded_support(model.forger, support)
+    samples = as_input(support.samples)
+    with fastest(samples):
+        embedded = model.forger.embedding(samples).to(samples.dtype)
+    method = model.forger.behind_embedding()
     order = torch.zeros_like(support.labels)  # A sample's number among those of its class.
     for place in range(way):
         mine = support.labels == place
@@ -412,12 +431,6 @@ def left_out(
         asked.append(out.nonzero()[:, 0])
         answers.append(classifier(embedded[out][None])[0].exp())
     return torch.cat(asked), torch.cat(answers)
-
-
-def embedded_support(method: Method, support: Support) -> tuple[Method, Tensor]:
-    """Support samples behind the shared embedding, and the method that takes them there."""
-    parts = [method.embedding(as_input(part)) for part in support.samples.split(IMAGES_A_BATCH)]
-    return method.behind_embedding(), torch.cat(parts)
 
 
 def as_support(

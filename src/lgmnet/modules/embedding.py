@@ -14,8 +14,6 @@ from lgmnet.errors import ConfigError
 from lgmnet.modules.backbones import ConvEmbedding, ResidualEmbedding, VectorEmbedding
 from lgmnet.modules.drawings import VIEWS, DrawingEmbedding
 
-SAMPLES_AT_ONCE = 1024
-
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
@@ -131,11 +129,7 @@ def embed(
     embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"], views: int = 1
 ) -> Float[Tensor, "tasks samples views *embedding"]:
     """Every sample of every task through the one shared embedding, which gives so many views."""
-    folded = rearrange(x, "tasks samples ... -> (tasks samples) ...")
-    if torch.is_grad_enabled() or len(folded) <= SAMPLES_AT_ONCE:
-        embedded: Tensor = embedding(folded)
-    else:  # Thousands of support images must not need gigabytes.
-        embedded = torch.cat([embedding(part) for part in folded.split(SAMPLES_AT_ONCE)])
+    embedded: Tensor = embedding(rearrange(x, "tasks samples ... -> (tasks samples) ..."))
     if views == 1:
         embedded = embedded[:, None]
     return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
