@@ -21,7 +21,7 @@ from lgmnet.export import export, export_meta, snippet
 from lgmnet.forge import ForgedClassifier, forge
 from lgmnet.hub import Model, save_model
 from lgmnet.methods import AnyVectors, AnyVectorsConfig
-from tests.cli.making import TINY, drawings, lgmnet, tiny_model, write_drawing
+from tests.cli.making import TINY, drawings, lgmnet, run_without_torch, tiny_model, write_drawing
 
 CLASSES = ["moon", "star ☆", "sun"]
 
@@ -103,19 +103,6 @@ def test_vectors_are_not_exported(tmp_path):
         export(forged, tmp_path / "c.onnx")
 
 
-WITHOUT_TORCH = """
-import runpy, sys
-class NoTorch:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "lgmnet"):
-            raise ImportError(f"{name} is not to be had here")
-sys.meta_path.insert(0, NoTorch())
-script, *sys.argv = sys.argv[1:]
-sys.argv.insert(0, script)
-runpy.run_path(script, run_name="__main__")
-"""
-
-
 def test_the_python_lines_run_without_torch(forged, onnx_file, tmp_path):
     """And make the same of files as we do: of any size, dark or light, with transparency."""
     paths = []
@@ -133,17 +120,9 @@ def test_the_python_lines_run_without_torch(forged, onnx_file, tmp_path):
         paths.append(path)
     script = tmp_path / "predict.py"
     script.write_text(snippet("python", forged), encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, script, onnx_file, *paths],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={"PYTHONIOENCODING": "utf-8"},
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
+    lines = run_without_torch(script, onnx_file, *paths)
     expected = forged.predict_proba(torch.stack([read_drawing(path) for path in paths]))
-    for line, path, answer in zip(ran.stdout.splitlines(), paths, expected, strict=True):
+    for line, path, answer in zip(lines, paths, expected, strict=True):
         label, probability, name = line.split("\t")
         assert name == str(path)
         assert label == CLASSES[int(answer.argmax())]

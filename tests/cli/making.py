@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -230,3 +231,30 @@ BAD_IMAGES: dict[str, Callable[[], bytes]] = {
     "infinite.tif": lambda: floats(float("inf")),
 }
 """Files that claim to be images and cannot be read, by their names."""
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "lgmnet"):
+            raise ImportError(f"{name} is not to be had here")
+sys.meta_path.insert(0, NoTorch())
+script, *sys.argv = sys.argv[1:]
+sys.argv.insert(0, script)
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def run_without_torch(script: Path, *words: Path) -> list[str]:
+    """The lines that a script prints where neither torch nor lgmnet can be had."""
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, script, *words],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={"PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()

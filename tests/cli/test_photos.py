@@ -12,7 +12,7 @@ from lgmnet.data.caltech import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.hub import shipped_models
-from tests.cli.making import lgmnet
+from tests.cli.making import lgmnet, run_without_torch
 
 pytest.importorskip(
     "efficientnet_lite_pytorch", reason="needs the extra 'photos': pip install lgmnet[photos]"
@@ -79,6 +79,30 @@ def test_one_onnx_file_holds_the_backbone_too(forged, tmp_path):
     ran = lgmnet("export", forged, "-o", tmp_path / "photos.onnx")
     assert ran.code == 0, ran.err
     assert (tmp_path / "photos.onnx").stat().st_size > 10_000_000
+
+
+def test_the_python_lines_answer_photos_without_torch(folder, forged, tmp_path):
+    """Of any proportions, gray or with EXIF's turn, as `predict` answers them."""
+    paths = []
+    for kind in KINDS:
+        for i, size in enumerate([(96, 64), (50, 120)]):
+            paths.append(tmp_path / f"{kind}{i}.png")
+            photo(kind, 7 + i).resize(size).save(paths[-1])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo("grass", 11).save(tmp_path / "turned.jpg", exif=turned)
+    photo("sky", 12).convert("L").save(tmp_path / "gray.png")
+    paths += [tmp_path / "turned.jpg", tmp_path / "gray.png"]
+    out, script = tmp_path / "photos.onnx", tmp_path / "predict.py"
+    assert lgmnet("export", forged, "-o", out).code == 0
+    script.write_text(lgmnet("export", forged, "--snippet", "python").out, encoding="utf-8")
+    expected = lgmnet("predict", forged, *paths, "--json").json["predictions"]
+    lines = run_without_torch(script, out, *paths)
+    for line, answer in zip(lines, expected, strict=True):
+        label, probability, name = line.split("\t")
+        assert name == answer["image"]
+        assert label == answer["label"]
+        assert float(probability) == pytest.approx(max(answer["probabilities"].values()), abs=0.02)
 
 
 def test_the_estimator_takes_photos_as_they_come(folder):
