@@ -22,9 +22,12 @@ from lgmnet.evaluation.rejection import Rejection
 from lgmnet.files import read_tensors, write_tensors
 from lgmnet.hub import Model
 from lgmnet.methods import METHODS
+from lgmnet.methods.adapted import AttentionClassifier
 from lgmnet.methods.base import Classifier
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.modules.backbone import load_backbone
+from lgmnet.modules.matching import attention, cosine_matching
+from lgmnet.modules.matching import likeness as likeness_of
 
 KIND, VERSION = "lgmnet-classifier", 2
 SAMPLES, LABELS = "support.samples", "support.labels"
@@ -48,6 +51,19 @@ class Support:
         """Those of the samples for which this holds, [samples]."""
         sources = (s for s, keep in zip(self.sources, kept.tolist(), strict=True) if keep)
         return Support(self.samples[kept], self.labels[kept], tuple(sources))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that a classifier says of some samples, from one pass of them through its network."""
+
+    probabilities: Float[Tensor, "samples classes"]
+    likeness: Float[Tensor, " samples"] | None
+    """How like its most likely class each is; None if the method compares classes alone."""
+    carried: Float[Tensor, "samples support"] | None
+    """How much each support sample carries; None if the method does not look at single ones."""
+    seen: Float[Tensor, "samples features"] | None
+    """The samples as they are compared to ``ForgedClassifier.keys``; None where that has none."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,30 @@ class ForgedClassifier:
         return [self.classes[i] for i in self.predict_proba(samples).argmax(1).tolist()]
 
     @torch.inference_mode()
+    def answers(self, samples: Num[Tensor, "samples *feature"]) -> Answers:
+        """All that there is to say of samples, at least one, for the price of `predict_proba`.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model knows.
+        """
+        classifier = self.classifier
+        if not isinstance(classifier, AttentionClassifier):
+            return Answers(self.predict_proba(samples), None, None, None)
+        seen = self.asked(classifier.seen, samples)
+        log_p, weights, likeness = (
+            of(seen[None], *classifier.kept)[0]
+            for of in (cosine_matching, attention, likeness_of)
+        )
+        carried = weights if weights.shape[1] == len(self.support.samples) else None
+        return Answers(log_p.exp(), likeness, carried, seen)
+
+    @property
+    def keys(self) -> Float[Tensor, "support features"] | None:
+        """The support samples as queries are compared to them, if the method does so."""
+        kept = isinstance(self.classifier, AttentionClassifier)
+        return self.classifier.get_buffer("keys")[0] if kept else None
+
+    @torch.inference_mode()
     def explain(self, samples: Num[Tensor, "samples *feature"]) -> Float[Tensor, "samples support"]:
         """How much each support sample carries of each answer; see `Classifier.attention`.
 
@@ -145,10 +185,23 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
             ConfigError: if the model has no threshold.
         """
-        threshold = self.threshold
         if not len(samples):
             return torch.empty(0, dtype=torch.bool)
-        return self.asked(self.classifier.likeness, samples) >= threshold
+        return ~self.rejected(self.answers(samples))
+
+    def rejected(self, answers: Answers) -> Bool[Tensor, " samples"]:
+        """Which of the samples that were answered fit no class, by the threshold.
+
+        Raises:
+            ConfigError: if the model has no threshold, or compares classes only with each other.
+        """
+        threshold = self.threshold
+        if answers.likeness is None:
+            raise ConfigError(
+                f"'{self.model}' compares classes only with each other, so it cannot say that a "
+                "sample is of none of them."
+            )
+        return answers.likeness < threshold
 
     @torch.inference_mode()
     def spread(
@@ -231,6 +284,31 @@ class ForgedClassifier:
         labels = kept.labels - (kept.labels > place).long()
         classes = [other for other in self.classes if other != name]
         return forged_from(model, dataclasses.replace(kept, labels=labels), classes, self.notes)
+
+    def without_samples(self, model: Model, places: Sequence[int]) -> ForgedClassifier:
+        """The classifier without some of its samples.
+
+        Args:
+            model: The one that forged it.
+            places: Which, counted from 0.
+
+        Raises:
+            ConfigError: if another model forged it, there are not so many, or a class would be
+                left without any.
+        """
+        self.check_model(model)
+        count = len(self.support.samples)
+        wrong = [place for place in places if not 0 <= place < count]
+        if wrong:
+            raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
+        kept = torch.ones(count, dtype=torch.bool)
+        kept[list(places)] = False
+        support = self.support.where(kept)
+        left = support.labels.bincount(minlength=len(self.classes))
+        if not bool(left.all()):
+            empty = self.classes[int(left.argmin())]
+            raise ConfigError(f"'{empty}' would be left without an image; remove the class instead.")
+        return forged_from(model, support, self.classes, self.notes)
 
     def renamed(self, old: str, new: str) -> ForgedClassifier:
         """The classifier with another name for one of its classes.

@@ -29,6 +29,7 @@ from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from lgmnet.analysis.report import Answer, Report
     from lgmnet.forge import ForgedClassifier
@@ -148,18 +149,25 @@ def answer_files(
             except ImageError as problem:
                 read.append(problem)
         good = [image for image in read if not isinstance(image, ImageError)]
-        images = torch.stack(good) if good else None
-        rows = iter(() if images is None else forged.predict_proba(images).tolist())
-        fits = iter(forged.fits(images).tolist() if images is not None and none else ())
+        found = iter(label_all(forged, torch.stack(good), none=none) if good else ())
         for path, image in zip(some, read, strict=True):
             if isinstance(image, ImageError):
                 yield {"image": str(path), "error": str(image)}
             else:
-                probabilities = dict(zip(forged.classes, next(rows), strict=True))
-                label = max(probabilities, key=lambda name: probabilities[name])
-                if none and not next(fits):
-                    label = NONE
+                label, probabilities = next(found)
                 yield {"image": str(path), "label": label, "probabilities": probabilities}
+
+
+def label_all(
+    forged: ForgedClassifier, images: Tensor, *, none: bool
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """The label of each image, and the probability of every class."""
+    answers = forged.answers(images)
+    rejected = forged.rejected(answers).tolist() if none else [False] * len(images)
+    for row, foreign in zip(answers.probabilities.tolist(), rejected, strict=True):
+        probabilities = dict(zip(forged.classes, row, strict=True))
+        best = max(probabilities, key=lambda name: probabilities[name])
+        yield NONE if foreign else best, probabilities
 
 
 def counting(

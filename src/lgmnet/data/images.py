@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Num, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lgmnet.errors import DataError, ImageError
@@ -19,7 +20,19 @@ MOST_PIXELS = 50_000_000
 SUFFIXES = frozenset(Image.registered_extensions())
 
 
-def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
+@dataclass(frozen=True)
+class ImageBytes:
+    """An image file that lies in memory, such as one that was sent."""
+
+    name: str
+    """What errors call it."""
+    data: bytes
+
+
+ImageFile = Path | ImageBytes
+
+
+def read_drawing(path: ImageFile, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     """Read one image file as a drawing (see `drawing_of`).
 
     Args:
@@ -32,7 +45,7 @@ def read_drawing(path: Path, side: int = 28) -> UInt8[Tensor, "1 side side"]:
     return _read(path, "L", 8 * side, lambda image: drawing_of(image, side))
 
 
-def read_photo(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
+def read_photo(path: ImageFile, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
     """Read one image file as a photo (see `photo_of`).
 
     Args:
@@ -114,21 +127,31 @@ def in_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _read(
-    path: Path, mode: str, size: int, take: Callable[[Image.Image], Tensor]
+    path: ImageFile, mode: str, size: int, take: Callable[[Image.Image], Tensor]
 ) -> UInt8[Tensor, "channels height width"]:
     """What ``take`` makes of the picture in a file, read in about this size where possible."""
-    if not path.is_file():
+    opened: Path | io.BytesIO
+    if isinstance(path, ImageBytes):
+        name, opened = path.name, io.BytesIO(path.data)
+    elif path.is_file():
+        name, opened = str(path), path
+    else:
         raise ImageError(f"There is no image file '{path}'.")
     try:
         with warnings.catch_warnings():
             # Of what can be read after all, and of sizes: our own limit names the file.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(opened) as image:
                 if image.width * image.height <= MOST_PIXELS:  # Else refused as it is.
                     image.draft(mode, (size, size))
                 return take(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"'{name}' cannot be read as an image: it is of no kind that is known, such as PNG or "
+            "JPEG, or is damaged at its beginning."
+        ) from error
     except Exception as error:  # of a damaged file, Pillow's readers raise whatever comes
-        raise ImageError(f"'{path}' cannot be read as an image: {error}.") from error
+        raise ImageError(f"'{name}' cannot be read as an image: {error}.") from error
 
 
 def to_drawings(
@@ -179,7 +202,7 @@ def _shrunk(image: Image.Image, longest: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def read_image(path: Path, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
+def read_image(path: ImageFile, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
     """Read one image file as a model knows it.
 
     Args:

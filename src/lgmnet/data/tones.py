@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lgmnet.data.images import read_photo
+from lgmnet.data.images import ImageFile, read_photo
 from lgmnet.errors import DataError, ImageError
 
 LOOKED_AT, SIDE, ROUNDS = 24, 128, 10
@@ -51,7 +50,7 @@ def tones(pixels: UInt8[np.ndarray, "height width 3"]) -> Tones:
     return Tones(float(1 - left / varies) if varies > 0 else 1.0, float(near.mean()), float(colour))
 
 
-def look_drawn(paths: Sequence[Path]) -> tuple[bool, str]:
+def look_drawn(paths: Sequence[ImageFile]) -> tuple[bool, str]:
     """Whether images are drawings, and why, by a look at some of them.
 
     Args:
@@ -68,7 +67,7 @@ def look_drawn(paths: Sequence[Path]) -> tuple[bool, str]:
         except ImageError:  # It will be named when all are read.
             continue
     if not seen:
-        raise DataError(f"None of {len(paths)} images could be read, the first is '{paths[0]}'.")
+        raise DataError(f"None of {len(paths)} images could be read, the first is '{paths[0].name}'.")
     explained, paper, colour = (
         median(getattr(one, name) for one in seen) for name in ("explained", "paper", "colour")
     )

@@ -52,20 +52,24 @@ class AttentionClassifier(Classifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by `cosine_matching`."""
-        queries = self.seen(query_x)
-        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+        return cosine_matching(self.seen(query_x), *self.kept)
+
+    @property
+    def kept(self) -> tuple[Tensor, Tensor, int, Tensor]:
+        """What is attended to, as the functions of `lgmnet.modules.matching` take it."""
+        return self.keys, self.support_y, self.way, self.scale
 
     def attention(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query support"]:
         """See `Classifier.attention`."""
-        return attention(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+        return attention(self.seen(query_x), *self.kept)
 
     def likeness(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query"]:
         """See `Classifier.likeness`."""
-        return likeness(self.seen(query_x), self.keys, self.support_y, self.way, self.scale)
+        return likeness(self.seen(query_x), *self.kept)
 
 
 class NetworkClassifier(Classifier):
