@@ -133,8 +133,7 @@ class ForgedClassifier:
             return Answers(self.predict_proba(samples), None, None, None)
         seen = self.asked(classifier.seen, samples)
         log_p, weights, likeness = (
-            of(seen[None], *classifier.kept)[0]
-            for of in (cosine_matching, attention, likeness_of)
+            of(seen[None], *classifier.kept)[0] for of in (cosine_matching, attention, likeness_of)
         )
         carried = weights if weights.shape[1] == len(self.support.samples) else None
         return Answers(log_p.exp(), likeness, carried, seen)
@@ -307,7 +306,9 @@ class ForgedClassifier:
         left = support.labels.bincount(minlength=len(self.classes))
         if not bool(left.all()):
             empty = self.classes[int(left.argmin())]
-            raise ConfigError(f"'{empty}' would be left without an image; remove the class instead.")
+            raise ConfigError(
+                f"'{empty}' would be left without an image; remove the class instead."
+            )
         return forged_from(model, support, self.classes, self.notes)
 
     def renamed(self, old: str, new: str) -> ForgedClassifier:

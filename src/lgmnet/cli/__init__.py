@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 
-from lgmnet.cli import asking, drawing, exporting, forging, judging, reproducing, training  # noqa: F401  (they add their commands)
+from lgmnet.cli import (  # noqa: F401  (they add their commands)
+    asking,
+    drawing,
+    exporting,
+    forging,
+    judging,
+    reproducing,
+    serving,
+    training,
+)
 from lgmnet.cli.terminal import app, complain, err
 from lgmnet.errors import UserError
 

@@ -67,7 +67,9 @@ def look_drawn(paths: Sequence[ImageFile]) -> tuple[bool, str]:
         except ImageError:  # It will be named when all are read.
             continue
     if not seen:
-        raise DataError(f"None of {len(paths)} images could be read, the first is '{paths[0].name}'.")
+        raise DataError(
+            f"None of {len(paths)} images could be read, the first is '{paths[0].name}'."
+        )
     explained, paper, colour = (
         median(getattr(one, name) for one in seen) for name in ("explained", "paper", "colour")
     )

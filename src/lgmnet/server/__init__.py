@@ -1,0 +1,1 @@
+"""The studio and its HTTP service: classifiers forged, kept, edited and asked."""

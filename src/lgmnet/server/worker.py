@@ -1,0 +1,136 @@
+"""The one thread in which networks compute: what waits together is answered together."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Num
+from torch import Tensor
+
+from lgmnet.forge import IMAGES_A_BATCH, Answers, ForgedClassifier
+
+T = TypeVar("T")
+
+
+@dataclass
+class Question:
+    """Samples that somebody wants answered."""
+
+    forged: ForgedClassifier
+    samples: Num[Tensor, "samples *feature"]
+    answer: Future[Answers] = field(default_factory=Future)
+
+
+@dataclass
+class Task:
+    """Something else that computes, such as forging."""
+
+    act: Callable[[], Any]
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Worker:
+    """Computes one thing at a time, on all cores, and questions to one classifier at once.
+
+    Several networks at a time would take each other's cores.
+
+    Args:
+        answered: Told how many samples were answered at once, and how many questions.
+    """
+
+    def __init__(
+        self, answered: Callable[[int, int], object] = lambda samples, asked: None
+    ) -> None:
+        self.answered = answered
+        self.waiting: queue.SimpleQueue[Question | Task | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._work, name="networks", daemon=True)
+        self.thread.start()
+
+    def ask(self, forged: ForgedClassifier, samples: Num[Tensor, "samples *feature"]) -> Answers:
+        """All that a classifier says of samples.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that it knows.
+        """
+        question = Question(forged, samples)
+        self.waiting.put(question)
+        return question.answer.result()
+
+    def run(self, act: Callable[[], T]) -> T:
+        """What an act gives that is done in the thread."""
+        task = Task(act)
+        self.waiting.put(task)
+        found: T = task.done.result()
+        return found
+
+    def stop(self) -> None:
+        """End, when all that waits is done."""
+        self.waiting.put(None)
+        self.thread.join()
+
+    def _work(self) -> None:
+        while (first := self.waiting.get()) is not None:
+            stopping = False
+            questions, tasks = [], []
+            taken: Question | Task | None = first
+            while True:
+                if taken is None:
+                    stopping = True
+                elif isinstance(taken, Task):
+                    tasks.append(taken)
+                else:
+                    questions.append(taken)
+                if stopping or sum(len(q.samples) for q in questions) >= IMAGES_A_BATCH:
+                    break
+                try:
+                    taken = self.waiting.get_nowait()
+                except queue.Empty:
+                    break
+            self._answer(questions)
+            for task in tasks:
+                resolve(task.done, task.act)
+            if stopping:
+                return
+
+    def _answer(self, questions: list[Question]) -> None:
+        """Answer questions, those to one classifier in one pass."""
+        by_classifier: dict[int, list[Question]] = {}
+        for question in questions:
+            by_classifier.setdefault(id(question.forged), []).append(question)
+        for some in by_classifier.values():
+            try:
+                answers = some[0].forged.answers(torch.cat([q.samples for q in some]))
+            except Exception:
+                for question in some:  # One by one, so that each hears of its own samples.
+                    resolve(question.answer, partial(question.forged.answers, question.samples))
+                continue
+            start = 0
+            for question in some:
+                end = start + len(question.samples)
+                question.answer.set_result(part_of(answers, start, end))
+                start = end
+            self.answered(start, len(some))
+
+
+def part_of(answers: Answers, start: int, end: int) -> Answers:
+    """The answers for some of the samples."""
+    cut = [
+        None if of is None else of[start:end]
+        for of in (answers.likeness, answers.carried, answers.seen)
+    ]
+    return Answers(answers.probabilities[start:end], *cut)
+
+
+def resolve(future: Future[T], act: Callable[[], T]) -> None:
+    """Give a future what an act gives, or raises."""
+    try:
+        future.set_result(act())
+    except BaseException as error:  # Whoever waits shall hear of it, whatever it is.
+        future.set_exception(error)
