@@ -307,7 +307,7 @@ class ForgedClassifier:
         if not bool(left.all()):
             empty = self.classes[int(left.argmin())]
             raise ConfigError(
-                f"'{empty}' would be left without an image; remove the class instead."
+                f"'{empty}' would be left without a sample; remove the class instead."
             )
         return forged_from(model, support, self.classes, self.notes)
 

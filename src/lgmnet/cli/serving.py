@@ -68,7 +68,7 @@ def studio(
 ) -> None:
     """Forge classifiers in the browser: draw, drop or photograph a few images of each class.
 
-    Everything runs and stays on this machine. Ctrl-C ends it; what was made is there again next time.
+    Everything runs and stays on this machine. Ctrl-C ends it; what was made is there next time.
     """
     places = (store, database, files)
     start(host, port, places, models, names, without_token, verbose, page=True, show=not no_browser)

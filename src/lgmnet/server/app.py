@@ -30,6 +30,7 @@ from lgmnet.server.schemas import (
     Carried,
     ClassifierOut,
     ClassOut,
+    ImageOut,
     ModelOut,
     Page,
     Prediction,
@@ -418,10 +419,10 @@ def classifier_out(kept: Kept, response: Response) -> ClassifierOut:
     forged = kept.forged
     response.headers["ETag"] = f'"{kept.record.version}"'
     labels = forged.support.labels.tolist()
-    shown = [
-        ClassOut(name=name, shot=shot, images=[i for i, label in enumerate(labels) if label == c])
-        for c, (name, shot) in enumerate(zip(forged.classes, forged.shots, strict=True))
-    ]
+    shown = [ClassOut(name=name, shot=0, images=[]) for name in forged.classes]
+    for place, (label, key) in enumerate(zip(labels, kept.keys, strict=True)):
+        shown[label].shot += 1
+        shown[label].images.append(ImageOut(place=place, key=key))
     return ClassifierOut(
         **summary(kept.record).model_dump(),
         kind="photos" if kept.is_of_photos else "drawings",

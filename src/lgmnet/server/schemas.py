@@ -11,12 +11,19 @@ class Problem(BaseModel):
     detail: str
 
 
+class ImageOut(BaseModel):
+    """An image that a classifier was shown."""
+
+    place: int = Field(description="For /images/{place} and to drop it; changes with the version.")
+    key: str = Field(description="What it holds; the same in every version.")
+
+
 class ClassOut(BaseModel):
     """A class of a classifier."""
 
     name: str
     shot: int = Field(description="Images that it was shown with.")
-    images: list[int] = Field(description="Their places, for /images/{place}.")
+    images: list[ImageOut]
 
 
 class Summary(BaseModel):

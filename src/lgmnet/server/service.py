@@ -104,6 +104,15 @@ class Kept:
         return self.forged.sample_shape[0] == 3
 
     @cached_property
+    def keys(self) -> list[str]:
+        """What tells each image of the support from others, whatever place it has."""
+        support = self.forged.support
+        return [
+            sha256(source.encode() + sample.numpy().tobytes()).hexdigest()[:16]
+            for source, sample in zip(support.sources, support.samples, strict=True)
+        ]
+
+    @cached_property
     def plane(self) -> tuple[Tensor, Tensor] | None:
         """The support's middle, and the two axes along which it varies most."""
         keys = self.forged.keys
