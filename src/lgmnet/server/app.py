@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, no_type_check
 from urllib.parse import quote
 
 import anyio
@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import UploadFile as Upload
 from starlette.exceptions import HTTPException
 
 from lgmnet import __version__
@@ -111,8 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         # Every request let in has a thread; those that wait for the networks only wait.
         anyio.to_thread.current_default_thread_limiter().total_tokens = gate.most + 4
-        await anyio.to_thread.run_sync(settings.store.sweep)
-        await anyio.to_thread.run_sync(service.models)
+        await anyio.to_thread.run_sync(service.start)
         app.state.ready = True
         yield
         await anyio.to_thread.run_sync(service.close)
@@ -167,6 +167,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
     """The routes of classifiers. They are not ``async``: each waits in a thread of its own."""
 
     @app.post("/v1/classifiers", status_code=201, tags=["classifiers"])
+    @no_type_check  # Starlette's files come where FastAPI's are named.
     def forge(
         response: Response,
         images: Images = [],  # noqa: B006  (FastAPI makes a new one each time)
@@ -201,6 +202,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
         return classifier_out(service.get(id), response)
 
     @app.patch("/v1/classifiers/{id}", tags=["classifiers"])
+    @no_type_check  # Starlette's files come where FastAPI's are named.
     def edit(
         id: Id,
         response: Response,
@@ -246,6 +248,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
         service.store.remove(id, None if any_version else record.version)
 
     @app.post("/v1/classifiers/{id}/predict", tags=["classifiers"])
+    @no_type_check  # Starlette's files come where FastAPI's are named.
     def predict(
         id: Id,
         images: Annotated[list[UploadFile], File(description="One image or many.")],
@@ -343,7 +346,7 @@ def add_page(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=PAGE), "static")
 
 
-def labelled(images: Sequence[UploadFile], labels: Sequence[str]) -> list[Labelled]:
+def labelled(images: Sequence[Upload], labels: Sequence[str]) -> list[Labelled]:
     """Images with their labels.
 
     Raises:
@@ -357,7 +360,7 @@ def labelled(images: Sequence[UploadFile], labels: Sequence[str]) -> list[Labell
     return [Labelled(label, image_of(i)) for i, label in zip(images, labels, strict=True)]
 
 
-def image_of(upload: UploadFile) -> ImageBytes:
+def image_of(upload: Upload) -> ImageBytes:
     """A file that was sent; its name is what errors call it, and nothing else."""
     return ImageBytes((upload.filename or "image")[:200], upload.file.read())
 
@@ -496,8 +499,9 @@ def example_digits(shot: int = 5) -> list[Labelled]:
     store = digits()
     found = []
     for c, name in enumerate(store.class_names):
+        apart = int(store.counts[c]) // shot  # Neighbours are of one hand.
         for i in range(shot):
-            pixels = 255 - store.images[int(store.starts[c]) + i, 0].numpy()
+            pixels = 255 - store.images[int(store.starts[c]) + i * apart, 0].numpy()
             data = encoded(Image.fromarray(pixels), "PNG")
             found.append(Labelled(name, ImageBytes(f"{name}-{i}.png", data)))
     return found

@@ -71,6 +71,7 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         UserError: if it cannot be had.
     """
+    sock = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -78,6 +79,8 @@ def listening(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
         sock.listen(2048)
     except OSError as error:
+        if sock is not None:
+            sock.close()
         raise UserError(
             f"Cannot listen on {host}, port {port}: {error.strerror or error}. Take another with "
             "--port, or --port 0 for any that is free."

@@ -160,8 +160,14 @@ class Service:
         self._lock = threading.Lock()
         self._exporting = threading.Lock()
 
+    def start(self) -> None:
+        """Begin: remove what is left over, read the models."""
+        self.worker.start()
+        self.store.sweep()
+        self.models()
+
     def close(self) -> None:
-        """End, when all that is being computed is done."""
+        """End, when all that is being computed is done; it may begin again."""
         self.worker.stop()
         self.store.close()
 
@@ -362,7 +368,7 @@ class Service:
         """
         support = kept.forged.support
         if not 0 <= place < len(support.samples):
-            raise ConfigError(
+            raise AbsentError(
                 f"There is no image {place}; there are 0 to {len(support.samples) - 1}."
             )
         sample = support.samples[place]

@@ -36,8 +36,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.engine import Engine, Row, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from lgmnet.errors import ConfigError, UserError
 
@@ -122,7 +122,7 @@ class Store:
             try:
                 self.engine = engine_of(database)
                 self.fs, self.top = fsspec.core.url_to_fs(files)
-            except (ImportError, ValueError) as error:
+            except (ImportError, ValueError, ArgumentError) as error:
                 raise ConfigError(f"The store cannot be opened: {error}") from error
             self.fs.makedirs(self.top, exist_ok=True)
             METADATA.create_all(self.engine)
@@ -337,7 +337,7 @@ def engine_of(url: str) -> Engine:
     return engine
 
 
-def record_of(row: Row[Any]) -> Record:
+def record_of(row: Any) -> Record:
     """A row of the index."""
     about = About(row.name, row.model, tuple(row.classes), tuple(row.shots))
     return Record(row.id, row.version, about, row.bytes, row.created, row.changed)

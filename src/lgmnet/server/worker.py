@@ -50,8 +50,15 @@ class Worker:
     ) -> None:
         self.answered = answered
         self.waiting: queue.SimpleQueue[Question | Task | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, name="networks", daemon=True)
-        self.thread.start()
+        self.thread: threading.Thread | None = None
+        self.lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin, or begin again after `stop`."""
+        with self.lock:
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._work, name="networks", daemon=True)
+                self.thread.start()
 
     def ask(self, forged: ForgedClassifier, samples: Num[Tensor, "samples *feature"]) -> Answers:
         """All that a classifier says of samples.
@@ -60,20 +67,29 @@ class Worker:
             DataError: if the samples are not of the kind and shape that it knows.
         """
         question = Question(forged, samples)
-        self.waiting.put(question)
+        self._put(question)
         return question.answer.result()
 
     def run(self, act: Callable[[], T]) -> T:
         """What an act gives that is done in the thread."""
         task = Task(act)
-        self.waiting.put(task)
+        self._put(task)
         found: T = task.done.result()
         return found
 
     def stop(self) -> None:
         """End, when all that waits is done."""
-        self.waiting.put(None)
-        self.thread.join()
+        with self.lock:
+            if self.thread is not None:
+                self.waiting.put(None)
+                self.thread.join()
+                self.thread = None
+
+    def _put(self, item: Question | Task) -> None:
+        # Under the lock, so that nothing is put behind the end, where it would wait for ever.
+        with self.lock:
+            assert self.thread is not None, "the worker has not been started, or has been stopped"
+            self.waiting.put(item)
 
     def _work(self) -> None:
         while (first := self.waiting.get()) is not None:

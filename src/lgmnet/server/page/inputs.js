@@ -201,14 +201,13 @@ export function takes(element, onImages) {
   });
 }
 
-/** Ask for files. */
-export function choose({ folder = false } = {}) {
+/** Ask for image files. */
+export function choose() {
   return new Promise((resolve) => {
     const input = document.createElement("input");
     input.type = "file";
     input.multiple = true;
-    if (folder) input.webkitdirectory = true;
-    else input.accept = "image/*";
+    input.accept = "image/*";
     input.addEventListener("change", () => resolve([...input.files]));
     input.addEventListener("cancel", () => resolve([]));
     input.click();

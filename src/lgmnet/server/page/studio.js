@@ -103,7 +103,6 @@ class Card {
       this.add,
       this.clear,
       button("Files…", async () => this.take(await choose())),
-      button("Folder…", async () => this.take(await choose({ folder: true }))),
       this.camera,
     );
     takes(this.element, (found) => this.take(found.map((one) => one.file)));
@@ -121,7 +120,6 @@ class Card {
 
   show() {
     const place = state.cards.indexOf(this);
-    $(".dot", this.element).setAttribute("fill", "");
     $(".dot", this.element).style.background = colour(place);
     const count = this.images.length + this.waiting.length;
     $(".count", this.element).textContent = count === 1 ? "1 image" : `${count} images`;
