@@ -127,7 +127,6 @@ def start(
         raise ConfigError(
             "Give --store FOLDER, or --database URL and --files URL together, or none of them."
         )
-    sock = listening(host, port)
     if database is not None and files is not None:
         kept = Store(database, files)
         where = files
@@ -139,9 +138,10 @@ def start(
     # server; on other addresses the token keeps it out, and names are for whoever runs it to say.
     known = ["localhost", "127.0.0.1", "::1", host, *(names or [])]
     hosts = known if is_loopback(host) or names else []
-    application = create_app(
-        Settings(kept, tuple(models or ()), token=token, hosts=hosts, page=page)
-    )
+    settings = Settings(kept, tuple(models or ()), token=token, hosts=hosts, page=page)
+    application = create_app(settings)
+    application.state.service.models()  # What is wrong with one is said before anything begins.
+    sock = listening(host, port)
     bound = sock.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{bound}{'' if page else '/docs'}"

@@ -232,10 +232,10 @@ let queue = Promise.resolve();
 
 /** Changes are made one at a time: each builds on the version that the one before gave. */
 function inTurn(act) {
-  state.busy++;
+  $("#board").setAttribute("aria-busy", String(++state.busy > 0));
   queue = queue
     .then(() => attempt(act))
-    .finally(() => state.busy--);
+    .finally(() => $("#board").setAttribute("aria-busy", String(--state.busy > 0)));
   return queue;
 }
 
@@ -311,20 +311,31 @@ function show(made) {
   $("#welcome").hidden = true;
   $("#model").disabled = true;
   if (first || document.activeElement !== $("#name")) $("#name").value = made.name;
+  const unnamed = made.shown.filter((one) => !state.cards.some((card) => card.name === one.name));
   for (const card of [...state.cards]) {
-    const found = made.shown.find((one) => one.name === card.name);
-    if (found) continue;
-    if (card.kept !== null) {
-      // Removed; what waits for it has nowhere to go.
+    if (card.kept === null || made.shown.some((one) => one.name === card.kept)) continue;
+    // Renamed elsewhere, if a class has its images; else removed, with whatever waits for it.
+    const keys = new Set(card.images.map((shown) => shown.key));
+    const renamed = unnamed.find((one) => one.images.some((shown) => keys.has(shown.key)));
+    if (renamed) {
+      card.kept = renamed.name;
+    } else {
       state.cards.splice(state.cards.indexOf(card), 1);
       card.element.remove();
     }
   }
+  const inOrder = [];
   for (const one of made.shown) {
     const card = state.cards.find((other) => other.name === one.name) ?? new Card(one.name, one.name);
     card.kept = one.name;
     card.images = one.images;
     if (document.activeElement !== card.label) card.label.value = one.name;
+    inOrder.push(card);
+  }
+  inOrder.push(...state.cards.filter((card) => card.kept === null));
+  if (inOrder.some((card, i) => card !== state.cards[i])) {
+    state.cards = inOrder;
+    $("#cards").append(...inOrder.map((card) => card.element));
   }
   state.cards.forEach((card) => card.show());
   for (const sentence of made.left_out) complain(new Error(`Left out: ${sentence}`));
@@ -369,6 +380,7 @@ async function ask() {
     return;
   }
   asking = true;
+  $("#try").setAttribute("aria-busy", "true");
   do {
     askAgain = false;
     const files = state.asked;
@@ -381,6 +393,7 @@ async function ask() {
     }
   } while (askAgain);
   asking = false;
+  $("#try").setAttribute("aria-busy", "false");
 }
 
 function showAnswer(answer) {
