@@ -67,9 +67,10 @@ def browser() -> Iterator[Any]:
             started.close()
 
 
-@pytest.fixture
-def studio(tmp_path) -> Iterator[Studio]:
-    running = Studio(tmp_path / "store")
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory) -> Iterator[Studio]:
+    """One for all tests that do not end it: it takes seconds to start."""
+    running = Studio(tmp_path_factory.mktemp("studio") / "store")
     yield running
     running.end()
 

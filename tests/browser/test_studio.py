@@ -125,12 +125,17 @@ def test_classes_are_renamed_and_removed_at_once(page):
     assert page.input_value(f"{card(1)} .label") == "moon"
 
 
-def test_saved_then_opened_again_after_a_restart_and_taken_away(page, studio, browser, tmp_path):
+def test_saved_then_opened_again_after_a_restart_and_taken_away(browser, tmp_path):
+    first = Studio(tmp_path / "store")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(first.address)
     forge_two(page)
     page.fill("#name", "signs")
     page.click("#save")
     wait_for_status(page, "Saved as 'signs'")
-    assert studio.end()[0] == 0
+    context.close()
+    assert first.end()[0] == 0
     again = Studio(tmp_path / "store")
     try:
         context = browser.new_context(accept_downloads=True)

@@ -356,7 +356,7 @@ def held(worker: Worker) -> threading.Event:
         begun.set()
         hold.wait()
 
-    threading.Thread(target=lambda: worker.run(act)).start()
+    worker.run(act)
     begun.wait()
     return hold
 
@@ -371,7 +371,7 @@ def test_questions_that_wait_together_are_answered_together(client, made):
     hold = held(worker)
 
     def ask(i: int) -> None:
-        found[i] = worker.ask(forged, images[i : i + 1])
+        found[i] = worker.ask(forged, images[i : i + 1]).result()
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
     for thread in threads:
@@ -397,7 +397,7 @@ def test_a_question_that_cannot_be_answered_spoils_no_other(client, made):
 
     def ask(name: str, samples: torch.Tensor) -> None:
         try:
-            outcomes[name] = worker.ask(forged, samples)
+            outcomes[name] = worker.ask(forged, samples).result()
         except ValueError as error:
             outcomes[name] = error
 

@@ -94,7 +94,7 @@ def test_too_many_at_a_time_are_told_to_come_again(client, made):
         begun.set()
         hold.wait()
 
-    threading.Thread(target=lambda: service.worker.run(busy)).start()
+    service.worker.run(busy)
     begun.wait()
     url, codes = f"/v1/classifiers/{made['id']}/predict", []
     threads = [
@@ -124,7 +124,7 @@ def test_at_the_end_new_requests_get_503_and_those_in_flight_finish(client, made
         begun.set()
         hold.wait()
 
-    threading.Thread(target=lambda: service.worker.run(busy)).start()
+    service.worker.run(busy)
     begun.wait()
     url = f"/v1/classifiers/{made['id']}/predict"
     asking = threading.Thread(target=lambda: answers.append(client.post(url, files=asked())))

@@ -110,8 +110,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        # Every request let in has a thread; those that wait for the networks only wait.
-        anyio.to_thread.current_default_thread_limiter().total_tokens = gate.most + 4
         await anyio.to_thread.run_sync(service.start)
         app.state.ready = True
         yield
@@ -164,11 +162,11 @@ def add_problems(app: FastAPI) -> None:
 
 
 def add_classifiers(app: FastAPI, service: Service) -> None:
-    """The routes of classifiers. They are not ``async``: each waits in a thread of its own."""
+    """The routes of classifiers. Those that need networks wait without a thread of their own."""
 
     @app.post("/v1/classifiers", status_code=201, tags=["classifiers"])
     @no_type_check  # Starlette's files come where FastAPI's are named.
-    def forge(
+    async def forge(
         response: Response,
         images: Images = [],  # noqa: B006  (FastAPI makes a new one each time)
         labels: Labels = [],  # noqa: B006
@@ -181,8 +179,10 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
         """Forge a classifier from labelled images, or keep one that comes as a file."""
         if file is not None:
             given = None if name == "untitled" else name
-            return made_out(service.open(file.file.read(), given), response)
-        return made_out(service.forge(name, model, labelled(images, labels)), response)
+            opened = await anyio.to_thread.run_sync(service.open, file.file.read(), given)
+            return made_out(opened, response)
+        made = await service.forge(name, model, labelled(images, labels))
+        return made_out(made, response)
 
     @app.get("/v1/classifiers", tags=["classifiers"])
     def page(
@@ -203,7 +203,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
 
     @app.patch("/v1/classifiers/{id}", tags=["classifiers"])
     @no_type_check  # Starlette's files come where FastAPI's are named.
-    def edit(
+    async def edit(
         id: Id,
         response: Response,
         if_match: IfMatch = None,
@@ -227,7 +227,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
                 f"Expected a new name for each class to rename, but there are {len(rename)} of "
                 f"'rename' and {len(to)} of 'to'."
             )
-        kept = service.get(id)
+        kept = await anyio.to_thread.run_sync(service.get, id)
         check_match(if_match, kept.record)
         wanted = Edit(
             name=name,
@@ -236,7 +236,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
             remove=tuple(remove),
             add=tuple(labelled(images, labels)),
         )
-        return made_out(service.edit(kept, wanted), response)
+        return made_out(await service.edit(kept, wanted), response)
 
     @app.delete("/v1/classifiers/{id}", status_code=204, tags=["classifiers"])
     def remove(id: Id, if_match: IfMatch = None) -> None:
@@ -249,15 +249,14 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/classifiers/{id}/predict", tags=["classifiers"])
     @no_type_check  # Starlette's files come where FastAPI's are named.
-    def predict(
+    async def predict(
         id: Id,
         images: Annotated[list[UploadFile], File(description="One image or many.")],
     ) -> Predictions:
         """Answer images; one that cannot be read has an error in place of its answer."""
         started = time.perf_counter()
-        kept = service.get(id)
         files = [image_of(image) for image in images]
-        problems, answers = service.ask(kept, files)
+        kept, problems, answers = await service.ask(id, files)
         return Predictions(
             etag=kept.record.version,
             milliseconds=round(1000 * (time.perf_counter() - started), 2),
@@ -312,9 +311,10 @@ def add_state(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return [model_out(model) for model in service.models()]
 
     @app.post("/v1/examples/digits", status_code=201, tags=["classifiers"])
-    def digits(response: Response) -> ClassifierOut:
+    async def digits(response: Response) -> ClassifierOut:
         """A ready example: five of scikit-learn's handwritten digits a class."""
-        return made_out(service.forge("digits", "omniglot", example_digits()), response)
+        images = await anyio.to_thread.run_sync(example_digits)
+        return made_out(await service.forge("digits", "omniglot", images), response)
 
     @app.get("/healthz", tags=["state"])
     def alive() -> dict[str, str]:

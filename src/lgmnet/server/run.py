@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
 
+import torch
 import uvicorn
 from fastapi import FastAPI
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.server.guard import Gate, is_loopback
 
+SWITCH = 0.001
+"""Seconds that a thread may keep the interpreter from another: networks need it for each step."""
 LONGEST_END = 30.0
 """Seconds that requests in flight have to finish."""
 
@@ -106,6 +111,10 @@ def run(
     app: FastAPI, sock: socket.socket, started: Callable[[], object], *, verbose: bool = False
 ) -> None:
     """Serve until a signal ends it."""
+    # One core is for reading and answering: if networks had all, each of their steps would wait
+    # for the thread that has just lost its core.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    sys.setswitchinterval(SWITCH)
     config = uvicorn.Config(
         app,
         log_level="info" if verbose else "warning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import io
@@ -16,8 +17,9 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import anyio
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -36,6 +38,8 @@ from lgmnet.server.worker import Worker
 
 T = TypeVar("T")
 AUTO, DRAWINGS, PHOTOS = "auto", "omniglot", "photos"
+HANDS = 2
+"""Threads that read images, and write to the store."""
 CACHED = 64
 """Classifiers that stay in memory."""
 NAME, THUMBNAILS = "name", "thumbnails"
@@ -155,6 +159,7 @@ class Service:
         self.limits = limits or Limits()
         self.named = {Path(name).name: name for name in (*shipped_models(), *models)}
         self.worker = Worker(answered)
+        self.hands = anyio.CapacityLimiter(HANDS)
         self._models: dict[str, Model] = {}
         self._cache: OrderedDict[str, Kept] = OrderedDict()
         self._lock = threading.Lock()
@@ -189,7 +194,7 @@ class Service:
                 self._models[name] = load_model(self.named[name])
             return self._models[name]
 
-    def forge(self, name: str, model: str, images: Sequence[Labelled]) -> Made:
+    async def forge(self, name: str, model: str, images: Sequence[Labelled]) -> Made:
         """Forge a classifier and keep it.
 
         Args:
@@ -204,14 +209,8 @@ class Service:
         self._check_names([name])
         if not images:
             raise DataError("There are no images: expected some of two classes or more.")
-        why = None
-        if model == AUTO:
-            drawn, why = look_drawn([one.file for one in images])
-            model = DRAWINGS if drawn else PHOTOS
-        loaded = self.model(model)
-        if loaded.takes_vectors:
-            raise ConfigError(f"'{model}' takes vectors, not images.")
-        good, pixels, left_out = self._read(images, loaded.sample_shape)
+        loaded, why = await self._by_hand(self._choose, model, images)
+        good, pixels, left_out = await self._by_hand(self._read, images, loaded.sample_shape)
         classes = list(dict.fromkeys(one.label for one in good))
         if len(classes) < 2:
             only = f"only '{classes[0]}'" if classes else "none"
@@ -229,11 +228,15 @@ class Service:
             forged = forged_from(loaded, support, classes)
             return forged, 1000 * (time.perf_counter() - started)
 
-        forged, milliseconds = self.worker.run(act)
+        forged, milliseconds = await asyncio.wrap_future(self.worker.run(act))
         notes = {"made": f"lgmnet {__version__}, lgmnet studio", NAME: name}
-        forged = with_thumbnails(dataclasses.replace(forged, notes=notes), good)
-        record = self.store.add(about(forged), forged.save)
-        return Made(self._keep(record, forged), milliseconds, left_out, why)
+        forged = dataclasses.replace(forged, notes=notes)
+
+        def keep() -> Kept:
+            named = with_thumbnails(forged, good)
+            return self._keep(self.store.add(about(named), named.save), named)
+
+        return Made(await self._by_hand(keep), milliseconds, left_out, why)
 
     def open(self, data: bytes, name: str | None) -> Made:
         """Keep a classifier that comes as a file.
@@ -258,7 +261,7 @@ class Service:
         forged = dataclasses.replace(forged, notes={**forged.notes, NAME: called})
         return Made(self._keep(self.store.add(about(forged), forged.save), forged), 0.0)
 
-    def edit(self, kept: Kept, edit: Edit) -> Made:
+    async def edit(self, kept: Kept, edit: Edit) -> Made:
         """Edit a classifier and keep it in place of what it was.
 
         Raises:
@@ -269,7 +272,7 @@ class Service:
         self._check(edit.add)
         self._check_names([new for _, new in edit.rename])
         loaded = self.model(old.model)
-        good, pixels, left_out = self._read(edit.add, old.sample_shape)
+        good, pixels, left_out = await self._by_hand(self._read, edit.add, old.sample_shape)
         if edit.add and not good:
             raise DataError(" ".join(left_out))
 
@@ -288,14 +291,18 @@ class Service:
                 forged = forged.with_samples(loaded, pixels, labels, sources)
             return forged, 1000 * (time.perf_counter() - started)
 
-        forged, milliseconds = self.worker.run(act)
+        forged, milliseconds = await asyncio.wrap_future(self.worker.run(act))
         self._check_classes(dict(zip(forged.classes, forged.shots, strict=True)))
         if edit.name is not None:
             self._check_names([edit.name])
             forged = dataclasses.replace(forged, notes={**forged.notes, NAME: edit.name})
-        forged = with_thumbnails(forged, good)
-        record = self.store.replace(kept.record, about(forged), forged.save)
-        return Made(self._keep(record, forged), milliseconds, left_out)
+
+        def keep() -> Kept:
+            named = with_thumbnails(forged, good)
+            record = self.store.replace(kept.record, about(named), named.save)
+            return self._keep(record, named)
+
+        return Made(await self._by_hand(keep), milliseconds, left_out)
 
     def get(self, id: str) -> Kept:
         """A classifier by its id, as it is now.
@@ -317,30 +324,38 @@ class Service:
             return self._keep(record, forged)
         raise ConflictError(f"The classifier '{id}' changes faster than it can be read; try again.")
 
-    def ask(
-        self, kept: Kept, files: Sequence[ImageBytes]
-    ) -> tuple[list[ImageError | None], Answers | None]:
-        """What a classifier says of images.
+    async def ask(
+        self, id: str, files: Sequence[ImageBytes]
+    ) -> tuple[Kept, list[ImageError | None], Answers | None]:
+        """What a classifier, by its id, says of images.
 
         Returns:
-            For each image what was wrong with it, or None; and the answers for those that could
-            be read, None if there are none.
+            The classifier; for each image what was wrong with it, or None; and the answers for
+            those that could be read, None if there are none.
 
         Raises:
+            AbsentError: if there is no such classifier.
             DataError: if there are too many images, or too large ones.
         """
         self._check([Labelled("", file) for file in files])
-        problems: list[ImageError | None] = []
-        pixels = []
-        for file in files:
-            try:
-                pixels.append(read_image(file, kept.forged.sample_shape))
-                problems.append(None)
-            except ImageError as problem:
-                problems.append(problem)
+
+        def read() -> tuple[Kept, list[ImageError | None], list[Tensor]]:
+            kept = self.get(id)
+            problems: list[ImageError | None] = []
+            pixels = []
+            for file in files:
+                try:
+                    pixels.append(read_image(file, kept.forged.sample_shape))
+                    problems.append(None)
+                except ImageError as problem:
+                    problems.append(problem)
+            return kept, problems, pixels
+
+        kept, problems, pixels = await self._by_hand(read)
         if not pixels:
-            return problems, None
-        return problems, self.worker.ask(kept.forged, torch.stack(pixels))
+            return kept, problems, None
+        asked = self.worker.ask(kept.forged, torch.stack(pixels))
+        return kept, problems, await asyncio.wrap_future(asked)
 
     def export(self, kept: Kept) -> bytes:
         """The classifier as one ONNX file; takes some seconds.
@@ -379,6 +394,24 @@ class Service:
         if found is None:
             raise AbsentError("Of this photo the classifier has kept the features alone.")
         return base64.b64decode(found)
+
+    async def _by_hand(self, act: Callable[..., T], *of: Any) -> T:
+        """What an act gives that reads images or writes.
+
+        Few at a time: many would take the interpreter from each other and from the networks.
+        """
+        return await anyio.to_thread.run_sync(act, *of, limiter=self.hands)
+
+    def _choose(self, model: str, images: Sequence[Labelled]) -> tuple[Model, str | None]:
+        """The model by its name, or the one that suits the images, and why."""
+        why = None
+        if model == AUTO:
+            drawn, why = look_drawn([one.file for one in images])
+            model = DRAWINGS if drawn else PHOTOS
+        loaded = self.model(model)
+        if loaded.takes_vectors:
+            raise ConfigError(f"'{model}' takes vectors, not images.")
+        return loaded, why
 
     def _keep(self, record: Record, forged: ForgedClassifier) -> Kept:
         kept = Kept(record, forged)

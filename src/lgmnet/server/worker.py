@@ -60,22 +60,19 @@ class Worker:
                 self.thread = threading.Thread(target=self._work, name="networks", daemon=True)
                 self.thread.start()
 
-    def ask(self, forged: ForgedClassifier, samples: Num[Tensor, "samples *feature"]) -> Answers:
-        """All that a classifier says of samples.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that it knows.
-        """
+    def ask(
+        self, forged: ForgedClassifier, samples: Num[Tensor, "samples *feature"]
+    ) -> Future[Answers]:
+        """All that a classifier will say of samples; a DataError if it does not know their kind."""
         question = Question(forged, samples)
         self._put(question)
-        return question.answer.result()
+        return question.answer
 
-    def run(self, act: Callable[[], T]) -> T:
-        """What an act gives that is done in the thread."""
+    def run(self, act: Callable[[], T]) -> Future[T]:
+        """What an act will give, or raise, that is done in the thread."""
         task = Task(act)
         self._put(task)
-        found: T = task.done.result()
-        return found
+        return task.done
 
     def stop(self) -> None:
         """End, when all that waits is done."""
