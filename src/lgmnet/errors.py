@@ -3,7 +3,7 @@
 ::
 
     LgmnetError
-    └── UserError            (also a ValueError) the caller can mend it: exit code 2, HTTP 400
+    └── UserError            (also a ValueError) the caller can mend it: exit code 2, HTTP 4xx
         ├── EpisodeError     a task that cannot be: labels, shapes, more classes than there are
         ├── DataError        a data set, folder or split that cannot serve
         │   └── ImageError   one image that cannot be read; names the file

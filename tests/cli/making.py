@@ -49,6 +49,8 @@ COMMANDS = (
     "publish",
     "download",
     "quickstart",
+    "studio",
+    "serve",
 )
 
 TINY = LGMNetConfig(

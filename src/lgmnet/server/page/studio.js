@@ -592,6 +592,9 @@ $("#ask .tools").append(
 );
 takes($("#ask"), (found) => askFiles(found.map((one) => one.file)));
 
+// On a phone the way to it is shown while it is out of sight.
+new IntersectionObserver(([seen]) => ($(".jump").hidden = seen.isIntersecting)).observe($("#ask"));
+
 // --- the whole
 
 $("#add-class").addEventListener("click", () => {
