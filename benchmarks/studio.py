@@ -35,6 +35,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.server.service import encoded
 
 CLIENTS, SECONDS, WARM = 32, 60.0, 10.0
+WORKERS = os.cpu_count() or 1
 WAY, SHOT, ASKED_FOR_EACH_FORGE = 5, 1, 9
 RESULT = Path(__file__).parent / "results" / "studio.json"
 
@@ -121,7 +122,7 @@ def bare() -> tuple[float, float]:
         for _ in range(20):
             act()
         seconds = []
-        for _ in range(200):
+        for _ in range(400):
             started = time.perf_counter()
             act()
             seconds.append(time.perf_counter() - started)
@@ -134,9 +135,10 @@ def bare() -> tuple[float, float]:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Resident memory of a process and those that it has started."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 + sum(resident_mb(int(c)) for c in children)
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
@@ -147,9 +149,10 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Measure and write."""
-    predict_ms, forge_ms = bare()
+    before = bare()
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "lgmnet.cli", "serve", "--port", "0", "--store", folder]
+        line += ["--workers", str(WORKERS)]
         server = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -168,11 +171,14 @@ def main() -> None:
         load.join()
         server.send_signal(signal.SIGINT)
         server.wait(60)
+    # Before and after the load, for it varies by a tenth and more.
+    predict_ms, forge_ms = (statistics.mean(pair) for pair in zip(before, bare(), strict=True))
     counts = {kind: len(some) for kind, some in times.items()}
     model_seconds = (counts["predict"] * predict_ms + counts["forge"] * forge_ms) / 1000
     warm = int(WARM)
     found = {
         "clients": CLIENTS,
+        "processes": WORKERS,
         "seconds": SECONDS,
         "errors": len(errors),
         "first_errors": errors[:3],

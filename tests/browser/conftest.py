@@ -62,6 +62,7 @@ def browser() -> Iterator[Any]:
         api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
         with api.sync_playwright() as playwright:
             arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+            arguments += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
             started = playwright.chromium.launch(executable_path=chromium, args=arguments)
             yield started
             started.close()

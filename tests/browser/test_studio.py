@@ -231,6 +231,38 @@ def test_images_dropped_on_a_class_and_taken_back(page, tmp_path):
     wait_for_status(page, "One more class")
 
 
+def test_the_camera_gives_images_to_show_and_to_ask_about(page):
+    """Chromium's make-believe camera."""
+    for number in (1, 2):
+        page.click(f"{card(number)} .tools >> text=Camera")
+        page.locator(f"{card(number)} video").wait_for()
+        page.wait_for_timeout(700)
+        page.click(f"{card(number)} .tools >> text=Take")
+    wait_for_status(page, "2 classes, 2 images")
+    page.click(f"{card(1)} .tools >> text=Stop")
+    assert page.locator(f"{card(1)} video").count() == 0
+    page.click("#ask .tools >> text=Camera")
+    page.locator("#bars li").nth(1).wait_for(timeout=20_000)
+    page.click("#ask .tools >> text=Stop")
+
+
+def test_an_image_is_pasted(page):
+    forge_two(page)
+    page.locator(card(1)).evaluate(
+        """async (element) => {
+            const canvas = document.createElement("canvas");
+            canvas.getContext("2d").fillRect(20, 20, 60, 10);
+            const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([blob], "pasted.png", { type: "image/png" }));
+            const event = new ClipboardEvent("paste", { bubbles: true, cancelable: true });
+            Object.defineProperty(event, "clipboardData", { value: transfer });
+            element.dispatchEvent(event);
+        }"""
+    )
+    wait_for_status(page, "2 classes, 3 images")
+
+
 def test_a_ready_example_in_one_click(page):
     page.click("#example")
     wait_for_status(page, "10 classes, 50 images")

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from lgmnet.hub import save_model
 from lgmnet.server.app import Settings, create_app
 from lgmnet.server.service import Limits, encoded
-from lgmnet.server.store import Store
+from lgmnet.server.store import Store, urls_in
 from tests.cli.making import drawings, tiny_model
 
 LIMITS = Limits(
@@ -41,8 +41,8 @@ def store(tmp_path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def settings(store, tiny_folder) -> Settings:
-    return Settings(store, [str(tiny_folder)], LIMITS)
+def settings(tmp_path, tiny_folder) -> Settings:
+    return Settings(*urls_in(tmp_path / "store"), [str(tiny_folder)], LIMITS)
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def fuzzed(tmp_path_factory, tiny_folder):
     """A schema of a service that has a classifier, and its id."""
     from lgmnet.server.app import Settings
-    from lgmnet.server.store import Store
+    from lgmnet.server.store import urls_in
     from tests.server.conftest import LIMITS
 
-    store = Store.in_folder(tmp_path_factory.mktemp("fuzzed"))
-    app = create_app(Settings(store, [str(tiny_folder)], LIMITS))
+    kept = urls_in(tmp_path_factory.mktemp("fuzzed"))
+    app = create_app(Settings(*kept, [str(tiny_folder)], LIMITS))
     with TestClient(app) as client:
         made = client.post("/v1/classifiers", **form({"a": 1, "b": 2}, model="tiny")).json()
     return app, made  # What is sent begins and ends the app anew.

@@ -84,6 +84,10 @@ def serve(
     models: Models = None,
     names: Names = None,
     without_token: WithoutToken = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Processes that share the work; each needs 0.6 GB."),
+    ] = 1,
     verbose: Verbose = False,
 ) -> None:
     """Serve the HTTP API alone; /docs describes it.
@@ -91,7 +95,8 @@ def serve(
     With the environment variable LGMNET_TOKEN set, every request must show it.
     """
     places = (store, database, files)
-    start(host, port, places, models, names, without_token, verbose, page=False, show=False)
+    common = (host, port, places, models, names, without_token, verbose)
+    start(*common, workers=workers, page=False, show=False)
 
 
 def start(
@@ -103,6 +108,7 @@ def start(
     without_token: bool,
     verbose: bool,
     *,
+    workers: int = 1,
     page: bool,
     show: bool,
 ) -> None:
@@ -117,8 +123,8 @@ def start(
 
     from lgmnet.server.app import Settings, create_app
     from lgmnet.server.guard import is_loopback
-    from lgmnet.server.run import check_address, listening, run
-    from lgmnet.server.store import Store
+    from lgmnet.server.run import check_address, listening, run, run_many
+    from lgmnet.server.store import urls_in
 
     token = os.environ.get(TOKEN) or None
     check_address(host, token, anyone=without_token)
@@ -127,18 +133,18 @@ def start(
         raise ConfigError(
             "Give --store FOLDER, or --database URL and --files URL together, or none of them."
         )
-    if database is not None and files is not None:
-        kept = Store(database, files)
-        where = files
+    if database is None or files is None:
+        where = str(folder or data_folder())
+        database, files = urls_in(Path(where))
     else:
-        folder = folder or data_folder()
-        kept = Store.in_folder(folder)
-        where = str(folder)
+        where = files
     # A page that has a name of its own point here must not be able to speak to this machine's
     # server; on other addresses the token keeps it out, and names are for whoever runs it to say.
     known = ["localhost", "127.0.0.1", "::1", host, *(names or [])]
     hosts = known if is_loopback(host) or names else []
-    settings = Settings(kept, tuple(models or ()), token=token, hosts=hosts, page=page)
+    settings = Settings(
+        database, files, tuple(models or ()), token=token, hosts=tuple(hosts), page=page
+    )
     application = create_app(settings)
     application.state.service.models()  # What is wrong with one is said before anything begins.
     sock = listening(host, port)
@@ -156,7 +162,11 @@ def start(
         if show:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    run(application, sock, started, verbose=verbose)
+    if workers == 1:
+        run(application, sock, started, verbose=verbose)
+    else:
+        application.state.service.close()
+        run_many(settings, sock, started, workers, verbose=verbose)
 
 
 def data_folder() -> Path:

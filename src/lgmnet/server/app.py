@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import UploadFile as Upload
 from starlette.exceptions import HTTPException
 
@@ -90,9 +90,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is started with."""
+    """What a server is started with; plain values, so that other processes can be given it."""
 
-    store: Store
+    database: str
+    """URL of the index."""
+    files: str
+    """Folder or URL of the files."""
     models: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
     token: str | None = None
@@ -106,7 +109,8 @@ def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; ``app.state.gate`` says when it may end."""
     metrics = Metrics()
     gate = Gate(settings.limits.in_flight)
-    service = Service(settings.store, settings.models, settings.limits, metrics.answered)
+    store = Store(settings.database, settings.files)
+    service = Service(store, settings.models, settings.limits, metrics.answered)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -332,7 +336,7 @@ def add_state(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/metrics", tags=["state"], response_class=Response)
     def counted() -> Response:
         """Counts and times, as Prometheus reads them."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def add_page(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN = ("/", "/static/", "/docs", "/static-offline-docs/", "/openapi.json", "/healthz", "/readyz")
@@ -44,7 +46,12 @@ class Metrics:
         self.seconds = Histogram(
             "lgmnet_request_seconds", "From a request to its answer.", ["route"], **made
         )
-        self.in_flight = Gauge("lgmnet_requests_in_flight", "Requests being worked on.", **made)
+        self.in_flight = Gauge(
+            "lgmnet_requests_in_flight",
+            "Requests being worked on.",
+            multiprocess_mode="livesum",
+            **made,
+        )
         self.images = Counter("lgmnet_images_answered", "Images that were answered.", **made)
         self.together = Histogram(
             "lgmnet_questions_together",
@@ -52,6 +59,14 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             **made,
         )
+
+    def text(self) -> bytes:
+        """All counts; of all processes, where several share the work."""
+        registry = self.registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
     def answered(self, samples: int, asked: int) -> None:
         """Count a pass through a network."""

@@ -129,10 +129,8 @@ class Store:
 
     @classmethod
     def in_folder(cls, folder: Path) -> Store:
-        """A store in a folder, made if absent: an SQLite database with the files beside it."""
-        with problems():
-            (folder / "files").mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{folder / 'index.sqlite'}", str(folder / "files"))
+        """The store in a folder, see `urls_in`."""
+        return cls(*urls_in(folder))
 
     def check(self) -> None:
         """Check that the index can be read.
@@ -320,6 +318,17 @@ class Store:
         # What cannot be removed now will be swept.
         with suppress(OSError):
             self.fs.rm_file(f"{self.top}/{record.file}")
+
+
+def urls_in(folder: Path) -> tuple[str, str]:
+    """Of a folder, made if absent: an SQLite database with the files beside it.
+
+    Raises:
+        StoreError: if it cannot be made.
+    """
+    with problems():
+        (folder / "files").mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'index.sqlite'}", str(folder / "files")
 
 
 def engine_of(url: str) -> Engine:
