@@ -12,13 +12,15 @@ START, END = "<!-- figures: drawn by runs/studio_figures.py -->", "<!-- end of f
 WORDS = (
     "Under load (`python benchmarks/studio.py`: {clients} clients on loopback for {seconds:.0f} s, "
     "on the same {cores} cores as {processes} processes of the service; nine drawings asked for "
-    "each classifier of five classes forged):\n{predictions_a_second:.0f} predictions and {forged_a_second:.0f} forgings a "
-    "second, {errors} errors. A prediction takes {predict[p50_ms]:.0f} ms (median; "
-    "{predict[p99_ms]:.0f} at 99 %), a forging {forge[p50_ms]:.0f} ({forge[p99_ms]:.0f}), most of "
-    "it waiting for its turn; the bare calls of the\nmodel take {bare_predict_ms:.1f} and "
-    "{bare_forge_ms:.1f} ms. All in all the service adds {overhead_percent_of_model_time:.0f} % to "
-    "the model's own time. Memory was {resident_mb_after_warming_up:.0f} MB after ten seconds, "
-    "{resident_mb_at_the_end:.0f} MB at the end.\n"
+    "each classifier of five classes forged):\n"
+    "{predictions_a_second:.0f} predictions and {forged_a_second:.0f} forgings a second, {errors} "
+    "errors. A prediction takes {predict[p50_ms]:.0f} ms (median; {predict[p99_ms]:.0f} at 99 %), "
+    "a forging {forge[p50_ms]:.0f} ({forge[p99_ms]:.0f}), most of it waiting for its turn; the "
+    "bare calls of the\n"
+    "model take {bare_predict_ms:.1f} and {bare_forge_ms:.1f} ms. All in all the service adds "
+    "{overhead_percent_of_model_time:.0f} % to the model's own time. Memory was "
+    "{resident_mb_after_warming_up:.0f} MB after ten seconds, {resident_mb_at_the_end:.0f} MB at "
+    "the end.\n"
 )
 
 
