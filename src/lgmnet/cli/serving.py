@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from lgmnet.cli.terminal import app, err, say
+from lgmnet.cli.terminal import Json, app, err, print_json, say
 from lgmnet.errors import ConfigError, extra
 
 TOKEN = "LGMNET_TOKEN"
@@ -65,16 +66,18 @@ def studio(
         bool, typer.Option("--no-browser", help="Print the address only.")
     ] = False,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Forge classifiers in the browser: draw, drop or photograph a few images of each class.
 
     Everything runs and stays on this machine. Ctrl-C ends it; what was made is there next time.
     """
     places = (store, database, files)
-    start(host, port, places, models, names, without_token, verbose, page=True, show=not no_browser)
+    common = (host, port, places, models, names, without_token, verbose, as_json)
+    start(*common, page=True, show=not no_browser)
 
 
-@app.command(epilog="Example: [bold]LGMNET_TOKEN=secret lgmnet serve --host 0.0.0.0 --port 8000[/]")
+@app.command(epilog="Example: [bold]lgmnet serve --port 8000 --workers 2[/]")
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -89,13 +92,14 @@ def serve(
         typer.Option(min=1, max=64, help="Processes that share the work; each needs 0.6 GB."),
     ] = 1,
     verbose: Verbose = False,
+    as_json: Json = False,
 ) -> None:
     """Serve the HTTP API alone; /docs describes it.
 
     With the environment variable LGMNET_TOKEN set, every request must show it.
     """
     places = (store, database, files)
-    common = (host, port, places, models, names, without_token, verbose)
+    common = (host, port, places, models, names, without_token, verbose, as_json)
     start(*common, workers=workers, page=False, show=False)
 
 
@@ -107,6 +111,7 @@ def start(
     names: list[str] | None,
     without_token: bool,
     verbose: bool,
+    as_json: bool,
     *,
     workers: int = 1,
     page: bool,
@@ -153,7 +158,11 @@ def start(
     address = f"http://{shown}:{bound}{'' if page else '/docs'}"
 
     def started() -> None:
-        say(f"{'lgmnet studio' if page else 'lgmnet serve'}: [bold]{escape(address)}[/]")
+        if as_json:
+            print_json({"address": address, "store": where, "process": os.getpid()})
+        else:
+            say(f"{'lgmnet studio' if page else 'lgmnet serve'}: [bold]{escape(address)}[/]")
+        sys.stdout.flush()  # Whoever started it waits for this line.
         err.print(
             f"Classifiers are kept in {escape(where)}. Ctrl-C ends.",
             highlight=False,
