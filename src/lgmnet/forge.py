@@ -407,6 +407,8 @@ class ForgedClassifier:
             classes = tuple(json.loads(about["classes"]))
             sources = tuple(json.loads(about["sources"]))
             support = Support(tensors.pop(SAMPLES), tensors.pop(LABELS), sources)
+            if not all(isinstance(name, str) for name in (*classes, *sources)):
+                raise TypeError("a name that is no text")
             if not len(support.samples) == len(support.labels) == len(sources):
                 raise ValueError(f"{len(support.samples)} samples, but {len(sources)} sources")
             check_every_class_shown(support.labels[None], len(classes))

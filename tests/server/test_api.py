@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -387,6 +388,41 @@ def test_questions_that_wait_together_are_answered_together(client, made):
         assert isinstance(answers, Answers)
         torch.testing.assert_close(answers.probabilities, expected.probabilities[i : i + 1])
         torch.testing.assert_close(answers.carried, expected.carried[i : i + 1])
+
+
+def test_who_has_gone_away_spoils_nothing(client, made):
+    forged = client.app.state.service.get(made["id"]).forged
+    worker = Worker()
+    hold = held(worker)
+    images = drawings(1, 1)[:, 0]
+    gone, task = worker.ask(forged, images), worker.run(lambda: 1)
+    stays = worker.ask(forged, images)
+    assert gone.cancel()
+    assert task.cancel()
+    hold.set()
+    assert isinstance(stays.result(30), Answers)
+    worker.stop()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_file_made_to_mislead_is_refused_or_harmless(client, made, tmp_path):
+    """With a right checksum, but names and pictures that are none."""
+    forged = client.app.state.service.get(made["id"]).forged
+    for changes, status in (
+        ({"classes": ("a", 5, None)}, 422),
+        ({"classes": ("a", "b", "x" * 41)}, 422),
+        ({"notes": {"name": 7, "thumbnails": "[]"}}, 201),
+        ({"notes": {"name": ["x"] * 100}}, 422),
+        ({"fingerprint": "000000000000"}, 422),
+        ({"model": "../../omniglot"}, 422),
+    ):
+        path = tmp_path / "f.safetensors"
+        dataclasses.replace(forged, **changes).save(path)
+        sent = {"file": ("f.safetensors", path.read_bytes())}
+        answer = client.post("/v1/classifiers", files=sent)
+        assert answer.status_code == status, (changes, answer.text)
+        if status == 201:
+            assert client.get(f"/v1/classifiers/{answer.json()['id']}").status_code == 200
 
 
 def test_a_question_that_cannot_be_answered_spoils_no_other(client, made):

@@ -147,6 +147,7 @@ def start(
     # server; on other addresses the token keeps it out, and names are for whoever runs it to say.
     known = ["localhost", "127.0.0.1", "::1", host, *(names or [])]
     hosts = known if is_loopback(host) or names else []
+    err.print("Reading the models…", highlight=False)
     settings = Settings(
         database, files, tuple(models or ()), token=token, hosts=tuple(hosts), page=page
     )

@@ -256,7 +256,7 @@ class Service:
         self._check_classes(dict(zip(forged.classes, forged.shots, strict=True)))
         self._check_names(forged.classes)
         forged.check_model(self.model(forged.model))
-        called = name or forged.notes.get(NAME) or "opened"
+        called = name or str(forged.notes.get(NAME) or "opened")
         self._check_names([called])
         forged = dataclasses.replace(forged, notes={**forged.notes, NAME: called})
         return Made(self._keep(self.store.add(about(forged), forged.save), forged), 0.0)
@@ -393,7 +393,10 @@ class Service:
         found = thumbnails(kept.forged).get(support.sources[place])
         if found is None:
             raise AbsentError("Of this photo the classifier has kept the features alone.")
-        return base64.b64decode(found)
+        try:
+            return base64.b64decode(found, validate=True)
+        except (ValueError, TypeError) as error:
+            raise AbsentError("The picture of this photo is damaged.") from error
 
     async def _by_hand(self, act: Callable[..., T], *of: Any) -> T:
         """What an act gives that reads images or writes.

@@ -91,14 +91,16 @@ class Worker:
     def _work(self) -> None:
         while (first := self.waiting.get()) is not None:
             stopping = False
-            questions, tasks = [], []
+            questions: list[Question] = []
+            tasks: list[Task] = []
             taken: Question | Task | None = first
             while True:
                 if taken is None:
                     stopping = True
                 elif isinstance(taken, Task):
-                    tasks.append(taken)
-                else:
+                    if taken.done.set_running_or_notify_cancel():  # Else nobody waits any more.
+                        tasks.append(taken)
+                elif taken.answer.set_running_or_notify_cancel():
                     questions.append(taken)
                 if stopping or sum(len(q.samples) for q in questions) >= IMAGES_A_BATCH:
                     break
