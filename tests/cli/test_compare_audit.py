@@ -108,7 +108,7 @@ def test_the_figure_of_boundaries(families, tmp_path):
         "--models",
         families,
         "--episodes",
-        8,
+        3,
         "-o",
         tmp_path / "b.png",
     ]

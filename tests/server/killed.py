@@ -70,7 +70,7 @@ def main() -> None:
             os.close(listen)
             child(folder, say, seed)
         os.close(say)
-        time.sleep(random.Random(-seed - 1).uniform(0.005, 0.12))
+        time.sleep(random.Random(-seed - 1).uniform(0.005, 0.07))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         with os.fdopen(listen, "rb") as heard:
