@@ -242,7 +242,7 @@ def add_classifiers(app: FastAPI, service: Service) -> None:
         )
         return made_out(await service.edit(kept, wanted), response)
 
-    @app.delete("/v1/classifiers/{id}", status_code=204, tags=["classifiers"])
+    @app.delete("/v1/classifiers/{id}", status_code=204, response_model=None, tags=["classifiers"])
     def remove(id: Id, if_match: IfMatch = None) -> None:
         """Remove a classifier."""
         record = service.store.get(id)
