@@ -184,9 +184,11 @@ class ForgedClassifier:
             DataError: if the samples are not of the kind and shape that the model knows.
             ConfigError: if the model has no threshold.
         """
+        threshold = self.threshold
         if not len(samples):
             return torch.empty(0, dtype=torch.bool)
-        return ~self.rejected(self.answers(samples))
+        # Not by `answers`: of many samples that would hold all that was seen in memory.
+        return self.asked(self.classifier.likeness, samples) >= threshold
 
     def rejected(self, answers: Answers) -> Bool[Tensor, " samples"]:
         """Which of the samples that were answered fit no class, by the threshold.
