@@ -137,17 +137,12 @@ def answer_files(
     """
     import torch
 
-    from lgmnet.data.images import read_image
+    from lgmnet.data.images import read_each
     from lgmnet.forge import IMAGES_A_BATCH
 
     waiting = iter(paths)
     while some := list(itertools.islice(waiting, IMAGES_A_BATCH)):
-        read: list[Any] = []
-        for path in some:
-            try:
-                read.append(read_image(path, forged.sample_shape))
-            except ImageError as problem:
-                read.append(problem)
+        read = read_each(some, forged.sample_shape)
         good = [image for image in read if not isinstance(image, ImageError)]
         found = iter(label_all(forged, torch.stack(good), none=none) if good else ())
         for path, image in zip(some, read, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +213,19 @@ def read_image(path: ImageFile, shape: Sequence[int]) -> UInt8[Tensor, "channels
         ImageError: naming the file, if it is absent, damaged or absurdly large.
     """
     return read_drawing(path, shape[1]) if shape[0] == 1 else read_photo(path, *shape[1:])
+
+
+def read_each(
+    files: Iterable[ImageFile], shape: Sequence[int]
+) -> list[UInt8[Tensor, "channels height width"] | ImageError]:
+    """Read image files as `read_image` does; in place of one that cannot be read is its error."""
+    found: list[Tensor | ImageError] = []
+    for file in files:
+        try:
+            found.append(read_image(file, shape))
+        except ImageError as problem:
+            found.append(problem)
+    return found
 
 
 @dataclass(frozen=True)

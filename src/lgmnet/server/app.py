@@ -340,7 +340,7 @@ def add_state(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
 
 def add_page(app: FastAPI) -> None:
-    """The studio's page: three files, and nothing from elsewhere."""
+    """The studio's page: its own few files, and nothing from elsewhere."""
 
     @app.get("/", include_in_schema=False)
     def studio() -> FileResponse:

@@ -28,10 +28,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet import __version__
-from lgmnet.data.images import ImageBytes, photo_of, read_image
+from lgmnet.data.images import ImageBytes, photo_of, read_each
 from lgmnet.data.tones import look_drawn
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError, unknown_name
-from lgmnet.forge import Answers, ForgedClassifier, Support, as_support, forged_from
+from lgmnet.forge import Answers, ForgedClassifier, forge
 from lgmnet.hub import Model, load_model, shipped_models
 from lgmnet.server.store import About, AbsentError, ConflictError, Record, Store
 from lgmnet.server.worker import Worker
@@ -221,11 +221,9 @@ class Service:
 
         def act() -> tuple[ForgedClassifier, float]:
             started = time.perf_counter()
-            shape = tuple(loaded.method.config.feature_shape)
-            samples = as_support(pixels, shape, loaded.backbone)
-            labels = torch.tensor([classes.index(one.label) for one in good])
-            support = Support(samples, labels, tuple(source_of(one.file) for one in good))
-            forged = forged_from(loaded, support, classes)
+            labels = [classes.index(one.label) for one in good]
+            sources = [source_of(one.file) for one in good]
+            forged = forge(loaded, pixels, labels, classes, sources=sources)
             return forged, 1000 * (time.perf_counter() - started)
 
         forged, milliseconds = await asyncio.wrap_future(self.worker.run(act))
@@ -341,15 +339,9 @@ class Service:
 
         def read() -> tuple[Kept, list[ImageError | None], list[Tensor]]:
             kept = self.get(id)
-            problems: list[ImageError | None] = []
-            pixels = []
-            for file in files:
-                try:
-                    pixels.append(read_image(file, kept.forged.sample_shape))
-                    problems.append(None)
-                except ImageError as problem:
-                    problems.append(problem)
-            return kept, problems, pixels
+            found = read_each(files, kept.forged.sample_shape)
+            problems = [one if isinstance(one, ImageError) else None for one in found]
+            return kept, problems, [one for one in found if not isinstance(one, ImageError)]
 
         kept, problems, pixels = await self._by_hand(read)
         if not pixels:
@@ -429,12 +421,13 @@ class Service:
     ) -> tuple[list[Labelled], Tensor, tuple[str, ...]]:
         """Those that can be read, their pixels, and a sentence for each other."""
         good, pixels, left_out = [], [], []
-        for one in images:
-            try:
-                pixels.append(read_image(one.file, shape))
+        found = read_each([one.file for one in images], shape)
+        for one, read in zip(images, found, strict=True):
+            if isinstance(read, ImageError):
+                left_out.append(str(read))
+            else:
                 good.append(one)
-            except ImageError as problem:
-                left_out.append(str(problem))
+                pixels.append(read)
         stacked = torch.stack(pixels) if pixels else torch.empty(0, *shape, dtype=torch.uint8)
         return good, stacked, tuple(left_out)
 
