@@ -163,7 +163,7 @@ def test_saved_then_opened_again_after_a_restart_and_taken_away(browser, tmp_pat
         # The file is opened as a classifier of its own, and edited.
         fresh.click("#open")
         fresh.set_input_files("#open-file", file)
-        wait_for_status(fresh, "2 classes, 2 images")
+        idle(fresh)  # the status says the same before and after
         name_class(fresh, 1, "circle")
         idle(fresh)
         fresh.click("#open")

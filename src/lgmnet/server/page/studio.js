@@ -672,7 +672,7 @@ async function listKept(after) {
   for (const one of page.items) {
     const line = document.createElement("li");
     const choice = button(one.name || "untitled", () =>
-      attempt(async () => {
+      inTurn(async () => {
         await openKept(one.id);
         $("#open-dialog").close();
       }),
@@ -708,17 +708,17 @@ $("#open").addEventListener("click", () =>
   }),
 );
 $("#kept-more").addEventListener("click", () => attempt(() => listKept(following)));
-$("#open-file").addEventListener("change", (event) =>
-  attempt(async () => {
-    const [file] = event.target.files;
-    event.target.value = "";
-    $("#open-dialog").close();
-    if (!file) return;
+$("#open-file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  event.target.value = "";
+  $("#open-dialog").close();
+  if (!file) return;
+  inTurn(async () => {
     const made = await api.openFile(file);
     forget(0);
     show(made);
-  }),
-);
+  });
+});
 
 // --- taking it away
 
