@@ -37,7 +37,7 @@ quickstart: .venv/.package ## adapt to a handful of images and look at the answe
 	$(BIN)/lgmnet quickstart
 
 test: lint types ## all that CI runs: lint, types, tests, coverage
-	$(BIN)/pytest --cov
+	$(BIN)/pytest --cov --numprocesses auto --dist worksteal
 
 lint: .venv/.package ## ruff: rules and formatting
 	$(BIN)/ruff check

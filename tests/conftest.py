@@ -52,8 +52,9 @@ def cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads() -> None:
-    """Tests are tiny: more threads cost more than they give."""
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    """Tests are tiny and run side by side: more threads cost more than they give."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the commands that tests start.
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.cli import main
+# `terminal` now: a console that is made while COLUMNS is set keeps that width for all tests.
+from lgmnet.cli import main, terminal  # noqa: F401
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
 from lgmnet.files import CHECKSUM
