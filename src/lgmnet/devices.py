@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,3 +32,19 @@ def fastest(samples: Num[Tensor, "samples *feature"]) -> AbstractContextManager[
     device = samples.device.type
     images = samples.ndim == 4
     return torch.autocast(device, torch.bfloat16, enabled=images and computes_in_bf16(device))
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what it frees, for what it needs next.
+
+    A step of training frees hundreds of megabytes and needs as much again in the next. The C
+    library of Linux hands freed memory back, and the system fills every page anew with zeros: on a
+    CPU a third of the time of training. Elsewhere nothing is done.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1  # From <malloc.h>; C takes an int.
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # Other C libraries have none.
+    if set_option is not None:
+        set_option(mmap_threshold, most)
+        set_option(trim_threshold, most)

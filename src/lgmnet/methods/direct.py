@@ -65,12 +65,12 @@ class DirectTraining(Method):
         network, config = make_network(self.config), self.config
 
         def trained(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Statistics]:
-            def loss(weights: Weights) -> Tensor:
-                return -(network(weights, x)[0] * y).sum(-1).mean()
+            def gradient(weights: Weights) -> Weights:
+                return network.gradient(lambda w: -(network(w, x) * y).sum(-1).mean(), weights)
 
             start = weights | network.initial_head(way, x)
-            weights = adam(loss, start, config.steps, config.rate)
-            return weights, network(weights, x)[1]
+            weights = adam(gradient, start, config.steps, config.rate)
+            return weights, network.statistics(weights, x)
 
         with torch.inference_mode(False), torch.no_grad():
             x = support_x.clone()
@@ -108,6 +108,6 @@ class DirectClassifier(NetworkClassifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query; it is normalised by the support's statistics."""
-        answer = self.network.over_tasks(lambda w, s, q: self.network(w, q, s)[0], query_x.device)
+        answer = self.network.over_tasks(lambda w, s, q: self.network(w, q, s), query_x.device)
         answers: Tensor = answer(self.weights, self.statistics, query_x)
         return answers

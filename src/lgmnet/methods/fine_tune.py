@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.func import vmap
+from torch.func import grad, vmap
 from torch.nn import functional as F
 
 from lgmnet.methods.pretrained import LinearClassifier, Pretrained, PretrainedConfig
@@ -78,7 +78,7 @@ class FineTune(Pretrained):
                 log_p = (x @ shown["weight"].mT + shown["bias"]).log_softmax(-1)
                 return -(log_p * y).sum(-1).mean()
 
-            return head(adam(loss, start, config.steps, config.rate))
+            return head(adam(grad(loss), start, config.steps, config.rate))
 
         device = support_x.device.type
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):

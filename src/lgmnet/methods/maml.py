@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import grad
 from torch.nn import functional as F
 
 from lgmnet.methods.adapted import NetworkClassifier
@@ -87,10 +86,6 @@ class MAML(Method):
         config, network = self.config, self.network
         body = dict(self.body.items())
 
-        def loss(moving: Weights, fixed: Weights, x: Tensor, y: Tensor) -> Tensor:
-            log_p, _ = network({**fixed, **moving}, x)
-            return -(log_p * y).sum(-1).mean()
-
         def adapted(x: Tensor, y: Tensor) -> tuple[Weights, Statistics]:
             moving = network.initial_head(way, x)
             fixed: Weights = {}
@@ -98,12 +93,18 @@ class MAML(Method):
                 fixed = body
             else:
                 moving |= body
+
+            def loss(moving: Weights) -> Tensor:
+                return -(network({**fixed, **moving}, x) * y).sum(-1).mean()
+
+            further = outer and config.order != "first"
             for _ in range(config.inner_steps):  # eq. (1)
-                step = grad(loss)(moving, fixed, x, y)
-                if config.order == "first":
-                    step = {name: g.detach() for name, g in step.items()}
-                moving = {name: w - config.inner_rate * step[name] for name, w in moving.items()}
-            return moving, network({**fixed, **moving}, x)[1]
+                step = network.gradient(loss, moving, further=further)
+                moving = {
+                    name: torch.add(w, step[name], alpha=-config.inner_rate)
+                    for name, w in moving.items()
+                }
+            return moving, network.statistics({**fixed, **moving}, x)
 
         # Inner gradients need tensors that autograd may keep, even where nobody needs outer ones.
         outer = torch.is_grad_enabled()
@@ -161,7 +162,7 @@ class MAMLClassifier(NetworkClassifier):
 
         def answer(weights: Weights, statistics: Statistics, query: Tensor) -> Tensor:
             used = None if self.query_statistics else statistics
-            return self.network(weights, query, used)[0]
+            return self.network(weights, query, used)
 
         over_tasks = self.network.over_tasks(answer, x.device)
         answers: Tensor = over_tasks(self.weights, self.statistics, x)

@@ -55,7 +55,9 @@ class RandomWeights(Method):
     ) -> RandomClassifier:
         network = make_network(self.config)
         weights = drawn_bodies(network, support_x, generator)
-        keys, statistics = network.over_tasks(network.embed, support_x.device)(weights, support_x)
+        device = support_x.device
+        keys = network.over_tasks(network.embed, device)(weights, support_x)
+        statistics = network.over_tasks(network.statistics, device)(weights, support_x)
         temperature = self.config.temperature
         return RandomClassifier(network, weights, statistics, keys, support_y, way, temperature)
 
@@ -114,8 +116,6 @@ class RandomClassifier(NetworkClassifier):
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query, by attention over the support."""
-        embed = self.network.over_tasks(
-            lambda w, s, q: self.network.embed(w, q, s)[0], query_x.device
-        )
+        embed = self.network.over_tasks(lambda w, s, q: self.network.embed(w, q, s), query_x.device)
         queries = embed(self.weights, self.statistics, query_x)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)

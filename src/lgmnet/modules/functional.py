@@ -88,19 +88,43 @@ class Network:
                 body[name] = torch.full(shape, 1.0 if name.startswith("gain") else 0.0)
         return body
 
-    def over_tasks(self, f: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-        """A function of one task, such as a call of this network, as a function of many.
+    def loops(self, device: torch.device) -> bool:
+        """Whether tasks go through this network one after the other, not all at once.
 
         Convolutions whose kernels differ from task to task are grouped ones when vmapped; on a CPU
         they take two to six times as long as one task after the other.
+        """
+        return self.of_images and device.type == "cpu"
+
+    def over_tasks(self, f: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+        """A function of one task, such as a call of this network, as a function of many.
 
         Args:
             f: Of tensors, or dicts of them; its last argument is a tensor.
             device: Where it will run.
         """
-        if self.of_images and device.type == "cpu":
-            return one_by_one(f)
-        return vmap(f)
+        return one_by_one(f) if self.loops(device) else vmap(f)
+
+    def gradient(
+        self, loss: Callable[[Weights], Tensor], weights: Weights, *, further: bool = False
+    ) -> Weights:
+        """The gradient of a loss by each of its weights, within `over_tasks`.
+
+        Args:
+            loss: Of one task.
+            weights: Of one task, by name.
+            further: Whether gradients of this gradient may be asked for; else it is a constant.
+        """
+        tensors = list(weights.values())
+        if not self.loops(tensors[0].device):
+            gradient = grad(loss)(weights)
+            return gradient if further else {name: g.detach() for name, g in gradient.items()}
+        # What `grad` gives, and a third faster: no transform stands between the small operations.
+        with torch.enable_grad():
+            tensors = [w if w.requires_grad else w.detach().requires_grad_() for w in tensors]
+            value = loss(dict(zip(weights, tensors, strict=True)))
+            found = torch.autograd.grad(value, tensors, create_graph=further)
+        return dict(zip(weights, found, strict=True))
 
     def initial_head(self, way: int, like: Tensor) -> Weights:
         """A head of zeros, [way, features] and [way], of the type and device of ``like``."""
@@ -111,57 +135,89 @@ class Network:
         weights: Weights,
         x: Float[Tensor, "samples *feature"],
         statistics: Statistics | None = None,
-    ) -> tuple[Float[Tensor, "samples way"], Statistics]:
-        """Log-probabilities of one task's samples, and what they were normalised by.
+    ) -> Float[Tensor, "samples way"]:
+        """Log-probabilities of one task's samples.
 
         Args:
             weights: By name.
             x: Samples.
             statistics: What to normalise by; None for the statistics of these samples.
         """
-        features, used = self.embed(weights, x, statistics)
+        features = self.embed(weights, x, statistics)
         logits = features @ weights["head_weight"].mT + weights["head_bias"]
-        return logits.log_softmax(-1), used
+        return logits.log_softmax(-1)
 
     def embed(
         self,
         weights: Weights,
         x: Float[Tensor, "samples *feature"],
         statistics: Statistics | None = None,
-    ) -> tuple[Float[Tensor, "samples features"], Statistics]:
-        """What the head sees of these samples, and what they were normalised by."""
-        used: Statistics = {}
-        for i, pool in enumerate(self.pooled):
-            weight = weights[f"weight_{i}"]
-            x = F.conv2d(x, weight, padding=1) if self.of_images else x @ weight.mT
-            if pool:
-                x = F.max_pool2d(x, 2)
-            mean, variance = self.moments(x, i, statistics)
-            if not self.by_itself:
-                used[f"mean_{i}"], used[f"variance_{i}"] = mean, variance
-                mean, variance = self.by_channel(mean), self.by_channel(variance)
-            x = (x - mean) * torch.rsqrt(variance + EPS)
-            x = x * self.by_channel(weights[f"gain_{i}"]) + self.by_channel(weights[f"shift_{i}"])
-            x = F.relu(x)
-        return x.flatten(1), used
+    ) -> Float[Tensor, "samples features"]:
+        """What the head sees of these samples."""
+        for i in range(len(self.widths)):
+            x = self.normalised(weights, self.weighted(weights, x, i), i, statistics)
+        return x.flatten(1)
 
-    def moments(self, x: Tensor, i: int, statistics: Statistics | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance to normalise layer i, [samples, channels, ...], by.
+    def statistics(self, weights: Weights, x: Float[Tensor, "samples *feature"]) -> Statistics:
+        """What these samples are normalised by in each layer."""
+        found: Statistics = {}
+        for i in range(0 if self.by_itself else len(self.widths)):
+            x = self.weighted(weights, x, i)
+            found |= moments(x, i)
+            x = self.normalised(weights, x, i, found)
+        return found
 
-        Of each sample where it is normalised by itself, else of each channel.
+    def weighted(self, weights: Weights, x: Tensor, i: int) -> Tensor:
+        """Layer i as far as its normalisation."""
+        weight = weights[f"weight_{i}"]
+        if not self.of_images:
+            return x @ weight.mT
+        x = F.conv2d(x, channels_last(weight), padding=1)
+        return F.max_pool2d(x, 2) if self.pooled[i] else x
+
+    def normalised(
+        self, weights: Weights, x: Tensor, i: int, statistics: Statistics | None
+    ) -> Tensor:
+        """Layer i from its normalisation on.
+
+        Each sample is normalised by itself, or each channel by statistics or over these samples.
         """
+        gain, shift = weights[f"gain_{i}"], weights[f"shift_{i}"]
         if self.by_itself:
-            variance, mean = torch.var_mean(x, tuple(range(1, x.ndim)), correction=0, keepdim=True)
-            return mean, variance
-        if statistics is not None:
-            return statistics[f"mean_{i}"], statistics[f"variance_{i}"]
-        axes = (0, 2, 3) if self.of_images else (0,)
-        variance, mean = torch.var_mean(x, axes, correction=0)
-        return mean, variance
+            x = F.group_norm(x, 1, gain, shift, EPS)
+        elif statistics is None and self.loops(x.device):
+            # Not under `vmap`: there, gradients of its gradient come out wrong in the third digit.
+            # And not `F.batch_norm`, which refuses a single value, whose variance is 0.
+            x = torch.batch_norm(x, gain, shift, None, None, True, 0.0, EPS, False)
+        else:
+            statistics = moments(x, i) if statistics is None else statistics
+            scale = gain * torch.rsqrt(statistics[f"variance_{i}"] + EPS)
+            shift = shift - statistics[f"mean_{i}"] * scale
+            scale, shift = self.by_channel(scale).to(x.dtype), self.by_channel(shift).to(x.dtype)
+            x = torch.addcmul(shift, x, scale)
+        return F.relu(x)
 
     def by_channel(self, values: Float[Tensor, " channels"]) -> Tensor:
         """Values for each channel, in a shape that broadcasts over samples."""
         return values[:, None, None] if self.of_images else values
+
+
+def moments(x: Float[Tensor, "samples channels *space"], i: int) -> Statistics:
+    """Mean and variance of each channel of layer i, as `Network.statistics` names them."""
+    variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
+    return {f"mean_{i}": mean, f"variance_{i}": variance}
+
+
+def channels_last(
+    kernels: Float[Tensor, "out in_ height width"],
+) -> Float[Tensor, "out in_ height width"]:
+    """Kernels in the format in which convolution and pooling are fast; the maps follow them.
+
+    Kernels of one channel are in both formats at once, so their strides must say which is meant.
+    """
+    if kernels.shape[1] == 1:
+        return kernels.squeeze(1).unsqueeze(3).movedim(3, 1)
+    return kernels.movedim(1, 3).contiguous().movedim(3, 1)
 
 
 def one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,11 +243,13 @@ def one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
     return of_all
 
 
-def adam(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: float) -> Weights:
+def adam(
+    gradient: Callable[[Weights], Weights], weights: Weights, steps: int, rate: float
+) -> Weights:
     """The weights after Adam's steps down a loss (Kingma and Ba, 2015, algorithm 1); vmappable.
 
     Args:
-        loss: Of the weights.
+        gradient: Of the loss, by the weights.
         weights: To start from.
         steps: How many.
         rate: Learning rate.
@@ -199,7 +257,7 @@ def adam(loss: Callable[[Weights], Tensor], weights: Weights, steps: int, rate: 
     first = {name: torch.zeros_like(w) for name, w in weights.items()}
     second = dict(first)
     for step in range(1, steps + 1):
-        g = grad(loss)(weights)
+        g = gradient(weights)
         first = {n: BETA_1 * m + (1 - BETA_1) * g[n] for n, m in first.items()}
         second = {n: BETA_2 * v + (1 - BETA_2) * g[n] ** 2 for n, v in second.items()}
         size, floor = rate / (1 - BETA_1**step), 1 - BETA_2**step

@@ -16,6 +16,7 @@ from torch import Tensor
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.source import TaskSource, check_features
+from lgmnet.devices import keep_freed_memory
 from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate
@@ -88,6 +89,7 @@ def fit(
         train_source = train_source.with_kindred(config.kindred)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
+    keep_freed_memory()
     started = time.perf_counter() - state.seconds
     with (
         TrainingProgress(config, fabric.world_size, state.step, fabric.is_global_zero) as progress,
