@@ -47,7 +47,10 @@ class WeightGenerator(nn.Module):
             context: Of each task.
             change: To be added to kernels and biases before normalisation; None for nothing.
         """
-        flat = self.dense(context)
+        # In its own precision: the layer is read once for all tasks, and to turn it into bf16 first
+        # takes longer than the whole of adapting otherwise does.
+        with torch.autocast(context.device.type, enabled=False):
+            flat = self.dense(context.to(self.dense.weight.dtype))
         return self.shaped(flat if change is None else flat + change)
 
     def shaped(

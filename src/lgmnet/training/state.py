@@ -71,12 +71,15 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         )
     model: dict[str, Tensor] = {}
     slots: dict[int, dict[str, Tensor]] = {}
+    weights = [w for group in state.optimizer.param_groups for w in group["params"]]
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
         if part == "model":
             model[rest] = tensor
         else:
             index, slot = rest.split(".")
+            if tensor.ndim:  # Laid out like its weight: a fused optimiser goes through both as is.
+                tensor = torch.empty_like(weights[int(index)]).copy_(tensor)
             slots.setdefault(int(index), {})[slot] = tensor
     try:
         state.method.load_state_dict(model)
