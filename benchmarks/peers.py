@@ -139,7 +139,8 @@ def learning() -> dict[str, Any]:
         for entry, name, act in (
             ("lgmnet", OURS, "learn"),
             ("lgmnet, 32 bits", OURS, "learn, 32 bits"),
-            ("easyfsl, pool first", "easyfsl", "learn"),
+            ("easyfsl, squared distances", "easyfsl", "learn, squared"),
+            ("easyfsl, its own distances", "easyfsl", "learn"),
         ):
             try:
                 contestant = Contestant(name)

@@ -82,7 +82,15 @@ def judge() -> Callable[[int], None]:
     return many
 
 
-def learn() -> Callable[[int], list[float]]:
+class Squared(PrototypicalNetworks):
+    """With squared distances, as the paper and lgmnet have them; easyfsl's own are not squared."""
+
+    def l2_distance_to_prototypes(self, samples: Tensor) -> Tensor:
+        """Minus the squared distance of each sample to each prototype."""
+        return -(torch.cdist(samples, self.prototypes) ** 2)
+
+
+def learn(kind: type[PrototypicalNetworks]) -> Callable[[int], list[float]]:
     """Train on Omniglot's training characters, then score 1,000 tasks of its test characters."""
     from numpy import load
 
@@ -90,7 +98,7 @@ def learn() -> Callable[[int], list[float]]:
 
     def run(episodes: int) -> list[float]:
         torch.manual_seed(0)
-        method = PrototypicalNetworks(conv4(pool_first=True)).train()
+        method = kind(conv4(pool_first=True)).train()
         optimizer = torch.optim.Adam(method.parameters(), lr=RATE)
         train_x, train_y = torch.from_numpy(arrays["train_x"]), arrays["train_y"].tolist()
         for support, support_y, query, query_y, _ in loader(train_x, train_y, episodes):
@@ -116,5 +124,6 @@ ACTS = {
     "train": lambda: train(pool_first=False),
     "train, pool first": lambda: train(pool_first=True),
     "evaluate": judge,
-    "learn": learn,
+    "learn": lambda: learn(PrototypicalNetworks),
+    "learn, squared": lambda: learn(Squared),
 }
