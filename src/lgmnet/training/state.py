@@ -78,9 +78,12 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
             model[rest] = tensor
         else:
             index, slot = rest.split(".")
-            if tensor.ndim:  # Laid out like its weight: a fused optimiser goes through both as is.
-                tensor = torch.empty_like(weights[int(index)]).copy_(tensor)
             slots.setdefault(int(index), {})[slot] = tensor
+    for index, weight in enumerate(weights):
+        # Laid out like their weight: a fused optimiser goes through both as they lie in memory.
+        for slot, tensor in slots.get(index, {}).items():
+            if tensor.shape == weight.shape:
+                slots[index][slot] = torch.empty_like(weight).copy_(tensor)
     try:
         state.method.load_state_dict(model)
     except RuntimeError as error:
