@@ -79,11 +79,11 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         else:
             index, slot = rest.split(".")
             slots.setdefault(int(index), {})[slot] = tensor
-    for index, weight in enumerate(weights):
+    for place, weight in enumerate(weights):
         # Laid out like their weight: a fused optimiser goes through both as they lie in memory.
-        for slot, tensor in slots.get(index, {}).items():
+        for slot, tensor in slots.get(place, {}).items():
             if tensor.shape == weight.shape:
-                slots[index][slot] = torch.empty_like(weight).copy_(tensor)
+                slots[place][slot] = torch.empty_like(weight).copy_(tensor)
     try:
         state.method.load_state_dict(model)
     except RuntimeError as error:
