@@ -10,6 +10,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+# A console that is made while it is set keeps that width for all tests; processes side by side set it.
+os.environ.pop("COLUMNS", None)
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("lgmnet", deadline=None)
 settings.load_profile("lgmnet")

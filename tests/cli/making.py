@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-# `terminal` now: a console that is made while COLUMNS is set keeps that width for all tests.
+# `terminal` now: its consoles must not be made while COLUMNS is set.
 from lgmnet.cli import main, terminal  # noqa: F401
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
