@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-# A console that is made while it is set keeps that width for all tests; processes side by side set it.
+# A console made while it is set keeps that width for all tests; tests side by side have it set.
 os.environ.pop("COLUMNS", None)
 
 # How long an example takes says more about the machine than about the code.
