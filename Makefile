@@ -21,7 +21,9 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help quickstart test lint types format test-lowest test-highest lock clean
+PEERS := $(patsubst %,.venv-peer-%/.done,easyfsl higher learn2learn torchopt)
+
+.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,14 @@ help: ## this list
 
 quickstart: .venv/.package ## adapt to a handful of images and look at the answer
 	$(BIN)/lgmnet quickstart
+
+bench: .venv/.package ## race the peers and measure all else (20 minutes; nothing else should run)
+	-$(MAKE) --keep-going $(PEERS)  # One that cannot be installed is said to be missing.
+	for part in peers limit growth forge studio; do $(BIN)/python benchmarks/$$part.py || exit; done
+	$(BIN)/python benchmarks/page.py
+
+bench-page: .venv/.package ## draw docs/benchmarks.md anew from benchmarks/results/
+	$(BIN)/python benchmarks/page.py
 
 test: lint types ## all that CI runs: lint, types, tests, coverage
 	$(BIN)/pytest --cov --numprocesses auto --dist worksteal
@@ -61,7 +71,7 @@ test-highest: $(UV) ## the tests on the newest dependencies of today, nothing lo
 	.venv-highest/bin/pytest
 
 clean: ## remove the environments and the caches
-	rm -rf .venv .venv-lowest .venv-highest $(UV_ENV) dist
+	rm -rf .venv .venv-lowest .venv-highest .venv-peer-* $(UV_ENV) dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -117,6 +127,29 @@ pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version
 %/.package: %/.requirements pyproject.toml
 	$(UV) pip install --quiet --python $* --no-deps --no-build-isolation -e .
 	@touch $@
+
+
+# The environments of the peers in `make bench`. Their pins are not locked by hash.
+
+PEER_PIP = $(UV) pip install --quiet --python $(@D)
+
+.venv-peer-easyfsl/.done .venv-peer-learn2learn/.done: .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(@D)
+	$(PEER_PIP) -r $<
+	$(if $(findstring learn2learn,$@),$(build-learn2learn))
+	@touch $@
+
+.venv-peer-higher/.done .venv-peer-torchopt/.done: .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
+	$(call new-environment,$(@D))
+	$(PEER_PIP) -r $<
+	@touch $@
+
+define build-learn2learn
+$(@D)/bin/python -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(@D) learn2learn==0.2.0
+tar --extract --gzip --file $(@D)/learn2learn-0.2.0.tar.gz --directory $(@D)
+cd $(@D)/learn2learn-0.2.0 && ../bin/cython -3 --force learn2learn/data/*.pyx
+$(PEER_PIP) --no-build-isolation --no-deps $(@D)/learn2learn-0.2.0
+endef
 
 
 # The locks. One resolution holds for every platform and Python; it is then dealt out into three files.

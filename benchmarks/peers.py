@@ -71,6 +71,8 @@ def races() -> dict[str, Race]:
             {
                 "lgm-net": Entry(OURS, "adapt lgm-net"),
                 "maml, 5 steps": Entry(OURS, "adapt maml"),
+                "lgm-net, 16 tasks at once": Entry(OURS, "adapt lgm-net, 16 at once", 16),
+                "maml, 5 steps, 16 tasks at once": Entry(OURS, "adapt maml, 16 at once", 16),
                 "fine-tuning, 100 steps": Entry("plain", "fine-tune"),
                 "logistic regression": Entry("plain", "logistic regression"),
             },

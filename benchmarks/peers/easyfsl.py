@@ -91,7 +91,7 @@ class Squared(PrototypicalNetworks):
 
 
 def learn(kind: type[PrototypicalNetworks]) -> Callable[[int], list[float]]:
-    """Train on Omniglot's training characters, then score 1,000 tasks of its test characters."""
+    """Train on Omniglot's training characters, then score 500 tasks of its test characters."""
     from numpy import load
 
     arrays = load(omniglot_file())
@@ -110,7 +110,7 @@ def learn(kind: type[PrototypicalNetworks]) -> Callable[[int], list[float]]:
         scores = []
         test_x, test_y = torch.from_numpy(arrays["test_x"]), arrays["test_y"].tolist()
         with torch.inference_mode():
-            for support, support_y, query, query_y, _ in loader(test_x, test_y, 1000):
+            for support, support_y, query, query_y, _ in loader(test_x, test_y, 500):
                 method.process_support_set(support, support_y)
                 scores.append(float((method(query).argmax(1) == query_y).float().mean()))
         return scores
