@@ -237,7 +237,7 @@ def page() -> str:
 Drawn from `benchmarks/results/*.json` by `make bench-page`; `make bench` measures all anew, in
 under 20 minutes. Each contestant runs in an environment
 and a process of its own, they take turns, one computes at a time, and each figure is the median
-of seven turns. Only ratios carry over to another machine.
+of five turns. Only ratios carry over to another machine.
 
 {machine_line}.
 

@@ -1,7 +1,7 @@
 """lgmnet against its peers on the same work, side by side, one thread each.
 
 ``make bench`` runs it, after making an environment for each peer; it writes
-``benchmarks/results/peers.json``. Nothing else should run at the same time; takes six minutes.
+``benchmarks/results/peers.json``. Nothing else should run at the same time; takes nine minutes.
 """
 
 from __future__ import annotations

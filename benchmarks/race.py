@@ -97,7 +97,7 @@ class Race:
 
     entries: dict[str, Entry]
     seconds: float = 0.6
-    turns: int = 7
+    turns: int = 5
     cannot: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
