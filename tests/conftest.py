@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-# A console made while it is set keeps that width for all tests; tests side by side have it set.
-os.environ.pop("COLUMNS", None)
+# A console made while both are set keeps that size for all tests; tests side by side have them set.
+for side in ("COLUMNS", "LINES"):
+    os.environ.pop(side, None)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("lgmnet", deadline=None)

@@ -23,8 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-# `terminal` now: its consoles must not be made while COLUMNS is set.
-from lgmnet.cli import main, terminal  # noqa: F401
+from lgmnet.cli import main
 from lgmnet.data.strokes import Strokes
 from lgmnet.episode import EpisodeShape
 from lgmnet.files import CHECKSUM

@@ -145,7 +145,7 @@ def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[
     leaves every selection equally likely and costs far less than sorting ``n`` keys a row.
     """
     if k * k > n:
-        return torch.rand(rows, n, generator=generator).argsort(1)[:, :k]
+        return smallest(torch.rand(rows, n, generator=generator), k)
     drawn = torch.randint(n, (rows, k), generator=generator)
     while len(again := repeats(drawn)):
         drawn[again] = torch.randint(n, (len(again), k), generator=generator)
@@ -156,7 +156,7 @@ def smallest(keys: Float[Tensor, "rows n"], k: int) -> Int[Tensor, "rows k"]:
     """Where the ``k`` smallest numbers of each row are, in order; of equal ones the first first.
 
     Args:
-        keys: As `torch.rand` draws them, multiples of 2^-24; or 2.
+        keys: Multiples of 2^-24, such as what `torch.rand` draws, and whole numbers beside it.
         k: How many.
     """
     n = keys.shape[1]
@@ -173,7 +173,7 @@ def draw_kindred(
     """``k`` distinct classes for each row: all of one random group, then of the next, as needed."""
     order = torch.rand(rows, int(groups.max()) + 1, generator=generator).argsort(1)
     within = torch.rand(rows, len(groups), generator=generator)
-    return (order[:, groups] + within).argsort(1)[:, :k]
+    return smallest(order[:, groups] + within, k)
 
 
 def numbered(names: Sequence[str]) -> Int[Tensor, " names"]:
@@ -185,5 +185,4 @@ def numbered(names: Sequence[str]) -> Int[Tensor, " names"]:
 def repeats(drawn: Int[Tensor, "rows k"]) -> Int[Tensor, " repeating"]:
     """The numbers of the rows in which some number occurs twice."""
     ordered = drawn.sort(1).values
-    same = ordered[:, 1:] == ordered[:, :-1]
-    return same.any(1).nonzero().flatten()
+    return (ordered[:, 1:] == ordered[:, :-1]).any(1).nonzero().flatten()

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lgmnet.data.classes import ClassStore
+from lgmnet.data.sampler import fill_from_bytes
 from lgmnet.episode import EpisodeShape
 from lgmnet.methods.base import Method
 
@@ -30,8 +31,9 @@ def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
     device = method.device
     kept = torch.empty(0)
     for start in range(0, len(store.images), IMAGES_A_BATCH):
-        batch = store.images[start : start + IMAGES_A_BATCH].to(device, torch.float32)
-        batch *= 1 / 255  # To the last bit as the sampler has it: `/ 255` is another number.
+        raw = store.images[start : start + IMAGES_A_BATCH].to(device)
+        batch = torch.empty(raw.shape, device=device)
+        fill_from_bytes(batch, raw)
         features = method.embedding(batch)
         if start == 0:  # Filled part by part: parts put together at the end would be there twice.
             kept = torch.empty(len(store.images), *features.shape[1:])
