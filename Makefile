@@ -21,8 +21,6 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-PEERS := $(patsubst %,.venv-peer-%/.done,easyfsl higher learn2learn torchopt)
-
 .PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest lock clean
 
 help: ## this list
@@ -131,19 +129,22 @@ pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version
 
 # The environments of the peers in `make bench`. Their pins are not locked by hash.
 
+PEERS := $(patsubst %,.venv-peer-%/.done,easyfsl higher learn2learn torchopt)
 PEER_PIP = $(UV) pip install --quiet --python $(@D)
 
-.venv-peer-easyfsl/.done .venv-peer-learn2learn/.done: .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
-	$(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(@D)
+# Two of them need an older PyTorch, which their pins name; the others get ours.
+peer-environment = $(call new-environment,$(@D))
+.venv-peer-easyfsl/.done .venv-peer-learn2learn/.done: \
+  peer-environment = $(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(@D)
+.venv-peer-learn2learn/.done: build-peer = $(build-learn2learn)
+
+$(PEERS): .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
+	$(peer-environment)
 	$(PEER_PIP) -r $<
-	$(if $(findstring learn2learn,$@),$(build-learn2learn))
+	$(build-peer)
 	@touch $@
 
-.venv-peer-higher/.done .venv-peer-torchopt/.done: .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
-	$(call new-environment,$(@D))
-	$(PEER_PIP) -r $<
-	@touch $@
-
+# Its C files do not compile for Python 3.11, so they are made anew from its Cython files.
 define build-learn2learn
 $(@D)/bin/python -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(@D) learn2learn==0.2.0
 tar --extract --gzip --file $(@D)/learn2learn-0.2.0.tar.gz --directory $(@D)

@@ -23,6 +23,7 @@ import numpy as np
 import onnxruntime
 import torch
 from PIL import Image
+from race import interleaved_ms
 
 import lgmnet
 from lgmnet import load_model
@@ -37,18 +38,6 @@ from lgmnet.modules.backbone import load_backbone
 REPEATS = 51
 ANSWERED, FOLDER_IMAGES = 4 * IMAGES_A_BATCH, 100_000
 RESULT = Path(__file__).parent / "results" / "forge.json"
-
-
-def interleaved_ms(acts: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each act, taken in turns after a warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in acts}
-    for turn in range(repeats + 3):
-        for name, act in acts.items():
-            started = time.perf_counter()
-            act()
-            if turn >= 3:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: round(1000 * statistics.median(s), 3) for name, s in seconds.items()}
 
 
 def drawings(way: int, shot: int, query: int) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -18,10 +18,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+from ours import trainer
 from race import write
 
 from lgmnet import LGMNet, LGMNetConfig
-from lgmnet.devices import fastest, keep_freed_memory
+from lgmnet.devices import fastest
 
 SECONDS = 0.4
 QUERIES = 50
@@ -56,19 +57,8 @@ def work_of(act: str, size: Size) -> Callable[[], object]:
     support_y = of_class.repeat_interleave(size.shot).expand(size.tasks, -1)
     query_y = of_class.expand(size.tasks, -1)
     if act == "train":
-        keep_freed_memory()
-        method.train()
-        optimizer = torch.optim.AdamW(method.parameters(), fused=True)
-        generator = torch.Generator().manual_seed(0)
-
-        def step() -> None:
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16):
-                loss, _ = method.learn(support, support_y, query, query_y, size.way, generator)
-            loss.backward()
-            optimizer.step()
-
-        return step
+        step = trainer(method, bf16=True)
+        return lambda: step((support, support_y, query, query_y), size.way)
     method.eval()
 
     def within(run: Callable[[], object]) -> Callable[[], object]:
@@ -108,10 +98,7 @@ def exponent(values: list[int], costs: list[float]) -> float:
     half = len(values) // 2
     xs = [math.log(v) for v in values[half - 1 :]]
     ys = [math.log(c) for c in costs[half - 1 :]]
-    x, y = statistics.mean(xs), statistics.mean(ys)
-    return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum(
-        (a - x) ** 2 for a in xs
-    )
+    return statistics.linear_regression(xs, ys).slope
 
 
 def main() -> None:

@@ -7,19 +7,18 @@ of the step goes into. Nothing else should run at the same time; takes a minute.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from race import write
+from ours import batch, trainer
+from race import interleaved_ms, write
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from work import QUERY, SHOT, WAY
+from work import WAY
 
 from lgmnet import LGMNet, LGMNetConfig, Method, ProtoNet, ProtoNetConfig
-from lgmnet.devices import keep_freed_memory
 
 TASKS, TURNS = 4, 9
 SIDES = (512, 1024, 2048)
@@ -34,36 +33,6 @@ KINDS = {
     "ReLU": ("threshold", "clamp_min"),
     "optimiser": ("Optimizer", "adamw"),
 }
-
-
-def seconds(act: Callable[[], object]) -> float:
-    """How long one call takes."""
-    started = time.perf_counter()
-    act()
-    return time.perf_counter() - started
-
-
-def step_of(method: Method, dtype: torch.dtype) -> Callable[[], None]:
-    """A step of training on fixed tasks, as the trainer takes it."""
-    method.train()
-    method.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        [p for p in method.parameters() if p.requires_grad], lr=1e-3, fused=True
-    )
-    support, query = (torch.rand(TASKS, WAY * each, 1, 28, 28) for each in (SHOT, QUERY))
-    support_y, query_y = (
-        torch.arange(WAY).repeat_interleave(each).expand(TASKS, -1) for each in (SHOT, QUERY)
-    )
-    generator = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            loss, _ = method.learn(support, support_y, query, query_y, WAY, generator)
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 def product_of(side: int, dtype: torch.dtype) -> Callable[[], object]:
@@ -89,7 +58,7 @@ def parts_of(step: Callable[[], None]) -> dict[str, float]:
 def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
-    keep_freed_memory()
+    tasks = batch(TASKS)
     methods: dict[str, Callable[[], Method]] = {
         "ProtoNet, Conv-4-64": lambda: ProtoNet(
             ProtoNetConfig(embedding_widths=(64,) * 4, embedding_pooled=(True,) * 4)
@@ -98,21 +67,15 @@ def main() -> None:
     }
     steps: list[dict[str, Any]] = []
     for precision, dtype in PRECISIONS.items():
-        products = {side: product_of(side, dtype) for side in SIDES}
+        products = {str(side): product_of(side, dtype) for side in SIDES}
         for name, make in methods.items():
-            step = step_of(make(), dtype)
+            take = trainer(make(), bf16=precision == "bf16")
+            step = partial(take, tasks, WAY)
             with FlopCounterMode(display=False) as counter:
                 step()
-            taken: list[float] = []
-            rates: list[float] = []
-            for turn in range(TURNS + 2):
-                took = seconds(step)
-                rate = max(2 * side**3 / seconds(act) for side, act in products.items())
-                if turn > 1:
-                    taken.append(took)
-                    rates.append(rate)
-            flops, took = counter.get_total_flops(), statistics.median(taken)
-            rate = statistics.median(rates)
+            taken = interleaved_ms({"step": step, **products}, TURNS)
+            flops, took = counter.get_total_flops(), taken.pop("step") / 1000
+            rate = max(2 * int(side) ** 3 / (ms / 1000) for side, ms in taken.items())
             steps.append(
                 {
                     "method": name,

@@ -8,7 +8,9 @@ import platform
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,16 @@ class CannotRun(Exception):
 
 
 class Contestant:
-    """A worker process in the environment of one peer; idle until it is asked.
+    """A worker process of one thread in the environment of a peer; idle until it is asked.
 
     Args:
         name: Of its file in ``benchmarks/peers``, and of its environment.
-        threads: That PyTorch computes with.
 
     Raises:
         CannotRun: if its environment is not there, or its imports fail.
     """
 
-    def __init__(self, name: str, threads: int = 1) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         of_its_own = ROOT / f".venv-peer-{name}" / "bin" / "python"
         python = Path(sys.executable) if name in (OURS, "plain") else of_its_own
@@ -45,7 +46,7 @@ class Contestant:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self.versions: dict[str, str] = self._read()["versions"]
 
@@ -78,14 +79,17 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Entry:
-    """Who does the work of a race, by which of its acts, so many episodes at once."""
+    """Who does the work of a race, and by which of its acts."""
 
     contestant: str
     act: str
     at_once: int = 1
+    """Episodes that the act does at once."""
+    count: int | None = None
+    """Episodes of a turn; None for as many as fill it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Race:
     """The same work done by several, in turns.
 
@@ -98,7 +102,6 @@ class Race:
     entries: dict[str, Entry]
     seconds: float = 0.6
     turns: int = 5
-    cannot: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, Any]:
         """Episodes a second of each entry (median, lowest, highest), versions, and who did not run.
@@ -107,15 +110,18 @@ class Race:
         """
         running: dict[str, Contestant] = {}
         counts: dict[str, int] = {}
+        cannot: dict[str, str] = {}
         for entry, who in self.entries.items():
             try:
-                running[entry] = Contestant(who.contestant)
-                running[entry].act(who.act, who.at_once)
-                few, _ = running[entry].act(who.act, 2 * who.at_once)
-                counts[entry] = max(1, round(2 * self.seconds / few)) * who.at_once
+                contestant = Contestant(who.contestant)
+                contestant.act(who.act, who.at_once)
+                few, _ = contestant.act(who.act, 2 * who.at_once)
             except CannotRun as why:
-                self.cannot[entry] = str(why)
-                running.pop(entry, None)
+                cannot[entry] = str(why)
+                continue
+            running[entry] = contestant
+            filling = max(1, round(2 * self.seconds / few)) * who.at_once
+            counts[entry] = who.count or filling
         rates: dict[str, list[float]] = {entry: [] for entry in running}
         for turn in range(self.turns + 1):
             for entry, contestant in running.items():
@@ -139,9 +145,21 @@ class Race:
                 }
                 for entry, of_entry in rates.items()
             },
-            "cannot_run": self.cannot,
+            "cannot_run": cannot,
             "versions": versions,
         }
+
+
+def interleaved_ms(acts: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median milliseconds of each act in this process, taken in turns after a warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in acts}
+    for turn in range(repeats + 3):
+        for name, act in acts.items():
+            started = time.perf_counter()
+            act()
+            if turn >= 3:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: round(1000 * statistics.median(s), 3) for name, s in seconds.items()}
 
 
 def machine() -> dict[str, Any]:

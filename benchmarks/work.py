@@ -8,11 +8,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 WAY, SHOT, QUERY = 5, 1, 15
 SHAPES = {"omniglot": ((1, 28, 28), 964, 20), "miniimagenet": ((3, 84, 84), 64, 100)}
 """Shape of an image, classes and images a class (of miniImageNet's 600: those fit in memory)."""
 RATE, INNER_STEPS, INNER_RATE = 1e-3, 5, 0.4
+LEARNED, SCORED = 300, 200
+"""Tasks that accuracy is learned on, and tasks that it is measured on."""
 
 
 def images(name: str) -> Tensor:
@@ -49,6 +52,30 @@ def conv4(*, pool_first: bool, keeps_statistics: bool = True) -> nn.Sequential:
         pool = nn.MaxPool2d(2)
         layers += [pool, norm, nn.ReLU()] if pool_first else [norm, nn.ReLU(), pool]
     return nn.Sequential(*layers, nn.Flatten())
+
+
+def conv4_with_head(*, pool_first: bool) -> nn.Sequential:
+    """The same with a linear head, for MAML: each call is normalised by its own samples."""
+    return nn.Sequential(conv4(pool_first=pool_first, keeps_statistics=False), nn.Linear(64, WAY))
+
+
+class InMemory(Dataset[tuple[Tensor, int]]):
+    """Images in memory, as peers ask for them."""
+
+    def __init__(self, pixels: Tensor, of_images: list[int]) -> None:
+        self.images, self.labels = pixels.float() / 255, of_images
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        """An image and its class."""
+        return self.images[i], self.labels[i]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.images)
+
+    def get_labels(self) -> list[int]:
+        """The class of each image."""
+        return self.labels
 
 
 def repeated(act: Callable[[], object]) -> Callable[[int], None]:

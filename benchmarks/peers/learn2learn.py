@@ -6,14 +6,9 @@ from collections.abc import Callable
 
 import learn2learn as l2l
 import torch
-from learn2learn.data.transforms import (
-    FusedNWaysKShots,
-    LoadData,
-    RemapLabels,
-)
+from learn2learn.data.transforms import FusedNWaysKShots, LoadData, RemapLabels
 from learn2learn.nn import PrototypicalClassifier
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 from work import (
     INNER_RATE,
     INNER_STEPS,
@@ -21,7 +16,9 @@ from work import (
     RATE,
     SHOT,
     WAY,
+    InMemory,
     conv4,
+    conv4_with_head,
     images,
     labels,
     repeated,
@@ -31,29 +28,10 @@ from work import (
 PACKAGES = ("learn2learn",)
 
 
-class InMemory(Dataset[tuple[Tensor, int]]):
-    """Images in memory."""
-
-    def __init__(self, name: str) -> None:
-        self.images, self.labels = images(name).float() / 255, labels(name)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        """An image and its class."""
-        return self.images[i], self.labels[i]
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.images)
-
-
 def draw(name: str) -> Callable[[int], None]:
     """Draw tasks and do nothing with them; their descriptions are fused, its fastest way."""
-    data = l2l.data.MetaDataset(InMemory(name))
-    steps = [
-        FusedNWaysKShots(data, n=WAY, k=SHOT + QUERY),
-        LoadData(data),
-        RemapLabels(data),
-    ]
+    data = l2l.data.MetaDataset(InMemory(images(name), labels(name)))
+    steps = [FusedNWaysKShots(data, n=WAY, k=SHOT + QUERY), LoadData(data), RemapLabels(data)]
     tasks = l2l.data.TaskDataset(data, task_transforms=steps, num_tasks=-1)
     return repeated(tasks.sample)
 
@@ -77,8 +55,7 @@ def train(*, pool_first: bool) -> Callable[[int], None]:
 def maml(*, pool_first: bool) -> Callable[[int], None]:
     """Steps of MAML of second order on one task."""
     support, support_y, query, query_y = task()
-    network = conv4(pool_first=pool_first, keeps_statistics=False)
-    model = l2l.algorithms.MAML(nn.Sequential(network, nn.Linear(64, WAY)), lr=INNER_RATE)
+    model = l2l.algorithms.MAML(conv4_with_head(pool_first=pool_first), lr=INNER_RATE)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
 
     def step() -> None:

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from ours import batch, trainer
 from work import (
     INNER_RATE,
     INNER_STEPS,
+    LEARNED,
     QUERY,
-    RATE,
+    SCORED,
     SHAPES,
     SHOT,
     WAY,
     images,
     omniglot_file,
     repeated,
-    task,
 )
 
 from lgmnet import (
@@ -34,7 +34,7 @@ from lgmnet import (
 )
 from lgmnet.data.classes import ClassStore
 from lgmnet.data.sampler import Sampler
-from lgmnet.devices import fastest, keep_freed_memory
+from lgmnet.devices import fastest
 from lgmnet.evaluation.cache import embed_store
 
 PACKAGES = ("lgmnet",)
@@ -58,33 +58,10 @@ def draw(name: str, tasks: int) -> Callable[[int], None]:
     return lambda count: repeated(lambda: sampler.sample(shape))(-(-count // tasks))
 
 
-def batch(tasks: int) -> tuple[Tensor, ...]:
-    """Tasks of Omniglot's shape."""
-    return tuple(torch.stack(parts) for parts in zip(*(task() for _ in range(tasks)), strict=True))
-
-
 def train(method: Method, tasks: int, *, bf16: bool) -> Callable[[int], None]:
     """Steps of training."""
-    keep_freed_memory()  # As the trainer does.
-    method.train()
-    method.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        [p for p in method.parameters() if p.requires_grad],
-        lr=RATE,
-        weight_decay=0.0,
-        fused=True,
-    )
-    episodes = batch(tasks)
-    generator = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss, _ = method.learn(*episodes, WAY, generator)
-        loss.backward()
-        optimizer.step()
-
-    return lambda count: repeated(step)(-(-count // tasks))
+    step, episodes = trainer(method, bf16=bf16), batch(tasks)
+    return lambda count: repeated(lambda: step(episodes, WAY))(-(-count // tasks))
 
 
 def proto_net() -> ProtoNet:
@@ -106,7 +83,7 @@ def judge(*, cached: bool) -> Callable[[int], tuple[float, ...]]:
     shape = EpisodeShape(WAY, SHOT, QUERY)
 
     def run(count: int) -> tuple[float, ...]:
-        return evaluate(method, source, shape, episodes=max(2, count)).scores[:200]
+        return evaluate(method, source, shape, episodes=max(2, count)).scores[:100]
 
     return run
 
@@ -126,7 +103,7 @@ def adapt(method: Method, tasks: int) -> Callable[[int], None]:
 
 
 def learn(*, bf16: bool) -> Callable[[int], list[float]]:
-    """Train on Omniglot's training characters, then score 500 tasks of its test characters."""
+    """Accuracy on Omniglot's test characters after training on its others, from so many seeds."""
     import numpy as np
 
     arrays = np.load(omniglot_file())
@@ -138,24 +115,19 @@ def learn(*, bf16: bool) -> Callable[[int], list[float]]:
         pixels = torch.from_numpy(arrays[f"{split}_x"])
         return ClassStore(pixels, counts, names, name="omniglot", split=split)
 
-    def run(episodes: int) -> list[float]:
-        torch.manual_seed(0)
-        method = proto_net().train()
-        optimizer = torch.optim.AdamW(method.parameters(), lr=RATE, weight_decay=0.0, fused=True)
-        sampler = Sampler(of("train"), torch.Generator().manual_seed(0))
-        for _ in range(episodes):
-            episode = sampler.sample(EpisodeShape(WAY, SHOT, QUERY))
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss, _ = method.learn(
-                    episode.support_x, episode.support_y, episode.query_x, episode.query_y, WAY
-                )
-            loss.backward()
-            optimizer.step()
-        shape = EpisodeShape(WAY, SHOT, QUERY)
-        return list(evaluate(method, of("test"), shape, episodes=500).scores)
+    shape = EpisodeShape(WAY, SHOT, QUERY)
 
-    return run
+    def learned(seed: int) -> float:
+        torch.manual_seed(seed)
+        method = proto_net()
+        step = trainer(method, bf16=bf16)
+        sampler = Sampler(of("train"), torch.Generator().manual_seed(seed))
+        for _ in range(LEARNED):
+            drawn = sampler.sample(shape)
+            step((drawn.support_x, drawn.support_y, drawn.query_x, drawn.query_y), WAY)
+        return evaluate(method, of("test"), shape, episodes=SCORED, seed=seed).accuracy
+
+    return lambda count: [learned(seed) for seed in range(count)]
 
 
 ACTS = {

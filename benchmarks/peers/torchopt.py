@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 import torchopt
 from torch import nn
-from work import INNER_RATE, INNER_STEPS, RATE, WAY, conv4, repeated, task
+from work import INNER_RATE, INNER_STEPS, RATE, conv4_with_head, repeated, task
 
 PACKAGES = ("torchopt",)
 
@@ -15,8 +15,7 @@ PACKAGES = ("torchopt",)
 def maml(*, pool_first: bool) -> Callable[[int], None]:
     """Steps of MAML of second order on one task."""
     support, support_y, query, query_y = task()
-    network = conv4(pool_first=pool_first, keeps_statistics=False)
-    model = nn.Sequential(network, nn.Linear(64, WAY))
+    model = conv4_with_head(pool_first=pool_first)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     inner = torchopt.MetaSGD(model, lr=INNER_RATE)
 
