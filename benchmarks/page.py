@@ -125,20 +125,24 @@ def aims(peers: dict[str, Any], limit: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def missing(found: dict[str, Any]) -> list[str]:
+    """A sentence for each entry that did not run."""
+    return [f"{entry} did not run: {why}" for entry, why in found["cannot_run"].items()]
+
+
 def race_table(race: dict[str, Any]) -> str:
     """Episodes a second of all entries of a race."""
     rows = [
         [entry, number(r["median"]), f"{number(r['lowest'])} to {number(r['highest'])}"]
         for entry, r in race["episodes_a_second"].items()
     ]
-    said = [f"{entry} did not run: {why}" for entry, why in race["cannot_run"].items()]
-    return "\n\n".join([table(["", "a second", "lowest to highest"], rows), *said])
+    return "\n\n".join([table(["", "a second", "lowest to highest"], rows), *missing(race)])
 
 
 def accuracy_table(learned: dict[str, Any]) -> str:
     """Accuracies over seeds, and how far each is from the first entry's; or why there are none."""
     if "accuracies" not in learned:
-        return str(learned["cannot_run"]["all"])
+        return "\n\n".join(missing(learned))
     rows: list[list[str]] = []
     first = next(iter(learned["accuracies"].values()))
     for entry, of_seeds in learned["accuracies"].items():
@@ -146,7 +150,8 @@ def accuracy_table(learned: dict[str, Any]) -> str:
         beside = f"{apart:+.1f} ± {ci95:.1f}, {'level' if abs(apart) <= ci95 else '**apart**'}"
         mean, spread = mean_and_ci95(of_seeds)
         rows.append([entry, f"{mean:.1f} ± {spread:.1f}", beside if rows else ""])
-    return table(["", "5-way 1-shot, %", "to the first"], rows)
+    head = ["", "5-way 1-shot, %", "to the first"]
+    return "\n\n".join([table(head, rows), *missing(learned)])
 
 
 def mean_and_ci95(values: list[float]) -> tuple[float, float]:

@@ -13,8 +13,10 @@ from easyfsl.utils import evaluate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from work import (
+    LEARNED,
     QUERY,
     RATE,
+    SCORED,
     SHOT,
     WAY,
     InMemory,
