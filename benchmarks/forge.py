@@ -27,13 +27,13 @@ from race import interleaved_ms
 
 import lgmnet
 from lgmnet import load_model
-from lgmnet.data.strokes import Strokes
-from lgmnet.devices import fastest
+from lgmnet.classifier.classifier import IMAGES_A_BATCH, to_float
+from lgmnet.classifier.export import export, exported
+from lgmnet.data.synthetic.characters import SyntheticCharacters
+from lgmnet.devices import inference_autocast
 from lgmnet.episode import EpisodeShape
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.export import export, exported
-from lgmnet.forge import IMAGES_A_BATCH, as_input
-from lgmnet.modules.backbone import load_backbone
+from lgmnet.nn.pretrained import load_backbone
 
 REPEATS = 51
 ANSWERED, FOLDER_IMAGES = 4 * IMAGES_A_BATCH, 100_000
@@ -43,7 +43,9 @@ RESULT = Path(__file__).parent / "results" / "forge.json"
 def drawings(way: int, shot: int, query: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Support and queries of invented characters, [images, 28, 28], and the support's labels."""
     pixels = torch.empty(way * (shot + query), 1, 28, 28, dtype=torch.uint8)
-    Strokes("test").draw(EpisodeShape(way, shot, query), torch.Generator().manual_seed(0), pixels)
+    SyntheticCharacters("test").draw(
+        EpisodeShape(way, shot, query), torch.Generator().manual_seed(0), pixels
+    )
     paper = 255 - pixels[:, 0].numpy()
     labels = [f"class {i // shot:02d}" for i in range(way * shot)]
     return paper[: way * shot], paper[way * shot :], labels
@@ -69,10 +71,10 @@ def answering() -> dict[str, Any]:
     fitted = FewShotClassifier().fit(support, labels)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export(fitted.forged_, path)
+        export(fitted.classifier_, path)
         onnx = session_of(path)
         embedding = Embedding(load_model("omniglot").method.embedding)
-        inputs = {"images": fitted.forged_.support.samples[:3]}
+        inputs = {"images": fitted.classifier_.support.samples[:3]}
         exported(embedding, inputs, path, {}, [inputs])
         onnx_embedding = session_of(path)
     parts = torch.from_numpy(255 - query)[:, None].split(IMAGES_A_BATCH)
@@ -80,7 +82,7 @@ def answering() -> dict[str, Any]:
     @torch.inference_mode()
     def embedding_alone() -> None:
         for part in parts:
-            with fastest(part):
+            with inference_autocast(part):
                 embedding(part)
 
     def run_all(session: onnxruntime.InferenceSession) -> None:
@@ -113,7 +115,7 @@ class Embedding(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Of uint8 images [images, 1, height, width]."""
-        embedded: torch.Tensor = self.network(as_input(images))
+        embedded: torch.Tensor = self.network(to_float(images))
         return embedded
 
 
@@ -137,7 +139,7 @@ def of_photos() -> dict[str, Any]:
     @torch.inference_mode()
     def backbone_alone(photos: np.ndarray) -> None:
         pixels = torch.from_numpy(photos).movedim(3, 1)
-        with fastest(pixels):
+        with inference_autocast(pixels):
             backbone(pixels)
 
     labels = [f"class {i // 5}" for i in range(25)]

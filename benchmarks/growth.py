@@ -22,7 +22,7 @@ from ours import trainer
 from race import write
 
 from lgmnet import LGMNet, LGMNetConfig
-from lgmnet.devices import fastest
+from lgmnet.devices import inference_autocast
 
 SECONDS = 0.4
 QUERIES = 50
@@ -63,7 +63,7 @@ def work_of(act: str, size: Size) -> Callable[[], object]:
 
     def within(run: Callable[[], object]) -> Callable[[], object]:
         def inside() -> object:
-            with torch.inference_mode(), fastest(support[0]):
+            with torch.inference_mode(), inference_autocast(support[0]):
                 return run()
 
         return inside

@@ -103,8 +103,8 @@ def comparing() -> dict[str, int]:
 
 def learning() -> dict[str, Any]:
     """Accuracies after the same training, one for each seed: ours in both precisions, a peer's."""
+    from lgmnet.data.registry import SOURCES
     from lgmnet.errors import DataError
-    from lgmnet.recipes.sources import SOURCES
 
     try:
         stores = {split: SOURCES["omniglot"](f"vinyals/{split}") for split in ("train", "test")}

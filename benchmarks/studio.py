@@ -29,10 +29,10 @@ import torch
 from PIL import Image
 
 import lgmnet
-from lgmnet.data.images import ImageBytes, read_image
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.images.read import ImageBytes, read_image
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
-from lgmnet.server.service import encoded
+from lgmnet.studio.service import encoded
 
 CLIENTS, SECONDS, WARM = 32, 60.0, 10.0
 WORKERS = os.cpu_count() or 1
@@ -43,7 +43,9 @@ RESULT = Path(__file__).parent / "results" / "studio.json"
 def drawings(images: int) -> list[bytes]:
     """Invented characters as PNG files."""
     pixels = torch.empty(2 * images, 1, 28, 28, dtype=torch.uint8)
-    Strokes("test").draw(EpisodeShape(images, 1, 1), torch.Generator().manual_seed(0), pixels)
+    SyntheticCharacters("test").draw(
+        EpisodeShape(images, 1, 1), torch.Generator().manual_seed(0), pixels
+    )
     return [encoded(Image.fromarray(255 - p[0].numpy()), "PNG") for p in pixels[:images]]
 
 
@@ -116,7 +118,7 @@ def bare() -> tuple[float, float]:
     pixels = torch.stack([read_image(file, (1, 28, 28)) for file in files])
     labels, names = [i // SHOT for i in range(WAY * SHOT)], [str(i) for i in range(WAY)]
     support, query = pixels[: WAY * SHOT], pixels[WAY * SHOT :]
-    forged = lgmnet.forge(model, support, labels, names)
+    fitted = lgmnet.classifier.classifier(model, support, labels, names)
 
     def median_ms(act: Any) -> float:
         for _ in range(20):
@@ -129,8 +131,8 @@ def bare() -> tuple[float, float]:
         return 1000 * statistics.median(seconds)
 
     return (
-        median_ms(lambda: forged.answers(query)),
-        median_ms(lambda: lgmnet.forge(model, support, labels, names)),
+        median_ms(lambda: fitted.answers(query)),
+        median_ms(lambda: lgmnet.classifier.classifier(model, support, labels, names)),
     )
 
 

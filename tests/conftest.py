@@ -25,10 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ``pack`` alone means Omniglot; ``pack("cifar100")`` and ``pack("caltech101")`` the others.
     """
     # Not above: the type checks of the package are hooked in after this file is read.
-    from lgmnet.data import caltech, cifar, omniglot
-    from lgmnet.data.packs import data_folders
+    from lgmnet.data.datasets import caltech101, cifar, omniglot
+    from lgmnet.data.images.archives import data_folders
 
-    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0], "caltech101": caltech.PACK}
+    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0], "caltech101": caltech101.PACK}
     skips = {}
     for name, part in packs.items():
         places = [folder / part for folder in data_folders()]
@@ -63,9 +63,9 @@ def few_threads() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def in_32_bits() -> Iterator[None]:
-    """Classifiers answer alike on all machines; `fastest` has tests of its own."""
+    """Classifiers answer alike on all machines; `inference_autocast` has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lgmnet.devices.computes_in_bf16", lambda device: False)
+        patch.setattr("lgmnet.devices.supports_bf16", lambda device: False)
         yield
 
 

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from lgmnet import cli
-from lgmnet.data.packs import data_folders
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.images.archives import data_folders
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def desk(tmp_path, monkeypatch):
     """A folder like a reader's: drawings of a few classes, and some more."""
     shape = EpisodeShape(4, 2, 2)
     pixels = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
-    Strokes("test").draw(shape, torch.Generator().manual_seed(0), pixels)
+    SyntheticCharacters("test").draw(shape, torch.Generator().manual_seed(0), pixels)
     shown = [f"{name}/{i}.png" for name in ("star", "moon", "sun") for i in (1, 2)]
     places = [
         *(f"symbols/{place}" for place in shown),
@@ -100,8 +100,8 @@ def test_the_python_runs_as_printed(document, desk):
 
 
 def test_the_table_is_drawn_from_the_results():
-    script = [sys.executable, str(ROOT / "runs" / "table.py"), "--check"]
-    assert subprocess.run(script, check=False).returncode == 0, "draw it: python runs/table.py"
+    script = [sys.executable, str(ROOT / "scripts" / "table.py"), "--check"]
+    assert subprocess.run(script, check=False).returncode == 0, "draw it: python scripts/table.py"
 
 
 def test_links_lead_somewhere():
@@ -110,7 +110,7 @@ def test_links_lead_somewhere():
         "CONTRIBUTING.md",
         "docs/method.md",
         "docs/leak.md",
-        "docs/log.md",
+        "docs/dev/log.md",
     ]:
         text = (ROOT / document).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)]+)\)", text):

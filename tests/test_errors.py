@@ -52,7 +52,7 @@ def test_any_of_them_ends_a_command_with_code_2(kind, monkeypatch):
     def fails() -> list[str]:
         raise kind("The [cup] is :broken:.")
 
-    monkeypatch.setattr("lgmnet.hub.shipped_models", fails)
+    monkeypatch.setattr("lgmnet.model.model.shipped_models", fails)
     ran = lgmnet("models", "--json")
     assert (ran.code, ran.out, ran.err) == (2, "", "error: The [cup] is :broken:.\n")
 
@@ -61,7 +61,7 @@ def test_our_own_mistakes_are_not_dressed_up(monkeypatch):
     def fails() -> list[str]:
         raise AssertionError("an invariant of ours")
 
-    monkeypatch.setattr("lgmnet.hub.shipped_models", fails)
+    monkeypatch.setattr("lgmnet.model.model.shipped_models", fails)
     with pytest.raises(AssertionError, match="an invariant of ours"):
         lgmnet("models")
 
@@ -70,7 +70,7 @@ def test_ctrl_c_ends_a_command_with_code_130(monkeypatch):
     def stopped() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lgmnet.hub.shipped_models", stopped)
+    monkeypatch.setattr("lgmnet.model.model.shipped_models", stopped)
     ran = lgmnet("models", "--json")
     assert (ran.code, ran.out, ran.err) == (130, "", "Stopped.\n")
 

@@ -18,12 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lgmnet
-from lgmnet.data.clouds import Clouds
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.data.synthetic.vectors import Clouds
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.forge import ForgedClassifier
-from lgmnet.hub import load_model, save_model
+from lgmnet.model.model import load_model, save_model
 from tests.cli.making import drawings, tiny_model, write_drawing
 from tests.cli.making import lgmnet as run_lgmnet
 
@@ -61,9 +61,9 @@ def test_fit_is_forging(tiny, drawn):
     assert classifier.classes_.tolist() == ["a", "b", "c", "d"]
     model = load_model(tiny)
     labels = [["a", "b", "c", "d"].index(name) for name in names]
-    forged = lgmnet.forge(model, torch.from_numpy(images)[:, None], labels, list("abcd"))
+    fitted = lgmnet.fit_classifier(model, torch.from_numpy(images)[:, None], labels, list("abcd"))
     asked = drawings(4, 3, seed=2).flatten(0, 1)
-    expected = forged.predict_proba(asked).numpy()
+    expected = fitted.predict_proba(asked).numpy()
     came = classifier.predict_proba(asked[:, 0].numpy())
     np.testing.assert_allclose(came, expected, atol=1e-6)
     assert classifier.predict(asked[:, 0]).tolist() == [
@@ -112,7 +112,7 @@ def test_what_the_shell_forged_is_loaded_and_the_other_way_round(tiny, drawn, tm
     answers = classifier.predict(paths).tolist()
     assert FewShotClassifier.load(file).predict(paths).tolist() == answers
     classifier.save(file)
-    assert ForgedClassifier.load(file).support.sources == tuple(map(str, paths))
+    assert FittedClassifier.load(file).support.sources == tuple(map(str, paths))
     ran = run_lgmnet("predict", file, *paths, "--json")
     assert [p["label"] for p in ran.json["predictions"]] == answers
 
@@ -179,7 +179,7 @@ def test_hundred_classes_and_hundred_shots(tiny):
     assert len(FewShotClassifier(tiny).fit(many, np.arange(100)).classes_) == 100
     shots = drawings(2, 100).flatten(0, 1)[:101, 0].numpy()
     uneven = FewShotClassifier(tiny).fit(shots, [0] * 100 + [1])
-    assert uneven.forged_.shots == (100, 1)
+    assert uneven.classifier_.shots == (100, 1)
 
 
 def test_it_works_with_the_tools_of_scikit_learn(tiny, drawn, tmp_path):

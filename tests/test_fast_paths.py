@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from lgmnet import MAML, EpisodeShape, MAMLConfig, Method, ProtoNet, ProtoNetConfig, load_model
-from lgmnet.data.classes import smallest
+from lgmnet.data.class_dataset import smallest_k
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import Episode
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.modules import backbones
-from lgmnet.modules.functional import Network, channels_last
+from lgmnet.nn import layers
+from lgmnet.nn.stateless import Network, channels_last
 
 IN_32_BITS = 1e-4
 """Largest difference of probabilities between two ways in 32 bits."""
@@ -29,7 +29,11 @@ def shipped() -> Method:
 
 def drawings(seed: int = 0) -> Episode:
     """Tasks of invented characters."""
-    return Sampler(Strokes("test"), torch.Generator().manual_seed(seed)).sample(SHAPE).clone()
+    return (
+        Sampler(SyntheticCharacters("test"), torch.Generator().manual_seed(seed))
+        .sample(SHAPE)
+        .clone()
+    )
 
 
 def answered(method: Method, episode: Episode, *, bf16: bool = False) -> Tensor:
@@ -57,7 +61,7 @@ def test_bf16_answers_as_32_bits_do(shipped):
 def test_images_in_parts_are_what_all_at_once_are(shipped, monkeypatch):
     episode = drawings()
     parts = answered(shipped, episode)
-    monkeypatch.setitem(backbones.PIXELS_AT_ONCE, "cpu", 1 << 40)
+    monkeypatch.setitem(layers.PIXELS_AT_ONCE, "cpu", 1 << 40)
     assert (parts - answered(shipped, episode)).abs().max() < IN_32_BITS
 
 
@@ -110,7 +114,7 @@ def test_few_of_many_are_picked_as_sorting_would(n, k):
     keys[:, ::3] = (keys[:, ::3] * 8).floor() / 8  # Many are equal.
     keys[::2, n - 3 :] = 2.0
     expected = keys.sort(dim=1, stable=True).indices[:, :k]
-    assert torch.equal(smallest(keys, k), expected)
+    assert torch.equal(smallest_k(keys, k), expected)
 
 
 def test_training_in_bf16_learns_what_training_in_32_bits_does():
@@ -121,7 +125,7 @@ def test_training_in_bf16_learns_what_training_in_32_bits_does():
         config = ProtoNetConfig(embedding_widths=(16, 16, 16), embedding_pooled=(True, True, True))
         method = ProtoNet(config).train()
         optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
-        sampler = Sampler(Strokes("train"), torch.Generator().manual_seed(1))
+        sampler = Sampler(SyntheticCharacters("train"), torch.Generator().manual_seed(1))
         for _ in range(40):
             episode = sampler.sample(EpisodeShape(5, 1, 5, 4))
             optimizer.zero_grad()

@@ -32,23 +32,23 @@ from lgmnet import (
     ProtoNetConfig,
     evaluate,
 )
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.devices import fastest
-from lgmnet.evaluation.cache import embed_store
+from lgmnet.devices import inference_autocast
+from lgmnet.evaluation.cache import cache_embeddings
 
 PACKAGES = ("lgmnet",)
 CONV4: dict[str, Any] = {"embedding_widths": (64,) * 4, "embedding_pooled": (True,) * 4}
 TEST_CLASSES = 423  # Of Omniglot, whose images are 20 a class.
 
 
-def store(name: str, classes: int | None = None) -> ClassStore:
+def store(name: str, classes: int | None = None) -> ClassDataset:
     """Random images as a store."""
     _, all_classes, each = SHAPES[name]
     classes = classes or all_classes
     names = [str(i) for i in range(classes)]
     kept = images(name)[: classes * each]
-    return ClassStore(kept, [each] * classes, names, name=name, split="train")
+    return ClassDataset(kept, [each] * classes, names, name=name, split="train")
 
 
 def draw(name: str, tasks: int) -> Callable[[int], None]:
@@ -79,7 +79,7 @@ def judge(*, cached: bool) -> Callable[[int], tuple[float, ...]]:
     method: Method = proto_net().eval()
     source = store("omniglot", TEST_CLASSES)
     if cached:
-        method, source = embed_store(method, source)
+        method, source = cache_embeddings(method, source)
     shape = EpisodeShape(WAY, SHOT, QUERY)
 
     def run(count: int) -> tuple[float, ...]:
@@ -96,7 +96,7 @@ def adapt(method: Method, tasks: int) -> Callable[[int], None]:
 
     @torch.inference_mode()
     def once() -> None:
-        with fastest(support[0]):
+        with inference_autocast(support[0]):
             method.adapt(support, support_y, WAY)
 
     return lambda count: repeated(once)(-(-count // tasks))
@@ -108,12 +108,12 @@ def learn(*, bf16: bool) -> Callable[[int], list[float]]:
 
     arrays = np.load(omniglot_file())
 
-    def of(split: str) -> ClassStore:
+    def of(split: str) -> ClassDataset:
         labels = arrays[f"{split}_y"]
         counts = np.bincount(labels).tolist()
         names = [f"{split} {i}" for i in range(len(counts))]
         pixels = torch.from_numpy(arrays[f"{split}_x"])
-        return ClassStore(pixels, counts, names, name="omniglot", split=split)
+        return ClassDataset(pixels, counts, names, name="omniglot", split=split)
 
     shape = EpisodeShape(WAY, SHOT, QUERY)
 

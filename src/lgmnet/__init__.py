@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import LgmnetError, UserError
 from lgmnet.evaluation import Score, audit, compare, evaluate
-from lgmnet.forge import ForgedClassifier, forge
-from lgmnet.hub import Model, load_model, save_model, shipped_models
 from lgmnet.methods import (
     MAML,
     METHODS,
-    AnyVectors,
-    AnyVectorsConfig,
     Classifier,
-    DirectConfig,
-    DirectTraining,
     Ensemble,
     FineTune,
     FineTuneConfig,
-    FrozenFeatures,
-    FrozenFeaturesConfig,
     LGMNet,
     LGMNetConfig,
+    LGMNetFeatures,
+    LGMNetFeaturesConfig,
+    LGMNetVectors,
+    LGMNetVectorsConfig,
     LogisticRegression,
     LogisticRegressionConfig,
     MAMLConfig,
@@ -34,7 +31,10 @@ from lgmnet.methods import (
     ProtoNetConfig,
     RandomWeights,
     RandomWeightsConfig,
+    TrainFromScratch,
+    TrainFromScratchConfig,
 )
+from lgmnet.model.model import Model, load_model, save_model, shipped_models
 
 if TYPE_CHECKING:
     from lgmnet.estimator import FewShotClassifier
@@ -44,22 +44,20 @@ __version__ = "0.1.0"
 __all__ = [
     "MAML",
     "METHODS",
-    "AnyVectors",
-    "AnyVectorsConfig",
     "Classifier",
-    "DirectConfig",
-    "DirectTraining",
     "Ensemble",
     "Episode",
     "EpisodeShape",
     "FewShotClassifier",
     "FineTune",
     "FineTuneConfig",
-    "ForgedClassifier",
-    "FrozenFeatures",
-    "FrozenFeaturesConfig",
+    "FittedClassifier",
     "LGMNet",
     "LGMNetConfig",
+    "LGMNetFeatures",
+    "LGMNetFeaturesConfig",
+    "LGMNetVectors",
+    "LGMNetVectorsConfig",
     "LgmnetError",
     "LogisticRegression",
     "LogisticRegressionConfig",
@@ -73,11 +71,13 @@ __all__ = [
     "RandomWeights",
     "RandomWeightsConfig",
     "Score",
+    "TrainFromScratch",
+    "TrainFromScratchConfig",
     "UserError",
     "audit",
     "compare",
     "evaluate",
-    "forge",
+    "fit_classifier",
     "load_model",
     "save_model",
     "shipped_models",

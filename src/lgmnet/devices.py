@@ -12,7 +12,7 @@ from jaxtyping import Num
 from torch import Tensor
 
 
-def computes_in_bf16(device: str) -> bool:
+def supports_bf16(device: str) -> bool:
     """Whether a device, ``cpu`` or ``cuda``, computes in bf16.
 
     Where it only emulates it, 32 bits are faster.
@@ -24,14 +24,14 @@ def computes_in_bf16(device: str) -> bool:
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def fastest(samples: Num[Tensor, "samples *feature"]) -> AbstractContextManager[object]:
+def inference_autocast(samples: Num[Tensor, "samples *feature"]) -> AbstractContextManager[object]:
     """What a trained method is best asked within: images in bf16, where the device computes in it.
 
     Probabilities then differ by some thousandths from those in 32 bits. Vectors stay as they are.
     """
     device = samples.device.type
     images = samples.ndim == 4
-    return torch.autocast(device, torch.bfloat16, enabled=images and computes_in_bf16(device))
+    return torch.autocast(device, torch.bfloat16, enabled=images and supports_bf16(device))
 
 
 def keep_freed_memory() -> None:

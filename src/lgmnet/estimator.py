@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
-from lgmnet.analysis.report import Report, report_on
-from lgmnet.data.samples import as_samples
+from lgmnet.classifier.classifier import FittedClassifier, Support, fit_support, to_support_samples
+from lgmnet.classifier.report import Report, report_on
+from lgmnet.data.inputs import to_samples
 from lgmnet.errors import ConfigError, DataError, extra
-from lgmnet.forge import ForgedClassifier, Support, as_support, forged_from
-from lgmnet.hub import Model, load_model, model_folder
+from lgmnet.model.model import Model, load_model, model_folder
 
 with extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -44,7 +44,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: The labels, sorted; the columns of `predict_proba`.
-        forged_: The classifier itself (`lgmnet.ForgedClassifier`).
+        classifier_: The classifier itself (`lgmnet.FittedClassifier`).
         n_features_in_: Length of the vectors, for a model of vectors.
 
     >>> classifier = FewShotClassifier("omniglot")
@@ -86,7 +86,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(places), self._sources(X, len(samples)))
-        self._keep(forged_from(self._model(), support, self._names(classes)), classes)
+        self._keep(fit_support(self._model(), support, self._names(classes)), classes)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
@@ -97,19 +97,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: The label of each.
             classes: Not needed; a class exists once it is shown.
         """
-        if not hasattr(self, "forged_"):
+        if not hasattr(self, "classifier_"):
             return self.fit(X, y)
         labels = self._labels(y)
         samples = self._samples(X, len(labels), reset=False)
-        all_labels = np.concatenate([self.classes_[self.forged_.support.labels], labels])
+        all_labels = np.concatenate([self.classes_[self.classifier_.support.labels], labels])
         merged, places = np.unique(all_labels, return_inverse=True)
-        old = self.forged_.support
+        old = self.classifier_.support
         support = Support(
             torch.cat([old.samples, samples]),
             torch.from_numpy(places),
             (*old.sources, *self._sources(X, len(samples))),
         )
-        self._keep(forged_from(self._forger(), support, self._names(merged)), merged)
+        self._keep(fit_support(self._forger(), support, self._names(merged)), merged)
         return self
 
     def remove_class(self, label: Any) -> FewShotClassifier:
@@ -119,8 +119,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: if there is no such class, or fewer than two would be left.
         """
         check_is_fitted(self)
-        forged = self.forged_.without(self._forger(), self._name(label))
-        self._keep(forged, self.classes_[self.classes_ != label])
+        fitted = self.classifier_.without(self._forger(), self._name(label))
+        self._keep(fitted, self.classes_[self.classes_ != label])
         return self
 
     def rename_class(self, old: Any, new: Any) -> FewShotClassifier:
@@ -130,7 +130,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: if there is no such class, or already one with the new label.
         """
         check_is_fitted(self)
-        renamed = self.forged_.renamed(self._name(old), str(new))
+        renamed = self.classifier_.renamed(self._name(old), str(new))
         labels = self._labels([new if label == old else label for label in self.classes_.tolist()])
         if labels.dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
@@ -143,14 +143,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # The columns follow the labels' order, so the classes move.
         places = torch.from_numpy(np.argsort(order))[renamed.support.labels]
         support = Support(renamed.support.samples, places, renamed.support.sources)
-        self._keep(forged_from(self._forger(), support, self._names(classes)), classes)
+        self._keep(fit_support(self._forger(), support, self._names(classes)), classes)
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
         """Probability of each class, in the order of ``classes_``."""
         check_is_fitted(self)
         samples = self._samples(X, reset=False)
-        return self.forged_.predict_proba(samples).cpu().numpy()
+        return self.classifier_.predict_proba(samples).cpu().numpy()
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
         """The most probable label of each sample, or ``unknown`` where it fits no class.
@@ -161,7 +161,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         samples = self._samples(X, reset=False)
-        places = self.forged_.predict_proba(samples).argmax(1).cpu().numpy()
+        places = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
         labels: np.ndarray = self.classes_[places]
         if self.unknown is None:
             return labels
@@ -170,7 +170,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
                 f"{self.unknown!r}."
             )
-        return np.where(self.forged_.fits(samples).cpu().numpy(), labels, self.unknown)
+        return np.where(self.classifier_.fits(samples).cpu().numpy(), labels, self.unknown)
 
     def explain(self, X: Any) -> Float[np.ndarray, "samples support"]:
         """How much each support sample carries of each answer; each row sums to 1.
@@ -178,7 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Columns are in the order in which `fit` and `partial_fit` were shown the samples.
         """
         check_is_fitted(self)
-        return self.forged_.explain(self._samples(X, reset=False)).cpu().numpy()
+        return self.classifier_.explain(self._samples(X, reset=False)).cpu().numpy()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
         """How far classifiers of several random contexts disagree: standard deviations.
@@ -188,7 +188,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             draws: How many classifiers to draw.
         """
         check_is_fitted(self)
-        return self.forged_.spread(
+        return self.classifier_.spread(
             self._forger(), self._samples(X, reset=False), draws, self.random_state
         ).numpy()
 
@@ -202,13 +202,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._labels(y)
         samples = self._samples(X, len(labels), reset=False)
         names, sources = [*map(self._name, labels)], self._sources(X, len(samples))
-        answered = self.forged_.predict_proba(samples)
-        return report_on(self.forged_, answered, names, sources, self._forger())
+        answered = self.classifier_.predict_proba(samples)
+        return report_on(self.classifier_, answered, names, sources, self._forger())
 
     def save(self, path: str | Path) -> None:
         """Write the classifier to one file, without pickle; `lgmnet predict` reads it too."""
         check_is_fitted(self)
-        self.forged_.save(Path(path))
+        self.classifier_.save(Path(path))
 
     @classmethod
     def load(
@@ -225,18 +225,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             FileFormatError: if the file is absent, damaged, altered, not ours, or of another
                 version.
         """
-        forged = ForgedClassifier.load(Path(path))
-        kind = forged.notes.get(KIND_OF_LABELS, "U")
-        labels = np.array(forged.classes)
-        estimator = cls(model or forged.model, device=device)
-        estimator.n_features_in_ = forged.sample_shape[0]
-        estimator._keep(forged, labels == "True" if kind == "b" else labels.astype(LABELS[kind]))
+        fitted = FittedClassifier.load(Path(path))
+        kind = fitted.notes.get(KIND_OF_LABELS, "U")
+        labels = np.array(fitted.classes)
+        estimator = cls(model or fitted.model, device=device)
+        estimator.n_features_in_ = fitted.sample_shape[0]
+        estimator._keep(fitted, labels == "True" if kind == "b" else labels.astype(LABELS[kind]))
         return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        forged = getattr(self, "forged_", None)
-        vectors = len(forged.sample_shape) == 1 if forged else self._model().takes_vectors
+        fitted = getattr(self, "classifier_", None)
+        vectors = len(fitted.sample_shape) == 1 if fitted else self._model().takes_vectors
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = vectors, not vectors
         return tags
 
@@ -249,7 +249,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _forger(self) -> Model:
         """The model that made the classifier, for making another."""
         model = self._model()
-        self.forged_.check_model(model)
+        self.classifier_.check_model(model)
         return model
 
     def _labels(self, y: Any) -> np.ndarray:
@@ -284,18 +284,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels: How many labels came with it.
             reset: Whether the model is asked what it takes, or the classifier that there is.
         """
-        asked = self._model() if reset else self.forged_
+        asked = self._model() if reset else self.classifier_
         shape = asked.sample_shape
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
             shape = X.shape[1:] if reset and self._model().method.any_length else shape
-        samples = as_samples(X, shape)
+        samples = to_samples(X, shape)
         if labels is not None and labels != len(samples):
             raise DataError(
                 f"There are {len(samples)} samples, but {labels} labels; expected one each."
             )
         if asked.backbone:  # A classifier keeps features, not photos.
-            samples = as_support(samples, shape, asked.backbone)
+            samples = to_support_samples(samples, shape, asked.backbone)
         return samples.to(self.device)
 
     def _sources(self, X: Any, samples: int) -> tuple[str, ...]:
@@ -309,9 +309,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _name(self, label: Any) -> str:
         return self._names(np.asarray([label]).astype(self.classes_.dtype))[0]
 
-    def _keep(self, forged: ForgedClassifier, classes: np.ndarray) -> None:
-        forged.notes[KIND_OF_LABELS] = classes.dtype.kind
-        self.forged_, self.classes_ = forged, classes
+    def _keep(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
+        fitted.notes[KIND_OF_LABELS] = classes.dtype.kind
+        self.classifier_, self.classes_ = fitted, classes
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from PIL import Image, ImageDraw
 
-from lgmnet.data.images import read_image
+from lgmnet.data.images.read import read_image
 from tests.browser.conftest import Studio
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -96,7 +96,7 @@ def test_two_characters_drawn_then_a_third_time_and_the_right_class_wins(page):
     page.click("#ask .tools >> text=Clear")
     draw(page, "#ask canvas", CROSS, shift=-0.04)
     assert wins(page, "cross")
-    assert page.locator("#carried img").count() >= 1
+    assert page.locator("#support_attention img").count() >= 1
     show(page, 1, [RING], 2)
     page.locator("#map circle").nth(2).wait_for()
 

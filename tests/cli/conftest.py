@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.hub import save_model
+from lgmnet.model.model import save_model
 from tests.cli.making import lgmnet, symbols, tiny_model
 
 

@@ -24,11 +24,11 @@ from PIL import Image
 from torch import Tensor
 
 from lgmnet.cli import main
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
-from lgmnet.files import CHECKSUM
-from lgmnet.hub import Model, Training
+from lgmnet.io import CHECKSUM
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
+from lgmnet.model.model import Model, Training
 
 COMMANDS = (
     "train",
@@ -132,7 +132,7 @@ def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -
         "recipe": "tiny",
         "data": "strokes",
         "split": "train",
-        "split_hash": Strokes("train").split_hash,
+        "split_hash": SyntheticCharacters("train").split_hash,
         "val_split": "val",
         "settings": {"seed": 0, "steps": 3},
         "step": 2,
@@ -147,7 +147,7 @@ def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes e
     """Drawings of invented characters, ink = 255."""
     shape = EpisodeShape(way=max(2, classes), shot=each, query=1)
     out = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
-    Strokes("test").draw(shape, torch.Generator().manual_seed(seed), out)
+    SyntheticCharacters("test").draw(shape, torch.Generator().manual_seed(seed), out)
     support = out[: shape.way * each]
     return support.view(shape.way, each, *support.shape[1:])[:classes]
 

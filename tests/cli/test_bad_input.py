@@ -13,8 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from lgmnet.files import CHECKSUM, checksum
-from lgmnet.forge import KIND
+from lgmnet.classifier.classifier import KIND
+from lgmnet.io import CHECKSUM, checksum
 from tests.cli.making import (
     BAD_IMAGES,
     Ran,
@@ -112,7 +112,7 @@ def test_forge_leaves_a_bad_image_out_and_keeps_the_others(name, tiny, tmp_path)
     ran = lgmnet("forge", folder, "-o", output, "--model", tiny, "--json")
     assert ran.code == 2
     assert ran.json["classes"] == {"moon": 2, "star": 1}
-    assert [name in left_out for left_out in ran.json["left_out"]] == [True, True]
+    assert [name in sentence for sentence in ran.json["unreadable"]] == [True, True]
     assert str(folder / "moon" / name) in ran.err
     assert str(folder / "star" / f"also-{name}") in ran.err
     assert ran.err.count("left out") == 2
@@ -340,8 +340,8 @@ def test_another_archive_than_omniglot(tiny, tmp_path, monkeypatch):
 
 
 def test_a_model_of_other_samples(tmp_path):
-    from lgmnet.hub import save_model
     from lgmnet.methods.lgm_net import LGMNetConfig
+    from lgmnet.model.model import save_model
 
     points = LGMNetConfig(
         feature_shape=(2,), target="linear", embedding_widths=(8,), target_widths=(8,)

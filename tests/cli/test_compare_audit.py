@@ -8,8 +8,8 @@ import json
 import pytest
 from PIL import Image
 
-from lgmnet.data.planes import PLANES
-from lgmnet.hub import save_model
+from lgmnet.data.synthetic.plane import PLANES
+from lgmnet.model.model import save_model
 from tests.cli.making import lgmnet, listing, tiny_model
 
 TASKS = ["--data", "strokes", "--way", 3, "--query", 2]

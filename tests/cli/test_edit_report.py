@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.forge import ForgedClassifier
-from lgmnet.hub import load_model
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.model.model import load_model
 from tests.cli.making import BAD_IMAGES, drawings, lgmnet, listing, symbols, write_drawing
 
 
@@ -25,14 +25,14 @@ def mine(classifier, tmp_path):
 
 def test_edit_is_what_python_does(mine, tiny, tmp_path):
     more = symbols(tmp_path / "more", {"star": 2, "tree": 3}, seed=4)
-    before = ForgedClassifier.load(mine)
+    before = FittedClassifier.load(mine)
     ran = lgmnet(
         *("edit", mine, "--add", more, "--remove", "moon", "--rename", "sun=sol"),
         *("--model", tiny, "--json"),
     )
     assert ran.code == 0, ran.err
     assert ran.json["classes"] == {"star": 4, "sol": 4, "tree": 3}
-    after, model = ForgedClassifier.load(mine), load_model(tiny)
+    after, model = FittedClassifier.load(mine), load_model(tiny)
     images = drawings(2, 3, seed=4)
     expected = (
         before.with_samples(
@@ -57,7 +57,7 @@ def test_edit_may_leave_the_file_as_it_is(mine, tmp_path):
     assert ran.code == 0, "renaming needs no model"
     assert "moon (1), star (2), sol (4)" in ran.out
     assert mine.read_bytes() == before
-    assert ForgedClassifier.load(other).classes == ("moon", "star", "sol")
+    assert FittedClassifier.load(other).classes == ("moon", "star", "sol")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import statistics
 
 import pytest
 
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation import evaluate
-from lgmnet.hub import load_model, save_model
+from lgmnet.model.model import load_model, save_model
 from tests.cli.making import Ran, lgmnet, symbols, tiny_model
 
 KEYS = [
@@ -46,7 +46,7 @@ def test_json_holds_what_was_promised(tiny):
     assert ran.json["method"] == "lgm-net"
     assert ran.json["model"] == "tiny"
     assert (ran.json["data"], ran.json["split"]) == ("strokes", "test")
-    assert ran.json["split_hash"] == Strokes("test").split_hash
+    assert ran.json["split_hash"] == SyntheticCharacters("test").split_hash
     assert ran.json["protocol"] == "inductive"
     sizes = {name: ran.json[name] for name in ("way", "shot", "query", "episodes", "seed")}
     assert sizes == {"way": 3, "shot": 2, "query": 2, "episodes": 20, "seed": 4}
@@ -56,7 +56,11 @@ def test_json_holds_what_was_promised(tiny):
 def test_the_number_is_that_of_python_in_percent(tiny):
     ran = score(tiny, "--json")
     expected = evaluate(
-        load_model(tiny).method, Strokes("test"), EpisodeShape(3, 1, 2), episodes=20, seed=0
+        load_model(tiny).method,
+        SyntheticCharacters("test"),
+        EpisodeShape(3, 1, 2),
+        episodes=20,
+        seed=0,
     )
     assert ran.json["accuracy"] == expected.accuracy
     assert ran.json["ci95"] == expected.ci95
@@ -77,7 +81,12 @@ def test_the_printed_score_has_its_protocol_and_split_beside_it(tiny):
     assert ran.code == 0
     assert ran.err == ""
     assert re.match(r"\d+\.\d\d ± \d+\.\d\d %  3-way 1-shot, tiny \(lgm-net\)\n", ran.out)
-    for words in ("inductive", "strokes, split test", Strokes("test").split_hash, "20 episodes"):
+    for words in (
+        "inductive",
+        "strokes, split test",
+        SyntheticCharacters("test").split_hash,
+        "20 episodes",
+    ):
         assert words in ran.out
 
 

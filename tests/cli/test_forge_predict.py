@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier, fit_classifier
 from lgmnet.cli.asking import predict
-from lgmnet.data.images import read_drawing, read_folder
-from lgmnet.forge import IMAGES_A_BATCH, ForgedClassifier, forge
-from lgmnet.hub import load_model
+from lgmnet.data.images.read import read_drawing, read_folder
+from lgmnet.model.model import load_model
 from tests.cli.making import content, drawings, lgmnet, listing, symbols, write_drawing
 
 ODD_NAMES = (
@@ -45,7 +45,7 @@ def test_forge_tells_what_it_made(tiny, folder_of_symbols, tmp_path):
         "classifier": str(output),
         "model": "tiny",
         "classes": {"moon": 1, "star": 2, "sun": 4},
-        "left_out": [],
+        "unreadable": [],
         "leave_one_out": ran.json["leave_one_out"],
     }
     assert ran.json["leave_one_out"]["asked"] == 6, "the only moon cannot be left out"
@@ -72,12 +72,12 @@ def test_predict_answers_as_python_does(tiny, folder_of_symbols, classifier, tmp
     assert answers["classes"] == ["moon", "star", "sun"]
 
     found = read_folder(folder_of_symbols)
-    forged = forge(load_model(tiny), found.images, found.labels, found.classes)
+    fitted = fit_classifier(load_model(tiny), found.images, found.labels, found.classes)
     images = torch.stack([read_drawing(path) for path in paths])
-    expected = forged.predict_proba(images).tolist()
+    expected = fitted.predict_proba(images).tolist()
     assert [p["image"] for p in answers["predictions"]] == [str(path) for path in paths]
     assert [list(p["probabilities"].values()) for p in answers["predictions"]] == expected
-    assert [p["label"] for p in answers["predictions"]] == forged.predict(images)
+    assert [p["label"] for p in answers["predictions"]] == fitted.predict(images)
     assert len({p["label"] for p in answers["predictions"]}) > 1, "all answers alike show nothing"
 
 
@@ -141,8 +141,8 @@ def test_three_hundred_images_are_answered_in_order(classifier, tmp_path):
     ran = lgmnet("predict", classifier, *paths, "--json")
     assert ran.code == 0
     rows = [list(p["probabilities"].values()) for p in ran.json["predictions"]]
-    forged = ForgedClassifier.load(classifier)
-    singly = torch.cat([forged.predict_proba(image[None]) for image in images])
+    fitted = FittedClassifier.load(classifier)
+    singly = torch.cat([fitted.predict_proba(image[None]) for image in images])
     torch.testing.assert_close(torch.tensor(rows), singly, rtol=0, atol=1e-6)
 
 
@@ -151,16 +151,16 @@ def test_names_of_classes_may_be_odd(tiny, tmp_path, as_json):
     folder = symbols(tmp_path / "shown", dict.fromkeys(ODD_NAMES, 1))
     output = tmp_path / "[bold] c.safetensors"
     flags = ["--json"] if as_json else []
-    forged = lgmnet("forge", folder, "-o", output, "--model", tiny, *flags)
+    fitted = lgmnet("forge", folder, "-o", output, "--model", tiny, *flags)
     asked = [folder / name / "0.png" for name in ODD_NAMES]
     answered = lgmnet("predict", *flags, "--", output, *asked)
-    assert (forged.code, answered.code) == (0, 0), forged.err + answered.err
+    assert (fitted.code, answered.code) == (0, 0), fitted.err + answered.err
     if as_json:
-        assert forged.json["classes"] == dict.fromkeys(sorted(ODD_NAMES), 1)
+        assert fitted.json["classes"] == dict.fromkeys(sorted(ODD_NAMES), 1)
         assert [p["label"] for p in answered.json["predictions"]] == list(ODD_NAMES)
     else:
-        assert str(output) in forged.out
-        assert all(f"{name} (1)" in forged.out for name in ODD_NAMES)
+        assert str(output) in fitted.out
+        assert all(f"{name} (1)" in fitted.out for name in ODD_NAMES)
         for name, path in zip(ODD_NAMES, asked, strict=True):
             row = next(line for line in answered.out.splitlines() if str(path) in line)
             assert row.startswith(f"{name}  ")
@@ -201,16 +201,16 @@ def shell(*words: object) -> subprocess.CompletedProcess[str]:
 
 def test_from_a_real_shell(tiny, folder_of_symbols, tmp_path):
     output = tmp_path / "c.safetensors"
-    forged = shell("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json")
-    assert forged.returncode == 0, forged.stderr
-    assert json.loads(forged.stdout)["classes"] == {"moon": 1, "star": 2, "sun": 4}
+    fitted = shell("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json")
+    assert fitted.returncode == 0, fitted.stderr
+    assert json.loads(fitted.stdout)["classes"] == {"moon": 1, "star": 2, "sun": 4}
     asked = folder_of_symbols / "moon" / "0.png"
     predicted = shell("predict", output, asked, tmp_path / "absent.png", "--json")
     assert predicted.returncode == 2
     answer, missing = json.loads(predicted.stdout)["predictions"]
     assert set(answer["probabilities"]) == {"moon", "star", "sun"}
     assert "absent.png" in missing["error"]
-    assert "Traceback" not in forged.stderr + predicted.stderr
+    assert "Traceback" not in fitted.stderr + predicted.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is in /proc")

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 import lgmnet as package
-from lgmnet.data import omniglot
-from lgmnet.data.source import share_classes
-from lgmnet.forge import ForgedClassifier
-from lgmnet.hub import SHIPPED, load_model, shipped_models
-from lgmnet.quickstart import LEARNERS
-from lgmnet.recipes import RECIPES
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.data.datasets import omniglot
+from lgmnet.data.task_source import shares_classes
+from lgmnet.experiments.quickstart import LEARNERS
+from lgmnet.experiments.recipes import RECIPES
+from lgmnet.model.model import SHIPPED, load_model, shipped_models
 from tests.cli.making import COMMANDS, lgmnet, listing
 
 PROMISED = {(5, 1): 99.3, (5, 5): 99.8, (20, 1): 98.2, (20, 5): 99.3}
@@ -80,13 +80,15 @@ def test_quickstart(tiny, tmp_path):
     with Image.open(ran.json["picture"]) as picture:
         picture.verify()
         assert min(picture.size) > 500
-    forged = ForgedClassifier.load(Path(ran.json["classifier"]))
-    assert forged.classes == tuple("0123456789")
-    assert forged.shots == (5,) * 10
+    fitted = FittedClassifier.load(Path(ran.json["classifier"]))
+    assert fitted.classes == tuple("0123456789")
+    assert fitted.shots == (5,) * 10
 
 
 def test_quickstart_prints_a_table(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("lgmnet.quickstart.draw_picture", lambda *parts: parts[-1].touch())
+    monkeypatch.setattr(
+        "lgmnet.experiments.quickstart.draw_picture", lambda *parts: parts[-1].touch()
+    )
     words = ["quickstart", "--model", tiny, "--draws", 2, "-o", tmp_path]
     ran = lgmnet(*words)
     assert ran.code == 0
@@ -125,11 +127,11 @@ def test_quickstart_without_its_packages(package_name, tiny, tmp_path, monkeypat
 
 
 def test_download_reports_its_file(tmp_path, monkeypatch):
-    def fetched(folder, progress):
+    def download_model(folder, progress):
         progress(omniglot.CLASSES)
         return folder / omniglot.PACK
 
-    monkeypatch.setattr(omniglot, "download", fetched)
+    monkeypatch.setattr(omniglot, "download", download_model)
     ran = lgmnet("download", "omniglot", "--to", tmp_path, "--json")
     assert ran.json == {"data": "omniglot", "file": str(tmp_path / omniglot.PACK)}
     assert lgmnet("download", "omniglot", "--to", tmp_path).out == f"{tmp_path / omniglot.PACK}\n"
@@ -149,7 +151,7 @@ def test_the_model_omniglot_ships():
     assert training.data == "omniglot"
     assert training.split == "vinyals/trainval-mirrored"
     assert training.val_split is None
-    assert training.all_seen == (
+    assert training.training_splits == (
         "omniglot:vinyals/trainval-mirrored",
         "omniglot:vinyals/train-mirrored",
     )
@@ -194,7 +196,7 @@ def test_the_shipped_model_was_scored_on_the_classes_it_says():
     assert hashes["vinyals/test"] == tested.split_hash
     trained_on = omniglot.omniglot(model.training.split)
     assert model.training.split_hash == trained_on.split_hash
-    assert not share_classes(trained_on, tested)
+    assert not shares_classes(trained_on, tested)
 
 
 @pytest.mark.pack
@@ -231,5 +233,5 @@ def test_quickstart_with_the_shipped_model_beats_its_rivals(tmp_path, monkeypatc
     }
     accuracy = {(row["learner"], row["shot"]): row["accuracy"] for row in ran.json["rows"]}
     for shot in (1, 5):
-        forged, *rivals = (accuracy[learner, shot] for learner in LEARNERS)
-        assert forged > max(rivals)
+        fitted, *rivals = (accuracy[learner, shot] for learner in LEARNERS)
+        assert fitted > max(rivals)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lgmnet.data.caltech import caltech101
+from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.hub import shipped_models
+from lgmnet.model.model import shipped_models
 from tests.cli.making import lgmnet, run_without_torch
 
 pytest.importorskip(
@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def forged(folder) -> Path:
+def fitted(folder) -> Path:
     """The classifier that forge makes of them, with the model that it chooses itself."""
     output: Path = folder / "photos.safetensors"
     ran = lgmnet("forge", folder / "shown", "-o", output)
@@ -56,32 +56,32 @@ def test_the_model_ships():
     assert "photos" in shipped_models()
 
 
-def test_photos_are_told_apart(folder, forged):
-    ran = lgmnet("predict", forged, folder / "new", "--json")
+def test_photos_are_told_apart(folder, fitted):
+    ran = lgmnet("predict", fitted, folder / "new", "--json")
     assert ran.code == 0
     answers = ran.json["predictions"]
     assert len(answers) == 6
     assert all(Path(one["image"]).parent.name == one["label"] for one in answers)
 
 
-def test_a_file_of_photos_is_edited_and_looked_into(folder, forged, tmp_path):
+def test_a_file_of_photos_is_edited_and_looked_into(folder, fitted, tmp_path):
     copy = tmp_path / "copy.safetensors"
-    copy.write_bytes(forged.read_bytes())
+    copy.write_bytes(fitted.read_bytes())
     assert lgmnet("edit", copy, "--rename", "sky=heaven", "--remove", "brick").code == 0
     ran = lgmnet("predict", copy, folder / "new" / "sky", "--json")
     assert {one["label"] for one in ran.json["predictions"]} == {"heaven"}
-    looked = lgmnet("inspect", forged, "--json").json
+    looked = lgmnet("inspect", fitted, "--json").json
     assert looked["model"] == "photos"
 
 
-def test_one_onnx_file_holds_the_backbone_too(forged, tmp_path):
+def test_one_onnx_file_holds_the_backbone_too(fitted, tmp_path):
     """Pixels in, probabilities out: export itself compares the two, and refuses above 1e-4."""
-    ran = lgmnet("export", forged, "-o", tmp_path / "photos.onnx")
+    ran = lgmnet("export", fitted, "-o", tmp_path / "photos.onnx")
     assert ran.code == 0, ran.err
     assert (tmp_path / "photos.onnx").stat().st_size > 10_000_000
 
 
-def test_the_python_lines_answer_photos_without_torch(folder, forged, tmp_path):
+def test_the_python_lines_answer_photos_without_torch(folder, fitted, tmp_path):
     """Of any proportions, gray or with EXIF's turn, as `predict` answers them."""
     paths = []
     for kind in KINDS:
@@ -94,9 +94,9 @@ def test_the_python_lines_answer_photos_without_torch(folder, forged, tmp_path):
     photo("sky", 12).convert("L").save(tmp_path / "gray.png")
     paths += [tmp_path / "turned.jpg", tmp_path / "gray.png"]
     out, script = tmp_path / "photos.onnx", tmp_path / "predict.py"
-    assert lgmnet("export", forged, "-o", out).code == 0
-    script.write_text(lgmnet("export", forged, "--snippet", "python").out, encoding="utf-8")
-    expected = lgmnet("predict", forged, *paths, "--json").json["predictions"]
+    assert lgmnet("export", fitted, "-o", out).code == 0
+    script.write_text(lgmnet("export", fitted, "--snippet", "python").out, encoding="utf-8")
+    expected = lgmnet("predict", fitted, *paths, "--json").json["predictions"]
     lines = run_without_torch(script, out, *paths)
     for line, answer in zip(lines, expected, strict=True):
         label, probability, name = line.split("\t")
@@ -114,9 +114,9 @@ def test_the_estimator_takes_photos_as_they_come(folder):
     assert classifier.predict(asked).tolist() == expected
     arrays = np.stack([np.asarray(Image.open(path)) for path in asked])
     assert classifier.predict(arrays).tolist() == expected
-    carried = classifier.explain(asked)
-    assert carried.shape == (6, 9)
-    np.testing.assert_allclose(carried.sum(1), 1, rtol=1e-5)
+    support_attention = classifier.explain(asked)
+    assert support_attention.shape == (6, 9)
+    np.testing.assert_allclose(support_attention.sum(1), 1, rtol=1e-5)
     assert classifier.spread(asked).max() > 0
 
 

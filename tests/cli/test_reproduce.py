@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lgmnet.analysis import tables as analysis
-from lgmnet.analysis.tables import Entry, Table, difference, verdict
 from lgmnet.cli import reproducing
-from lgmnet.methods import DirectConfig
-from lgmnet.recipes import tables
-from lgmnet.recipes.planes import plane
-from lgmnet.recipes.rivals import UNTRAINED, rival
+from lgmnet.experiments import table_definitions as tables
+from lgmnet.experiments import tables as analysis
+from lgmnet.experiments.recipes.plane import plane
+from lgmnet.experiments.recipes.rivals import UNTRAINED, rival
+from lgmnet.experiments.tables import Entry, Table, difference, verdict
+from lgmnet.methods import TrainFromScratchConfig
 from tests.cli.making import Ran, lgmnet
 
 
@@ -24,7 +24,7 @@ def small() -> tuple[Table]:
     ours = plane("circles")
     train = dataclasses.replace(ours.train, tasks=2, val_episodes=4)
     ours = dataclasses.replace(ours, train=train)
-    direct = DirectConfig(feature_shape=(2,), embedding_widths=(4,), steps=2)
+    direct = TrainFromScratchConfig(feature_shape=(2,), embedding_widths=(4,), steps=2)
     alone = dataclasses.replace(ours, method="direct", config=direct)
     means = Entry("means | deeper", rival(ours, "proto-net", deeper=True))
     cosine = rival(ours, "proto-net", deeper=True, distance="cosine")
@@ -265,7 +265,7 @@ def test_every_table_compares_what_can_be_trained(name: str) -> None:
         assert len(table.tasks) > 0
         for entry in table.entries:
             bare = not getattr(entry.run.config, "embedding_widths", ())  # Nothing to pretrain.
-            assert entry.learns or bare or entry.run.method in UNTRAINED
+            assert entry.is_trainable or bare or entry.run.method in UNTRAINED
             assert entry.run.split != table.split
 
 

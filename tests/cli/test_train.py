@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgmnet.data.strokes import Strokes
-from lgmnet.hub import load_model
+from lgmnet.data.synthetic.characters import SyntheticCharacters
+from lgmnet.model.model import load_model
 from tests.cli.making import content, drawings, lgmnet, listing, settings, symbols, write_drawing
 
 LINE = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ran.json["model"] == str(folder)
     assert ran.json["recipe"] == "omniglot"
     assert (ran.json["data"], ran.json["split"]) == ("strokes", "train")
-    assert ran.json["split_hash"] == Strokes("train").split_hash
+    assert ran.json["split_hash"] == SyntheticCharacters("train").split_hash
     assert ran.json["step"] in (2, 3)
     assert ran.json["val_task"] == "3-way 1-shot"
     assert 0 <= ran.json["val_accuracy"] <= 100
@@ -135,7 +135,7 @@ def test_a_run_is_resumed_as_the_same_run_only(trained):
 def test_ctrl_c_loses_nothing(trained, tmp_path, monkeypatch):
     """Stopped after two of three steps and resumed, the run ends with the very same weights."""
     words = [*LINE, "--out", tmp_path / "run", "--steps", 3, *settings(val_every=2)]
-    draw, drawn = Strokes.draw, []
+    draw, drawn = SyntheticCharacters.draw, []
 
     def interrupting(self, shape, generator, out):
         drawn.append(self.split)
@@ -143,12 +143,12 @@ def test_ctrl_c_loses_nothing(trained, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         draw(self, shape, generator, out)
 
-    monkeypatch.setattr(Strokes, "draw", interrupting)
+    monkeypatch.setattr(SyntheticCharacters, "draw", interrupting)
     stopped = lgmnet(*words, "--json")
     assert stopped.code == 130
     assert stopped.out == ""
     assert "--resume" in stopped.err
-    monkeypatch.setattr(Strokes, "draw", draw)
+    monkeypatch.setattr(SyntheticCharacters, "draw", draw)
     resumed = lgmnet(*words, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert drawn.count("train") == 2

@@ -18,18 +18,18 @@ from lgmnet.episode import Episode
 from lgmnet.errors import EpisodeError
 from lgmnet.methods import (
     METHODS,
-    AnyVectorsConfig,
     Classifier,
-    DirectConfig,
     FineTuneConfig,
-    FrozenFeaturesConfig,
     LGMNetConfig,
+    LGMNetFeaturesConfig,
+    LGMNetVectorsConfig,
     LogisticRegressionConfig,
     MAMLConfig,
     MatchingNetConfig,
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    TrainFromScratchConfig,
 )
 
 CONV = LGMNetConfig(
@@ -54,7 +54,7 @@ IMAGES: dict[str, Any] = {
     "embedding_pooled": (True, True),
 }
 VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (16, 16)}
-FEATURES = FrozenFeaturesConfig(feature_shape=(8,), axes=3, context=4, towards_means=1.0)
+FEATURES = LGMNetFeaturesConfig(feature_shape=(8,), axes=3, context=4, mean_pull=1.0)
 ABLATIONS: dict[str, dict[str, Any]] = {
     "temperature": {"temperature": None},
     "target norm": {"target_norm": False},
@@ -126,12 +126,12 @@ CASES: dict[str, tuple[str, Any]] = {
         "logistic-regression",
         LogisticRegressionConfig(**VECTORS, classes=5),
     ),
-    "direct, images": ("direct", DirectConfig(**IMAGES, steps=3)),
-    "direct, vectors": ("direct", DirectConfig(**VECTORS, steps=3)),
+    "direct, images": ("direct", TrainFromScratchConfig(**IMAGES, steps=3)),
+    "direct, vectors": ("direct", TrainFromScratchConfig(**VECTORS, steps=3)),
     "random-weights": ("random-weights", RandomWeightsConfig(**IMAGES)),
     "any vectors": (
         "lgm-net-vectors",
-        AnyVectorsConfig(
+        LGMNetVectorsConfig(
             feature_shape=(3,), embedding_widths=(16, 16), context=4, target_widths=(16, 8)
         ),
     ),
@@ -347,7 +347,7 @@ def test_the_support_has_a_say(method):
     ids=["one changed", "one removed", "reordered", "alone", "more added"],
 )
 def test_a_query_is_answered_by_itself(method, case, queries: Callable[[Tensor], Tensor], kept):
-    if method.transductive:
+    if method.is_transductive:
         pytest.skip(f"{case} says itself that its queries see each other")
     e = episode(method.config)
     classifier = method.adapt(e.support_x, e.support_y, e.way)
@@ -475,7 +475,7 @@ def test_a_classifier_is_not_restored_from_another_state(case):
 def test_behind_the_embedding_it_answers_the_same(method):
     e = episode(method.config)
     expected = answer(method, e)
-    behind = method.behind_embedding()
+    behind = method.without_embedding()
 
     def embedded(x: Tensor) -> Tensor:
         folded: Tensor = method.embedding(x.flatten(0, 1)).detach()

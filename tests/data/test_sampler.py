@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import EpisodeError
@@ -16,10 +16,10 @@ COUNTS = [6, 9, 7, 8]
 SHAPE = EpisodeShape(way=3, shot=2, query=3, tasks=4)
 
 
-def store(dtype: torch.dtype = torch.uint8) -> ClassStore:
+def store(dtype: torch.dtype = torch.uint8) -> ClassDataset:
     """A store whose images say what they are: pixel 0 the class, pixel 1 the place in the class."""
     images = torch.tensor([(c, i) for c, count in enumerate(COUNTS) for i in range(count)])
-    return ClassStore(
+    return ClassDataset(
         images.to(dtype).view(-1, 1, 1, 2), COUNTS, list("abcd"), name="letters", split="all"
     )
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lgmnet.analysis.leak import (
+from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import ConfigError
+from lgmnet.evaluation.audit import Audit, audit, make_noise_dataset
+from lgmnet.evaluation.compare import compare
+from lgmnet.experiments.leak import (
     angle_of_its_class,
     angle_of_its_own,
     demonstrate,
     perfect_angle_detector,
     turned,
 )
-from lgmnet.data.classes import ClassStore
-from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError
-from lgmnet.evaluation.audit import Audit, audit, label_free
-from lgmnet.evaluation.compare import compare
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
@@ -70,12 +70,12 @@ class NearestClassifier(Classifier):
         return scores.log_softmax(-1)
 
 
-def clusters(seed: int = 0, name: str = "clusters") -> ClassStore:
+def clusters(seed: int = 0, name: str = "clusters") -> ClassDataset:
     generator, classes, each = torch.Generator().manual_seed(seed), 12, 12
     centres = torch.randn(classes, 1, 4, generator=generator)
     samples = centres + 0.7 * torch.randn(classes, each, 4, generator=generator)
     names = [f"{name} {seed}.{c}" for c in range(classes)]
-    return ClassStore(samples.flatten(0, 1), [each] * classes, names, name=name, split=f"s{seed}")
+    return ClassDataset(samples.flatten(0, 1), [each] * classes, names, name=name, split=f"s{seed}")
 
 
 def failed(found: Audit) -> set[str]:
@@ -123,14 +123,14 @@ def test_a_method_that_always_says_the_same_is_at_chance(way):
 def test_tasks_larger_than_the_noise_at_hand_are_audited_too():
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(70 * 25, 4, generator=generator)
-    many = ClassStore(samples, [25] * 70, [str(i) for i in range(70)], name="many", split="s")
+    many = ClassDataset(samples, [25] * 70, [str(i) for i in range(70)], name="many", split="s")
     found = audit(Nearest(NearestConfig()), many, shape=EpisodeShape(66, 1, 24), episodes=16)
     assert len(found.checks) == 6
 
 
 def test_a_method_that_says_it_is_transductive_is_believed_and_named():
     method = Nearest(NearestConfig(cheat="balance"))
-    method.transductive = True
+    method.is_transductive = True
     found = audit(method, clusters(), episodes=400)
     assert found.passed
     apart = next(check for check in found.checks if check.name == "queries apart")
@@ -160,12 +160,16 @@ def leaky_method() -> Method:
 
 def test_the_reference_codes_augmentation_is_caught(leaky_method):
     """One angle a class: what has no class is told apart, and drawn labels are followed."""
-    found = audit(leaky_method, label_free((1, 28, 28), torch.uint8), path=angle_of_its_class)
+    found = audit(
+        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_class
+    )
     assert {"images without class", "labels permuted"} <= failed(found)
 
 
 def test_an_angle_for_each_image_tells_nothing(leaky_method):
-    assert audit(leaky_method, label_free((1, 28, 28), torch.uint8), path=angle_of_its_own).passed
+    assert audit(
+        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_own
+    ).passed
 
 
 def test_the_angle_alone_is_worth_what_arithmetic_says():
@@ -185,14 +189,14 @@ def test_images_are_turned_by_their_own_angles():
 
 
 def test_noise_has_a_grain_and_no_class():
-    noise = label_free((1, 28, 28), torch.uint8)
+    noise = make_noise_dataset((1, 28, 28), torch.uint8)
     images = noise.images.double() - noise.images.double().mean()
     along = (images[..., 1:, :] * images[..., :-1, :]).mean() / images.square().mean()
     across = (images[..., 1:] * images[..., :-1]).mean() / images.square().mean()
     assert along > 0.6
     assert abs(across) < 0.1
     assert len({image.tobytes() for image in noise.images.numpy()}) == len(noise.images)
-    vectors = label_free((4,), torch.float32)
+    vectors = make_noise_dataset((4,), torch.float32)
     assert vectors.feature_shape == (4,)
     assert vectors.dtype == torch.float32
 

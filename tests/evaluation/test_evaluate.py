@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lgmnet.data.classes import ClassStore
-from lgmnet.data.source import TaskSource
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.data.synthetic.characters import SyntheticCharacters
+from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.evaluation import cache, evaluate, mean_and_ci95, protocol
-from lgmnet.evaluation.cache import embed_store, worth_embedding
+from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.methods import Classifier, LGMNet, LGMNetConfig, Method
 
 SHAPE = EpisodeShape(way=5, shot=1, query=3)
@@ -55,22 +55,22 @@ class Known(Method):
         raise NotImplementedError
 
 
-def telling_store(classes: int = 12, each: int = 6) -> ClassStore:
+def telling_store(classes: int = 12, each: int = 6) -> ClassDataset:
     """A store whose images are as bright as their class is high."""
     values = torch.arange(classes).repeat_interleave(each) * 20
     return store(values.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), each)
 
 
-def noise_store(classes: int = 12, each: int = 6) -> ClassStore:
+def noise_store(classes: int = 12, each: int = 6) -> ClassDataset:
     """A store whose images say nothing of their class."""
     shape = (classes * each, 1, 8, 8)
     generator = torch.Generator().manual_seed(0)
     return store(torch.randint(256, shape, generator=generator, dtype=torch.uint8), each)
 
 
-def store(images: Tensor, each: int) -> ClassStore:
+def store(images: Tensor, each: int) -> ClassDataset:
     names = [f"class {i}" for i in range(len(images) // each)]
-    return ClassStore(images, [each] * len(names), names, name="made up", split="all")
+    return ClassDataset(images, [each] * len(names), names, name="made up", split="all")
 
 
 def lgm_net(seed: int = 0) -> LGMNet:
@@ -143,7 +143,7 @@ def test_the_seed_chooses_the_tasks():
 
 def test_the_protocol_is_said_aloud():
     class Transductive(Known):
-        transductive = True
+        is_transductive = True
 
     assert protocol(Known(1)) == "inductive"
     assert protocol(Transductive(1)) == "transductive"
@@ -156,14 +156,14 @@ def test_the_cached_path_scores_as_the_uncached(monkeypatch, draws):
     module = import_module("lgmnet.evaluation.evaluate")  # the function has taken its name
     taken = []
 
-    def spy(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
+    def spy(method: Method, store: ClassDataset) -> tuple[Method, ClassDataset]:
         taken.append(store)
-        return embed_store(method, store)
+        return cache_embeddings(method, store)
 
-    monkeypatch.setattr(module, "embed_store", spy)
+    monkeypatch.setattr(module, "cache_embeddings", spy)
     cached = evaluate(method, source, SHAPE, episodes=40, draws=draws)
     assert taken == [source]
-    monkeypatch.setattr(module, "worth_embedding", lambda *_: False)
+    monkeypatch.setattr(module, "is_worth_caching", lambda *_: False)
     uncached = evaluate(method, source, SHAPE, episodes=40, draws=draws)
     assert len(taken) == 1
     assert cached.scores == uncached.scores
@@ -173,7 +173,7 @@ def test_the_cached_path_scores_as_the_uncached(monkeypatch, draws):
 def test_an_embedded_store_is_the_embedding_of_every_image(monkeypatch):
     monkeypatch.setattr(cache, "IMAGES_A_BATCH", 7)
     method, source = lgm_net().eval(), noise_store()
-    behind, embedded = embed_store(method, source)
+    behind, embedded = cache_embeddings(method, source)
     with torch.no_grad():
         torch.testing.assert_close(embedded.images, method.embedding(source.images / 255))
     assert embedded.class_names == source.class_names
@@ -182,22 +182,22 @@ def test_an_embedded_store_is_the_embedding_of_every_image(monkeypatch):
     assert embedded.split_hash == source.split_hash
     assert isinstance(behind.embedding, nn.Identity)
     with pytest.raises(AssertionError):
-        embed_store(method.train(), source)
+        cache_embeddings(method.train(), source)
 
 
 def test_a_store_is_embedded_only_where_it_pays(monkeypatch):
     method, source = lgm_net().eval(), noise_store(classes=12, each=6)  # 72 images
     shape = EpisodeShape(way=5, shot=1, query=3)  # 20 images a task
-    assert worth_embedding(method, source, shape, episodes=4)
-    assert not worth_embedding(method, source, shape, episodes=3)
-    assert not worth_embedding(method.behind_embedding(), source, shape, episodes=4)
-    assert not worth_embedding(Known(1), source, shape, episodes=4)
-    _, embedded = embed_store(method, source)
-    assert not worth_embedding(method, embedded, shape, episodes=4)
+    assert is_worth_caching(method, source, shape, episodes=4)
+    assert not is_worth_caching(method, source, shape, episodes=3)
+    assert not is_worth_caching(method.without_embedding(), source, shape, episodes=4)
+    assert not is_worth_caching(Known(1), source, shape, episodes=4)
+    _, embedded = cache_embeddings(method, source)
+    assert not is_worth_caching(method, embedded, shape, episodes=4)
     monkeypatch.setattr(cache, "MOST_BYTES", embedded.images.nbytes)
-    assert worth_embedding(method, source, shape, episodes=4)
+    assert is_worth_caching(method, source, shape, episodes=4)
     monkeypatch.setattr(cache, "MOST_BYTES", embedded.images.nbytes - 1)
-    assert not worth_embedding(method, source, shape, episodes=4)
+    assert not is_worth_caching(method, source, shape, episodes=4)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -239,7 +239,7 @@ def test_tasks_of_the_shape_are_not_read():
 
 
 def test_a_source_without_end_needs_no_store():
-    source: TaskSource = Strokes("test")
+    source: TaskSource = SyntheticCharacters("test")
     config = LGMNetConfig(embedding_widths=(4, 4, 4, 4), encoder_width=4, target_widths=(4, 4))
     score = evaluate(LGMNet(config), source, EpisodeShape(2, 1, 1), episodes=2)
     assert score.data == "strokes"

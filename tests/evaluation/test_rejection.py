@@ -11,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.data.strokes import Strokes
+from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.evaluation.rejection import likenesses, rejection, threshold_of_equal_errors
-from lgmnet.forge import ForgedClassifier, forge
-from lgmnet.hub import load_model, save_model
+from lgmnet.evaluation.rejection import equal_error_threshold, measure_similarities, rejection
 from lgmnet.methods import METHODS, LGMClassifier, ProtoNetConfig
+from lgmnet.model.model import load_model, save_model
 from tests.cli.making import drawings, lgmnet, symbols, tiny_model, write_drawing
 
 SHAPE = EpisodeShape(3, 2, 4)
@@ -28,7 +28,7 @@ SHAPE = EpisodeShape(3, 2, 4)
 def test_the_threshold_errs_equally_either_way(known, foreign, seed):
     rng = np.random.default_rng(seed)
     own, others = rng.normal(1, 1, known), rng.normal(0, 1, foreign)
-    came = threshold_of_equal_errors(torch.from_numpy(own), torch.from_numpy(others))
+    came = equal_error_threshold(torch.from_numpy(own), torch.from_numpy(others))
     differences = [
         abs((own < t).mean() - (others >= t).mean()) for t in np.concatenate([own, others])
     ]
@@ -36,7 +36,7 @@ def test_the_threshold_errs_equally_either_way(known, foreign, seed):
 
 
 def test_what_is_told_apart_has_no_errors():
-    assert threshold_of_equal_errors(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.3])) == (
+    assert equal_error_threshold(torch.tensor([0.9, 0.8]), torch.tensor([0.1, 0.3])) == (
         pytest.approx(0.8)
     )
 
@@ -52,26 +52,32 @@ def test_likeness_is_the_largest_cosine_of_one_shot():
         torch.nn.functional.normalize(x, dim=-1) for x in (classifier.keys, classifier.seen(asked))
     )
     expected = (queries @ keys.mT).amax(-1)
-    torch.testing.assert_close(classifier.likeness(asked), expected)
+    torch.testing.assert_close(classifier.similarity(asked), expected)
 
 
 def test_known_and_foreign_queries_of_the_same_tasks():
     method = tiny_model().method
-    known, foreign = likenesses(method, Strokes("val"), SHAPE, episodes=5, seed=3)
+    known, foreign = measure_similarities(
+        method, SyntheticCharacters("val"), SHAPE, episodes=5, seed=3
+    )
     assert known.shape == foreign.shape == (5 * 3 * 4,)
     assert known.mean() > foreign.mean()
-    again = likenesses(method, Strokes("val"), SHAPE, episodes=5, seed=3)
+    again = measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=5, seed=3)
     assert torch.equal(again[0], known)
 
 
 def test_errors_are_measured_on_other_classes_than_the_threshold_is_chosen_on():
     method = tiny_model().method
-    found = rejection(method, Strokes("val"), Strokes("test"), SHAPE, episodes=20)
-    known, foreign = likenesses(method, Strokes("test"), SHAPE, episodes=20)
+    found = rejection(
+        method, SyntheticCharacters("val"), SyntheticCharacters("test"), SHAPE, episodes=20
+    )
+    known, foreign = measure_similarities(method, SyntheticCharacters("test"), SHAPE, episodes=20)
     assert found.false_reject == 100 * (known < found.threshold).double().mean().item()
     assert found.false_accept == 100 * (foreign >= found.threshold).double().mean().item()
     assert (found.chosen_on, found.measured_on) == ("strokes:val", "strokes:test")
-    chosen = threshold_of_equal_errors(*likenesses(method, Strokes("val"), SHAPE, episodes=20))
+    chosen = equal_error_threshold(
+        *measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=20)
+    )
     assert found.threshold == chosen
 
 
@@ -79,7 +85,7 @@ def test_methods_that_compare_classes_only_with_each_other_say_so():
     config = ProtoNetConfig(embedding_widths=(4, 4), embedding_pooled=(True, True))
     method = METHODS["proto-net"](config).eval()
     with pytest.raises(ConfigError, match="cannot say that a query is of none of them"):
-        likenesses(method, Strokes("val"), SHAPE, episodes=2)
+        measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=2)
 
 
 @pytest.fixture
@@ -104,17 +110,17 @@ def test_thresholds_go_into_the_model_its_card_and_its_classifiers(calibrated, t
     assert "## None of these" in card
     assert f"| 3-way 1-shot | {one.threshold:.3f} | strokes:val | strokes:test |" in card
     images = drawings(3, 4).flatten(0, 1)
-    few = forge(model, images[::4], [0, 1, 2], ["a", "b", "c"])
-    many = forge(model, images, [i for i in range(3) for _ in range(4)], ["a", "b", "c"])
+    few = fit_classifier(model, images[::4], [0, 1, 2], ["a", "b", "c"])
+    many = fit_classifier(model, images, [i for i in range(3) for _ in range(4)], ["a", "b", "c"])
     assert few.threshold == one.threshold
     assert many.threshold == five.threshold
     asked = drawings(5, 3, seed=2).flatten(0, 1)
     with torch.inference_mode():
-        likeness = few.classifier.likeness(asked[None].float() / 255)[0]
-    assert torch.equal(few.fits(asked), likeness >= one.threshold)
+        similarity = few.classifier.similarity(asked[None].float() / 255)[0]
+    assert torch.equal(few.fits(asked), similarity >= one.threshold)
     assert few.fits(few.support.samples).all()
     few.save(tmp_path / "c.safetensors")
-    loaded = ForgedClassifier.load(tmp_path / "c.safetensors")
+    loaded = FittedClassifier.load(tmp_path / "c.safetensors")
     assert loaded.rejections == model.rejections
     assert torch.equal(loaded.fits(asked), few.fits(asked))
 
@@ -146,7 +152,7 @@ def test_none_of_these_in_the_shell_and_in_python(calibrated, tmp_path):
 def test_thresholds_that_are_not_there_or_cannot_be_chosen(tmp_path):
     folder, file = tmp_path / "model", tmp_path / "c.safetensors"
     save_model(tiny_model(), folder)
-    forge(tiny_model(), drawings(2, 1)[:, 0], [0, 1], ["a", "b"]).save(file)
+    fit_classifier(tiny_model(), drawings(2, 1)[:, 0], [0, 1], ["a", "b"]).save(file)
     ran = lgmnet("predict", file, "a.png", "--none")
     assert ran.code == 2
     assert "'tiny' has no threshold" in ran.err

@@ -19,10 +19,10 @@ import torch
 from lgmnet.episode import Episode
 from lgmnet.methods import (
     METHODS,
-    AnyVectorsConfig,
     FineTuneConfig,
-    FrozenFeaturesConfig,
     LGMNetConfig,
+    LGMNetFeaturesConfig,
+    LGMNetVectorsConfig,
     MAMLConfig,
     MatchingNetConfig,
     Method,
@@ -94,13 +94,13 @@ CONFIGS: dict[str, tuple[str, Any]] = {
     ),
     "any vectors": (
         "lgm-net-vectors",
-        AnyVectorsConfig(
+        LGMNetVectorsConfig(
             feature_shape=(3,), encoder_width=4, context=3, target_widths=(5, 4), target_skip=True
         ),
     ),
     "frozen features": (
         "lgm-net-features",
-        FrozenFeaturesConfig(feature_shape=(6,), axes=2, context=3, generator_width=4),
+        LGMNetFeaturesConfig(feature_shape=(6,), axes=2, context=3, generator_width=4),
     ),
     "proto-net": ("proto-net", ProtoNetConfig(**IMAGES)),
     "matching-net": ("matching-net", MatchingNetConfig(**IMAGES)),

@@ -17,19 +17,19 @@ from torch.nn import functional as F
 
 from lgmnet.errors import ConfigError
 from lgmnet.methods.lgm_net import LGMNetConfig
-from lgmnet.modules.backbones import (
+from lgmnet.nn.class_conditioning import TOKEN, ClassTokens, ClassWriter
+from lgmnet.nn.context import Context, ContextEncoder, MeanContext
+from lgmnet.nn.generators import SharedWeights, WeightGenerator
+from lgmnet.nn.intertask_norm import IntertaskNorm, normalisation
+from lgmnet.nn.layers import (
     LEAK,
     ConvEmbedding,
     ResidualBlock,
     ResidualEmbedding,
     VectorEmbedding,
 )
-from lgmnet.modules.context import Context, ContextEncoder, MeanContext
-from lgmnet.modules.detectors import TOKEN, ClassTokens, ClassWriter
-from lgmnet.modules.generators import SharedWeights, WeightGenerator
-from lgmnet.modules.itn import IntertaskNorm, normalisation
-from lgmnet.modules.matching import cosine_matching
-from lgmnet.modules.target import ConvTarget, LinearTarget, Skip, TargetNet
+from lgmnet.nn.matching import cosine_matching
+from lgmnet.nn.target import ConvTarget, LinearTarget, Skip, TargetNet
 from tests.numerics import by_hand
 
 

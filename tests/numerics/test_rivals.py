@@ -13,7 +13,6 @@ from lgmnet.errors import ConfigError
 from lgmnet.methods import (
     MAML,
     METHODS,
-    DirectConfig,
     FineTuneConfig,
     LogisticRegressionConfig,
     MAMLConfig,
@@ -21,11 +20,12 @@ from lgmnet.methods import (
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    TrainFromScratchConfig,
 )
 from lgmnet.methods.maml import MAMLClassifier
 from lgmnet.methods.matching_net import MatchingNet
-from lgmnet.methods.pretrained import Pretrained
-from lgmnet.modules.functional import EPS, Network, drawn_bodies
+from lgmnet.methods.pretraining import Pretrained
+from lgmnet.nn.stateless import EPS, Network, init_bodies
 from tests.numerics import by_hand
 from tests.numerics.by_hand import Array
 
@@ -73,7 +73,7 @@ def test_a_class_of_a_prototypical_network_is_its_mean(distance):
 
     scale = cast(Tensor, method.log_scale).exp().item()
 
-    def likeness(q: Array, c: Array) -> float:
+    def similarity(q: Array, c: Array) -> float:
         if distance == "cosine":
             return float(by_hand.unit(q) @ by_hand.unit(c))
         return -float(((q - c) ** 2).sum())
@@ -84,7 +84,7 @@ def test_a_class_of_a_prototypical_network_is_its_mean(distance):
                 np.array(
                     [
                         scale
-                        * likeness(
+                        * similarity(
                             q, by_hand.mean([s for s, y in zip(shown, ys, strict=True) if y == c])
                         )
                         for c in range(WAY)
@@ -243,7 +243,7 @@ def test_one_task_after_another_is_what_all_tasks_at_once_are(name, monkeypatch)
     def answered() -> tuple[Tensor, list[Tensor]]:
         """The answers, and where they would have the method's own weights go."""
         log_p = method.adapt(support, torch.tensor(LABELS), WAY)(query)
-        if not method.learns:
+        if not method.is_trainable:
             return log_p, []
         return log_p, list(torch.autograd.grad(log_p[..., 0].sum(), list(method.parameters())))
 
@@ -254,11 +254,11 @@ def test_one_task_after_another_is_what_all_tasks_at_once_are(name, monkeypatch)
 
 def test_direct_training_is_adam_on_the_support_set():
     """The weights that PyTorch's own Adam finds from the same start."""
-    method = made("direct", DirectConfig(**VECTORS, steps=4, rate=0.05))
+    method = made("direct", TrainFromScratchConfig(**VECTORS, steps=4, rate=0.05))
     support, labels, query = tasks()
     came = answers(method)
     net = Network((3,), (5,), ())
-    start = drawn_bodies(net, support, None)
+    start = init_bodies(net, support, None)
     for task in range(2):
         weights = {name: w[task].clone() for name, w in start.items()}
         weights |= net.initial_head(WAY, support)
@@ -283,7 +283,7 @@ def test_random_weights_match_by_cosine_what_a_network_makes_of_samples():
         RandomWeightsConfig(feature_shape=(3,), embedding_widths=(16,), temperature=3.0),
     )
     support, labels, query = tasks()
-    weight = drawn_bodies(Network((3,), (16,), ()), support, None)["weight_0"].numpy()
+    weight = init_bodies(Network((3,), (16,), ()), support, None)["weight_0"].numpy()
     expected = []
     for task in range(2):
         hidden, asked = (x[task].numpy() @ weight[task].T for x in (support, query))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lgmnet.hub import load_model
+from lgmnet.model.model import load_model
 from tests.training import one_of_two
 from tests.training.test_trainer import command
 

@@ -18,20 +18,20 @@ from lightning_fabric import Fabric
 from safetensors import safe_open
 from torch.nn.modules.module import register_module_forward_hook
 
-from lgmnet.configs import with_settings
-from lgmnet.data.classes import ClassStore
+from lgmnet.config import with_settings
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.strokes import Strokes
+from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
-from lgmnet.files import CHECKSUM
-from lgmnet.hub import WEIGHTS, load_model, model_card
+from lgmnet.experiments.recipes import RECIPES
+from lgmnet.experiments.recipes.rivals import embedding_of
+from lgmnet.io import CHECKSUM
 from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
-from lgmnet.recipes import RECIPES
-from lgmnet.recipes.rivals import embedding_of
+from lgmnet.model.model import WEIGHTS, load_model, model_card
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
-from lgmnet.training.state import spent
+from lgmnet.training.state import read_training_cost
 from lgmnet.training.trainer import STATE, fit, learning_rate
 
 TINY = LGMNetConfig(
@@ -83,7 +83,7 @@ SETTINGS = [
 STEPS = ["--steps", "60"]
 
 
-class Interrupted(Strokes):
+class Interrupted(SyntheticCharacters):
     """A source that breaks off the run at its n-th batch, as a kill would."""
 
     def __init__(self, batches: int) -> None:
@@ -97,9 +97,18 @@ class Interrupted(Strokes):
         super().draw(shape, generator, out)
 
 
-def train(out: Path, run: Run = RUN, source: Strokes | None = None, *, resume: bool = False):
+def train(
+    out: Path, run: Run = RUN, source: SyntheticCharacters | None = None, *, resume: bool = False
+):
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    model = fit(fabric, run, source or Strokes("train"), Strokes("val"), out, resume=resume)
+    model = fit(
+        fabric,
+        run,
+        source or SyntheticCharacters("train"),
+        SyntheticCharacters("val"),
+        out,
+        resume=resume,
+    )
     assert model is not None
     return model
 
@@ -227,14 +236,16 @@ def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tmp_path, 
 
 @pytest.fixture
 def store():
-    from lgmnet.data.classes import ClassStore
+    from lgmnet.data.class_dataset import ClassDataset
 
     images = torch.zeros(6 * 9, 1, 28, 28, dtype=torch.uint8)
-    return ClassStore(images, [9] * 6, list("abcdef"), name="few", split="train")
+    return ClassDataset(images, [9] * 6, list("abcdef"), name="few", split="train")
 
 
 def test_logs_and_files(tmp_path):
-    model = launch.launch(RUN, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+    model = launch.launch(
+        RUN, SyntheticCharacters("train"), SyntheticCharacters("val"), tmp_path, accelerator="cpu"
+    )
     assert model is not None
     with (tmp_path / "logs" / "csv-from-step-0" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -280,7 +291,13 @@ def test_a_step_computes_in_the_precision_asked_for(tmp_path, precision, expecte
 
     run = with_settings(RUN, [f"precision={precision}"])
     with register_module_forward_hook(note):
-        model = launch.launch(run, Strokes("train"), Strokes("val"), tmp_path, accelerator="cpu")
+        model = launch.launch(
+            run,
+            SyntheticCharacters("train"),
+            SyntheticCharacters("val"),
+            tmp_path,
+            accelerator="cpu",
+        )
     assert computed == {expected}
     assert model is not None
     assert all(t.dtype == torch.float32 for t in model.method.parameters())
@@ -300,7 +317,7 @@ def test_a_run_can_start_from_a_model(tmp_path):
     second = train(tmp_path / "second", run)
     assert second.training.start == str(tmp_path / "first")
     assert f"from the weights of `{tmp_path / 'first'}`" in model_card(second)
-    assert second.training.all_seen == ("strokes:train", "strokes:train")
+    assert second.training.training_splits == ("strokes:train", "strokes:train")
     before, after = first.method.state_dict(), second.method.state_dict()
     for name, parameter in first.method.named_parameters():
         torch.testing.assert_close(after[name], parameter.detach(), rtol=0, atol=1e-6)
@@ -334,7 +351,7 @@ def test_what_has_no_weights_may_differ_from_the_start(tmp_path):
 def test_without_validation_classes_the_last_weights_are_kept(tmp_path):
     run = dataclasses.replace(RUN, val_split=None)
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = fit(fabric, run, Strokes("train"), None, tmp_path / "out")
+    model = fit(fabric, run, SyntheticCharacters("train"), None, tmp_path / "out")
     assert model is not None
     assert (model.training.step, model.training.val_split) == (12, None)
     validated = train(tmp_path / "validated", with_settings(RUN, ["val_every=12"]))
@@ -368,7 +385,7 @@ def test_every_recipe_can_be_built(name):
 def test_recipes_of_photos_train(name, tmp_path):
     """A few steps on noise, as the data is not everywhere."""
     noise = torch.randint(256, (60, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    store = ClassStore(noise.byte(), [10] * 6, list("abcdef"), name="noise", split="train")
+    store = ClassDataset(noise.byte(), [10] * 6, list("abcdef"), name="noise", split="train")
     run = with_settings(
         RECIPES[name](),
         [
@@ -391,19 +408,19 @@ def test_recipes_of_photos_train(name, tmp_path):
 
 
 def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
-    episode = Sampler(Strokes("train"), torch.Generator().manual_seed(0)).sample(
+    episode = Sampler(SyntheticCharacters("train"), torch.Generator().manual_seed(0)).sample(
         EpisodeShape(way=8, shot=1, query=9)
     )
     shown, asked = episode.support_x[0].unflatten(0, (8, 1)), episode.query_x[0]
     images = torch.cat([shown, asked.unflatten(0, (8, 9))], 1)
-    store = ClassStore(
+    store = ClassDataset(
         (255 * images.flatten(0, 1)).byte(), [10] * 8, list("abcdefgh"), name="few", split="train"
     )
     config = FineTuneConfig(**embedding_of(RUN.config), classes=8, steps=20)
     run = dataclasses.replace(RUN, method="fine-tune", config=config)
     run = with_settings(run, ["train.steps=60", "val_every=60", "val_episodes=50", "way=8"])
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    model = fit(fabric, run, store, Strokes("val"), tmp_path)
+    model = fit(fabric, run, store, SyntheticCharacters("val"), tmp_path)
     assert model is not None
     assert model.training.val_accuracy > 40, "better than chance at 4-way"
     before = METHODS["fine-tune"](config).state_dict()["head.weight"]
@@ -413,7 +430,7 @@ def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
             fabric,
             dataclasses.replace(run, config=dataclasses.replace(config, classes=2)),
             store,
-            Strokes("val"),
+            SyntheticCharacters("val"),
             tmp_path / "too few",
         )
 
@@ -421,14 +438,14 @@ def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
 def test_each_step_draws_its_shot_and_the_images_are_counted(tmp_path):
     mixed = dataclasses.replace(RUN.train, most_shot=3)
     generator = torch.Generator().manual_seed(0)
-    shots = {mixed.drawn_shape(generator).shot for _ in range(50)}
+    shots = {mixed.draw_shape(generator).shot for _ in range(50)}
     assert shots == {1, 2, 3}
     train(tmp_path / "fixed")
-    cost = spent(tmp_path / "fixed" / STATE)
+    cost = read_training_cost(tmp_path / "fixed" / STATE)
     assert (cost.step, cost.images) == (12, 12 * 2 * 4 * 3)
     assert 0 < cost.seconds < 300
     train(tmp_path / "mixed", dataclasses.replace(RUN, train=mixed))
-    images = spent(tmp_path / "mixed" / STATE).images
+    images = read_training_cost(tmp_path / "mixed" / STATE).images
     assert 12 * 2 * 4 * 3 < images < 12 * 2 * 4 * 5
     with pytest.raises(ConfigError, match=r"'most_shot' must be at least 'shot', 4"):
         TrainConfig(shot=4, most_shot=3)

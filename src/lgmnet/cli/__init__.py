@@ -15,7 +15,7 @@ from lgmnet.cli import (  # noqa: F401  (they add their commands)
     serving,
     training,
 )
-from lgmnet.cli.terminal import app, complain, err
+from lgmnet.cli.console import app, complain, err
 from lgmnet.errors import UserError
 
 

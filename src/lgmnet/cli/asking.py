@@ -17,22 +17,22 @@ from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
+from lgmnet.cli.console import Json, app, err, out, print_json, progress_bar, say
 from lgmnet.cli.forging import (
-    Classifier,
+    ClassifierPath,
     ForgerName,
     ImagesDir,
-    forger_of,
-    named_as_left_out,
+    load_fitting_model,
+    report_unreadable,
 )
-from lgmnet.cli.terminal import Json, app, err, out, print_json, progress_bar, say
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from lgmnet.analysis.report import Answer, Report
-    from lgmnet.forge import ForgedClassifier
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.report import Answer, Report
 
 NONE = "none of these"
 Layout = Literal["table", "jsonl", "csv"]
@@ -43,7 +43,7 @@ Layout = Literal["table", "jsonl", "csv"]
     "[bold]lgmnet predict symbols.safetensors scans --format csv > answers.csv[/]"
 )
 def predict(
-    file: Classifier,
+    file: ClassifierPath,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -66,22 +66,22 @@ def predict(
     Answers are written as they come, however many there are. An image that cannot be read gets a
     row that says why; the exit code is then 2, and all others are answered.
     """
-    from lgmnet.forge import ForgedClassifier
+    from lgmnet.classifier.classifier import FittedClassifier
 
-    forged = ForgedClassifier.load(file)
+    fitted = FittedClassifier.load(file)
     images, many = images_at(paths)
     if none:
-        _ = forged.threshold  # Refused now, if there is none.
-    answers = answer_files(forged, images, none=none)
+        _ = fitted.threshold  # Refused now, if there is none.
+    answers = answer_files(fitted, images, none=none)
     problems = False
     with progress_bar("images", many, quiet=out.is_terminal and not as_json) as progress:
         counted = counting(answers, progress)
         if as_json:
             found = list(counted)
             problems = any("error" in answer for answer in found)
-            print_json({"classifier": str(file), "classes": forged.classes, "predictions": found})
+            print_json({"classifier": str(file), "classes": fitted.classes, "predictions": found})
         else:
-            problems = write_answers(counted, forged.classes, layout, none=none)
+            problems = write_answers(counted, fitted.classes, layout, none=none)
     if problems:
         raise typer.Exit(2)
 
@@ -116,35 +116,35 @@ def images_at(words: Sequence[str]) -> tuple[Iterable[Path], int | None]:
 
 def images_below(folder: Path) -> list[Path]:
     """All files in a folder and below that claim to be images, hidden ones passed over."""
-    from lgmnet.data.images import image_files
+    from lgmnet.data.images.read import list_images
 
     found = []
     for top, folders, _ in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += image_files(Path(top))
+        found += list_images(Path(top))
     return found
 
 
 def answer_files(
-    forged: ForgedClassifier, paths: Iterable[Path], *, none: bool = False
+    fitted: FittedClassifier, paths: Iterable[Path], *, none: bool = False
 ) -> Iterator[dict[str, Any]]:
     """An answer or an error for every file, in order, some hundred files in memory at a time.
 
     Args:
-        forged: The classifier.
+        fitted: The classifier.
         paths: The files.
         none: Whether what fits no class is answered so.
     """
     import torch
 
-    from lgmnet.data.images import read_each
-    from lgmnet.forge import IMAGES_A_BATCH
+    from lgmnet.classifier.classifier import IMAGES_A_BATCH
+    from lgmnet.data.images.read import read_images
 
     waiting = iter(paths)
     while some := list(itertools.islice(waiting, IMAGES_A_BATCH)):
-        read = read_each(some, forged.sample_shape)
+        read = read_images(some, fitted.sample_shape)
         good = [image for image in read if not isinstance(image, ImageError)]
-        found = iter(label_all(forged, torch.stack(good), none=none) if good else ())
+        found = iter(label_all(fitted, torch.stack(good), none=none) if good else ())
         for path, image in zip(some, read, strict=True):
             if isinstance(image, ImageError):
                 yield {"image": str(path), "error": str(image)}
@@ -154,13 +154,13 @@ def answer_files(
 
 
 def label_all(
-    forged: ForgedClassifier, images: Tensor, *, none: bool
+    fitted: FittedClassifier, images: Tensor, *, none: bool
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """The label of each image, and the probability of every class."""
-    answers = forged.answers(images)
-    rejected = forged.rejected(answers).tolist() if none else [False] * len(images)
+    answers = fitted.answers(images)
+    rejected = fitted.rejected(answers).tolist() if none else [False] * len(images)
     for row, foreign in zip(answers.probabilities.tolist(), rejected, strict=True):
-        probabilities = dict(zip(forged.classes, row, strict=True))
+        probabilities = dict(zip(fitted.classes, row, strict=True))
         best = max(probabilities, key=lambda name: probabilities[name])
         yield NONE if foreign else best, probabilities
 
@@ -223,7 +223,7 @@ def padded(name: str, width: int) -> str:
 
 @app.command(epilog="Example: [bold]lgmnet report symbols.safetensors test -o report.html[/]")
 def report(
-    file: Classifier,
+    file: ClassifierPath,
     folder: ImagesDir,
     page: Annotated[
         Path | None,
@@ -237,44 +237,44 @@ def report(
     The images it was made from are looked through too, if the model that forged it is there: each
     is asked of a classifier that has not seen it.
     """
-    from lgmnet.analysis.report import report_on, write_page
-    from lgmnet.data.images import class_files, read_folder
-    from lgmnet.files import check_writable
-    from lgmnet.forge import ForgedClassifier
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.report import report_on, write_page
+    from lgmnet.data.images.read import list_class_images, read_folder
+    from lgmnet.io import check_writable
 
     if page is not None:
         check_writable(page)
-    forged = ForgedClassifier.load(file)
+    fitted = FittedClassifier.load(file)
     try:
-        forger = forger_of(forged, model)
+        inference_method = load_fitting_model(fitted, model)
     except UserError as problem:
         if model is not None:
             raise
-        forger = None
+        inference_method = None
         err.print(f"The support is not looked through: {escape(str(problem))}", highlight=False)
-    files = class_files(folder, least=1)
-    unknown = [name for name in files if name not in forged.classes]
+    files = list_class_images(folder, least=1)
+    unknown = [name for name in files if name not in fitted.classes]
     if unknown:
         raise DataError(
             f"'{folder}' has folders that are no classes of this classifier: {', '.join(unknown)}. "
-            f"It knows: {', '.join(forged.classes)}."
+            f"It knows: {', '.join(fitted.classes)}."
         )
     with progress_bar("images", sum(map(len, files.values()))) as progress:
-        found = read_folder(folder, forged.sample_shape, least=1, progress=progress)
+        found = read_folder(folder, fitted.sample_shape, least=1, progress=progress)
     labels = [found.classes[label] for label in found.labels]
-    answered = forged.predict_proba(found.images)
-    result = report_on(forged, answered, labels, found.sources, forger)
-    left_out = named_as_left_out(found.problems)
+    answered = fitted.predict_proba(found.images)
+    result = report_on(fitted, answered, labels, found.sources, inference_method)
+    unreadable = report_unreadable(found.problems)
     if page is not None:
-        pictures = (partial(picture_in, folder), partial(picture_shown, forged))
+        pictures = (partial(picture_in, folder), partial(picture_shown, fitted))
         write_page(result, page, file.name, *pictures)
     if as_json:
-        print_json({"classifier": str(file), **result.as_json(), "left_out": left_out})
+        print_json({"classifier": str(file), **result.as_json(), "unreadable": unreadable})
     else:
         print_report(result)
         if page is not None:
             say(f"page: {escape(str(page))}")
-    if left_out:
+    if unreadable:
         raise typer.Exit(2)
 
 
@@ -315,11 +315,11 @@ def picture_in(folder: Path, answer: Answer) -> Image:
         return image.convert("RGB")
 
 
-def picture_shown(forged: ForgedClassifier, answer: Answer) -> Image | None:
+def picture_shown(fitted: FittedClassifier, answer: Answer) -> Image | None:
     """A support image as the classifier has it."""
     from PIL import Image
 
-    if answer.source not in forged.support.sources or forged.support.samples.ndim != 4:
+    if answer.source not in fitted.support.sources or fitted.support.samples.ndim != 4:
         return None  # Of photos the classifier has the features alone.
-    pixels = forged.support.samples[forged.support.sources.index(answer.source)]
+    pixels = fitted.support.samples[fitted.support.sources.index(answer.source)]
     return Image.fromarray((255 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, 2)).numpy())

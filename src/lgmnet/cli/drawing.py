@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from lgmnet import __version__
+from lgmnet.cli.console import Json, app, out, print_json, progress_bar, say
 from lgmnet.cli.judging import commit
-from lgmnet.cli.terminal import Json, app, out, print_json, progress_bar, say
 from lgmnet.errors import ConfigError, unknown_name
 
 FIGURES = ("boundaries",)
@@ -36,11 +36,11 @@ def figure(
 
     LGM-Net must have been trained on each family: lgmnet train blobs, lines, spirals and circles.
     """
-    from lgmnet.analysis.boundaries import draw_figure, look_at
-    from lgmnet.data.planes import PLANES
+    from lgmnet.data.synthetic.plane import PLANES
     from lgmnet.episode import EpisodeShape
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.hub import load_model
+    from lgmnet.experiments.figures.boundaries import draw_figure, look_at
+    from lgmnet.io import check_writable, write_text
+    from lgmnet.model.model import load_model
 
     if name not in FIGURES:
         raise unknown_name("figure", name, FIGURES)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from lgmnet.cli.terminal import Json, app, err, print_json, say
+from lgmnet.cli.console import Json, app, err, print_json, say
 from lgmnet.errors import ConfigError
 
 
@@ -44,23 +44,23 @@ def export(
     The file appears only if onnxruntime answers as torch does. It holds the classes and says what
     is done to a picture first; the lines of --snippet do that, and need neither torch nor lgmnet.
     """
-    from lgmnet.export import export as export_classifier
-    from lgmnet.export import export_meta
-    from lgmnet.export import snippet as lines_of
-    from lgmnet.forge import ForgedClassifier
-    from lgmnet.hub import load_model
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.export import export as export_classifier
+    from lgmnet.classifier.export import export_meta
+    from lgmnet.classifier.export import snippet as lines_of
+    from lgmnet.model.model import load_model
 
     if meta and (snippet or output is None):
         raise ConfigError("--meta takes -o FILE.onnx, and no --snippet: that is for classifiers.")
     if output is None and snippet is None:
         raise ConfigError("Nothing to do: give -o FILE.onnx, or --snippet python or javascript.")
-    forged = None if meta else ForgedClassifier.load(Path(file))
+    fitted = None if meta else FittedClassifier.load(Path(file))
     if output is not None:
         with err.status("exporting"):
-            if forged is None:
+            if fitted is None:
                 apart = export_meta(load_model(file), output)
             else:
-                apart = export_classifier(forged, output)
+                apart = export_classifier(fitted, output)
         size = output.stat().st_size
         if as_json:
             print_json({"exported": str(output), "bytes": size, "largest_difference": apart})
@@ -69,5 +69,5 @@ def export(
                 f"{escape(str(output))}: {size / 1e6:.2f} MB; onnxruntime answers as torch does, "
                 f"to {apart:.1e}"
             )
-    if forged is not None and snippet is not None:
-        sys.stdout.write(lines_of(snippet, forged))
+    if fitted is not None and snippet is not None:
+        sys.stdout.write(lines_of(snippet, fitted))

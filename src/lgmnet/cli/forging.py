@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lgmnet import __version__
-from lgmnet.cli.terminal import (
+from lgmnet.cli.console import (
     Json,
     app,
     complain,
@@ -26,11 +26,11 @@ from lgmnet.cli.terminal import (
 from lgmnet.errors import ConfigError, ImageError, UserError
 
 if TYPE_CHECKING:
-    from lgmnet.data.images import LabelledImages
-    from lgmnet.forge import ForgedClassifier
-    from lgmnet.hub import Model
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.read import LabelledImages
+    from lgmnet.model.model import Model
 
-Classifier = Annotated[Path, typer.Argument(metavar="FILE", help="A file that forge wrote.")]
+ClassifierPath = Annotated[Path, typer.Argument(metavar="FILE", help="A file that forge wrote.")]
 ImagesDir = Annotated[
     Path, typer.Argument(metavar="IMAGES_DIR", help="IMAGES_DIR/<class>/<image>.")
 ]
@@ -60,39 +60,41 @@ def forge(
     an estimate of how good the classifier is. A file that cannot be read is named and left out; the
     exit code is then 2, and the classifier is made of all the others.
     """
-    from lgmnet.files import check_writable
-    from lgmnet.forge import forge as forge_from
-    from lgmnet.hub import load_model
+    from lgmnet.classifier.classifier import fit_classifier
+    from lgmnet.io import check_writable
+    from lgmnet.model.model import load_model
 
     check_writable(output)
     loaded = load_model(model or model_for(folder))
     found = read_images(folder, loaded)
     started = time.perf_counter()
-    forged = forge_from(loaded, found.images, found.labels, found.classes, sources=found.sources)
+    fitted = fit_classifier(
+        loaded, found.images, found.labels, found.classes, sources=found.sources
+    )
     milliseconds = 1000 * (time.perf_counter() - started)
-    forged = dataclasses.replace(forged, notes={"made": f"lgmnet {__version__}, lgmnet forge"})
-    forged.save(output)
-    estimate = estimated(loaded, forged)
-    left_out = named_as_left_out(found.problems)
+    fitted = dataclasses.replace(fitted, notes={"made": f"lgmnet {__version__}, lgmnet forge"})
+    fitted.save(output)
+    estimate = estimated(loaded, fitted)
+    unreadable = report_unreadable(found.problems)
     if as_json:
         print_json(
             {
                 "classifier": str(output),
-                "model": forged.model,
-                "classes": shots_by_class(forged),
+                "model": fitted.model,
+                "classes": shots_by_class(fitted),
                 "milliseconds": round(milliseconds, 3),
-                "left_out": left_out,
+                "unreadable": unreadable,
                 "leave_one_out": estimate,
             }
         )
     else:
-        size = " x ".join(map(str, forged.sample_shape[1:]))
+        size = " x ".join(map(str, fitted.sample_shape[1:]))
         say(
-            f"{escape(str(output))}: {len(forged.classes)} classes, {sum(forged.shots)} images "
-            f"(read at {size}), forged by {escape(forged.model)} in {milliseconds:.0f} ms\n"
-            f"{class_list(forged)}\n{in_words(estimate)}"
+            f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
+            f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms\n"
+            f"{class_list(fitted)}\n{in_words(estimate)}"
         )
-    if left_out:
+    if unreadable:
         raise typer.Exit(2)
 
 
@@ -101,7 +103,7 @@ def forge(
     "--rename moon=crescent[/]"
 )
 def edit(
-    file: Classifier,
+    file: ClassifierPath,
     add: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Add DIR/<class>/<image>, of classes known or new."),
@@ -122,82 +124,82 @@ def edit(
 
     Every option may be given several times. Nothing is written if anything is wrong.
     """
-    from lgmnet.files import check_writable
-    from lgmnet.forge import ForgedClassifier
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.io import check_writable
 
     if not (add or remove or rename):
         raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
     written = output or file
-    forged = ForgedClassifier.load(file)
+    fitted = FittedClassifier.load(file)
     check_writable(written)
     problems = []
     started = time.perf_counter()
     if add or remove:
-        forger = forger_of(forged, model)
+        inference_method = load_fitting_model(fitted, model)
         for folder in add or ():
-            found = read_images(folder, forger, least=1)
+            found = read_images(folder, inference_method, least=1)
             problems += found.problems
             labels = [found.classes[label] for label in found.labels]
-            forged = forged.with_samples(forger, found.images, labels, found.sources)
+            fitted = fitted.with_samples(inference_method, found.images, labels, found.sources)
         for name in remove or ():
-            forged = forged.without(forger, name)
+            fitted = fitted.without(inference_method, name)
     for words in rename or ():
         old, equals, new = words.partition("=")
         if not (old and equals and new):
             raise ConfigError(
                 f"'--rename {words}' must be OLD=NEW, such as --rename moon=crescent."
             )
-        forged = forged.renamed(old, new)
+        fitted = fitted.renamed(old, new)
     milliseconds = 1000 * (time.perf_counter() - started)
-    forged.save(written)
-    left_out = named_as_left_out(problems)
+    fitted.save(written)
+    unreadable = report_unreadable(problems)
     if as_json:
         print_json(
             {
                 "classifier": str(written),
-                "classes": shots_by_class(forged),
+                "classes": shots_by_class(fitted),
                 "milliseconds": round(milliseconds, 3),
-                "left_out": left_out,
+                "unreadable": unreadable,
             }
         )
     else:
         say(
-            f"{escape(str(written))}: {len(forged.classes)} classes, {sum(forged.shots)} images, "
-            f"edited in {milliseconds:.0f} ms\n{class_list(forged)}"
+            f"{escape(str(written))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
+            f"edited in {milliseconds:.0f} ms\n{class_list(fitted)}"
         )
-    if left_out:
+    if unreadable:
         raise typer.Exit(2)
 
 
 @app.command(epilog="Example: [bold]lgmnet inspect symbols.safetensors[/]")
-def inspect(file: Classifier, as_json: Json = False) -> None:
+def inspect(file: ClassifierPath, as_json: Json = False) -> None:
     """Say what a classifier file holds: classes, shots, model, how it was made, size."""
-    from lgmnet.forge import ForgedClassifier
+    from lgmnet.classifier.classifier import FittedClassifier
 
-    forged = ForgedClassifier.load(file)
+    fitted = FittedClassifier.load(file)
     size = file.stat().st_size
     about = {
         "classifier": str(file),
         "bytes": size,
-        "classes": shots_by_class(forged),
-        "samples": list(forged.sample_shape),
-        "model": forged.model,
-        "fingerprint": forged.fingerprint,
-        "method": forged.method,
-        "notes": forged.notes,
+        "classes": shots_by_class(fitted),
+        "samples": list(fitted.sample_shape),
+        "model": fitted.model,
+        "fingerprint": fitted.fingerprint,
+        "method": fitted.method,
+        "notes": fitted.notes,
     }
     if as_json:
         print_json(about)
         return
     table = Table("class", "shots", box=None)
-    for name, shot in shots_by_class(forged).items():
+    for name, shot in shots_by_class(fitted).items():
         table.add_row(escape(name), str(shot))
     out.print(table)
-    made = forged.notes.get("made", "in Python")
+    made = fitted.notes.get("made", "in Python")
     say(
-        f"{len(forged.classes)} classes, {sum(forged.shots)} samples of shape "
-        f"{list(forged.sample_shape)}, {size / 1e6:.2f} MB\n"
-        f"forged by {escape(forged.model)} (weights {forged.fingerprint}), {forged.method}; "
+        f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape "
+        f"{list(fitted.sample_shape)}, {size / 1e6:.2f} MB\n"
+        f"forged by {escape(fitted.model)} (weights {fitted.fingerprint}), {fitted.method}; "
         f"made by {escape(made)}"
     )
 
@@ -208,13 +210,13 @@ def model_for(folder: Path) -> str:
     Raises:
         DataError: if the folder cannot serve.
     """
-    from lgmnet.data.images import class_files
-    from lgmnet.data.tones import look_drawn
+    from lgmnet.data.images.kind import detect_drawings
+    from lgmnet.data.images.read import list_class_images
 
-    files = [path for of_class in class_files(folder).values() for path in of_class]
+    files = [path for of_class in list_class_images(folder).values() for path in of_class]
     if not files:
         return "omniglot"  # Reading them will name what is missing.
-    drawn, why = look_drawn(files)
+    drawn, why = detect_drawings(files)
     name = "omniglot" if drawn else "photos"
     words = f"{why}. So the model is '{name}'; --model overrides."
     err.print(escape(words), highlight=False, soft_wrap=True)
@@ -228,44 +230,44 @@ def read_images(folder: Path, model: Model, least: int = 2) -> LabelledImages:
         ConfigError: if the model takes vectors.
         DataError: if the folder cannot serve.
     """
-    from lgmnet.data.images import class_files, read_folder
+    from lgmnet.data.images.read import list_class_images, read_folder
 
     shape = model.sample_shape
     if len(shape) != 3:
         raise ConfigError(f"'{model.name}' takes vectors, not images.")
-    files = sum(map(len, class_files(folder, least).values()))
+    files = sum(map(len, list_class_images(folder, least).values()))
     with progress_bar("images", files) as progress:
         return read_folder(folder, shape, least=least, progress=progress)
 
 
-def forger_of(forged: ForgedClassifier, model: str | None) -> Model:
+def load_fitting_model(fitted: FittedClassifier, model: str | None) -> Model:
     """The model that forged a classifier, by the name given or by its own.
 
     Raises:
         ConfigError: if it is not found, or is another.
     """
-    from lgmnet.hub import load_model
+    from lgmnet.model.model import load_model
 
     try:
-        found = load_model(model or forged.model)
+        found = load_model(model or fitted.model)
     except UserError as error:
         hint = "" if model else " Give the folder of the model that forged it with --model."
         raise ConfigError(f"{error}{hint}") from error
-    forged.check_model(found)
+    fitted.check_model(found)
     return found
 
 
-def class_list(forged: ForgedClassifier) -> str:
+def class_list(fitted: FittedClassifier) -> str:
     """The classes of a classifier with their shots, as a line."""
-    return ", ".join(f"{escape(name)} ({shot})" for name, shot in shots_by_class(forged).items())
+    return ", ".join(f"{escape(name)} ({shot})" for name, shot in shots_by_class(fitted).items())
 
 
-def shots_by_class(forged: ForgedClassifier) -> dict[str, int]:
+def shots_by_class(fitted: FittedClassifier) -> dict[str, int]:
     """How many samples each class was shown with."""
-    return dict(zip(forged.classes, forged.shots, strict=True))
+    return dict(zip(fitted.classes, fitted.shots, strict=True))
 
 
-def named_as_left_out(problems: Iterable[ImageError]) -> list[str]:
+def report_unreadable(problems: Iterable[ImageError]) -> list[str]:
     """Files that could not be read, each named on stderr; whoever has any ends with code 2."""
     sentences = [str(problem) for problem in problems]
     for sentence in sentences:
@@ -273,14 +275,14 @@ def named_as_left_out(problems: Iterable[ImageError]) -> list[str]:
     return sentences
 
 
-def estimated(model: Model, forged: ForgedClassifier) -> dict[str, Any] | None:
+def estimated(model: Model, fitted: FittedClassifier) -> dict[str, Any] | None:
     """How many images are answered rightly by classifiers that have not seen them, if any can."""
-    from lgmnet.forge import left_out
+    from lgmnet.classifier.classifier import leave_one_out
 
-    asked, answers = left_out(model, forged.support, len(forged.classes))
+    asked, answers = leave_one_out(model, fitted.support, len(fitted.classes))
     if not len(asked):
         return None
-    right = int((answers.argmax(1) == forged.support.labels[asked]).sum())
+    right = int((answers.argmax(1) == fitted.support.labels[asked]).sum())
     return {"asked": len(asked), "right": right}
 
 
@@ -306,9 +308,9 @@ def quickstart(
     as_json: Json = False,
 ) -> None:
     """Forge classifiers of digits from 1 and 5 drawings each, and see how good they are."""
-    from lgmnet.hub import load_model
-    from lgmnet.quickstart import ASKED, LEARNERS, SHOTS
-    from lgmnet.quickstart import quickstart as run_quickstart
+    from lgmnet.experiments.quickstart import ASKED, LEARNERS, SHOTS
+    from lgmnet.experiments.quickstart import quickstart as run_quickstart
+    from lgmnet.model.model import load_model
 
     loaded = load_model(model)
     if not as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from lgmnet import __version__
-from lgmnet.cli.terminal import (
+from lgmnet.cli.console import (
     Json,
     ModelName,
     app,
@@ -23,11 +22,10 @@ from lgmnet.cli.terminal import (
     progress_bar,
     say,
 )
-from lgmnet.errors import ConfigError, DataError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from lgmnet.data.source import TaskSource
-    from lgmnet.hub import Model
+    pass
 
 Data = Annotated[
     str,
@@ -65,13 +63,14 @@ def evaluate(
     """Score a model on fresh tasks: mean, 95 % interval, and the protocol beside them."""
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as score_on
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.hub import load_model, model_folder, save_model
+    from lgmnet.io import check_writable, write_text
+    from lgmnet.model.model import load_model, model_folder, save_model
+    from lgmnet.model.sources import open_unseen_source
 
     if save is not None:
         check_writable(save)
     trained = load_model(model)
-    source = unseen_source([(model, trained)], data, split)
+    source = open_unseen_source([(model, trained)], data, split)
     shape = EpisodeShape(way, shot, query)
     with progress_bar("episodes", episodes) as progress:
         score = score_on(
@@ -131,15 +130,16 @@ def calibrate(
     """
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.rejection import rejection
-    from lgmnet.hub import load_model, model_folder, save_model
+    from lgmnet.model.model import load_model, model_folder, save_model
+    from lgmnet.model.sources import open_unseen_source
 
     trained = load_model(model)
     chosen_data, colon, chosen_split = on.partition(":")
     if not (colon and chosen_data and chosen_split):
         raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
     named = [(model, trained)]
-    chosen_on = unseen_source(named, chosen_data, chosen_split)
-    measured_on = unseen_source(named, data, split)
+    chosen_on = open_unseen_source(named, chosen_data, chosen_split)
+    measured_on = open_unseen_source(named, data, split)
     found = []
     shots = shots or [1, 5]
     with progress_bar("episodes", 2 * episodes * len(shots)) as progress:
@@ -166,40 +166,6 @@ def calibrate(
         )
 
 
-def unseen_source(
-    models: Sequence[tuple[str, Model]], data: str, split: str, *, may_overlap: bool = False
-) -> TaskSource:
-    """The split of the data, of which none of the models has seen a class in training.
-
-    Args:
-        models: With the names that they were asked for by.
-        data: Name of the data.
-        split: As a person gives it.
-        may_overlap: Whether classes seen in training are let pass, for others to find.
-
-    Raises:
-        DataError: if a model has seen such classes, or takes samples of another shape.
-    """
-    from lgmnet.data.source import check_features, share_classes
-    from lgmnet.recipes.sources import full_split, open_source, seen_in_training
-
-    first = models[0][1].training
-    trained_on = first.split if first.data == data else None
-    shape, backbone = models[0][1].method.config.feature_shape, models[0][1].backbone
-    source = open_source(data, full_split(data, split, trained_on), shape, backbone)
-    for name, model in models:
-        trained = () if may_overlap else model.training.all_seen
-        for seen in seen_in_training(trained, data, shape):
-            if share_classes(source, seen):
-                raise DataError(
-                    f"'{name}' was trained on {seen.name}, split '{seen.split}', which shares "
-                    f"classes with the split '{source.split}' of {source.name}; a score on classes "
-                    "seen in training says nothing."
-                )
-        check_features(source, model.method.config.feature_shape)
-    return source
-
-
 @app.command(epilog="Example: [bold]lgmnet compare omniglot outputs/proto --way 20 --shot 1[/]")
 def compare(
     models: Annotated[
@@ -223,8 +189,9 @@ def compare(
     """Score models on the very same tasks, each with its paired difference to the first."""
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.compare import compare as compare_on
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.hub import load_model
+    from lgmnet.io import check_writable, write_text
+    from lgmnet.model.model import load_model
+    from lgmnet.model.sources import open_unseen_source
 
     if len(models) < 2 or len(set(models)) < len(models):
         raise ConfigError(
@@ -233,7 +200,7 @@ def compare(
     if save is not None:
         check_writable(save)
     trained = {name: load_model(name) for name in models}
-    source = unseen_source(list(trained.items()), data, split)
+    source = open_unseen_source(list(trained.items()), data, split)
     with progress_bar("episodes", episodes * len(models)) as progress:
         rows = compare_on(
             {name: model.method for name, model in trained.items()},
@@ -322,17 +289,17 @@ def audit(
     """Try to catch a score that cannot be trusted; ends with code 1 if something is found."""
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.audit import audit as audit_on
-    from lgmnet.hub import load_model
-    from lgmnet.recipes.sources import seen_in_training
+    from lgmnet.model.model import load_model
+    from lgmnet.model.sources import open_training_splits, open_unseen_source
 
     trained = load_model(model)
-    source = unseen_source([(model, trained)], data, split, may_overlap=True)
+    source = open_unseen_source([(model, trained)], data, split, may_overlap=True)
     with progress_bar("checks", 6) as progress:
         found = audit_on(
             trained.method,
             source,
-            trained_on=seen_in_training(
-                trained.training.all_seen, data, source.feature_shape, trained.backbone
+            trained_on=open_training_splits(
+                trained.training.training_splits, data, source.feature_shape, trained.backbone
             ),
             shape=EpisodeShape(way, shot, query),
             episodes=episodes,
@@ -373,7 +340,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Show the leak in the reference code's test protocol: pure noise, scored far above chance."""
-    from lgmnet.analysis.leak import PROTOCOLS, WAY, demonstrate, perfect_angle_detector
+    from lgmnet.experiments.leak import PROTOCOLS, WAY, demonstrate, perfect_angle_detector
 
     if name != "leak":
         raise unknown_name("demo", name, ["leak"])
@@ -420,7 +387,7 @@ def commit() -> str | None:
 @app.command(epilog="Example: [bold]lgmnet models --json[/]")
 def models(as_json: Json = False) -> None:
     """List the models that ship with the package, with their scores."""
-    from lgmnet.hub import load_model, shipped_models
+    from lgmnet.model.model import load_model, shipped_models
 
     shipped = [load_model(name) for name in shipped_models()]
     if as_json:

@@ -16,12 +16,12 @@ import typer
 from rich.markup import escape
 
 from lgmnet import __version__
+from lgmnet.cli.console import Json, app, err, print_json, progress_bar, say
 from lgmnet.cli.judging import commit
-from lgmnet.cli.terminal import Json, app, err, print_json, progress_bar, say
 from lgmnet.errors import ConfigError, extra, unknown_name
 
 if TYPE_CHECKING:
-    from lgmnet.analysis.tables import Entry, Table
+    from lgmnet.experiments.tables import Entry, Table
     from lgmnet.training.config import Run
 
 
@@ -38,9 +38,7 @@ def reproduce(
     from_results: Annotated[
         bool, typer.Option("--from-results", help="Only draw, from the results in their folder.")
     ] = False,
-    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path(
-        "runs/results"
-    ),
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
     output: Annotated[Path, typer.Option("--out", help="Folder of the pages and pictures.")] = Path(
         "docs"
     ),
@@ -63,7 +61,7 @@ def reproduce(
     Trained models are kept; a run that was stopped goes on where it was. All rows of a table are
     scored on the same tasks, also when they are run one by one.
     """
-    from lgmnet.recipes.tables import TABLES
+    from lgmnet.experiments.table_definitions import TABLES
 
     about = Asked(results, output, models, from_results, episodes, seed, steps, tuple(only or ()))
     if name in FIGURES:
@@ -98,10 +96,10 @@ class Asked:
 
 def reproduce_table(name: str, asked: Asked) -> list[Path]:
     """Train, score and draw a table, which may have a part for each data."""
-    from lgmnet.analysis.results import read_result
-    from lgmnet.analysis.tables import page
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.recipes.tables import TABLES
+    from lgmnet.experiments.results import read_result
+    from lgmnet.experiments.table_definitions import TABLES
+    from lgmnet.experiments.tables import page
+    from lgmnet.io import check_writable, write_text
 
     tables = [shortened(table, asked.steps) for table in TABLES[name]()]
     known = list(dict.fromkeys(entry.name for table in tables for entry in table.entries))
@@ -126,9 +124,9 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
     """
     from filelock import FileLock
 
-    from lgmnet.analysis.tables import empty_result, measured, tasks_of, trained, with_row
-    from lgmnet.files import write_text
-    from lgmnet.recipes.sources import open_source
+    from lgmnet.experiments.tables import empty_result, measured, tasks_of, trained, with_row
+    from lgmnet.io import write_text
+    from lgmnet.model.sources import open_model_source
 
     empty = empty_result(table, episodes=asked.episodes, seed=asked.seed)
     if asked.only:
@@ -139,7 +137,7 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
         err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
         # By data, so that tables share what they have in common.
         method, cost = trained(entry, asked.models / "tables" / entry.run.data, train)
-        through = partial(open_source, backbone=entry.run.backbone)
+        through = partial(open_model_source, backbone=entry.run.backbone)
         with progress_bar("episodes", tasks_of(table, entry, asked.episodes)) as progress:
             row = measured(
                 table,
@@ -163,7 +161,7 @@ def rows_kept(file: Path, empty: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: if they are of others.
     """
-    from lgmnet.analysis.results import read_result
+    from lgmnet.experiments.results import read_result
 
     if not file.is_file():
         return empty
@@ -174,7 +172,7 @@ def rows_kept(file: Path, empty: dict[str, Any]) -> dict[str, Any]:
 
 def figure3(asked: Asked) -> list[Path]:
     """Tasks in the plane; they follow from the seed, so there are no results to keep."""
-    from lgmnet.analysis.tasks import draw_tasks
+    from lgmnet.experiments.figures.plane_tasks import draw_tasks
 
     picture = asked.output / "figure3.png"
     draw_tasks(picture, asked.seed)
@@ -183,13 +181,13 @@ def figure3(asked: Asked) -> list[Path]:
 
 def figure4(asked: Asked) -> list[Path]:
     """Decision boundaries of LGM-Net, direct training and random weights, and their scores."""
-    from lgmnet.analysis.boundaries import Family, draw_figure, look_at, page
-    from lgmnet.analysis.tables import Entry, trained
-    from lgmnet.configs import from_json
-    from lgmnet.data.planes import PLANES
+    from lgmnet.config import from_json
+    from lgmnet.data.synthetic.plane import PLANES
     from lgmnet.episode import EpisodeShape
-    from lgmnet.files import check_writable, write_text
-    from lgmnet.recipes.planes import plane
+    from lgmnet.experiments.figures.boundaries import Family, draw_figure, look_at, page
+    from lgmnet.experiments.recipes.plane import plane
+    from lgmnet.experiments.tables import Entry, trained
+    from lgmnet.io import check_writable, write_text
 
     def measured() -> dict[str, Any]:
         families, minutes = [], {}
@@ -221,11 +219,11 @@ def figure4(asked: Asked) -> list[Path]:
 
 def figure5(asked: Asked) -> list[Path]:
     """Generated weights of several tasks."""
-    from lgmnet.analysis.weights import Clouds, draw_clouds, look_at_weights
-    from lgmnet.configs import from_json
+    from lgmnet.config import from_json
+    from lgmnet.data.registry import open_source
     from lgmnet.episode import EpisodeShape
-    from lgmnet.hub import load_model
-    from lgmnet.recipes.sources import open_source
+    from lgmnet.experiments.figures.generated_weights import Clouds, draw_clouds, look_at_weights
+    from lgmnet.model.model import load_model
 
     def measured() -> dict[str, Any]:
         model = load_model("omniglot")
@@ -251,8 +249,8 @@ def figure_result(
         part: What of the result is drawn.
         measured: Gives the result.
     """
-    from lgmnet.analysis.results import VERSION, read_result
-    from lgmnet.files import check_writable, write_text
+    from lgmnet.experiments.results import VERSION, read_result
+    from lgmnet.io import check_writable, write_text
 
     picture, file = asked.output / f"{name}.png", asked.results / f"{name}.json"
     check_writable(picture)
@@ -297,12 +295,10 @@ def shortened(table: Table, steps: int | None) -> Table:
 
 def train(run: Run, folder: Path, resume: bool) -> None:
     """Train a run into a folder."""
-    from lgmnet.recipes.sources import sources_of
-
     with extra("train", "training runs"):
-        from lgmnet.training.launch import launch
+        from lgmnet.training.launch import launch, open_training_sources
 
-    launch(run, *sources_of(run), folder, resume=resume)
+    launch(run, *open_training_sources(run), folder, resume=resume)
 
 
 def origin() -> dict[str, Any]:

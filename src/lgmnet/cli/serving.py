@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from lgmnet.cli.terminal import Json, app, err, print_json, say
+from lgmnet.cli.console import Json, app, err, print_json, say
 from lgmnet.errors import ConfigError, extra
 
 TOKEN = "LGMNET_TOKEN"
@@ -126,10 +126,10 @@ def start(
         import sqlalchemy  # noqa: F401
         import uvicorn  # noqa: F401
 
-    from lgmnet.server.app import Settings, create_app
-    from lgmnet.server.guard import is_loopback
-    from lgmnet.server.run import check_address, listening, run, run_many
-    from lgmnet.server.store import urls_in
+    from lgmnet.studio.app import Settings, create_app
+    from lgmnet.studio.middleware import is_loopback
+    from lgmnet.studio.process import check_address, listening, run, run_many
+    from lgmnet.studio.store import urls_in
 
     token = os.environ.get(TOKEN) or None
     check_address(host, token, anyone=without_token)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from lgmnet.cli.terminal import (
+from lgmnet.cli.console import (
     Json,
     ModelName,
     app,
@@ -20,7 +20,7 @@ from lgmnet.cli.terminal import (
 from lgmnet.errors import extra, unknown_name
 
 
-@app.command(epilog="Example: [bold]lgmnet train omniglot --out runs/mine --set steps=2000[/]")
+@app.command(epilog="Example: [bold]lgmnet train omniglot --out outputs/mine --set steps=2000[/]")
 def train(
     recipe: Annotated[
         str,
@@ -52,9 +52,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Meta-train a method by a recipe; writes a model folder that every other command takes."""
-    from lgmnet.configs import with_settings
-    from lgmnet.recipes import RECIPES
-    from lgmnet.recipes.sources import sources_of, splits_for
+    from lgmnet.config import with_settings
+    from lgmnet.data.registry import splits_for
+    from lgmnet.experiments.recipes import RECIPES
 
     if recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
@@ -68,10 +68,11 @@ def train(
         run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
     )
     folder = out_dir or Path("outputs") / recipe
-    train_source, val_source = sources_of(run)
 
     with extra("train", "training runs"):
-        from lgmnet.training.launch import launch
+        from lgmnet.training.launch import launch, open_training_sources
+
+    train_source, val_source = open_training_sources(run)
 
     model = launch(
         run,
@@ -115,7 +116,7 @@ def train(
 
 
 @app.command(
-    epilog="Example: [bold]lgmnet publish outputs/omniglot -o src/lgmnet/models/omniglot[/]"
+    epilog="Example: [bold]lgmnet publish outputs/omniglot -o src/lgmnet/pretrained/omniglot[/]"
 )
 def publish(
     model: ModelName,
@@ -123,7 +124,7 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Copy a model with its weights in 16 bits, as the package ships it."""
-    from lgmnet.hub import load_model, save_model
+    from lgmnet.model.model import load_model, save_model
 
     save_model(dataclasses.replace(load_model(model), half=True), output)
     size = sum(path.stat().st_size for path in output.iterdir())
@@ -142,8 +143,8 @@ def download(
     as_json: Json = False,
 ) -> None:
     """Fetch a data set over the network, once; no other command ever does."""
-    from lgmnet.data import omniglot
-    from lgmnet.data.packs import data_folders
+    from lgmnet.data.datasets import omniglot
+    from lgmnet.data.images.archives import data_folders
 
     if data != "omniglot":
         raise unknown_name("data to download", data, ["omniglot"])

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from lgmnet.data.source import TaskSource
+from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import Episode, EpisodeShape
 
 

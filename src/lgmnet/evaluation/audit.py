@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource, share_classes
+from lgmnet.data.task_source import TaskSource, shares_classes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.methods.base import Method
 
@@ -55,7 +55,7 @@ class Audit:
         return all(check.passed for check in self.checks)
 
 
-def untouched(episode: Episode, generator: torch.Generator) -> Episode:
+def leave_unchanged(episode: Episode, generator: torch.Generator) -> Episode:
     """The honest data path at test: nothing is done to an episode."""
     return episode
 
@@ -66,7 +66,7 @@ def audit(
     source: TaskSource,
     *,
     trained_on: Sequence[TaskSource] = (),
-    path: DataPath = untouched,
+    path: DataPath = leave_unchanged,
     shape: EpisodeShape | None = None,
     episodes: int = 200,
     seed: int = 0,
@@ -100,7 +100,7 @@ def audit(
             ("order and balance of queries", auditor.order_and_balance),
             ("labels permuted", auditor.labels_permuted),
             ("images without class", auditor.images_without_class),
-            ("training apart", lambda: training_apart(source, trained_on)),
+            ("training apart", lambda: check_training_overlap(source, trained_on)),
         ):
             progress(name)
             passed, reason = look()
@@ -156,7 +156,7 @@ class Auditor:
         if largest[worst] <= TOLERANCE:
             return True, f"when {', '.join(largest)}, {what} stay as they are."
         moved = f"when {worst}, {what} move by up to {largest[worst]:.2g}"
-        if self.method.transductive:
+        if self.method.is_transductive:
             return True, f"{moved}; the method says so itself: its scores are transductive."
         return False, f"{moved}: queries see each other, and scores are not inductive."
 
@@ -186,7 +186,7 @@ class Auditor:
         reason = f"queries gain {' and '.join(told)}"
         if passed:
             return True, f"{reason}: neither tells anything."
-        if self.method.transductive:
+        if self.method.is_transductive:
             return True, f"{reason}; the method says itself that it is transductive."
         return False, f"{reason}: the query set tells what its queries are."
 
@@ -202,7 +202,7 @@ class Auditor:
 
     def images_without_class(self) -> tuple[bool, str]:
         """Noise that has no class, through the whole data path: is it scored at 1 / way?"""
-        noise = label_free(
+        noise = make_noise_dataset(
             self.source.feature_shape,
             self.source.dtype,
             self.seed,
@@ -220,7 +220,7 @@ class Auditor:
         """Whether accuracy is that of guessing."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         scores = []
-        for drawn in self.drawn(source, prepared=False):
+        for drawn in self.drawn(source, prepare_episode=False):
             e = self.path(change(drawn), generator)
             classifier = self.method.adapt(e.support_x, e.support_y, e.way)
             scores.append(accuracies(classifier(e.query_x), e.query_y))
@@ -241,7 +241,7 @@ class Auditor:
         *,
         tasks: int = 8,
         batches: int | None = None,
-        prepared: bool = True,
+        prepare_episode: bool = True,
     ) -> Iterator[Episode]:
         """Batches of episodes, on the method's device, through the data path if asked."""
         device = self.method.device
@@ -249,7 +249,7 @@ class Auditor:
         sampler = Sampler(source, generator)
         for _ in range(batches or math.ceil(self.episodes / tasks)):
             e = sampler.sample(replace(self.shape, tasks=tasks)).clone()
-            if prepared:
+            if prepare_episode:
                 e = self.path(e, generator)
             yield Episode(
                 e.support_x.to(device),
@@ -260,15 +260,17 @@ class Auditor:
             )
 
 
-def training_apart(source: TaskSource, trained_on: Sequence[TaskSource]) -> tuple[bool, str]:
+def check_training_overlap(
+    source: TaskSource, trained_on: Sequence[TaskSource]
+) -> tuple[bool, str]:
     """No class and no image of the source was there in training."""
     if not trained_on:
         return True, "no training data was named to compare with."
     for seen in trained_on:
-        if share_classes(source, seen):
+        if shares_classes(source, seen):
             return False, f"'{source.split}' and the training split '{seen.split}' share classes."
-    stores = [s for s in trained_on if isinstance(s, ClassStore)]
-    if not isinstance(source, ClassStore) or not stores:
+    stores = [s for s in trained_on if isinstance(s, ClassDataset)]
+    if not isinstance(source, ClassDataset) or not stores:
         return True, "no class was seen in training; samples without end are not compared."
     mine = set(each_image(source))
     for seen in stores:
@@ -279,7 +281,7 @@ def training_apart(source: TaskSource, trained_on: Sequence[TaskSource]) -> tupl
     return True, f"none of {counted:,} training images, and none of their classes, is among them."
 
 
-def each_image(store: ClassStore) -> Iterator[bytes]:
+def each_image(store: ClassDataset) -> Iterator[bytes]:
     """A digest of every image of a store, of which millions fit into memory."""
     for image in store.images.numpy():
         yield blake2b(image.tobytes(), digest_size=16).digest()
@@ -295,14 +297,14 @@ def standard_error(scores: Tensor) -> float:
     return scores.std().item() / math.sqrt(len(scores))
 
 
-def label_free(
+def make_noise_dataset(
     shape: Sequence[int],
     dtype: torch.dtype,
     seed: int = 0,
     *,
     classes: int = NOISE_CLASSES,
     images: int = NOISE_IMAGES,
-) -> ClassStore:
+) -> ClassDataset:
     """Samples that no class has a part in: noise, in images with an upright grain.
 
     The grain lets a method see that an image was turned, and nothing else.
@@ -323,4 +325,4 @@ def label_free(
     if dtype == torch.uint8:
         noise = (128 + 60 * noise).clamp(0, 255).to(torch.uint8)
     names = [f"noise {i}" for i in range(classes)]
-    return ClassStore(noise, [images] * classes, names, name="noise", split="all")
+    return ClassDataset(noise, [images] * classes, names, name="noise", split="all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import fill_from_bytes
 from lgmnet.episode import EpisodeShape
 from lgmnet.methods.base import Method
@@ -16,7 +16,7 @@ MOST_BYTES = 3 << 30
 
 
 @torch.inference_mode()
-def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
+def cache_embeddings(method: Method, store: ClassDataset) -> tuple[Method, ClassDataset]:
     """A store's images as the method's shared embedding sees them, and the method behind it.
 
     Args:
@@ -38,17 +38,19 @@ def embed_store(method: Method, store: ClassStore) -> tuple[Method, ClassStore]:
         if start == 0:  # Filled part by part: parts put together at the end would be there twice.
             kept = torch.empty(len(store.images), *features.shape[1:])
         kept[start : start + len(batch)] = features
-    embedded = ClassStore(
+    embedded = ClassDataset(
         kept,
         store.counts.tolist(),
         store.class_names,
         name=store.name,
         split=store.split,
     )
-    return method.behind_embedding(), embedded
+    return method.without_embedding(), embedded
 
 
-def worth_embedding(method: Method, store: ClassStore, shape: EpisodeShape, episodes: int) -> bool:
+def is_worth_caching(
+    method: Method, store: ClassDataset, shape: EpisodeShape, episodes: int
+) -> bool:
     """Whether a store is smaller than the tasks drawn from it, and its embeddings fit in memory."""
     if isinstance(method.embedding, nn.Identity) or store.images.is_floating_point():
         return False

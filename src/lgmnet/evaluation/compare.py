@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource
+from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate, mean_and_ci95
@@ -75,7 +75,7 @@ def compare(
         )
         first = rows[0].score if rows else score
         difference, ci95 = paired_difference(score, first)
-        adapt_ms, query_ms = timings(method, source, shape)
+        adapt_ms, query_ms = measure_timings(method, source, shape)
         parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
         rows.append(Row(name, score, difference, ci95, adapt_ms, query_ms, parameters))
     return rows
@@ -90,7 +90,7 @@ def paired_difference(score: Score, first: Score) -> tuple[float, float]:
     return 100 * mean, 100 * ci95
 
 
-def timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[float, float]:
+def measure_timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[float, float]:
     """Median milliseconds to adapt to one task and to answer one query, with torch's threads."""
     sampler = Sampler(source, torch.Generator().manual_seed(0))
     episode = sampler.sample(EpisodeShape(shape.way, shape.shot, 1, 1))

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource
+from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
-from lgmnet.evaluation.cache import embed_store, worth_embedding
+from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.evaluation.calibration import calibration_error
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
@@ -85,7 +85,7 @@ def evaluate(
     source.check(shape)
     device = method.device
     noise = torch.Generator(device).manual_seed(seed)
-    batch = tasks_a_batch(shape)
+    batch = tasks_per_batch(shape)
     started = time.perf_counter()
     training = method.training
     method.eval()
@@ -93,8 +93,8 @@ def evaluate(
     sure, right = [], []
     try:
         answering = method
-        if isinstance(source, ClassStore) and worth_embedding(method, source, shape, episodes):
-            answering, source = embed_store(method, source)
+        if isinstance(source, ClassDataset) and is_worth_caching(method, source, shape, episodes):
+            answering, source = cache_embeddings(method, source)
         sampler = Sampler(source, torch.Generator().manual_seed(seed))
         while len(scores) < episodes:
             tasks = min(batch, episodes - len(scores))
@@ -132,7 +132,7 @@ def evaluate(
     )
 
 
-def tasks_a_batch(shape: EpisodeShape) -> int:
+def tasks_per_batch(shape: EpisodeShape) -> int:
     """How many tasks are drawn and answered at once.
 
     The tasks of a score are the first of those of a longer one, as far as they fill batches.
@@ -142,7 +142,7 @@ def tasks_a_batch(shape: EpisodeShape) -> int:
 
 def protocol(method: Method, draws: int = 0) -> str:
     """How queries are answered, in words that stand beside every number."""
-    kind = "transductive" if method.transductive else "inductive"
+    kind = "transductive" if method.is_transductive else "inductive"
     return f"{kind}, mean of {draws} draws" if draws else kind
 
 

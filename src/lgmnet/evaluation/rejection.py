@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource
+from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
-from lgmnet.evaluation.evaluate import tasks_a_batch
+from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
 
 
@@ -24,7 +24,7 @@ class Rejection:
     way: int
     shot: int
     threshold: float
-    """A query is of none of the classes if it is less like any of them (`Classifier.likeness`)."""
+    """A query whose similarity (`Classifier.similarity`) is below this belongs to no class."""
     chosen_on: str
     """The data and split whose classes chose the threshold, as ``data:split``."""
     measured_on: str
@@ -36,7 +36,7 @@ class Rejection:
 
 
 @torch.inference_mode()
-def likenesses(
+def measure_similarities(
     method: Method,
     source: TaskSource,
     shape: EpisodeShape,
@@ -65,13 +65,13 @@ def likenesses(
     known, foreign = [], []
     device, done = method.device, 0
     while done < episodes:
-        tasks = min(tasks_a_batch(drawn), episodes - done)
+        tasks = min(tasks_per_batch(drawn), episodes - done)
         e = sampler.sample(EpisodeShape(drawn.way, drawn.shot, drawn.query, tasks))
         # Classes come one after the other: the first half are shown, the others are foreign.
         shown = shape.way * shape.shot
         support_x, support_y = e.support_x[:, :shown], e.support_y[:, :shown]
         classifier = method.adapt(support_x.to(device), support_y.to(device), shape.way)
-        found = classifier.likeness(e.query_x.to(device)).cpu()
+        found = classifier.similarity(e.query_x.to(device)).cpu()
         own, others = found.split([shape.way * shape.query] * 2, 1)
         known.append(own.flatten())
         foreign.append(others.flatten())
@@ -80,7 +80,7 @@ def likenesses(
     return torch.cat(known), torch.cat(foreign)
 
 
-def threshold_of_equal_errors(
+def equal_error_threshold(
     known: Float[Tensor, " known"], foreign: Float[Tensor, " foreign"]
 ) -> float:
     """The threshold that rejects as large a part of the known as it accepts of the foreign."""
@@ -117,8 +117,8 @@ def rejection(
         ConfigError: if the method compares classes only with each other.
     """
     about: dict[str, Any] = {"episodes": episodes, "seed": seed, "progress": progress}
-    threshold = threshold_of_equal_errors(*likenesses(method, chosen_on, shape, **about))
-    known, foreign = likenesses(method, measured_on, shape, **about)
+    threshold = equal_error_threshold(*measure_similarities(method, chosen_on, shape, **about))
+    known, foreign = measure_similarities(method, measured_on, shape, **about)
     return Rejection(
         way=shape.way,
         shot=shape.shot,

@@ -1,12 +1,12 @@
 """Few-shot methods: one file, one paper."""
 
-from lgmnet.methods.any_vectors import AnyVectors, AnyVectorsConfig
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.direct import DirectConfig, DirectTraining
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.methods.fine_tune import FineTune, FineTuneConfig
-from lgmnet.methods.frozen_features import FrozenFeatures, FrozenFeaturesConfig
+from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
+from lgmnet.methods.lgm_net_features import LGMNetFeatures, LGMNetFeaturesConfig
+from lgmnet.methods.lgm_net_vectors import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.methods.logistic_regression import LogisticRegression, LogisticRegressionConfig
 from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
@@ -20,29 +20,27 @@ METHODS: dict[str, type[Method]] = {
     "maml": MAML,
     "fine-tune": FineTune,
     "logistic-regression": LogisticRegression,
-    "direct": DirectTraining,
+    "direct": TrainFromScratch,
     "random-weights": RandomWeights,
-    "lgm-net-vectors": AnyVectors,
-    "lgm-net-features": FrozenFeatures,
+    "lgm-net-vectors": LGMNetVectors,
+    "lgm-net-features": LGMNetFeatures,
 }
 """Every method by the name that files and the command line use."""
 
 __all__ = [
     "MAML",
     "METHODS",
-    "AnyVectors",
-    "AnyVectorsConfig",
     "Classifier",
-    "DirectConfig",
-    "DirectTraining",
     "Ensemble",
     "FineTune",
     "FineTuneConfig",
-    "FrozenFeatures",
-    "FrozenFeaturesConfig",
     "LGMClassifier",
     "LGMNet",
     "LGMNetConfig",
+    "LGMNetFeatures",
+    "LGMNetFeaturesConfig",
+    "LGMNetVectors",
+    "LGMNetVectorsConfig",
     "LogisticRegression",
     "LogisticRegressionConfig",
     "MAMLConfig",
@@ -53,4 +51,6 @@ __all__ = [
     "ProtoNetConfig",
     "RandomWeights",
     "RandomWeightsConfig",
+    "TrainFromScratch",
+    "TrainFromScratchConfig",
 ]

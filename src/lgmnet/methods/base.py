@@ -31,7 +31,7 @@ class Classifier(nn.Module, ABC):
     ) -> Float[Tensor, "tasks query way"]:
         """Log-probabilities of each query.
 
-        No query's answer depends on another query, unless the method is `Method.transductive`.
+        No query's answer depends on another query, unless the method is `Method.is_transductive`.
         """
 
     def attention(
@@ -49,7 +49,7 @@ class Classifier(nn.Module, ABC):
             "none of them can be said to have carried an answer."
         )
 
-    def likeness(
+    def similarity(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query"]:
         """How like its most likely class each query is, whatever the other classes are.
@@ -68,7 +68,7 @@ class Classifier(nn.Module, ABC):
 class Method(nn.Module, ABC):
     """A few-shot learner: one file of `lgmnet.methods`, one paper."""
 
-    transductive: bool = False
+    is_transductive: bool = False
     """Whether a query's answer may depend on the other queries (said in every protocol line)."""
 
     any_length: ClassVar[bool] = False
@@ -97,7 +97,7 @@ class Method(nn.Module, ABC):
         return next(self.parameters(), torch.empty(0)).device
 
     @property
-    def learns(self) -> bool:
+    def is_trainable(self) -> bool:
         """Whether there is anything that meta-training could change."""
         return any(p.requires_grad for p in self.parameters())
 
@@ -115,7 +115,7 @@ class Method(nn.Module, ABC):
             groups: What each class belongs to, from which tasks may be drawn; or None.
         """
 
-    def behind_embedding(self) -> Method:
+    def without_embedding(self) -> Method:
         """This method for samples that have passed its embedding already; shares all weights."""
         behind = copy.copy(self)
         behind._modules = {**self._modules, "embedding": nn.Identity()}

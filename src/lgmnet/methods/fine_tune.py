@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from lgmnet.methods.pretrained import LinearClassifier, Pretrained, PretrainedConfig
-from lgmnet.modules.embedding import need
-from lgmnet.modules.functional import Weights, adam
-from lgmnet.modules.matching import class_means
+from lgmnet.methods.pretraining import LinearClassifier, Pretrained, PretrainedConfig
+from lgmnet.nn.embedding import need
+from lgmnet.nn.matching import class_means
+from lgmnet.nn.stateless import Weights, adam
 
 Head = Literal["linear", "cosine"]
 

@@ -13,22 +13,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.adapted import AttentionClassifier
 from lgmnet.methods.base import Method
-from lgmnet.modules.classification import ClassHead
-from lgmnet.modules.context import ContextEncoder, MeanContext
-from lgmnet.modules.detectors import ClassTokens, ClassWriter
-from lgmnet.modules.embedding import (
+from lgmnet.methods.classifiers import AttentionClassifier
+from lgmnet.nn.class_conditioning import ClassTokens, ClassWriter
+from lgmnet.nn.classification import ClassHead
+from lgmnet.nn.context import ContextEncoder, MeanContext
+from lgmnet.nn.embedding import (
     EmbeddingConfig,
+    build_embedding,
     embed,
     features_of,
-    make_embedding,
     need,
     need_size,
 )
-from lgmnet.modules.generators import SharedWeights, WeightGenerator
-from lgmnet.modules.matching import class_means, learned_scale
-from lgmnet.modules.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
+from lgmnet.nn.generators import SharedWeights, WeightGenerator
+from lgmnet.nn.matching import class_means, learned_scale
+from lgmnet.nn.target import ConvTarget, LinearTarget, TargetNet, TargetWeights
 
 MAPS_AT_ONCE = 768
 
@@ -141,7 +141,7 @@ class LGMNet(Method):
         p = sum a * y                                                     (6)
 
     With ``class_detectors``, each class adds to the kernels before they are normalised what it
-    looks like beside the other classes (`lgmnet.modules.detectors`).
+    looks like beside the other classes (`lgmnet.nn.class_conditioning`).
 
     With ``classification``, training makes a second loss small beside the tasks' own: the shared
     embedding tells all training classes apart (as in TADAM, Oreshkin et al., NeurIPS 2018).
@@ -157,8 +157,8 @@ class LGMNet(Method):
 
     def __init__(self, config: LGMNetConfig) -> None:
         super().__init__(config)
-        self.embedding = make_embedding(config)
-        self.target = make_target(config)
+        self.embedding = build_embedding(config)
+        self.target = build_target(config)
         width = config.channels_out
         self.encoder = (
             ContextEncoder(
@@ -216,7 +216,7 @@ class LGMNet(Method):
             self.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (support_x, query_x)
         )
         loss, log_p = Method.learn(
-            self.behind_embedding(), support, support_y, query, query_y, way, generator
+            self.without_embedding(), support, support_y, query, query_y, way, generator
         )
         embedded, labels = torch.cat([support, query], 1), torch.cat([support_y, query_y], 1)
         logits = self.classification(embedded.flatten(2))
@@ -251,7 +251,7 @@ class LGMNet(Method):
     @classmethod
     def restore(cls, config: LGMNetConfig, way: int, state: Mapping[str, Tensor]) -> LGMClassifier:
         """The classifier that `adapt` once made (see `Method.restore`)."""
-        target = make_target(config)
+        target = build_target(config)
         names = [
             f"{part}_{i}" for i in range(len(target.weight_shapes)) for part in ("weight", "bias")
         ]
@@ -259,7 +259,7 @@ class LGMNet(Method):
         target.check(weights, tasks=1)
         check_every_class_shown(state["support_y"], way)
         classifier = LGMClassifier(
-            make_embedding(config),
+            build_embedding(config),
             target,
             weights,
             state["keys"],
@@ -340,7 +340,7 @@ class LGMClassifier(AttentionClassifier):
         return embed_for_task(self.target, self.weights, embedded)
 
 
-def make_target(config: LGMNetConfig) -> TargetNet:
+def build_target(config: LGMNetConfig) -> TargetNet:
     """The TargetNet that a config asks for, without its weights."""
     shared: dict[str, Any] = {
         "norm": config.target_norm,

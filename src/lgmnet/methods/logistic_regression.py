@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.errors import extra
-from lgmnet.methods.pretrained import LinearClassifier, Pretrained, PretrainedConfig
-from lgmnet.modules.embedding import need
+from lgmnet.methods.pretraining import LinearClassifier, Pretrained, PretrainedConfig
+from lgmnet.nn.embedding import need
 
 MOST_STEPS = 1000
 

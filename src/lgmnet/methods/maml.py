@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.methods.adapted import NetworkClassifier
 from lgmnet.methods.base import Method
-from lgmnet.modules.drawings import DrawingEmbedding
-from lgmnet.modules.embedding import EmbeddingConfig, need
-from lgmnet.modules.functional import Network, Statistics, Weights, make_network
+from lgmnet.methods.classifiers import NetworkClassifier
+from lgmnet.nn.alignment import DrawingEmbedding
+from lgmnet.nn.embedding import EmbeddingConfig, need
+from lgmnet.nn.stateless import Network, Statistics, Weights, build_network
 
 Order = Literal["first", "second", "anil"]
 
@@ -74,10 +74,10 @@ class MAML(Method):
 
     def __init__(self, config: MAMLConfig) -> None:
         super().__init__(config)
-        self.transductive = config.query_statistics
+        self.is_transductive = config.query_statistics
         if config.align is not None:
             self.embedding = DrawingEmbedding(nn.Identity(), config.align, views=1)
-        self.network = make_network(config)
+        self.network = build_network(config)
         self.body = nn.ParameterDict(self.network.initial_body())
 
     def _adapt(

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.adapted import AttentionClassifier
 from lgmnet.methods.base import Method
-from lgmnet.modules.embedding import EmbeddingConfig, embed, features_of, make_embedding, need
-from lgmnet.modules.matching import learned_scale
+from lgmnet.methods.classifiers import AttentionClassifier
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, features_of, need
+from lgmnet.nn.matching import learned_scale
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class MatchingNet(Method):
 
     def __init__(self, config: MatchingNetConfig) -> None:
         super().__init__(config)
-        self.embedding = make_embedding(config)
-        self.context = make_context(config, self.embedding)
+        self.embedding = build_embedding(config)
+        self.context = build_context(config, self.embedding)
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
@@ -92,10 +92,10 @@ class MatchingNet(Method):
     ) -> MatchingClassifier:
         """The classifier that `adapt` once made (see `Method.restore`)."""
         check_every_class_shown(state["support_y"], way)
-        embedding = make_embedding(config)
+        embedding = build_embedding(config)
         classifier = MatchingClassifier(
             embedding,
-            make_context(config, embedding),
+            build_context(config, embedding),
             state["keys"],
             state["support_y"],
             way,
@@ -181,7 +181,7 @@ class FullContext(nn.Module):
         return hidden.view_as(query)
 
 
-def make_context(config: MatchingNetConfig, embedding: nn.Module) -> FullContext | None:
+def build_context(config: MatchingNetConfig, embedding: nn.Module) -> FullContext | None:
     """Full-context embeddings, where a config asks for them, for samples of this embedding."""
     if not config.full_context:
         return None

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.modules.embedding import EmbeddingConfig, embed, make_embedding, need
-from lgmnet.modules.matching import class_means, learned_scale, squared_distances
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, need
+from lgmnet.nn.matching import class_means, learned_scale, squared_distances
 
 Distance = Literal["euclidean", "cosine"]
 
@@ -55,7 +55,7 @@ class ProtoNet(Method):
 
     def __init__(self, config: ProtoNetConfig) -> None:
         super().__init__(config)
-        self.embedding = make_embedding(config)
+        self.embedding = build_embedding(config)
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
@@ -73,7 +73,7 @@ class ProtoNet(Method):
         if state["prototypes"].ndim != 3 or state["prototypes"].shape[1] != way:
             raise RuntimeError(f"these are not prototypes of {way} classes")
         classifier = ProtoClassifier(
-            make_embedding(config), state["prototypes"], state["scale"], config
+            build_embedding(config), state["prototypes"], state["scale"], config
         )
         classifier.load_state_dict(state)
         return classifier.eval()
@@ -116,7 +116,7 @@ class ProtoClassifier(Classifier):
             prototypes = self.prototypes
             queries = queries.to(prototypes.dtype)
             if self.distance == "cosine":
-                likeness = F.normalize(queries, dim=-1) @ F.normalize(prototypes, dim=-1).mT
+                similarity = F.normalize(queries, dim=-1) @ F.normalize(prototypes, dim=-1).mT
             else:
-                likeness = -squared_distances(queries, prototypes) / self.views
-            return (self.scale * likeness).log_softmax(-1)
+                similarity = -squared_distances(queries, prototypes) / self.views
+            return (self.scale * similarity).log_softmax(-1)

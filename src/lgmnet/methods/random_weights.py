@@ -11,18 +11,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.adapted import NetworkClassifier
 from lgmnet.methods.base import Method
-from lgmnet.modules.embedding import EmbeddingConfig, need
-from lgmnet.modules.functional import (
+from lgmnet.methods.classifiers import NetworkClassifier
+from lgmnet.nn.embedding import EmbeddingConfig, need
+from lgmnet.nn.matching import cosine_matching
+from lgmnet.nn.stateless import (
     Network,
     Statistics,
     Weights,
-    drawn_bodies,
-    make_network,
+    build_network,
+    init_bodies,
     need_nothing_before,
 )
-from lgmnet.modules.matching import cosine_matching
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class RandomWeights(Method):
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> RandomClassifier:
-        network = make_network(self.config)
-        weights = drawn_bodies(network, support_x, generator)
+        network = build_network(self.config)
+        weights = init_bodies(network, support_x, generator)
         device = support_x.device
         keys = network.over_tasks(network.embed, device)(weights, support_x)
         statistics = network.over_tasks(network.statistics, device)(weights, support_x)
@@ -66,7 +66,7 @@ class RandomWeights(Method):
         cls, config: RandomWeightsConfig, way: int, state: Mapping[str, Tensor]
     ) -> RandomClassifier:
         """The classifier that `adapt` once made (see `Method.restore`)."""
-        network = make_network(config)
+        network = build_network(config)
         check_every_class_shown(state["support_y"], way)
         classifier = RandomClassifier(
             network,

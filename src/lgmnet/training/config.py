@@ -47,7 +47,7 @@ class TrainConfig:
     task_jitter: Jitter | None = None
     """A further change for all images of a task alike, which makes other characters of them; not
     read without ``jitter``."""
-    kindred: float = 0.0
+    same_group_fraction: float = 0.0
     """Part of the tasks whose classes come from as few groups (alphabets) as hold them; not read
     where the data knows no groups."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -73,8 +73,10 @@ class TrainConfig:
         for name in ("steps", "val_every", "save_every", "log_every", "learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"'{name}' must be positive, but is {getattr(self, name)}.")
-        if not 0 <= self.kindred <= 1:
-            raise ConfigError(f"'kindred' must be a part, 0 to 1, but is {self.kindred}.")
+        if not 0 <= self.same_group_fraction <= 1:
+            raise ConfigError(
+                f"'same_group_fraction' must be a part, 0 to 1, but is {self.same_group_fraction}."
+            )
         for name in ("warmup", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"'{name}' must not be negative, but is {getattr(self, name)}.")
@@ -91,7 +93,7 @@ class TrainConfig:
         """Shape of the largest training batch of one process."""
         return EpisodeShape(self.way, self.most_shot or self.shot, self.query, self.tasks)
 
-    def drawn_shape(self, generator: torch.Generator) -> EpisodeShape:
+    def draw_shape(self, generator: torch.Generator) -> EpisodeShape:
         """Shape of the next training batch of one process."""
         if self.most_shot is None:
             return self.shape

@@ -11,12 +11,13 @@ from lightning_fabric.loggers.csv_logs import CSVLogger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from lgmnet.data.source import TaskSource
-from lgmnet.devices import computes_in_bf16
+from lgmnet.data.task_source import TaskSource
+from lgmnet.devices import supports_bf16
 from lgmnet.errors import ConfigError
-from lgmnet.hub import Model
+from lgmnet.model.model import Model
+from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import Run
-from lgmnet.training.state import spent
+from lgmnet.training.state import read_training_cost
 from lgmnet.training.trainer import STATE, fit
 
 
@@ -54,7 +55,7 @@ def launch(
         CSVLogger(
             out,
             name="logs",
-            version=f"csv-from-step-{spent(out / STATE).step if resume else 0}",
+            version=f"csv-from-step-{read_training_cost(out / STATE).step if resume else 0}",
             flush_logs_every_n_steps=1,
         ),
     ]
@@ -77,8 +78,22 @@ def launch(
     return fit(fabric, run, train_source, val_source, out, resume=resume)
 
 
+def open_training_sources(run: Run) -> tuple[TaskSource, TaskSource | None]:
+    """The training classes of a run, and those that choose its weights, or None.
+
+    Raises:
+        ConfigError: if there is no such data or split.
+        DataError: if its files cannot be found or read.
+    """
+    shape = run.config.feature_shape
+    train = open_model_source(run.data, run.split, shape, run.backbone)
+    if run.val_split is None:
+        return train, None
+    return train, open_model_source(run.data, run.val_split, shape, run.backbone)
+
+
 def precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
     """bf16 where the device computes in it; where it only emulates it, 32 bits are faster."""
     cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    native = computes_in_bf16("cuda" if cuda else "cpu")
+    native = supports_bf16("cuda" if cuda else "cpu")
     return "bf16-mixed" if native else "32-true"

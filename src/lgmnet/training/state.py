@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError
-from lgmnet.files import read_tensors, write_tensors
+from lgmnet.io import read_tensors, write_tensors
 from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
@@ -97,7 +97,7 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
 
 
 @dataclass(frozen=True)
-class Spent:
+class TrainingCost:
     """What a run has cost so far."""
 
     step: int
@@ -105,7 +105,7 @@ class Spent:
     seconds: float
 
 
-def spent(path: Path, run: Run | None = None) -> Spent:
+def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
     """What the run had cost when the state in a file was written.
 
     Args:
@@ -119,7 +119,7 @@ def spent(path: Path, run: Run | None = None) -> Spent:
     _, about = read_tensors(path, KIND, VERSION)
     if run is not None:
         check_same(path, about["run"], run)
-    return Spent(int(about["step"]), int(about["images"]), float(about["seconds"]))
+    return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))
 
 
 def check_same(path: Path, spelled: str, run: Run) -> None:

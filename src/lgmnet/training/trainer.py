@@ -13,17 +13,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from lgmnet.data.classes import ClassStore
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.source import TaskSource, check_features
+from lgmnet.data.task_source import TaskSource, check_feature_shape
 from lgmnet.devices import keep_freed_memory
 from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate
-from lgmnet.files import make_folder
-from lgmnet.hub import Model, Training, load_model, save_model
+from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
+from lgmnet.model.model import Model, Training, load_model, save_model
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.progress import StopRequest, TrainingProgress
 from lgmnet.training.state import TrainState, load_state, save_state
@@ -65,15 +65,15 @@ def fit(
         EpisodeError: if a source cannot give tasks of the shape asked for.
     """
     config = run.train
-    check_features(train_source, run.config.feature_shape)
+    check_feature_shape(train_source, run.config.feature_shape)
     train_source.check(config.shape)
     if val_source is not None:
         val_source.check(config.val_shape)
-    if not METHODS[run.method](run.config).learns:
-        return as_it_is(fabric, run, train_source, out)
+    if not METHODS[run.method](run.config).is_trainable:
+        return save_untrained(fabric, run, train_source, out)
     first = load_model(run.start) if run.start is not None else None
     state = setup(run, first, fabric.global_rank)
-    if isinstance(train_source, ClassStore):
+    if isinstance(train_source, ClassDataset):
         state.method.prepare(train_source.images, train_source.labels, train_source.groups)
     model, optimizer = fabric.setup(state.method, state.optimizer)
     model.mark_forward_method("learn")
@@ -84,9 +84,9 @@ def fit(
             f"'{out}' holds a run already; continue it with --resume, or choose another --out."
         )
     make_folder(out)
-    story = story_of(run, train_source, val_source, first)
-    if isinstance(train_source, ClassStore) and train_source.groups is not None:
-        train_source = train_source.with_kindred(config.kindred)
+    story = training_record(run, train_source, val_source, first)
+    if isinstance(train_source, ClassDataset) and train_source.groups is not None:
+        train_source = train_source.with_same_group_fraction(config.same_group_fraction)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
     keep_freed_memory()
@@ -98,8 +98,8 @@ def fit(
         while state.step < config.steps and not stop.asked():
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, state.step)
-            shape = config.drawn_shape(state.generator)
-            episode = prepared(fabric, sampler.sample(shape), config, state.generator)
+            shape = config.draw_shape(state.generator)
+            episode = prepare_episode(fabric, sampler.sample(shape), config, state.generator)
             with fabric.autocast():  # Which Fabric adds to `forward` by itself, to `learn` not.
                 loss, log_p = model.learn(
                     episode.support_x,
@@ -143,16 +143,16 @@ def fit(
     return load_model(out) if fabric.is_global_zero else None
 
 
-def as_it_is(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> Model | None:
+def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> Model | None:
     """Write the model of a method that learns nothing beforehand, so that all commands take it."""
     if fabric.is_global_zero:
         method = METHODS[run.method](run.config)
-        save_model(model_of(run, method, story_of(run, train_source, None, None)), out)
+        save_model(model_of(run, method, training_record(run, train_source, None, None)), out)
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
 
 
-def story_of(
+def training_record(
     run: Run, train_source: TaskSource, val_source: TaskSource | None, first: Model | None
 ) -> Training:
     """What the model card tells of a run before its first step."""
@@ -164,7 +164,7 @@ def story_of(
         val_split=None if val_source is None else val_source.split,
         settings=dataclasses.asdict(run.train),
         start=run.start,
-        seen=first.training.all_seen if first is not None else (),
+        seen=first.training.training_splits if first is not None else (),
     )
 
 
@@ -209,7 +209,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-def prepared(
+def prepare_episode(
     fabric: Fabric, episode: Episode, config: TrainConfig, generator: torch.Generator
 ) -> Episode:
     """The episode, augmented and on its device."""

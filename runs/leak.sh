@@ -1,7 +1,0 @@
-#!/usr/bin/env bash
-# The leak in the reference code's test protocol, on pure noise (docs/leak.md). Needs no data; a minute.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-lgmnet demo leak --seed 0 --json > leak.json
-mv leak.json runs/results/leak.json
-python runs/table.py

@@ -1,0 +1,1 @@
+"""Real data sets, each in one file."""

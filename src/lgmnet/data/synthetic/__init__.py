@@ -1,0 +1,1 @@
+"""Data that is drawn on the fly, without end."""

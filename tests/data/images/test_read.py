@@ -1,0 +1,367 @@
+"""A person's image files: however they were made, the same drawing comes out, or a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from lgmnet.data.images.read import (
+    MOST_PIXELS,
+    LabelledImages,
+    list_images,
+    read_drawing,
+    read_folder,
+    to_drawings,
+)
+from lgmnet.errors import DataError, ImageError
+from tests.cli.making import BAD_IMAGES, as_bytes, drawings, symbols
+
+Save = Callable[[Image.Image, Path], None]
+
+
+def letter(side: int = 60) -> Image.Image:
+    """An F in black on white: turned or mirrored, it is another letter."""
+    pixels = np.full((side, side), 255, np.uint8)
+    unit = side // 12
+    pixels[2 * unit : 10 * unit, 3 * unit : 5 * unit] = 0
+    pixels[2 * unit : 4 * unit, 3 * unit : 9 * unit] = 0
+    pixels[5 * unit : 7 * unit, 3 * unit : 7 * unit] = 0
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def expected(tmp_path) -> Tensor:
+    """The letter as a drawing, read from the plainest of files."""
+    letter().save(tmp_path / "plain.png")
+    return read_drawing(tmp_path / "plain.png")
+
+
+def differs(a: Tensor, b: Tensor) -> int:
+    """The largest difference of two drawings in any pixel, of 255."""
+    return int((a.int() - b.int()).abs().max())
+
+
+def test_the_drawing_of_a_letter(expected):
+    """Ink is bright, paper is exactly 0, nothing is turned, and the F fills what it filled."""
+    assert expected.shape == (1, 28, 28)
+    assert expected.dtype == torch.uint8
+    assert expected.max() == 255
+    ink = expected[0] > 127
+    assert not ink[:3].any()
+    assert not ink[-3:].any()
+    rows, columns = ink.any(1).nonzero(), ink.any(0).nonzero()
+    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+    scale = 28 / 60
+    assert abs(top - 10 * scale) <= 1
+    assert abs(bottom + 1 - 50 * scale) <= 1
+    assert abs(left - 15 * scale) <= 1
+    assert abs(right + 1 - 45 * scale) <= 1
+    assert ink[top, right], "the upper arm is the longer one"
+    assert not ink[bottom, right]
+    assert expected[0, 0, 0] == 0
+
+
+def blank(mode: str, colour: Any) -> Image.Image:
+    return Image.new(mode, (60, 60), colour)
+
+
+def coloured(image: Image.Image, ink: Any, paper: Any, mode: str = "RGB") -> Image.Image:
+    picture = Image.new(mode, image.size, paper)
+    picture.paste(ink, (0, 0), Image.eval(image, lambda p: 255 - p))
+    return picture
+
+
+def palette_with_transparency(image: Image.Image, path: Path) -> None:
+    """Paper is a transparent entry of the palette whose hidden colour is black, as the ink."""
+    indexed = Image.fromarray((np.asarray(image) > 127).astype(np.uint8), "P")
+    indexed.putpalette([0, 0, 0, 0, 0, 0])
+    indexed.save(path, transparency=1)
+
+
+def sixteen_bits(image: Image.Image, path: Path) -> None:
+    """A narrow range somewhere in 16 bits, where 8 bits would see nothing at all."""
+    Image.fromarray(30_000 + np.asarray(image).astype(np.uint16)).save(path)
+
+
+def animated(image: Image.Image, path: Path) -> None:
+    others = [blank("L", 255), image.transpose(Image.Transpose.ROTATE_90)]
+    image.save(path, save_all=True, append_images=others, duration=50)
+
+
+def floating(image: Image.Image, path: Path) -> None:
+    Image.fromarray(np.asarray(image).astype(np.float32) / 255 - 0.5).save(path)
+
+
+WAYS: dict[str, tuple[str, Save, int]] = {
+    "light on dark": ("png", lambda i, p: Image.eval(i, lambda v: 255 - v).save(p), 0),
+    "faint": ("png", lambda i, p: Image.eval(i, lambda v: 200 + v // 5).save(p), 1),
+    "black and white": ("png", lambda i, p: i.convert("1").save(p), 0),
+    "colour": ("png", lambda i, p: coloured(i, (20, 40, 150), (250, 240, 220)).save(p), 1),
+    "red on black": ("bmp", lambda i, p: coloured(i, (255, 0, 0), (0, 0, 0)).save(p), 1),
+    "CMYK": ("tif", lambda i, p: i.convert("CMYK").save(p), 0),
+    "CMYK JPEG": ("jpg", lambda i, p: i.convert("CMYK").save(p, quality=95), 30),
+    "JPEG": ("jpg", lambda i, p: i.save(p, quality=95), 30),
+    "WebP": ("webp", lambda i, p: i.convert("RGB").save(p, lossless=True), 0),
+    "16-bit gray PNG": ("png", sixteen_bits, 1),
+    "16-bit gray TIFF": ("tiff", sixteen_bits, 1),
+    "floats": ("tiff", floating, 1),
+    "palette": ("png", lambda i, p: i.convert("P").save(p), 0),
+    "palette with transparency": ("png", palette_with_transparency, 0),
+    "GIF": ("gif", lambda i, p: i.save(p), 0),
+    "animated GIF": ("gif", animated, 0),
+    "transparent paper": (
+        "png",
+        lambda i, p: coloured(i, (0, 0, 0, 255), (0, 0, 0, 0), "RGBA").save(p),
+        0,
+    ),
+    "gray with transparency": ("png", lambda i, p: coloured(i, (0, 255), (0, 0), "LA").save(p), 0),
+    "opaque RGBA": ("png", lambda i, p: i.convert("RGBA").save(p), 0),
+    "transparent colour": ("png", lambda i, p: i.convert("RGB").save(p, transparency=(9, 9, 9)), 0),
+}
+
+
+@pytest.mark.parametrize(("suffix", "save", "tolerance"), WAYS.values(), ids=WAYS)
+def test_the_same_drawing_from_every_kind_of_file(suffix, save, tolerance, expected, tmp_path):
+    path = tmp_path / f"letter.{suffix}"
+    save(letter(), path)
+    assert differs(read_drawing(path), expected) <= tolerance
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a camera held so would have stored an upright picture, by the EXIF number that says it."""
+
+
+@pytest.mark.parametrize(("number", "turn"), TURNS.items())
+@pytest.mark.parametrize(("suffix", "tolerance"), [("jpg", 30), ("png", 0)])
+def test_a_photograph_stands_upright(number, turn, suffix, tolerance, expected, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = number
+    path = tmp_path / f"photo.{suffix}"
+    letter().transpose(turn).save(path, exif=exif, quality=95)
+    assert differs(read_drawing(path), expected) <= tolerance
+
+
+@pytest.mark.parametrize("side", [300, 1200, 4800])
+@pytest.mark.parametrize(("suffix", "mode"), [("png", "L"), ("png", "RGBA"), ("jpg", "RGB")])
+def test_a_large_scan_gives_the_same_drawing(side, suffix, mode, expected, tmp_path):
+    path = tmp_path / f"scan.{suffix}"
+    letter(side).convert(mode).save(path)
+    assert differs(read_drawing(path), expected) <= 40
+    assert (read_drawing(path) > 127).eq(expected > 127).float().mean() > 0.99
+
+
+def test_a_wide_picture_keeps_its_proportions(tmp_path):
+    """It is centred on paper, not stretched."""
+    wide = Image.new("L", (120, 40), 255)
+    wide.paste(0, (50, 10, 70, 30))
+    wide.save(tmp_path / "wide.png")
+    ink = read_drawing(tmp_path / "wide.png")[0] > 127
+    rows, columns = ink.any(1).nonzero().flatten(), ink.any(0).nonzero().flatten()
+    assert abs(len(rows) - len(columns)) <= 1, "a square stays a square"
+    assert rows.float().mean().item() == pytest.approx(13.5, abs=0.6)
+    assert columns.float().mean().item() == pytest.approx(13.5, abs=0.6)
+    tall = wide.transpose(Image.Transpose.TRANSPOSE)
+    tall.save(tmp_path / "tall.png")
+    assert torch.equal(read_drawing(tmp_path / "tall.png")[0].T > 127, ink)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (28, 28), (100_000, 3)])
+def test_any_size_gives_a_drawing(size, tmp_path):
+    Image.new("L", size, 255).save(tmp_path / "blank.png")
+    assert torch.equal(
+        read_drawing(tmp_path / "blank.png"), torch.zeros(1, 28, 28, dtype=torch.uint8)
+    )
+
+
+def test_a_drawing_of_the_right_size_is_left_as_it_is(tmp_path):
+    pixels = torch.zeros(28, 28, dtype=torch.uint8)
+    pixels[4:20, 7:9] = torch.arange(32, dtype=torch.uint8).view(16, 2) * 8
+    pixels[9, 9] = 255
+    Image.fromarray(pixels.numpy()).save(tmp_path / "as-is.png")
+    assert torch.equal(read_drawing(tmp_path / "as-is.png")[0], pixels)
+
+
+def test_another_side(tmp_path):
+    letter().save(tmp_path / "letter.png")
+    assert read_drawing(tmp_path / "letter.png", side=14).shape == (1, 14, 14)
+
+
+grays = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).integers(0, 256, (20, 24)).astype(np.float64)
+)
+
+
+@given(grays, st.floats(1e-3, 1e3), st.booleans(), st.floats(-1e4, 1e4))
+def test_neither_scale_nor_offset_nor_sign_of_the_pixels_matters(gray, scale, negative, offset):
+    other = (-scale if negative else scale) * gray + offset
+    assert differs(to_drawings(other[None])[0], to_drawings(gray[None])[0]) <= 1
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e-45, 1e-30])
+@pytest.mark.parametrize("paper", [0.0, -3e38])
+def test_extreme_floats_overflow_nothing(value, paper):
+    gray = np.full((40, 40), paper)
+    gray[10:30, 18:22] = value
+    image = to_drawings(gray[None])[0]
+    assert image.max() == (255 if value != paper else 0)
+    assert image[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(BAD_IMAGES[name]())
+    with pytest.raises(ImageError) as caught:
+        read_drawing(path)
+    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path):
+    for name, words in (
+        ("many-pixels.png", f"10000 x 10000 pixels; at most {MOST_PIXELS:,} can be read"),
+        ("nan.tiff", "NaN or infinite"),
+        ("infinite.tif", "NaN or infinite"),
+        ("cut.png", "cannot be read as an image: "),
+    ):
+        (tmp_path / name).write_bytes(BAD_IMAGES[name]())
+        with pytest.raises(ImageError, match=words):
+            read_drawing(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", ["absent.png", "."])
+def test_no_file(path, tmp_path):
+    with pytest.raises(ImageError, match="There is no image file") as caught:
+        read_drawing(tmp_path / path)
+    assert str(tmp_path / path) in str(caught.value)
+
+
+KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "ICO", "PPM", "BLP")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_of_any_kind_gives_a_drawing_or_names_the_file(kind, tmp_path):
+    """Bits are flipped and ends cut off; Pillow's readers answer with many kinds of exceptions."""
+    picture = letter(24)
+    try:
+        whole = as_bytes(picture.convert("P" if kind == "BLP" else "RGB"), kind)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow does not write {kind}")
+    rng = np.random.default_rng(0)
+    path = tmp_path / f"damaged.{kind.lower()}"
+    path.write_bytes(whole)
+    read_drawing(path)
+    sentences = []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 200), rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged[: rng.integers(0, len(whole))] if rng.random() < 0.3 else damaged)
+        try:
+            assert read_drawing(path).shape == (1, 28, 28)
+        except ImageError as error:
+            sentences.append(str(error))
+    assert all(str(path) in sentence for sentence in sentences)
+
+
+# Folders of classes.
+
+
+def test_a_folder_is_read_class_by_class(tmp_path):
+    shots = {"b": 2, "a": 1, "ç": 3}
+    found = read_folder(symbols(tmp_path / "shown", shots))
+    assert isinstance(found, LabelledImages)
+    assert found.classes == ["a", "b", "ç"]
+    assert found.labels == [0, 1, 1, 2, 2, 2]
+    assert found.problems == []
+    drawn = dict(zip(shots, drawings(3, 3), strict=True))
+    expected = torch.cat([drawn[name][: shots[name]] for name in found.classes])
+    assert torch.equal(found.images, expected)
+
+
+def test_files_of_a_class_are_read_in_order_of_their_names(tmp_path):
+    for name in ("b.png", "a.PNG", "10.png", "2.jpeg", "x.txt", ".c.png", "README"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["10.png", "2.jpeg", "a.PNG", "b.png"]
+
+
+def test_a_bad_file_is_reported_and_the_others_are_read(tmp_path):
+    folder = symbols(tmp_path / "shown", {"a": 2, "b": 2})
+    alone = read_folder(folder)
+    for name, content in BAD_IMAGES.items():
+        (folder / "a" / name).write_bytes(content())
+    (folder / "b" / "zero.png").write_bytes(b"")
+    found = read_folder(folder)
+    assert torch.equal(found.images, alone.images)
+    assert (found.labels, found.classes) == (alone.labels, alone.classes)
+    assert len(found.problems) == len(BAD_IMAGES) + 1
+    for name in (*BAD_IMAGES, "zero.png"):
+        assert sum(f"/{name}'" in str(problem) for problem in found.problems) == 1
+
+
+def test_a_class_through_a_link(tmp_path):
+    folder = symbols(tmp_path / "shown", {"a": 1, "b": 1})
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "b" / "0.png").rename(tmp_path / "elsewhere" / "0.png")
+    (folder / "b" / "0.png").symlink_to(tmp_path / "elsewhere" / "0.png")
+    (folder / "c").symlink_to(tmp_path / "elsewhere")
+    assert read_folder(folder).classes == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        ({}, "at least two classes; it holds none"),
+        ({"only": 2}, "at least two classes; it holds only one, 'only'"),
+        ({"a": 1, "none": 0}, "The class 'none' has no image"),
+    ],
+)
+def test_a_folder_that_makes_no_task(classes, words, tmp_path):
+    (tmp_path / "shown").mkdir()
+    drawn = drawings(2, 2)
+    for name, count in classes.items():
+        (tmp_path / "shown" / name).mkdir()
+        for i in range(count):
+            pixels = Image.fromarray(drawn[0, i, 0].numpy())
+            (tmp_path / "shown" / name / f"{i}.png").write_bytes(as_bytes(pixels, "PNG"))
+    with pytest.raises(DataError, match=words):
+        read_folder(tmp_path / "shown")
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(DataError, match=r"There is no folder .* Expected .*/<class>/<image>"):
+        read_folder(tmp_path / "absent")
+
+
+def test_reading_leaves_no_file_open(tmp_path):
+    """On some systems an open file can neither be moved nor removed."""
+    (tmp_path / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
+    letter().save(tmp_path / "good.png")
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("needs /proc")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(3):
+        read_drawing(tmp_path / "good.png")
+        with pytest.raises(ImageError):
+            read_drawing(tmp_path / "cut.png")
+    assert len(list(descriptors.iterdir())) == before

@@ -1,0 +1,209 @@
+"""The store of labelled images: classes and samples are distinct, and all equally likely."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lgmnet.data.class_dataset import ClassDataset, draw_distinct, repeats
+from lgmnet.data.task_source import TaskSource, check_disjoint, hash_classes, shares_classes
+from lgmnet.episode import EpisodeShape
+from lgmnet.errors import DataError, EpisodeError
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def names(n: int) -> list[str]:
+    return [f"class {i}" for i in range(n)]
+
+
+def numbered(
+    counts: list[int], name: str = "numbers", groups: list[str] | None = None
+) -> ClassDataset:
+    """A store whose images say what they are: pixel 0 the class, pixel 1 the place in the class."""
+    images = torch.tensor([(c, i) for c, count in enumerate(counts) for i in range(count)])
+    return ClassDataset(
+        images.to(torch.uint8).view(-1, 1, 1, 2),
+        counts,
+        names(len(counts)),
+        name=name,
+        split="all",
+        groups=groups,
+    )
+
+
+def draw(store: TaskSource, shape: EpisodeShape, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Support and query, [tasks, way, shot | query, (class, place)]."""
+    store.check(shape)
+    out = torch.full((shape.samples, *store.feature_shape), 255, dtype=store.dtype)
+    store.draw(shape, seeded(seed), out)
+    support, query = out.flatten(1).split([shape.tasks * shape.way * n for n in sizes(shape)])
+    rows = (shape.tasks, shape.way)
+    return support.view(*rows, shape.shot, 2).long(), query.view(*rows, shape.query, 2).long()
+
+
+def sizes(shape: EpisodeShape) -> tuple[int, int]:
+    return shape.shot, shape.query
+
+
+def chi_square_is_plausible(observed: Tensor) -> bool:
+    """Whether counts could come from a uniform draw: chi-square within 5 standard deviations."""
+    expected = observed.sum() / observed.numel()
+    chi_square = ((observed - expected) ** 2 / expected).sum()
+    freedom = observed.numel() - 1
+    return bool(abs(chi_square - freedom) < 5 * (2 * freedom) ** 0.5)
+
+
+@given(
+    counts=st.lists(st.integers(3, 9), min_size=2, max_size=12),
+    shot=st.integers(1, 2),
+    tasks=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+)
+def test_classes_and_samples_of_a_task_are_distinct_at_uneven_counts(
+    counts, shot, tasks, seed, data
+):
+    way = data.draw(st.integers(2, len(counts)))
+    query = data.draw(st.integers(1, min(counts) - shot))
+    support, queries = draw(numbered(counts), EpisodeShape(way, shot, query, tasks), seed)
+    both = torch.cat([support, queries], 2)
+    classes, places = both.unbind(-1)
+    assert (classes == classes[..., :1]).all()  # a row is one class, in support and query alike
+    assert not len(repeats(classes[..., 0]))
+    assert not len(repeats(places.flatten(0, 1)))  # so support and query are disjoint
+    assert (places < torch.tensor(counts)[classes]).all()
+
+
+def test_every_class_and_every_image_is_equally_likely_at_uneven_counts():
+    counts = [3, 4, 8, 5]
+    support, query = draw(numbered(counts), EpisodeShape(way=2, shot=1, query=2, tasks=3000))
+    both = torch.cat([support, query], 2).flatten(0, 1)
+    assert chi_square_is_plausible(both[:, 0, 0].bincount())
+    for label, count in enumerate(counts):
+        for part in (both[:, :1], both[:, 1:]):
+            places = part[part[..., 0] == label][:, 1]
+            assert chi_square_is_plausible(places.bincount(minlength=count))
+
+
+def test_all_images_of_a_class_can_be_used_up():
+    support, query = draw(numbered([4, 4]), EpisodeShape(way=2, shot=1, query=3, tasks=5))
+    places = torch.cat([support, query], 2)[..., 1]
+    assert torch.equal(places.sort(-1).values, torch.arange(4).expand_as(places))
+
+
+@pytest.mark.parametrize(("n", "k"), [(6, 2), (4, 2), (5, 3), (3, 3)], ids=str)
+def test_every_ordered_selection_is_equally_likely(n, k):
+    """The first two draw again on a repeat, the last two sort keys."""
+    drawn = draw_distinct(20_000, n, k, seeded())
+    code = (drawn * n ** torch.arange(k)).sum(1)
+    wanted = [sum(v * n**i for i, v in enumerate(row)) for row in permutations(range(n), k)]
+    observed = code.bincount(minlength=n**k)
+    assert observed[wanted].sum() == 20_000
+    assert chi_square_is_plausible(observed[wanted])
+
+
+@given(n=st.integers(1, 400), rows=st.integers(1, 5), seed=st.integers(0, 2**32), data=st.data())
+def test_drawn_numbers_are_distinct_and_in_range(n, rows, seed, data):
+    k = data.draw(st.integers(1, min(n, 30)))
+    drawn = draw_distinct(rows, n, k, seeded(seed))
+    assert drawn.shape == (rows, k)
+    assert all(len(set(row)) == k and set(row) <= set(range(n)) for row in drawn.tolist())
+
+
+def alphabets(store: ClassDataset, part: float, tasks: int = 400) -> list[set[str]]:
+    """The groups of each of many 3-way tasks, of which this part is drawn from kindred classes."""
+    support, _ = draw(
+        store.with_same_group_fraction(part), EpisodeShape(way=3, shot=1, query=1, tasks=tasks)
+    )
+    assert not len(repeats(support[..., 0, 0]))
+    return [{"aaaabbbbcd"[label] for label in task} for task in support[..., 0, 0].tolist()]
+
+
+def test_kindred_classes_come_from_as_few_groups_as_hold_them():
+    store = numbered([3] * 10, groups=list("aaaabbbbcd"))
+    came = alphabets(store, 1.0)
+    # Whole groups, one after the other: a or b fills a task, c and d need a further group.
+    assert {len(task) for task in came} == {1, 2, 3}
+    assert all(task & {"c", "d"} for task in came if len(task) > 1)
+    assert {"a"} in came
+    assert {"b"} in came
+
+
+def test_part_of_the_tasks_is_drawn_from_kindred_classes():
+    store = numbered([3] * 10, groups=list("aaaabbbbcd"))
+    freely, half, same_group_fraction = (
+        sum(len(task) == 1 for task in alphabets(store, part)) for part in (0.0, 0.5, 1.0)
+    )
+    assert freely < 0.15 * 400
+    assert abs(half - (freely + same_group_fraction) / 2) < 0.1 * 400
+    assert store.same_group_fraction == 0, "the store itself stays as it was"
+
+
+def test_kindred_classes_are_all_equally_likely_within_their_group():
+    store = numbered([3] * 8, groups=list("aaaabbbb")).with_same_group_fraction(1.0)
+    support, _ = draw(store, EpisodeShape(way=3, shot=1, query=1, tasks=4000))
+    assert chi_square_is_plausible(support[..., 0, 0].flatten().bincount())
+
+
+def test_a_store_without_groups_has_no_kindred_classes():
+    with pytest.raises(DataError, match="'numbers' are in no groups"):
+        numbered([3, 3]).with_same_group_fraction(0.5)
+
+
+def test_repeats_are_found_wherever_they_stand():
+    rows = torch.tensor([[1, 2, 3], [2, 0, 2], [0, 1, 2], [5, 5, 1]])
+    assert repeats(rows).tolist() == [1, 3]
+
+
+def test_too_large_a_task_says_how_much_there_is():
+    store = numbered([7, 5, 6])
+    store.check(EpisodeShape(way=3, shot=1, query=4))
+    with pytest.raises(EpisodeError, match="way is 4, but the split 'all' of 'numbers' has 3"):
+        store.check(EpisodeShape(way=4, shot=1, query=1))
+    with pytest.raises(EpisodeError, match=r"2 \+ 4 = 6, but .* fewer images: 'class 1' \(5\)"):
+        store.check(EpisodeShape(way=2, shot=2, query=4))
+
+
+def test_counts_must_describe_the_images():
+    images = torch.zeros(5, 1, 1, 2, dtype=torch.uint8)
+    with pytest.raises(DataError, match="2 counts that add up to 6 do not describe 5 images"):
+        ClassDataset(images, [3, 3], names(2), name="n", split="s")
+    with pytest.raises(DataError, match="3 class names and 2 counts"):
+        ClassDataset(images, [2, 3], names(3), name="n", split="s")
+    with pytest.raises(DataError, match="'class 1' has no image"):
+        ClassDataset(images, [5, 0], names(2), name="n", split="s")
+
+
+def test_a_store_knows_its_labels():
+    store = numbered([3, 4, 8])
+    assert isinstance(store, TaskSource)
+    assert torch.equal(store.labels, store.images[:, 0, 0, 0].long())
+    assert (store.classes, store.fewest, store.most) == (3, 3, 8)
+    assert store.feature_shape == (1, 1, 2)
+
+
+def test_the_hash_is_that_of_the_set_of_classes():
+    assert hash_classes(["a", "b"]) == hash_classes(["b", "a"]) != hash_classes(["a", "c"])
+    assert hash_classes(["ab"]) != hash_classes(["a", "b"])
+    assert numbered([3, 4]).split_hash == hash_classes(["class 0", "class 1"])
+
+
+def test_a_class_in_two_splits_is_named():
+    check_disjoint({"train": ["a", "b", "b"], "val": ["c"], "test": []})
+    with pytest.raises(DataError, match="'b' is in the split 'train' and in 'test'"):
+        check_disjoint({"train": ["a", "b"], "val": ["c"], "test": ["d", "b"]})
+
+
+def test_stores_share_classes_by_name_even_as_other_data():
+    assert shares_classes(numbered([3, 3]), numbered([4, 4, 4]))
+    assert shares_classes(numbered([3, 3]), numbered([3, 3], name="other data"))
+    other = ClassDataset(torch.zeros(2, 3), [1, 1], ["x", "y"], name="numbers", split="rest")
+    assert not shares_classes(numbered([3, 3]), other)
