@@ -131,7 +131,7 @@ def bare() -> tuple[float, float]:
         return 1000 * statistics.median(seconds)
 
     return (
-        median_ms(lambda: fitted.answers(query)),
+        median_ms(lambda: fitted.analyze(query)),
         median_ms(lambda: lgmnet.classifier.classifier(model, support, labels, names)),
     )
 

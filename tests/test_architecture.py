@@ -20,7 +20,7 @@ ROOT = "lgmnet"
 # A room imports only from floors above its own, or from rooms of its own floor.
 FLOORS = [
     {"errors"},
-    {"config", "devices", "io"},
+    {"config", "devices", "input_spec", "io", "progress"},
     {"episode"},
     {"data", "nn"},
     {"methods"},

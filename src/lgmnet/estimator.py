@@ -229,14 +229,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kind = fitted.notes.get(KIND_OF_LABELS, "U")
         labels = np.array(fitted.classes)
         estimator = cls(model or fitted.model, device=device)
-        estimator.n_features_in_ = fitted.sample_shape[0]
+        estimator.n_features_in_ = fitted.inputs.shape[0]
         estimator._keep(fitted, labels == "True" if kind == "b" else labels.astype(LABELS[kind]))
         return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         fitted = getattr(self, "classifier_", None)
-        vectors = len(fitted.sample_shape) == 1 if fitted else self._model().takes_vectors
+        kind = fitted.inputs.kind if fitted else self._model().input_kind
+        vectors = kind == "vector"
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = vectors, not vectors
         return tags
 
@@ -285,10 +286,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             reset: Whether the model is asked what it takes, or the classifier that there is.
         """
         asked = self._model() if reset else self.classifier_
-        shape = asked.sample_shape
+        shape = asked.inputs.shape
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
-            shape = X.shape[1:] if reset and self._model().method.any_length else shape
+            shape = X.shape[1:] if reset and self._model().inputs.any_length else shape
         samples = to_samples(X, shape)
         if labels is not None and labels != len(samples):
             raise DataError(

@@ -46,7 +46,7 @@ def test_what_is_known_of_a_classifier(fitted):
     assert fitted.model == "tiny"
     assert fitted.method == "lgm-net"
     assert fitted.config == TINY
-    assert fitted.sample_shape == (1, 28, 28)
+    assert fitted.inputs.shape == (1, 28, 28)
 
 
 def test_answers_are_those_of_the_method(fitted, asked):
@@ -122,7 +122,7 @@ def test_a_saved_classifier_answers_identically(fitted, asked, tmp_path):
     loaded = FittedClassifier.load(path)
     assert torch.equal(loaded.predict_proba(asked), fitted.predict_proba(asked))
     assert loaded.predict(asked) == fitted.predict(asked)
-    for name in ("classes", "shots", "model", "method", "config", "sample_shape"):
+    for name in ("classes", "shots", "model", "method", "config", "inputs"):
         assert getattr(loaded, name) == getattr(fitted, name), name
     assert listing(tmp_path).keys() == {"c.safetensors"}
     loaded.save(tmp_path / "again.safetensors")
@@ -203,7 +203,7 @@ def test_a_method_without_attention_says_so(asked):
     )
     model = dataclasses.replace(tiny_model(), method=method.eval(), method_name="proto-net")
     fitted = fit_classifier(model, drawings(3, 1)[:, 0], [0, 1, 2], CLASSES)
-    with pytest.raises(ConfigError, match="does not answer by attention"):
+    with pytest.raises(ConfigError, match="does not attend to single support samples"):
         fitted.explain(asked)
 
 
@@ -212,7 +212,7 @@ def test_a_head_of_class_means_says_so_too(asked):
     images = drawings(3, 2).flatten(0, 1)
     model = tiny_model(dataclasses.replace(TINY, head="means"))
     fitted = fit_classifier(model, images, [0, 0, 1, 1, 2, 2], CLASSES)
-    with pytest.raises(ConfigError, match="answers by the mean of each class"):
+    with pytest.raises(ConfigError, match="does not attend to single support samples"):
         fitted.explain(asked)
 
 

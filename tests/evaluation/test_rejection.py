@@ -49,10 +49,11 @@ def test_likeness_is_the_largest_cosine_of_one_shot():
     classifier = method.adapt(images[None], torch.arange(4)[None], 4)
     assert isinstance(classifier, LGMClassifier)
     keys, queries = (
-        torch.nn.functional.normalize(x, dim=-1) for x in (classifier.keys, classifier.seen(asked))
+        torch.nn.functional.normalize(x, dim=-1)
+        for x in (classifier.keys, classifier.embed_queries(asked))
     )
     expected = (queries @ keys.mT).amax(-1)
-    torch.testing.assert_close(classifier.similarity(asked), expected)
+    torch.testing.assert_close(classifier.analyze(asked).similarity, expected)
 
 
 def test_known_and_foreign_queries_of_the_same_tasks():
@@ -84,7 +85,7 @@ def test_errors_are_measured_on_other_classes_than_the_threshold_is_chosen_on():
 def test_methods_that_compare_classes_only_with_each_other_say_so():
     config = ProtoNetConfig(embedding_widths=(4, 4), embedding_pooled=(True, True))
     method = METHODS["proto-net"](config).eval()
-    with pytest.raises(ConfigError, match="cannot say that a query is of none of them"):
+    with pytest.raises(ConfigError, match="cannot tell that a query belongs to none of them"):
         measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=2)
 
 
@@ -116,7 +117,8 @@ def test_thresholds_go_into_the_model_its_card_and_its_classifiers(calibrated, t
     assert many.threshold == five.threshold
     asked = drawings(5, 3, seed=2).flatten(0, 1)
     with torch.inference_mode():
-        similarity = few.classifier.similarity(asked[None].float() / 255)[0]
+        similarity = few.analyze(asked).similarity
+    assert similarity is not None
     assert torch.equal(few.fits(asked), similarity >= one.threshold)
     assert few.fits(few.support.samples).all()
     few.save(tmp_path / "c.safetensors")

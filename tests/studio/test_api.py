@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from lgmnet.classifier.classifier import Answers
+from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.app import create_app
 from lgmnet.studio.service import encoded
 from lgmnet.studio.worker import Worker
@@ -367,8 +367,8 @@ def test_questions_that_wait_together_are_answered_together(client, made):
     passes: list[tuple[int, int]] = []
     worker = Worker(lambda samples, asked: passes.append((samples, asked)))
     images = drawings(12, 1, seed=2)[:, 0]
-    expected = fitted.answers(images)
-    found: dict[int, Answers] = {}
+    expected = fitted.analyze(images)
+    found: dict[int, QueryAnalysis] = {}
     hold = held(worker)
 
     def ask(i: int) -> None:
@@ -385,8 +385,8 @@ def test_questions_that_wait_together_are_answered_together(client, made):
     worker.stop()
     assert passes == [(12, 12)]
     for i, answers in found.items():
-        assert isinstance(answers, Answers)
-        torch.testing.assert_close(answers.probabilities, expected.probabilities[i : i + 1])
+        assert isinstance(answers, QueryAnalysis)
+        torch.testing.assert_close(answers.log_p, expected.log_p[i : i + 1])
         torch.testing.assert_close(answers.support_attention, expected.support_attention[i : i + 1])
 
 
@@ -400,7 +400,7 @@ def test_who_has_gone_away_spoils_nothing(client, made):
     assert gone.cancel()
     assert task.cancel()
     hold.set()
-    assert isinstance(stays.result(30), Answers)
+    assert isinstance(stays.result(30), QueryAnalysis)
     worker.stop()
 
 
@@ -447,7 +447,7 @@ def test_a_question_that_cannot_be_answered_spoils_no_other(client, made):
     for thread in threads:
         thread.join()
     worker.stop()
-    assert isinstance(outcomes["good"], Answers)
+    assert isinstance(outcomes["good"], QueryAnalysis)
     assert isinstance(outcomes["bad"], ValueError)
     assert png(good[0])
 

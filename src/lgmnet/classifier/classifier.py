@@ -19,14 +19,12 @@ from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import ConfigError, DataError, FileFormatError, unknown_name
 from lgmnet.evaluation.rejection import Rejection
+from lgmnet.input_spec import InputSpec
 from lgmnet.io import read_tensors, write_tensors
 from lgmnet.methods import METHODS
-from lgmnet.methods.base import Classifier
-from lgmnet.methods.classifiers import AttentionClassifier
+from lgmnet.methods.base import Classifier, QueryAnalysis
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.model.model import Model
-from lgmnet.nn.matching import attention, cosine_matching
-from lgmnet.nn.matching import similarity as likeness_of
 from lgmnet.nn.pretrained import load_backbone
 
 KIND, VERSION = "lgmnet-classifier", 2
@@ -51,19 +49,6 @@ class Support:
         """Those of the samples for which this holds, [samples]."""
         sources = (s for s, keep in zip(self.sources, kept.tolist(), strict=True) if keep)
         return Support(self.samples[kept], self.labels[kept], tuple(sources))
-
-
-@dataclass(frozen=True)
-class Answers:
-    """All that a classifier says of some samples, from one pass of them through its network."""
-
-    probabilities: Float[Tensor, "samples classes"]
-    similarity: Float[Tensor, " samples"] | None
-    """How like its most likely class each is; None if the method compares classes alone."""
-    support_attention: Float[Tensor, "samples support"] | None
-    """How much each support sample carries; None if the method does not look at single ones."""
-    seen: Float[Tensor, "samples features"] | None
-    """The samples as they are compared to ``FittedClassifier.keys``; None where that has none."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +77,11 @@ class FittedClassifier:
     """What whoever made it wants to have kept with it."""
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of the samples it answers: [channels, height, width] or [features]."""
+    def inputs(self) -> InputSpec:
+        """Samples that it classifies."""
         if self.backbone:
-            side = load_backbone(self.backbone).side
-            return (3, side, side)
-        return tuple(self.support.samples.shape[1:])
+            return load_backbone(self.backbone).inputs
+        return InputSpec(tuple(self.support.samples.shape[1:]))
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -122,43 +106,53 @@ class FittedClassifier:
         return [self.classes[i] for i in self.predict_proba(samples).argmax(1).tolist()]
 
     @torch.inference_mode()
-    def answers(self, samples: Num[Tensor, "samples *feature"]) -> Answers:
-        """All that there is to say of samples, at least one, for the price of `predict_proba`.
+    def analyze(self, samples: Num[Tensor, "samples *feature"]) -> QueryAnalysis:
+        """Compute probabilities and all else that can be said about samples, in one pass.
+
+        Everything is held in memory: pass some hundred samples at a time.
 
         Raises:
-            DataError: if the samples are not of the kind and shape that the model knows.
+            DataError: if there are no samples, or they are not of the kind and shape that the
+                model takes.
         """
-        classifier = self.classifier
-        if not isinstance(classifier, AttentionClassifier):
-            return Answers(self.predict_proba(samples), None, None, None)
-        seen = self.asked(classifier.seen, samples)
-        log_p, weights, similarity = (
-            of(seen[None], *classifier.kept)[0] for of in (cosine_matching, attention, likeness_of)
-        )
-        support_attention = weights if weights.shape[1] == len(self.support.samples) else None
-        return Answers(log_p.exp(), similarity, support_attention, seen)
+        parts = []
+        for part in samples.split(IMAGES_A_BATCH):
+            queries = self.seen(part)
+            with inference_autocast(queries):
+                parts.append(self.classifier.analyze(queries[None]))
+        if not parts:
+            raise DataError("There are no samples: expected at least one.")
+
+        def join(name: str) -> Tensor | None:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else torch.cat([value[0] for value in values])
+
+        log_p, attention = join("log_p"), join("support_attention")
+        assert log_p is not None
+        if attention is not None and attention.shape[1] != len(self.support.samples):
+            attention = None  # The keys are class means, not support samples.
+        return QueryAnalysis(log_p, join("similarity"), attention, join("embedding"))
 
     @property
-    def keys(self) -> Float[Tensor, "support features"] | None:
-        """The support samples as queries are compared to them, if the method does so."""
-        kept = isinstance(self.classifier, AttentionClassifier)
-        return self.classifier.get_buffer("keys")[0] if kept else None
+    def support_embedding(self) -> Float[Tensor, "keys features"] | None:
+        """Keys that samples are compared with (see `Classifier.support_embedding`)."""
+        keys = self.classifier.support_embedding
+        return None if keys is None else keys[0]
 
-    @torch.inference_mode()
     def explain(self, samples: Num[Tensor, "samples *feature"]) -> Float[Tensor, "samples support"]:
-        """How much each support sample carries of each answer; see `Classifier.attention`.
+        """Compute the share of each answer that each support sample accounts for.
 
         Raises:
-            DataError: if the samples are not of the kind and shape that the model knows.
-            ConfigError: if the method does not answer by looking at its support.
+            DataError: if the samples are not of the kind and shape that the model takes.
+            ConfigError: if the method does not attend to single support samples.
         """
-        weights = self.asked(self.classifier.attention, samples)
-        if weights.shape[1] != len(self.support.samples):
+        attention = self.analyze(samples).support_attention
+        if attention is None:
             raise ConfigError(
-                f"'{self.model}' answers by the mean of each class, so no support sample can be "
-                "said to have carried an answer."
+                f"'{self.model}' does not attend to single support samples, so an answer cannot be "
+                "traced back to them."
             )
-        return weights
+        return attention
 
     @property
     def threshold(self) -> float:
@@ -178,31 +172,29 @@ class FittedClassifier:
 
     @torch.inference_mode()
     def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
-        """Whether each sample fits a class at all, by the threshold.
+        """Decide for each sample if it belongs to any class at all, by the threshold.
 
         Raises:
-            DataError: if the samples are not of the kind and shape that the model knows.
-            ConfigError: if the model has no threshold.
+            DataError: if the samples are not of the kind and shape that the model takes.
+            ConfigError: if the model has no threshold, or compares classes only with each other.
         """
-        threshold = self.threshold
-        if not len(samples):
-            return torch.empty(0, dtype=torch.bool)
-        # Not by `answers`: of many samples that would hold all that was seen in memory.
-        return self.asked(self.classifier.similarity, samples) >= threshold
+        parts = samples.split(IMAGES_A_BATCH) if len(samples) else ()
+        rejected = [self.rejected(self.analyze(part)) for part in parts]
+        return ~torch.cat([torch.empty(0, dtype=torch.bool), *rejected])
 
-    def rejected(self, answers: Answers) -> Bool[Tensor, " samples"]:
+    def rejected(self, analysis: QueryAnalysis) -> Bool[Tensor, " samples"]:
         """Which of the samples that were answered fit no class, by the threshold.
 
         Raises:
             ConfigError: if the model has no threshold, or compares classes only with each other.
         """
         threshold = self.threshold
-        if answers.similarity is None:
+        if analysis.similarity is None:
             raise ConfigError(
                 f"'{self.model}' compares classes only with each other, so it cannot say that a "
                 "sample is of none of them."
             )
-        return answers.similarity < threshold
+        return analysis.similarity < threshold
 
     @torch.inference_mode()
     def spread(
@@ -415,7 +407,7 @@ class FittedClassifier:
                 raise ValueError(f"{len(support.samples)} samples, but {len(sources)} sources")
             check_every_class_shown(support.labels[None], len(classes))
             classifier = kind.restore(config, len(classes), tensors)
-            if kind.any_length:
+            if kind.input_spec(config).any_length:
                 classifier.double()
             notes = dict(json.loads(about["notes"]))
             made_by = (about["model"], about["fingerprint"], about["method"], config)
@@ -447,8 +439,9 @@ def fit_classifier(
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
         DataError: if the samples are not of the kind and shape that the model knows.
     """
-    any_length = model.method.any_length and samples.ndim == 2
-    shape = tuple(samples.shape[1:] if any_length else model.method.config.feature_shape)
+    spec = model.method.inputs
+    any_length = spec.any_length and samples.ndim == 2
+    shape = tuple(samples.shape[1:]) if any_length else spec.shape
     samples = to_support_samples(samples, shape, model.backbone)
     named = tuple(sources) if sources is not None else ("",) * len(samples)
     return fit_support(model, Support(samples, torch.tensor(labels), named), classes)

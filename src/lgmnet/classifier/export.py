@@ -55,16 +55,16 @@ def export(fitted: FittedClassifier, path: Path) -> float:
             written, or the network answers otherwise than torch.
         ConfigError: if the classifier is of vectors.
     """
-    need_images(fitted.sample_shape, fitted.model)
+    need_images(fitted.inputs.shape, fitted.model)
     # Its tensors were made where nothing is learned; the exporter wants ordinary ones.
     state = {name: t.cpu().clone() for name, t in fitted.classifier.state_dict().items()}
     kind = METHODS[fitted.method]
     classifier = kind.restore(fitted.config, len(fitted.classes), state)
     backbone = load_backbone(fitted.backbone) if fitted.backbone else None
     answering = Answering(classifier, backbone)
-    shown = smooth(4, fitted.sample_shape) if backbone else fitted.support.samples.cpu()
+    shown = smooth(4, fitted.inputs.shape) if backbone else fitted.support.samples.cpu()
     asked = torch.cat([shown, shown.flip(-1), 255 - shown])
-    about = described(fitted.sample_shape, fitted.model) | {
+    about = described(fitted.inputs.shape, fitted.model) | {
         "classes": json.dumps(fitted.classes, ensure_ascii=False)
     }
     return exported(
@@ -252,7 +252,7 @@ def snippet(language: str, fitted: FittedClassifier) -> str:
     lines = path.read_text(encoding="utf-8")
     written = {
         "/* classes */ []": json.dumps(fitted.classes, ensure_ascii=False),
-        "/* shape */ [1, 28, 28]": json.dumps(fitted.sample_shape),
+        "/* shape */ [1, 28, 28]": json.dumps(fitted.inputs.shape),
     }
     for blank, value in written.items():
         lines = lines.replace(blank, value)

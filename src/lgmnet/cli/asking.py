@@ -142,7 +142,7 @@ def answer_files(
 
     waiting = iter(paths)
     while some := list(itertools.islice(waiting, IMAGES_A_BATCH)):
-        read = read_images(some, fitted.sample_shape)
+        read = read_images(some, fitted.inputs.shape)
         good = [image for image in read if not isinstance(image, ImageError)]
         found = iter(label_all(fitted, torch.stack(good), none=none) if good else ())
         for path, image in zip(some, read, strict=True):
@@ -157,9 +157,9 @@ def label_all(
     fitted: FittedClassifier, images: Tensor, *, none: bool
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """The label of each image, and the probability of every class."""
-    answers = fitted.answers(images)
+    answers = fitted.analyze(images)
     rejected = fitted.rejected(answers).tolist() if none else [False] * len(images)
-    for row, foreign in zip(answers.probabilities.tolist(), rejected, strict=True):
+    for row, foreign in zip(answers.log_p.exp().tolist(), rejected, strict=True):
         probabilities = dict(zip(fitted.classes, row, strict=True))
         best = max(probabilities, key=lambda name: probabilities[name])
         yield NONE if foreign else best, probabilities
@@ -260,7 +260,7 @@ def report(
             f"It knows: {', '.join(fitted.classes)}."
         )
     with progress_bar("images", sum(map(len, files.values()))) as progress:
-        found = read_folder(folder, fitted.sample_shape, least=1, progress=progress)
+        found = read_folder(folder, fitted.inputs.shape, least=1, progress=progress)
     labels = [found.classes[label] for label in found.labels]
     answered = fitted.predict_proba(found.images)
     result = report_on(fitted, answered, labels, found.sources, inference_method)

@@ -88,7 +88,7 @@ def forge(
             }
         )
     else:
-        size = " x ".join(map(str, fitted.sample_shape[1:]))
+        size = " x ".join(map(str, fitted.inputs.shape[1:]))
         say(
             f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
             f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms\n"
@@ -182,7 +182,7 @@ def inspect(file: ClassifierPath, as_json: Json = False) -> None:
         "classifier": str(file),
         "bytes": size,
         "classes": shots_by_class(fitted),
-        "samples": list(fitted.sample_shape),
+        "samples": list(fitted.inputs.shape),
         "model": fitted.model,
         "fingerprint": fitted.fingerprint,
         "method": fitted.method,
@@ -198,7 +198,7 @@ def inspect(file: ClassifierPath, as_json: Json = False) -> None:
     made = fitted.notes.get("made", "in Python")
     say(
         f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape "
-        f"{list(fitted.sample_shape)}, {size / 1e6:.2f} MB\n"
+        f"{list(fitted.inputs.shape)}, {size / 1e6:.2f} MB\n"
         f"forged by {escape(fitted.model)} (weights {fitted.fingerprint}), {fitted.method}; "
         f"made by {escape(made)}"
     )
@@ -232,7 +232,7 @@ def read_images(folder: Path, model: Model, least: int = 2) -> LabelledImages:
     """
     from lgmnet.data.images.read import list_class_images, read_folder
 
-    shape = model.sample_shape
+    shape = model.inputs.shape
     if len(shape) != 3:
         raise ConfigError(f"'{model.name}' takes vectors, not images.")
     files = sum(map(len, list_class_images(folder, least).values()))

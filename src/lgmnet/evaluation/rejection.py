@@ -13,6 +13,7 @@ from torch import Tensor
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
+from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
 
@@ -71,7 +72,13 @@ def measure_similarities(
         shown = shape.way * shape.shot
         support_x, support_y = e.support_x[:, :shown], e.support_y[:, :shown]
         classifier = method.adapt(support_x.to(device), support_y.to(device), shape.way)
-        found = classifier.similarity(e.query_x.to(device)).cpu()
+        similarity = classifier.analyze(e.query_x.to(device)).similarity
+        if similarity is None:
+            raise ConfigError(
+                f"A {type(classifier).__name__} compares classes only with each other, so it "
+                "cannot tell that a query belongs to none of them."
+            )
+        found = similarity.cpu()
         own, others = found.split([shape.way * shape.query] * 2, 1)
         known.append(own.flatten())
         foreign.append(others.flatten())

@@ -1,6 +1,6 @@
 """Few-shot methods: one file, one paper."""
 
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.base import Classifier, Method, QueryAnalysis
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.methods.fine_tune import FineTune, FineTuneConfig
 from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
@@ -49,6 +49,7 @@ __all__ = [
     "Method",
     "ProtoNet",
     "ProtoNetConfig",
+    "QueryAnalysis",
     "RandomWeights",
     "RandomWeightsConfig",
     "TrainFromScratch",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,14 +14,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.episode import check_every_class_shown, check_samples
-from lgmnet.errors import ConfigError
+from lgmnet.input_spec import InputSpec
+
+
+@dataclass(frozen=True)
+class QueryAnalysis:
+    """All that a classifier can say about queries, computed in one pass.
+
+    The tasks axis is absent where a person's classifier, which is one task, is asked.
+    """
+
+    log_p: Float[Tensor, "*tasks query way"]
+    """Log-probability of each class."""
+    similarity: Float[Tensor, "*tasks query"] | None = None
+    """Similarity to the most likely class, whatever the other classes are: the lower, the more
+    likely a query belongs to no class. None if the method compares classes only with each other."""
+    support_attention: Float[Tensor, "*tasks query keys"] | None = None
+    """Share of each answer that each support sample accounts for; rows sum to 1, and the entries of
+    a class's samples sum to its probability. With the head ``means`` there is one column for each
+    class. None if the method does not attend to its support."""
+    embedding: Float[Tensor, "*tasks query features"] | None = None
+    """Queries as they are compared with the support; None if the method does not do that."""
 
 
 class Classifier(nn.Module, ABC):
-    """What a method makes of a support set; holds all that answering needs, and nothing else.
+    """A support set turned into a classifier; holds all that answering needs and nothing else.
 
-    Its ``state_dict`` is the whole of it, so a classifier can be written to a file and read back
-    without the method that made it.
+    Its ``state_dict`` is complete, so a classifier can be written to a file and read back without
+    the method that made it.
     """
 
     way: int
@@ -29,40 +50,23 @@ class Classifier(nn.Module, ABC):
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query.
+        """Compute log-probabilities of each query.
 
-        No query's answer depends on another query, unless the method is `Method.is_transductive`.
+        No query's answer depends on another query, unless the method is
+        `Method.is_transductive`.
         """
 
-    def attention(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query support"]:
-        """How much each support sample carries of each query's answer.
+    def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
+        """Compute log-probabilities and whatever else this classifier can say about queries."""
+        return QueryAnalysis(self(query_x))
 
-        A query's sum to 1, and those of a class's samples to the probability of the class.
+    @property
+    def support_embedding(self) -> Float[Tensor, "tasks keys features"] | None:
+        """Keys that queries are compared with, in the space of `QueryAnalysis.embedding`.
 
-        Raises:
-            ConfigError: if the method does not answer by attention over its support samples.
+        None if the method does not compare queries with its support.
         """
-        raise ConfigError(
-            f"A {type(self).__name__} does not answer by attention over its support samples, so "
-            "none of them can be said to have carried an answer."
-        )
-
-    def similarity(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query"]:
-        """How like its most likely class each query is, whatever the other classes are.
-
-        The less, the more likely a query is of none of them.
-
-        Raises:
-            ConfigError: if the method compares classes only with each other.
-        """
-        raise ConfigError(
-            f"A {type(self).__name__} compares classes only with each other, so it cannot say "
-            "that a query is of none of them."
-        )
+        return None
 
 
 class Method(nn.Module, ABC):
@@ -70,9 +74,6 @@ class Method(nn.Module, ABC):
 
     is_transductive: bool = False
     """Whether a query's answer may depend on the other queries (said in every protocol line)."""
-
-    any_length: ClassVar[bool] = False
-    """Whether it takes vectors of any length, whatever ``feature_shape`` its config has."""
 
     remark: ClassVar[str] = ""
     """What every model card of the method is to say, as a paragraph; empty for nothing."""
@@ -90,6 +91,16 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.embedding = nn.Identity()
+
+    @classmethod
+    def input_spec(cls, config: Any) -> InputSpec:
+        """Describe the samples that a method with this config takes."""
+        return InputSpec(tuple(config.feature_shape))
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Samples that this method takes."""
+        return self.input_spec(self.config)
 
     @property
     def device(self) -> torch.device:

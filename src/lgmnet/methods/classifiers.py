@@ -1,4 +1,4 @@
-"""What classifiers share: those that attend to their support, and those that are a network each."""
+"""Base classes of classifiers: those that attend to their support, and those that are networks."""
 
 from __future__ import annotations
 
@@ -7,69 +7,61 @@ from abc import abstractmethod
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lgmnet.methods.base import Classifier
-from lgmnet.nn.matching import attention, cosine_matching, similarity
+from lgmnet.methods.base import Classifier, QueryAnalysis
+from lgmnet.nn.matching import cosine_matching, match_support
 from lgmnet.nn.stateless import Network, Statistics, Weights
 
 
 class AttentionClassifier(Classifier):
-    """The support samples, to which queries attend by cosine similarity.
+    """Classifier whose queries attend to keys of the support by cosine similarity.
 
-    Whoever is one says how it sees queries (`seen`), and calls `keep` when it is made.
+    Args:
+        keys: Support samples, or class means, in the space in which queries are compared.
+        support_y: Label of each key.
+        way: Number of classes.
+        scale: Inverse temperature of the attention.
     """
 
     keys: Tensor
     support_y: Tensor
     scale: Tensor
 
-    def keep(
+    def __init__(
         self,
         keys: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
         way: int,
         scale: Float[Tensor, ""] | Float[Tensor, "tasks 1 1"],
     ) -> None:
-        """Keep what is attended to.
-
-        Args:
-            keys: The support samples as queries are seen.
-            support_y: Their labels.
-            way: Number of classes.
-            scale: Inverse temperature of the attention.
-        """
+        super().__init__()
         self.way = way
         self.register_buffer("keys", keys)
         self.register_buffer("support_y", support_y)
         self.register_buffer("scale", scale)
 
     @abstractmethod
-    def seen(
+    def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
-        """Queries as they are compared to the keys."""
+        """Embed queries in the space of the keys."""
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query, by `cosine_matching`."""
-        return cosine_matching(self.seen(query_x), *self.kept)
+        """Compute log-probabilities of each query with `cosine_matching`."""
+        queries = self.embed_queries(query_x)
+        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+
+    def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
+        """See `Classifier.analyze`."""
+        queries = self.embed_queries(query_x)
+        match = match_support(queries, self.keys, self.support_y, self.way, self.scale)
+        return QueryAnalysis(match.log_p, match.similarity, match.attention, queries)
 
     @property
-    def kept(self) -> tuple[Tensor, Tensor, int, Tensor]:
-        """What is attended to, as the functions of `lgmnet.nn.matching` take it."""
-        return self.keys, self.support_y, self.way, self.scale
-
-    def attention(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query support"]:
-        """See `Classifier.attention`."""
-        return attention(self.seen(query_x), *self.kept)
-
-    def similarity(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query"]:
-        """See `Classifier.similarity`."""
-        return similarity(self.seen(query_x), *self.kept)
+    def support_embedding(self) -> Float[Tensor, "tasks keys features"]:
+        """See `Classifier.support_embedding`."""
+        return self.keys
 
 
 class NetworkClassifier(Classifier):

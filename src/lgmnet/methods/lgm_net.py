@@ -316,13 +316,12 @@ class LGMClassifier(AttentionClassifier):
         scale: Float[Tensor, ""],
         views: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(keys, support_y, way, scale)
         self.views = views
         self.embedding = embedding
         self.target = target
         for name, weight in weights.items():
             self.register_buffer(name, weight)
-        self.keep(keys, support_y, way, scale)
 
     @property
     def weights(self) -> TargetWeights:
@@ -332,7 +331,7 @@ class LGMClassifier(AttentionClassifier):
             name: self.get_buffer(name) for i in layers for name in (f"weight_{i}", f"bias_{i}")
         }
 
-    def seen(
+    def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
         """Queries as TargetNet sees them, by eq. (4)."""

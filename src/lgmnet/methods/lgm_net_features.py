@@ -283,14 +283,13 @@ class FeaturesClassifier(AttentionClassifier):
         way: int,
         scale: Float[Tensor, "tasks 1 1"],
     ) -> None:
-        super().__init__()
+        super().__init__(keys, support_y, way, scale)
         self.embedding = embedding
         self.register_buffer("centre", centre)
         self.register_buffer("axes", axes)
         self.register_buffer("scales", scales)
-        self.keep(keys, support_y, way, scale)
 
-    def seen(
+    def embed_queries(
         self, query_x: Float[Tensor, "tasks query features"]
     ) -> Float[Tensor, "tasks query features"]:
         """Queries as their own task sees them, by eq. (4)."""

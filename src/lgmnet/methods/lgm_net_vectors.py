@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.input_spec import InputSpec
+from lgmnet.methods.base import Classifier, Method, QueryAnalysis
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
 from lgmnet.nn.embedding import need
 
@@ -54,11 +55,15 @@ class LGMNetVectors(Method):
 
     config_type = LGMNetVectorsConfig
     config: LGMNetVectorsConfig
-    any_length = True
 
     def __init__(self, config: LGMNetVectorsConfig) -> None:
         super().__init__(config)
         self.net = LGMNet(config)
+
+    @classmethod
+    def input_spec(cls, config: LGMNetVectorsConfig) -> InputSpec:
+        """Describe the samples: vectors of any length (see `Method.input_spec`)."""
+        return InputSpec(tuple(config.feature_shape), any_length=True)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
@@ -102,17 +107,14 @@ class FramedClassifier(Classifier):
         answer: Tensor = self.inner(self.frame(query_x))
         return answer
 
-    def attention(
-        self, query_x: Float[Tensor, "tasks query features"]
-    ) -> Float[Tensor, "tasks query support"]:
-        """See `Classifier.attention`."""
-        return self.inner.attention(self.frame(query_x))
+    def analyze(self, query_x: Float[Tensor, "tasks query features"]) -> QueryAnalysis:
+        """See `Classifier.analyze`."""
+        return self.inner.analyze(self.frame(query_x))
 
-    def similarity(
-        self, query_x: Float[Tensor, "tasks query features"]
-    ) -> Float[Tensor, "tasks query"]:
-        """See `Classifier.similarity`."""
-        return self.inner.similarity(self.frame(query_x))
+    @property
+    def support_embedding(self) -> Float[Tensor, "tasks keys features"] | None:
+        """See `Classifier.support_embedding`."""
+        return self.inner.support_embedding
 
 
 class Frame(nn.Module):

@@ -129,13 +129,12 @@ class MatchingClassifier(AttentionClassifier):
         scale: Float[Tensor, ""],
         views: int,
     ) -> None:
-        super().__init__()
+        super().__init__(keys, support_y, way, scale)
         self.embedding = embedding
         self.context = context
         self.views = views
-        self.keep(keys, support_y, way, scale)
 
-    def seen(
+    def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
         """Embeddings of queries, in the light of the support where that is asked for."""

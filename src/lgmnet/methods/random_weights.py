@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Method
+from lgmnet.methods.base import Method, QueryAnalysis
 from lgmnet.methods.classifiers import NetworkClassifier
 from lgmnet.nn.embedding import EmbeddingConfig, need
-from lgmnet.nn.matching import cosine_matching
+from lgmnet.nn.matching import cosine_matching, match_support
 from lgmnet.nn.stateless import (
     Network,
     Statistics,
@@ -115,7 +115,25 @@ class RandomClassifier(NetworkClassifier):
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query, by attention over the support."""
-        embed = self.network.over_tasks(lambda w, s, q: self.network.embed(w, q, s), query_x.device)
-        queries = embed(self.weights, self.statistics, query_x)
+        """Compute log-probabilities of each query by attention over the support."""
+        queries = self.embed_queries(query_x)
         return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)
+
+    def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
+        """See `Classifier.analyze`."""
+        queries = self.embed_queries(query_x)
+        match = match_support(queries, self.keys, self.support_y, self.way, self.temperature)
+        return QueryAnalysis(match.log_p, match.similarity, match.attention, queries)
+
+    @property
+    def support_embedding(self) -> Float[Tensor, "tasks keys features"]:
+        """See `Classifier.support_embedding`."""
+        return self.keys
+
+    def embed_queries(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query features"]:
+        """Pass queries through each task's network, normalized by its support's statistics."""
+        embed = self.network.over_tasks(lambda w, s, q: self.network.embed(w, q, s), query_x.device)
+        queries: Tensor = embed(self.weights, self.statistics, query_x)
+        return queries

@@ -19,6 +19,7 @@ from lgmnet.config import from_json
 from lgmnet.errors import ConfigError, FileFormatError, UserError, extra, unknown_name
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
+from lgmnet.input_spec import InputKind, InputSpec
 from lgmnet.io import checksum, make_folder, read_tensors, write_tensors, write_text
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -96,20 +97,23 @@ class Model:
 
         In 32 bits the 7th digit of an answer hangs on what else is asked in the same batch.
         """
-        return copy.deepcopy(self.method).double() if self.method.any_length else self.method
+        return copy.deepcopy(self.method).double() if self.method.inputs.any_length else self.method
 
     @property
-    def takes_vectors(self) -> bool:
-        """Whether it is shown vectors, not images."""
-        return not self.backbone and len(self.method.config.feature_shape) == 1
+    def inputs(self) -> InputSpec:
+        """Samples that it takes; with a backbone, photos.
 
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of what it is shown: [channels, height, width], or [features]."""
+        Raises:
+            UserError: if the package of its backbone is not installed.
+        """
         if self.backbone:
-            side = load_backbone(self.backbone).side
-            return (3, side, side)
-        return tuple(self.method.config.feature_shape)
+            return load_backbone(self.backbone).inputs
+        return self.method.inputs
+
+    @property
+    def input_kind(self) -> InputKind:
+        """Kind of the samples; known without the package of the backbone."""
+        return "photo" if self.backbone else self.method.inputs.kind
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,35 +42,33 @@ def cosine_matching(
         return log_mean_exp_by_class(scores, support_y, way).log_softmax(-1)
 
 
-def attention(
+@dataclass(frozen=True)
+class SupportMatch:
+    """Result of comparing queries with keys of the support."""
+
+    log_p: Float[Tensor, "tasks query way"]
+    """As `cosine_matching` gives it."""
+    similarity: Float[Tensor, "tasks query"]
+    """``max_c log mean_k exp(scale * cos(q, s_k)) / scale`` over the keys k of class c: with one
+    shot the largest cosine, between -1 and 1."""
+    attention: Float[Tensor, "tasks query support"]
+    """The attention a of `cosine_matching`; over the keys of a class it sums to its probability."""
+
+
+def match_support(
     query: Float[Tensor, "tasks query features"],
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
     scale: Scale = 1.0,
-) -> Float[Tensor, "tasks query support"]:
-    """The attention a of `cosine_matching`; that over a class's samples sums to its probability."""
+) -> SupportMatch:
+    """Compare queries with keys of the support; arguments are those of `cosine_matching`."""
     with torch.autocast(query.device.type, enabled=False):
         scores = scale * cosines(query, support)
+        by_class = log_mean_exp_by_class(scores, support_y, way)
         shots = members(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
-        return (scores - shots.log()[:, None]).softmax(-1)
-
-
-def similarity(
-    query: Float[Tensor, "tasks query features"],
-    support: Float[Tensor, "tasks support features"],
-    support_y: Int[Tensor, "tasks support"],
-    way: int,
-    scale: Scale = 1.0,
-) -> Float[Tensor, "tasks query"]:
-    """How like the most likely class each query is, whatever the other classes are.
-
-    ``max_c log mean_k exp(scale * cos(q, s_k)) / scale`` over the support samples of class c: with
-    one shot the largest cosine, between -1 and 1.
-    """
-    with torch.autocast(query.device.type, enabled=False):
-        scores = scale * cosines(query, support)
-        return (log_mean_exp_by_class(scores, support_y, way) / scale).amax(-1)
+        attention = (scores - shots.log()[:, None]).softmax(-1)
+        return SupportMatch(by_class.log_softmax(-1), (by_class / scale).amax(-1), attention)
 
 
 def cosines(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.errors import ConfigError, extra, unknown_name
+from lgmnet.input_spec import InputSpec
 
 TIMM = "timm:"
 
@@ -49,6 +50,11 @@ class Backbone(nn.Module):
         with torch.inference_mode():
             blank = torch.zeros(1, 3, side, side, dtype=torch.uint8)
             self.length = int(self(blank).shape[1])
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Photos of the size that the network was trained on."""
+        return InputSpec((3, self.side, self.side))
 
     def forward(
         self, photos: UInt8[Tensor, "images 3 height width"]

@@ -21,10 +21,10 @@ from starlette.datastructures import UploadFile as Upload
 from starlette.exceptions import HTTPException
 
 from lgmnet import __version__
-from lgmnet.classifier.classifier import Answers
 from lgmnet.classifier.export import snippet
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError, UserError
+from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model
 from lgmnet.studio.middleware import POLICY, Gate, Guard, Metrics
 from lgmnet.studio.schemas import (
@@ -444,18 +444,17 @@ def classifier_out(kept: StoredClassifier, response: Response) -> ClassifierOut:
         kind="photos" if kept.is_of_photos else "drawings",
         shown=shown,
         knows_none=bool(fitted.rejections),
-        map=kept.places(fitted.keys),
+        map=kept.places(fitted.support_embedding),
     )
 
 
 def model_out(model: Model) -> ModelOut:
     """A model as the API gives it."""
     missing = missing_extra(model)
-    photos = bool(model.backbone) or model.method.config.feature_shape[0] == 3
     return ModelOut(
         name=model.name,
-        kind="photos" if photos else "drawings",
-        shape=list(model.sample_shape) if missing is None else [],
+        kind="photos" if model.input_kind == "photo" else "drawings",
+        shape=list(model.inputs.shape) if missing is None else [],
         available=missing is None,
         missing_extra=missing,
     )
@@ -465,15 +464,15 @@ def predictions(
     kept: StoredClassifier,
     files: Sequence[ImageBytes],
     problems: Sequence[UserError | None],
-    answers: Answers | None,
+    answers: QueryAnalysis | None,
 ) -> list[Prediction]:
     """The answer to each image, in order."""
     if answers is None:
         return [
             Prediction(image=f.name, error=str(p)) for f, p in zip(files, problems, strict=True)
         ]
-    rows = answers.probabilities.tolist()
-    places = kept.places(answers.seen)
+    rows = answers.log_p.exp().tolist()
+    places = kept.places(answers.embedding)
     known = bool(kept.fitted.rejections) and answers.similarity is not None
     rejected = kept.fitted.rejected(answers).tolist() if known else []
     heaviest = None

@@ -28,10 +28,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet import __version__
-from lgmnet.classifier.classifier import Answers, FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import ImageBytes, read_images, to_photo
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError, unknown_name
+from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model, load_model, shipped_models
 from lgmnet.studio.store import AbsentError, ConflictError, Metadata, Record, Store
 from lgmnet.studio.worker import Worker
@@ -105,7 +106,7 @@ class StoredClassifier:
     @property
     def is_of_photos(self) -> bool:
         """Whether it knows photos; else drawings."""
-        return self.fitted.sample_shape[0] == 3
+        return self.fitted.inputs.kind == "photo"
 
     @cached_property
     def keys(self) -> list[str]:
@@ -119,7 +120,7 @@ class StoredClassifier:
     @cached_property
     def plane(self) -> tuple[Tensor, Tensor] | None:
         """The support's middle, and the two axes along which it varies most."""
-        keys = self.fitted.keys
+        keys = self.fitted.support_embedding
         if keys is None or len(keys) != len(self.fitted.support.samples):
             return None
         unit = F.normalize(keys.float(), dim=-1)
@@ -179,7 +180,7 @@ class Service:
     def models(self) -> list[Model]:
         """All models of images."""
         found = (self.model(name) for name in self.named)
-        return [m for m in found if not m.takes_vectors]
+        return [m for m in found if m.input_kind != "vector"]
 
     def model(self, name: str) -> Model:
         """A model by its name, read once.
@@ -210,7 +211,7 @@ class Service:
         if not images:
             raise DataError("There are no images: expected some of two classes or more.")
         loaded, why = await self._by_hand(self._choose, model, images)
-        good, pixels, unreadable = await self._by_hand(self._read, images, loaded.sample_shape)
+        good, pixels, unreadable = await self._by_hand(self._read, images, loaded.inputs.shape)
         classes = list(dict.fromkeys(one.label for one in good))
         if len(classes) < 2:
             only = f"only '{classes[0]}'" if classes else "none"
@@ -249,7 +250,7 @@ class Service:
                 fitted = FittedClassifier.load(path)
             except UserError as error:
                 raise DataError(str(error).replace(f"'{path}'", "The file")) from error
-        if len(fitted.sample_shape) != 3:
+        if not fitted.inputs.is_image:
             raise DataError("The classifier is of vectors; the studio knows images.")
         self._check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
         self._check_names(fitted.classes)
@@ -270,7 +271,7 @@ class Service:
         self._check(edit.add)
         self._check_names([new for _, new in edit.rename])
         loaded = self.model(old.model)
-        good, pixels, unreadable = await self._by_hand(self._read, edit.add, old.sample_shape)
+        good, pixels, unreadable = await self._by_hand(self._read, edit.add, old.inputs.shape)
         if edit.add and not good:
             raise DataError(" ".join(unreadable))
 
@@ -324,7 +325,7 @@ class Service:
 
     async def ask(
         self, id: str, files: Sequence[ImageBytes]
-    ) -> tuple[StoredClassifier, list[ImageError | None], Answers | None]:
+    ) -> tuple[StoredClassifier, list[ImageError | None], QueryAnalysis | None]:
         """What a classifier, by its id, says of images.
 
         Returns:
@@ -339,7 +340,7 @@ class Service:
 
         def read() -> tuple[StoredClassifier, list[ImageError | None], list[Tensor]]:
             kept = self.get(id)
-            found = read_images(files, kept.fitted.sample_shape)
+            found = read_images(files, kept.fitted.inputs.shape)
             problems = [one if isinstance(one, ImageError) else None for one in found]
             return kept, problems, [one for one in found if not isinstance(one, ImageError)]
 
@@ -404,7 +405,7 @@ class Service:
             drawn, why = detect_drawings([one.file for one in images])
             model = DRAWINGS if drawn else PHOTOS
         loaded = self.model(model)
-        if loaded.takes_vectors:
+        if loaded.input_kind == "vector":
             raise ConfigError(f"'{model}' takes vectors, not images.")
         return loaded, why
 

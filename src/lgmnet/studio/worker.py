@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from lgmnet.classifier.classifier import IMAGES_A_BATCH, Answers, FittedClassifier
+from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier
+from lgmnet.methods.base import QueryAnalysis
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class PredictJob:
 
     fitted: FittedClassifier
     samples: Num[Tensor, "samples *feature"]
-    answer: Future[Answers] = field(default_factory=Future)
+    answer: Future[QueryAnalysis] = field(default_factory=Future)
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Worker:
 
     def ask(
         self, fitted: FittedClassifier, samples: Num[Tensor, "samples *feature"]
-    ) -> Future[Answers]:
+    ) -> Future[QueryAnalysis]:
         """All that a classifier will say of samples; a DataError if it does not know their kind."""
         question = PredictJob(fitted, samples)
         self._put(question)
@@ -121,10 +122,10 @@ class Worker:
             by_classifier.setdefault(id(question.fitted), []).append(question)
         for some in by_classifier.values():
             try:
-                answers = some[0].fitted.answers(torch.cat([q.samples for q in some]))
+                answers = some[0].fitted.analyze(torch.cat([q.samples for q in some]))
             except Exception:
                 for question in some:  # One by one, so that each hears of its own samples.
-                    resolve(question.answer, partial(question.fitted.answers, question.samples))
+                    resolve(question.answer, partial(question.fitted.analyze, question.samples))
                 continue
             start = 0
             for question in some:
@@ -134,13 +135,13 @@ class Worker:
             self.answered(start, len(some))
 
 
-def part_of(answers: Answers, start: int, end: int) -> Answers:
+def part_of(answers: QueryAnalysis, start: int, end: int) -> QueryAnalysis:
     """The answers for some of the samples."""
     cut = [
         None if of is None else of[start:end]
-        for of in (answers.similarity, answers.support_attention, answers.seen)
+        for of in (answers.similarity, answers.support_attention, answers.embedding)
     ]
-    return Answers(answers.probabilities[start:end], *cut)
+    return QueryAnalysis(answers.log_p[start:end], *cut)
 
 
 def resolve(future: Future[T], act: Callable[[], T]) -> None:
