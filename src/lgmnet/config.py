@@ -1,4 +1,4 @@
-"""Configs are frozen dataclasses; here they come from JSON and take ``field=value`` settings."""
+"""Configs are frozen dataclasses; this module reads them from JSON and from ``field=value``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from lgmnet.errors import ConfigError, unknown_name
@@ -16,71 +16,84 @@ from lgmnet.errors import ConfigError, unknown_name
 C = TypeVar("C")
 
 
-def from_json(kind: type[C], values: Any) -> C:
-    """The config of class ``kind`` that a JSON object describes; absent fields keep their defaults.
+def require(config: Any, field: str, holds: bool, expected: str) -> None:
+    """Check a field of a config.
+
+    Args:
+        config: Config that has the field.
+        field: Name of the field.
+        holds: False if the value is not allowed.
+        expected: Allowed values, as the end of "must be ...".
 
     Raises:
-        ConfigError: naming an unknown field, or one whose value has the wrong type.
+        ConfigError: if the value is not allowed; names the field, what was expected and what came.
     """
-    hints = typing.get_type_hints(kind)
+    if not holds:
+        raise ConfigError(f"'{field}' must be {expected}, but is {getattr(config, field)!r}.")
+
+
+def from_json(config_type: type[C], values: Any) -> C:
+    """Build a config from a JSON object; absent fields keep their defaults.
+
+    Raises:
+        ConfigError: if a field is unknown or a value has the wrong type; names the field.
+    """
+    hints = typing.get_type_hints(config_type)
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{kind.__name__} must be a JSON object, but is {values!r}.")
+        raise ConfigError(f"{config_type.__name__} must be a JSON object, but is {values!r}.")
     for name in values:
         if name not in hints:
-            raise unknown_name(f"field of {kind.__name__}", name, hints)
-    return kind(**{name: coerce(name, value, hints[name]) for name, value in values.items()})
+            raise unknown_name(f"field of {config_type.__name__}", name, hints)
+    return config_type(**{name: coerce(name, value, hints[name]) for name, value in values.items()})
 
 
 def with_settings(config: C, settings: Iterable[str]) -> C:
-    """A copy with ``field=value`` settings; fields of configs inside it are named by themselves.
+    """Copy a config with ``field=value`` settings.
 
-    A field inside may also be given by its path, as in ``config.context=64``. All settings are made
-    at once, so fields that must agree can change together.
+    A field of a nested config is named by the end of its path: ``length=64`` or
+    ``context.length=64`` both set ``config.context.length``. If several paths end alike, the
+    shortest is meant. All settings are made at once, so fields that must agree can change together.
 
     Raises:
-        ConfigError: naming a setting that has no ``=``, an unknown field, or a wrong value.
+        ConfigError: if a setting has no ``=``, its field is unknown or ambiguous, or its value is
+            wrong; names the setting.
     """
     changes: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ConfigError(f"A setting must read field=value, but is '{setting}'.")
-        *parents, field = full_path(config, name.strip()).split(".")
-        inside = changes
+        *parents, field = resolve_path(config, name.strip()).split(".")
+        level = changes
         for parent in parents:
-            inside = inside.setdefault(parent, {})
-            if not isinstance(inside, dict):
-                raise ConfigError(f"'{parent}' must be a JSON object, but is {inside!r}.")
-        inside[field] = literal(text.strip())
-    return cast(C, _changed(config, changes))
+            level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise ConfigError(f"'{parent}' must be a JSON object, but is {level!r}.")
+        level[field] = parse_literal(text.strip())
+    return cast(C, _replace_nested(config, changes))
 
 
-def full_path(config: Any, name: str) -> str:
-    """The path of a field that is named by itself or by its path.
+def resolve_path(config: Any, name: str) -> str:
+    """Find the full path of a field from the end of its path.
 
     Raises:
-        ConfigError: if there is no such field, or several inside.
+        ConfigError: if there is no such field, or several whose paths are equally short.
     """
-    hints = typing.get_type_hints(type(config))
-    head, dot, rest = name.partition(".")
-    inner = {n: c for n in hints if dataclasses.is_dataclass(c := getattr(config, n))}
-    if dot and head in inner:
-        return f"{head}.{full_path(inner[head], rest)}"
-    if not dot and head in hints:
-        return name
-    owners = [n for n, c in inner.items() if head in typing.get_type_hints(type(c))]
-    if len(owners) == 1:
-        return f"{owners[0]}.{full_path(inner[owners[0]], name)}"
-    if owners:
-        paths = " or ".join(f"'{owner}.{name}'" for owner in owners)
-        raise ConfigError(f"There are several fields '{name}'; say {paths}.")
-    known = [n for n in hints if n not in inner]
-    known += [f for c in inner.values() for f in typing.get_type_hints(type(c))]
-    raise unknown_name("field", name, known)
+    paths = [*_field_paths(config)]
+    matches = [path for path in paths if f".{path}".endswith(f".{name}")]
+    if not matches:
+        raise unknown_name("field", name, dict.fromkeys(path.split(".")[-1] for path in paths))
+    depth = min(path.count(".") for path in matches)
+    shortest = [path for path in matches if path.count(".") == depth]
+    if len(shortest) > 1:
+        raise ConfigError(
+            f"There are several fields '{name}'; use {' or '.join(map(repr, shortest))}."
+        )
+    return shortest[0]
 
 
-def literal(text: str) -> Any:
-    """The Python or JSON value that a text spells (1e-3, true, none, [1, 2]), else the text."""
+def parse_literal(text: str) -> Any:
+    """Parse a Python or JSON value (1e-3, true, none, [1, 2]); other text stays text."""
     if text.lower() in ("true", "false", "none", "null"):
         text = text.lower().replace("none", "null")
     for read in (json.loads, ast.literal_eval):
@@ -92,19 +105,19 @@ def literal(text: str) -> Any:
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type that a field asks for: lists become tuples, 1 becomes 1.0.
+    """Convert a value to the type of a field: lists become tuples, 1 becomes 1.0.
 
     Raises:
-        ConfigError: naming the field, what it expects and what came.
+        ConfigError: if it cannot be converted; names the field, what was expected and what came.
     """
     if hint is Any:
         return value
-    wrong = ConfigError(f"'{name}' must be {_spell(hint)}, but is {value!r}.")
+    wrong = ConfigError(f"'{name}' must be {_describe_type(hint)}, but is {value!r}.")
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return coerce(name, value, next(a for a in args if a is not type(None)))
+        return coerce(name, value, _not_none(hint))
     if origin is typing.Literal:
         if value in args:
             return value
@@ -133,14 +146,34 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     raise wrong
 
 
-def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy of ``config`` with nested changes."""
+def _not_none(hint: Any) -> Any:
+    """Strip None from an optional type."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+def _field_paths(config: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted paths of all fields, also of optional configs that are None."""
+    config_type = config if isinstance(config, type) else type(config)
+    for name, hint in typing.get_type_hints(config_type).items():
+        if isinstance(hint, type(typing.ClassVar)) or typing.get_origin(hint) is typing.ClassVar:
+            continue
+        yield f"{prefix}{name}"
+        value = None if isinstance(config, type) else getattr(config, name)
+        nested = value if value is not None else _not_none(hint)
+        if dataclasses.is_dataclass(nested):
+            yield from _field_paths(nested, f"{prefix}{name}.")
+
+
+def _replace_nested(config: Any, changes: Mapping[str, Any]) -> Any:
+    """Copy a config with nested changes."""
     hints = typing.get_type_hints(type(config))
     for name in changes:
         if name not in hints:
             raise unknown_name(f"field of {type(config).__name__}", name, hints)
     values = {
-        name: _changed(getattr(config, name), change)
+        name: _replace_nested(getattr(config, name), change)
         if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name))
         else coerce(name, change, hints[name])
         for name, change in changes.items()
@@ -148,18 +181,18 @@ def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(config, **values)
 
 
-def _spell(hint: Any) -> str:
-    """A type as a person would say it."""
+def _describe_type(hint: Any) -> str:
+    """Describe a type in words for error messages."""
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     names[type(None)] = "none"
     if hint in names:
         return names[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_spell(arg) for arg in args)
+        return " or ".join(_describe_type(arg) for arg in args)
     if origin is typing.Literal:
         return " or ".join(f"'{arg}'" for arg in args)
     if origin is tuple:
         length = "" if args[-1] is ... else f" of {len(args)}"
-        return f"a list{length} such as [a, b], each of them {_spell(args[0])}"
+        return f"a list{length} such as [a, b], each of them {_describe_type(args[0])}"
     return f"a {getattr(hint, '__name__', hint)} as a JSON object"

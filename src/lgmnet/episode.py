@@ -1,4 +1,4 @@
-"""A batch of few-shot tasks, and every check on one."""
+"""Batches of few-shot tasks, and all checks on them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lgmnet.errors import EpisodeError
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """How large the tasks of one batch are.
+    """Size of the tasks of one batch.
 
     Raises:
-        EpisodeError: if a number is too small to make a task.
+        EpisodeError: if a number is too small for a task.
     """
 
     way: int
@@ -37,24 +37,24 @@ class EpisodeShape:
 
     @property
     def per_class(self) -> int:
-        """Samples that each class of a task must have: support and query never overlap."""
+        """Samples that each class needs, since support and query never overlap."""
         return self.shot + self.query
 
     @property
     def samples(self) -> int:
-        """Samples of the whole batch."""
+        """Number of samples of the whole batch."""
         return self.tasks * self.way * self.per_class
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A batch of tasks, checked once, at birth.
+    """Batch of few-shot tasks, checked once, when it is made.
 
     Labels are ``0..way-1`` in the order in which the classes were drawn. Every class of every task
     has at least one support sample; shots may be uneven.
 
     Raises:
-        EpisodeError: with the number at fault, if the tensors do not make such a batch.
+        EpisodeError: if the tensors do not make such a batch; names the wrong number.
     """
 
     support_x: Float[Tensor, "tasks support *feature"]
@@ -63,8 +63,8 @@ class Episode:
     query_y: Int[Tensor, "tasks query"]
     way: int
     classes: Int[Tensor, "tasks way"] | None = None
-    """Numbers of the classes in their source, for pretraining; None where there is no end of
-    them."""
+    """Numbers of the classes in their source, for classification among all training classes; None
+    if the source has infinitely many."""
 
     def __post_init__(self) -> None:
         check_samples("support", self.support_x, self.support_y, self.way)
@@ -83,7 +83,7 @@ class Episode:
 
     @classmethod
     def unchecked(cls, **fields: Any) -> Episode:
-        """A batch that is right by the way it was made; for samplers, where checks cost most."""
+        """Make a batch without checks, for samplers, whose batches are correct by construction."""
         episode = object.__new__(cls)
         for name, value in fields.items():
             object.__setattr__(episode, name, value)
@@ -91,11 +91,11 @@ class Episode:
 
     @property
     def tasks(self) -> int:
-        """Tasks in this batch."""
+        """Number of tasks."""
         return self.support_x.shape[0]
 
     def clone(self) -> Episode:
-        """A copy that owns its memory (a sampler's episode lives until its next draw)."""
+        """Copy the batch into memory of its own; a sampler's batch lives until its next draw."""
         return replace(
             self,
             support_x=self.support_x.clone(),
@@ -104,9 +104,22 @@ class Episode:
             query_y=self.query_y.clone(),
         )
 
+    def with_samples(self, support_x: Tensor, query_x: Tensor) -> Episode:
+        """Copy the batch with other samples in the same order, such as their embeddings."""
+        return Episode.unchecked(**{**vars(self), "support_x": support_x, "query_x": query_x})
+
+    def to(self, device: torch.device | str) -> Episode:
+        """Move the batch to a device."""
+        return Episode.unchecked(
+            **{
+                name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+                for name, value in vars(self).items()
+            }
+        )
+
 
 def check_samples(part: str, x: Tensor, y: Tensor, way: int) -> None:
-    """Check one part (support or query) of a batch of tasks.
+    """Check one part (support or query) of a batch.
 
     Raises:
         EpisodeError: if shapes disagree, a label is outside ``0..way-1`` or a value is not finite.
@@ -128,17 +141,17 @@ def check_samples(part: str, x: Tensor, y: Tensor, way: int) -> None:
         raise EpisodeError(
             f"{part}_y holds the label {wrong}; labels of {way} classes are 0..{way - 1}."
         )
-    # A sum costs far less than isfinite on every element; only a bad sum is looked into.
+    # A sum costs far less than isfinite on every element; only a bad sum is examined.
     if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
         task, sample = (~torch.isfinite(x)).flatten(2).any(2).nonzero()[0].tolist()
         raise EpisodeError(f"{part}_x of task {task}, sample {sample} holds NaN or infinity.")
 
 
 def check_every_class_shown(support_y: Int[Tensor, "tasks support"], way: int) -> None:
-    """Check that every task shows every one of its classes.
+    """Check that every task has support samples of each of its classes.
 
     Raises:
-        EpisodeError: naming the first task and class without a support sample.
+        EpisodeError: if one has none; names the first such task and class.
     """
     shown = torch.zeros(support_y.shape[0], way, dtype=torch.bool, device=support_y.device)
     shown.scatter_(1, support_y.long(), value=True)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lgmnet.config import with_settings
 from lgmnet.episode import Episode
 from lgmnet.errors import EpisodeError
 from lgmnet.methods import (
@@ -21,6 +22,7 @@ from lgmnet.methods import (
     Classifier,
     FineTuneConfig,
     LGMNetConfig,
+    LGMNetFeatures,
     LGMNetFeaturesConfig,
     LGMNetVectorsConfig,
     LogisticRegressionConfig,
@@ -31,117 +33,97 @@ from lgmnet.methods import (
     RandomWeightsConfig,
     TrainFromScratchConfig,
 )
+from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
+from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.target import TargetConfig
+from tests.support.configs import lgm_net_config
+from tests.support.random import seeded
 
-CONV = LGMNetConfig(
-    feature_shape=(1, 8, 8),
-    embedding_widths=(6, 8),
-    embedding_pooled=(True, False),
-    encoder_width=8,
-    context=4,
-    target_widths=(8, 8),
+IMAGES = EmbeddingConfig((1, 8, 8), widths=(6, 8), pooled=(True, True))
+VECTORS = vector_embedding(3, 16, 16)
+ALIGNED = replace(IMAGES, alignment=AlignmentConfig(power=0.5))
+TWO_VIEWS = replace(IMAGES, alignment=AlignmentConfig(power=0.5, views=2))
+CONV = lgm_net_config(EmbeddingConfig((1, 8, 8), widths=(6, 8), pooled=(True, False)))
+LINEAR = lgm_net_config(VECTORS, target_widths=(16, 8))
+FEATURES = LGMNetFeaturesConfig(
+    feature_shape=(8,), axes=3, mean_pull=1.0, generator=ScaleGeneratorConfig(context_length=4)
 )
-LINEAR = LGMNetConfig(
-    feature_shape=(3,),
-    target="linear",
-    embedding_widths=(16, 16),
-    encoder_width=8,
-    context=4,
-    target_widths=(16, 8),
-)
-IMAGES: dict[str, Any] = {
-    "feature_shape": (1, 8, 8),
-    "embedding_widths": (6, 8),
-    "embedding_pooled": (True, True),
+ABLATIONS = {
+    "temperature": ["head.temperature=none"],
+    "target norm": ["target.norm=false"],
+    "generation": ["target.weights=learned", "context=none"],
+    "intertask norm": ["embedding.norm=sample"],
+    "context encoder": ["context=none"],
+    "random context": ["context.sampled=false"],
+    "weight norm": ["target.weight_norm=false"],
 }
-VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (16, 16)}
-FEATURES = LGMNetFeaturesConfig(feature_shape=(8,), axes=3, context=4, mean_pull=1.0)
-ABLATIONS: dict[str, dict[str, Any]] = {
-    "temperature": {"temperature": None},
-    "target norm": {"target_norm": False},
-    "generation": {"generated": False},
-    "intertask norm": {"intertask_norm": False},
-    "context encoder": {"context_encoder": False},
-    "random context": {"random_context": False},
-    "weight norm": {"weight_norm": False},
-}
+
+
+def lgm_net(config: LGMNetConfig, *settings: str) -> tuple[str, LGMNetConfig]:
+    return "lgm-net", with_settings(config, settings)
+
+
+VIEWS = ("alignment.power=0.5", "alignment.views=2")
 
 # Every method that is to keep these promises, by a name: the key in METHODS and a small config.
 CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, conv": ("lgm-net", CONV),
     "lgm-net, linear": ("lgm-net", LINEAR),
-    "lgm-net, class detectors": ("lgm-net", replace(CONV, class_detectors=2, align=0.5, views=2)),
-    "lgm-net, linear, class detectors": ("lgm-net", replace(LINEAR, class_detectors=2)),
-    "lgm-net, class dropout": ("lgm-net", replace(CONV, class_detectors=2, class_dropout=0.3)),
-    "lgm-net, classification beside": (
-        "lgm-net",
-        replace(CONV, classification=0.5, classes=3, align=0.5, views=2),
-    ),
-    "lgm-net, linear, classification beside": (
-        "lgm-net",
-        replace(LINEAR, classification=0.5, classes=3),
-    ),
-    "lgm-net, class means, skipping": (
-        "lgm-net",
-        replace(CONV, head="means", target_skip=True),
-    ),
-    "lgm-net, skipping by addition": (
-        "lgm-net",
-        replace(CONV, target_skip=True, skip_added=True, target_pooled=False),
-    ),
-    "lgm-net, linear, class means, skipping": (
-        "lgm-net",
-        replace(LINEAR, head="means", target_skip=True),
-    ),
-    "lgm-net, aligned": ("lgm-net", replace(CONV, align=0.5)),
-    "lgm-net, in views": ("lgm-net", replace(CONV, align=1.0, views=3)),
-    "proto-net, images": ("proto-net", ProtoNetConfig(**IMAGES)),
-    "proto-net, cosine, in views": (
-        "proto-net",
-        ProtoNetConfig(**IMAGES, distance="cosine", temperature=10.0, align=0.5, views=2),
-    ),
+    "lgm-net, class detectors": lgm_net(CONV, "detectors=2", *VIEWS),
+    "lgm-net, linear, class detectors": lgm_net(LINEAR, "detectors=2"),
+    "lgm-net, class dropout": lgm_net(CONV, "detectors=2", "conditioning.dropout=0.3"),
+    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary_weight=0.5", *VIEWS),
+    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary_weight=0.5"),
+    "lgm-net, class means, skip beside": lgm_net(CONV, "head.kind=means", "skip=beside"),
+    "lgm-net, skip added": lgm_net(CONV, "skip=added", "target.pooled=false"),
+    "lgm-net, linear, class means, skip beside": lgm_net(LINEAR, "head.kind=means", "skip=beside"),
+    "lgm-net, aligned": lgm_net(CONV, "alignment.power=0.5"),
+    "lgm-net, in views": lgm_net(CONV, "alignment.power=1.0", "alignment.views=3"),
+    "proto-net, images": ("proto-net", ProtoNetConfig(IMAGES)),
+    "proto-net, cosine, in views": ("proto-net", ProtoNetConfig(TWO_VIEWS, "cosine", 10.0)),
     "proto-net, residual blocks": (
         "proto-net",
-        ProtoNetConfig(**IMAGES, embedding_layers="residual"),
+        ProtoNetConfig(replace(IMAGES, layers="residual")),
     ),
-    "proto-net, vectors": ("proto-net", ProtoNetConfig(**VECTORS, temperature=1.0)),
-    "matching-net, images": ("matching-net", MatchingNetConfig(**IMAGES)),
-    "matching-net, vectors": ("matching-net", MatchingNetConfig(**VECTORS, temperature=None)),
-    "matching-net, full context": ("matching-net", MatchingNetConfig(**VECTORS, full_context=True)),
-    "maml, images": ("maml", MAMLConfig(**IMAGES)),
-    "maml, vectors": ("maml", MAMLConfig(**VECTORS)),
-    "maml, first order": ("maml", MAMLConfig(**IMAGES, order="first", align=0.5, inner_rate=0.05)),
-    "maml, anil": ("maml", MAMLConfig(**IMAGES, order="anil")),
-    "maml, each by itself": ("maml", MAMLConfig(**VECTORS, intertask_norm=False)),
-    "fine-tune, images": ("fine-tune", FineTuneConfig(**IMAGES, classes=5, steps=3)),
+    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, temperature=1.0)),
+    "matching-net, images": ("matching-net", MatchingNetConfig(IMAGES)),
+    "matching-net, vectors": ("matching-net", MatchingNetConfig(VECTORS, temperature=None)),
+    "matching-net, full context": (
+        "matching-net",
+        MatchingNetConfig(VECTORS, full_context_steps=5),
+    ),
+    "maml, images": ("maml", MAMLConfig(IMAGES)),
+    "maml, vectors": ("maml", MAMLConfig(VECTORS)),
+    "maml, aligned": ("maml", MAMLConfig(ALIGNED, inner_rate=0.05)),
+    "maml, each by itself": ("maml", MAMLConfig(replace(VECTORS, norm="sample"))),
+    "fine-tune, images": ("fine-tune", FineTuneConfig(IMAGES, steps=3)),
     "fine-tune, cosine, in views": (
         "fine-tune",
-        FineTuneConfig(**IMAGES, classes=5, head="cosine", steps=3, align=0.5, views=2),
+        FineTuneConfig(TWO_VIEWS, cosine_scale=10.0, steps=3),
     ),
-    "fine-tune, vectors": ("fine-tune", FineTuneConfig(**VECTORS, classes=5, steps=3)),
-    "logistic-regression, images": (
-        "logistic-regression",
-        LogisticRegressionConfig(**IMAGES, classes=5),
-    ),
-    "logistic-regression, vectors": (
-        "logistic-regression",
-        LogisticRegressionConfig(**VECTORS, classes=5),
-    ),
-    "direct, images": ("direct", TrainFromScratchConfig(**IMAGES, steps=3)),
-    "direct, vectors": ("direct", TrainFromScratchConfig(**VECTORS, steps=3)),
-    "random-weights": ("random-weights", RandomWeightsConfig(**IMAGES)),
-    "any vectors": (
+    "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
+    "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
+    "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
+    "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),
+    "random-weights": ("random-weights", RandomWeightsConfig(IMAGES)),
+    "lgm-net-vectors": (
         "lgm-net-vectors",
         LGMNetVectorsConfig(
-            feature_shape=(3,), embedding_widths=(16, 16), context=4, target_widths=(16, 8)
+            embedding=VECTORS,
+            context=ContextConfig(4, pooled=()),
+            target=TargetConfig((16, 8), pooled=False),
         ),
     ),
-    "frozen features": ("lgm-net-features", FEATURES),
-    "frozen features, not generated": ("lgm-net-features", replace(FEATURES, generated=False)),
-    "maml, query statistics": ("maml", MAMLConfig(**IMAGES, query_statistics=True)),
+    "lgm-net-features": ("lgm-net-features", FEATURES),
+    "lgm-net-features, not generated": ("lgm-net-features", replace(FEATURES, generator=None)),
+    "maml, query statistics": ("maml", MAMLConfig(IMAGES, query_statistics=True)),
 } | {
-    f"lgm-net, {target}, no {name}": ("lgm-net", replace(config, **change))
+    f"lgm-net, {target}, no {name}": lgm_net(config, *changes)
     for target, config in (("conv", CONV), ("linear", LINEAR))
-    for name, change in ABLATIONS.items()
+    for name, changes in ABLATIONS.items()
 }
 
 # Promises that a case does not make, and why.
@@ -156,7 +138,7 @@ NOT_RANDOM = (
         )
     }
     | {
-        "frozen features, not generated": "it has no context",
+        "lgm-net-features, not generated": "it has no context",
     }
     | {
         case: "nothing of it is drawn by lot"
@@ -167,7 +149,7 @@ NOT_RANDOM = (
 NOTHING_LEARNED = {
     case: "it learns nothing from one task for another"
     for case, (name, _) in CASES.items()
-    if name in ("direct", "random-weights")
+    if name in ("from-scratch", "random-weights")
 }
 NOT_BY_HEART = NOTHING_LEARNED | {
     case: "what it learns is too little to hold labels that were drawn by lot, on purpose"
@@ -182,8 +164,14 @@ IN_ORDER = {
 PARTS = ("support_x", "support_y", "query_x", "query_y", "classes")
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def sample_shape(config: Any) -> tuple[int, ...]:
+    shapes = {
+        kind.input_spec(config).shape
+        for kind in METHODS.values()
+        if kind.config_type is type(config)
+    }
+    (shape,) = shapes
+    return shape
 
 
 def episode(
@@ -199,7 +187,7 @@ def episode(
     generator = seeded(seed)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, *config.feature_shape, generator=generator, dtype=dtype)
+        return torch.randn(*shape, *sample_shape(config), generator=generator, dtype=dtype)
 
     way = len(shots)
     labels = torch.arange(way).repeat_interleave(torch.tensor(shots))
@@ -218,6 +206,12 @@ def episode(
     )
 
 
+def prepare(method: Method) -> None:
+    """Prepare for three training classes; statistics of features have tests of their own."""
+    if not isinstance(method, LGMNetFeatures):
+        method.prepare(torch.empty(3, *method.inputs.shape), torch.arange(3), None)
+
+
 @functools.cache
 def shared_method(case: str) -> Method:
     """The method in evaluation, with running statistics of its own; not to be changed."""
@@ -225,6 +219,7 @@ def shared_method(case: str) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         method = METHODS[name](config).double()
+        prepare(method)
         with torch.no_grad():
             for parameter in method.parameters():
                 if parameter.ndim == 1 or not parameter.any():
@@ -243,11 +238,6 @@ def case(request):
 def method(case) -> Method:
     """A copy, to be changed at will."""
     return copy.deepcopy(shared_method(case))
-
-
-def asked(e: Episode) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    """What a step of training is given."""
-    return e.support_x, e.support_y, e.query_x, e.query_y, e.way
 
 
 def answer(method: Method, e: Episode) -> Tensor:
@@ -375,7 +365,7 @@ def test_gradient_reaches_every_parameter(method, case):
     if case in NOTHING_LEARNED:
         pytest.skip(f"{case}: {NOTHING_LEARNED[case]}")
     e = episode(method.config)
-    loss, _ = method.train().learn(*asked(e), seeded(), e.classes)
+    loss, _ = method.train().learn(e, seeded())
     loss.backward()
     learned = {name: p for name, p in method.named_parameters() if p.requires_grad}
     without = [name for name, p in learned.items() if p.grad is None or not p.grad.any()]
@@ -392,7 +382,7 @@ def test_one_episode_can_be_learned_by_heart(method, case):
     learned = [p for p in method.train().parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=0.005)
     for _ in range(300):
-        loss, answers = method.learn(*asked(e), classes=e.classes)
+        loss, answers = method.learn(e)
         if torch.equal(answers.argmax(-1), e.query_y):
             break
         optimiser.zero_grad()
@@ -441,6 +431,23 @@ def test_a_bad_support_set_is_refused_with_the_number_at_fault(method, part, cha
     support[part] = change(support[part])
     with pytest.raises(EpisodeError, match=message):
         method.adapt(**support)
+
+
+def test_an_analysis_agrees_with_the_answers(method):
+    e = episode(method.config)
+    classifier = method.adapt(e.support_x, e.support_y, e.way)
+    analysis = classifier.analyze(e.query_x)
+    assert_same(analysis.log_p, classifier(e.query_x))
+    keys = classifier.support_embedding
+    assert (analysis.embedding is None) == (keys is None)
+    if keys is not None:
+        assert analysis.embedding is not None
+        assert analysis.embedding.shape[2:] == keys.shape[2:]
+        assert analysis.similarity is not None
+        assert analysis.similarity.shape == e.query_y.shape
+        assert analysis.support_attention is not None
+        attention = analysis.support_attention.sum(-1)
+        assert_same(attention, torch.ones_like(attention))
 
 
 def test_a_classifier_is_restored_from_its_state(case):

@@ -94,7 +94,7 @@ def export_meta(model: Model, path: Path) -> float:
         UserError: as `export` does.
         ConfigError: if the model is of vectors.
     """
-    shape = tuple(model.method.config.feature_shape)
+    shape = model.method.inputs.shape
     need_images(shape, model.name, "only MetaNets of images can be exported")
     generator = torch.Generator().manual_seed(0)
 

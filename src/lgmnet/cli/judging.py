@@ -397,7 +397,7 @@ def models(as_json: Json = False) -> None:
                     {
                         "name": model.name,
                         "method": model.method_name,
-                        "feature_shape": model.method.config.feature_shape,
+                        "feature_shape": model.method.inputs.shape,
                         "training": dataclasses.asdict(model.training),
                         "scores": [
                             {k: v for k, v in dataclasses.asdict(score).items() if k != "scores"}
@@ -410,7 +410,7 @@ def models(as_json: Json = False) -> None:
         )
         return
     for model in shipped:
-        shape = " x ".join(map(str, model.method.config.feature_shape))
+        shape = " x ".join(map(str, model.method.inputs.shape))
         say(
             f"[bold]{model.name}[/]: {model.method_name}, images {shape}, trained on "
             f"{model.training.data} ({model.training.split})"

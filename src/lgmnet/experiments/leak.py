@@ -20,6 +20,7 @@ from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.evaluation.audit import DataPath, accuracies, leave_unchanged, make_noise_dataset
 from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
+from lgmnet.nn.embedding import EmbeddingConfig
 
 WAY, QUERIES, TASKS = 5, 5, 4
 ANGLES = (-45.0, -11.25, 0.0, 11.25, 45.0)
@@ -121,9 +122,7 @@ def demonstrate(
             torch.manual_seed(seed)
             method = MatchingNet(
                 MatchingNetConfig(
-                    feature_shape=SHAPE,
-                    embedding_widths=(16, 32, 32),
-                    embedding_pooled=(True, True, True),
+                    EmbeddingConfig(SHAPE, widths=(16, 32, 32), pooled=(True, True, True))
                 )
             )
         optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)

@@ -10,6 +10,12 @@ from lgmnet.experiments.recipes import cifar, omniglot, photos
 from lgmnet.experiments.recipes.rivals import PRETRAINED, rival
 from lgmnet.experiments.tables import Entry, Table
 from lgmnet.methods import METHODS
+from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import Run
 
 OURS = "LGM-Net (ours)"
@@ -35,22 +41,19 @@ SAME = (
 def table1() -> Table:
     """Omniglot, 5- and 20-way, 1- and 5-shot, all methods."""
     ours = omniglot.omniglot()
-    ours = dataclasses.replace(
-        ours,
-        config=dataclasses.replace(
-            ours.config,
-            views=1,
-            embedding_widths=(64, 64, 64, 64),
-            embedding_pooled=(True, True, False, False),
-            target_pooled=False,
-            target_skip=True,
-            skip_added=True,
-            random_context=False,
-            class_detectors=4,
-            class_dropout=0.3,
+    config = LGMNetConfig(
+        embedding=EmbeddingConfig(
+            widths=(64, 64, 64, 64),
+            pooled=(True, True, False, False),
+            alignment=AlignmentConfig(power=0.5),
         ),
-        train=dataclasses.replace(ours.train, steps=4_000, val_every=2000),
+        context=ContextConfig(sampled=False),
+        target=TargetConfig(pooled=False, skip="added"),
+        conditioning=ClassConditioningConfig(detectors=4, dropout=0.3),
     )
+    validation = dataclasses.replace(ours.train.validation, every=2000)
+    train = dataclasses.replace(ours.train, steps=4_000, validation=validation)
+    ours = dataclasses.replace(ours, config=config, train=train)
     return Table(
         name="table1",
         title="Omniglot: all methods on the same tasks",
@@ -77,7 +80,7 @@ def table2(data: str = "cifar-fs") -> Table:
     return Table(
         name="table2" if data == "cifar-fs" else f"table2-{data}",
         title=f"{TITLES[data]}: all methods on the same tasks",
-        about=f"Conv-4, pooled {sum(ours.config.embedding_pooled)} times, 64 channels. "
+        about=f"Conv-4, pooled {sum(ours.config.embedding.pooled)} times, 64 channels. "
         + SAME.format(
             ours="LGM-Net also learns, beside its tasks, to tell all training classes apart; table "
             "3 has it without. ",
@@ -136,7 +139,7 @@ def all_methods(
         maml("MAML"),
         maml("MAML, statistics of the queries", query_statistics=True),
         tuned,
-        entry("Fine-tuning, cosine head", "fine-tune", tuned, head="cosine"),
+        entry("Fine-tuning, cosine head", "fine-tune", tuned, cosine_scale=10.0),
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
         entry(f"ProtoNet, {MORE}", "proto-net", deeper=True),
         entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
@@ -147,10 +150,10 @@ def all_methods(
             "fine-tune",
             tuned_deeper,
             deeper=True,
-            head="cosine",
+            cosine_scale=10.0,
         ),
         entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
-        Entry("Direct training", rival(ours, "direct", steps=50), episodes=100),
+        Entry("Direct training", rival(ours, "from-scratch", steps=50), episodes=100),
         Entry("Random weights", rival(ours, "random-weights"), episodes=500),
     )
 
@@ -163,21 +166,25 @@ def table3(data: str) -> Table:
     config = ours.config
 
     def but(name: str, **fields: Any) -> Entry:
-        changed = dataclasses.replace(config, **fields)
-        return Entry(name, dataclasses.replace(ours, config=changed))
+        return Entry(name, dataclasses.replace(ours, config=dataclasses.replace(config, **fields)))
 
+    without_norm = dataclasses.replace(config.embedding, norm="sample")
+    sampled = dataclasses.replace(config.context, sampled=True)
+    without_weight_norm = dataclasses.replace(config.target, weight_norm=False)
+    without_dropout = dataclasses.replace(config.conditioning, dropout=0.0)
+    learned = dataclasses.replace(config.target, weights="learned")
     entries = [
         Entry("LGM-Net (ours), half the steps", ours),
-        but("without intertask normalisation", intertask_norm=False),
-        but("without the context encoder", context_encoder=False),
-        but("with randomness of the context", random_context=True),
-        but("without weight normalisation", weight_norm=False),
-        but("without class detectors", class_detectors=0),
-        but("without class dropout", class_dropout=0.0),
-        but("without generation", generated=False, class_detectors=0),
+        but("without intertask normalisation", embedding=without_norm),
+        but("without the context encoder", context=None),
+        but("with randomness of the context", context=sampled),
+        but("without weight normalisation", target=without_weight_norm),
+        but("without class detectors", conditioning=None),
+        but("without class dropout", conditioning=without_dropout),
+        but("without generation", target=learned, context=None, conditioning=None),
     ]
-    if config.classification:
-        entries.append(but("without classification beside", classification=0.0))
+    if config.auxiliary_weight:
+        entries.append(but("without classification beside", auxiliary_weight=0.0))
     return dataclasses.replace(
         of_data,
         name=f"table3-{data}",
@@ -196,9 +203,9 @@ def table_photos(data: str) -> Table:
     ours = photos.photos()
 
     def simple(name: str, method: str, **config: Any) -> Entry:
-        bare = {"feature_shape": ours.config.feature_shape, "embedding_widths": ()}
+        bare = vector_embedding(*ours.config.feature_shape)
         run = dataclasses.replace(
-            ours, method=method, config=METHODS[method].config_type(**bare, **config)
+            ours, method=method, config=METHODS[method].config_type(embedding=bare, **config)
         )
         return Entry(name, run)
 
@@ -213,10 +220,10 @@ def table_photos(data: str) -> Table:
             Entry("LGM-Net (photos)", ours),
             Entry(
                 "the same, nothing generated",
-                dataclasses.replace(ours, config=dataclasses.replace(ours.config, generated=False)),
+                dataclasses.replace(ours, config=dataclasses.replace(ours.config, generator=None)),
             ),
             simple("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
-            simple("Logistic regression", "logistic-regression", normalised=False),
+            simple("Logistic regression", "logistic-regression", normalize=False),
             simple("Logistic regression, unit length", "logistic-regression", strength=10.0),
         ),
         data=data,

@@ -92,10 +92,10 @@ def trained(
     method = METHODS[entry.run.method](entry.run.config)
     if not entry.is_trainable:
         return method.eval(), {"steps": 0, "images": 0, "seconds": 0.0}
-    from lgmnet.training.trainer import STATE
+    from lgmnet.training.trainer import STATE_FILE
 
     place, run = folder / entry.folder, (entry.weights or entry).run
-    state = place / STATE
+    state = place / STATE_FILE
     if not state.is_file() or read_training_cost(state, run).step < run.train.steps:
         train(run, place, state.is_file())
     model = load_model(place)
@@ -213,9 +213,7 @@ def with_row(result: dict[str, Any], row: dict[str, Any], order: Sequence[str]) 
 def of_today(row: Mapping[str, Any], entry: Entry) -> bool:
     """Whether a row was trained with the config and for the steps that its entry has by now."""
     config = entry.run.config
-    now, new = (json.loads(json.dumps(dataclasses.asdict(c))) for c in (config, type(config)()))
-    # A field that came later had its default then.
-    same: bool = {**new, **row["config"]} == now
+    same: bool = row["config"] == json.loads(json.dumps(dataclasses.asdict(config)))
     steps = (entry.weights or entry).run.train.steps if entry.is_trainable else 0
     return same and row["training"]["steps"] == steps
 

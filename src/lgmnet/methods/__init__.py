@@ -20,7 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "maml": MAML,
     "fine-tune": FineTune,
     "logistic-regression": LogisticRegression,
-    "direct": TrainFromScratch,
+    "from-scratch": TrainFromScratch,
     "random-weights": RandomWeights,
     "lgm-net-vectors": LGMNetVectors,
     "lgm-net-features": LGMNetFeatures,

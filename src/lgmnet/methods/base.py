@@ -1,4 +1,4 @@
-"""What every method implements: adapting is a pure function from a support set to a classifier."""
+"""The interface of all methods: adapting is a pure function from a support set to a classifier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.episode import check_every_class_shown, check_samples
+from lgmnet.episode import Episode, check_every_class_shown, check_samples
 from lgmnet.input_spec import InputSpec
 
 
@@ -21,7 +21,7 @@ from lgmnet.input_spec import InputSpec
 class QueryAnalysis:
     """All that a classifier can say about queries, computed in one pass.
 
-    The tasks axis is absent where a person's classifier, which is one task, is asked.
+    There is no tasks axis where a person's classifier, which is one task, is asked.
     """
 
     log_p: Float[Tensor, "*tasks query way"]
@@ -70,22 +70,25 @@ class Classifier(nn.Module, ABC):
 
 
 class Method(nn.Module, ABC):
-    """A few-shot learner: one file of `lgmnet.methods`, one paper."""
-
-    is_transductive: bool = False
-    """Whether a query's answer may depend on the other queries (said in every protocol line)."""
-
-    remark: ClassVar[str] = ""
-    """What every model card of the method is to say, as a paragraph; empty for nothing."""
+    """Few-shot learner: one file of `lgmnet.methods`, one paper."""
 
     config_type: ClassVar[type[Any]]
-    """The frozen dataclass of the method's config."""
+    """Frozen dataclass of the method's config."""
+
+    card_note: ClassVar[str] = ""
+    """Paragraph in the model card of every model of this method; empty for none."""
+
+    training_modules: ClassVar[tuple[str, ...]] = ()
+    """Names of child modules that only training uses; model folders leave them out."""
+
+    is_transductive: bool = False
+    """True if a query's answer may depend on the other queries; stated with every score."""
 
     config: Any
-    """With it and a ``state_dict`` the method can be made again."""
+    """With it and `inference_state` the method can be built again."""
 
     embedding: nn.Module
-    """What every sample passes first, whatever its task; an identity where there is nothing."""
+    """Layers that every sample passes first, whatever its task; an identity if there are none."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -95,7 +98,7 @@ class Method(nn.Module, ABC):
     @classmethod
     def input_spec(cls, config: Any) -> InputSpec:
         """Describe the samples that a method with this config takes."""
-        return InputSpec(tuple(config.feature_shape))
+        return InputSpec(tuple(config.embedding.feature_shape))
 
     @property
     def inputs(self) -> InputSpec:
@@ -104,12 +107,12 @@ class Method(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie; the CPU if it has none."""
+        """Device of the weights; the CPU if there are none."""
         return next(self.parameters(), torch.empty(0)).device
 
     @property
     def is_trainable(self) -> bool:
-        """Whether there is anything that meta-training could change."""
+        """True if there is anything that meta-training could change."""
         return any(p.requires_grad for p in self.parameters())
 
     def prepare(
@@ -118,19 +121,26 @@ class Method(nn.Module, ABC):
         labels: Int[Tensor, " samples"],
         groups: Int[Tensor, " classes"] | None,
     ) -> None:
-        """Look at all training samples, once, before the first step; most methods need not.
+        """Prepare for a finite set of training classes, once, before the first step.
+
+        Most methods do nothing here. It is not called for data with infinitely many classes.
 
         Args:
-            samples: Of all training classes, as they are stored.
-            labels: The class of each, ``0..classes-1``.
-            groups: What each class belongs to, from which tasks may be drawn; or None.
+            samples: Samples of all training classes, as they are stored.
+            labels: Class of each sample, ``0..classes-1``.
+            groups: Group of each class, from which tasks may be drawn; or None.
         """
 
+    def inference_state(self) -> dict[str, Tensor]:
+        """Collect the ``state_dict`` without the modules that only training uses."""
+        prefixes = tuple(f"{name}." for name in self.training_modules)
+        return {n: t for n, t in self.state_dict().items() if not n.startswith(prefixes)}
+
     def without_embedding(self) -> Method:
-        """This method for samples that have passed its embedding already; shares all weights."""
-        behind = copy.copy(self)
-        behind._modules = {**self._modules, "embedding": nn.Identity()}
-        return behind
+        """Copy this method for samples that are embedded already; all weights are shared."""
+        copied = copy.copy(self)
+        copied._modules = {**self._modules, "embedding": nn.Identity()}
+        return copied
 
     def adapt(
         self,
@@ -143,10 +153,10 @@ class Method(nn.Module, ABC):
         """Turn each task's support set into a classifier; nothing is stored on the method.
 
         Args:
-            support_x: Support samples. Any order, and any number of at least one for each class.
+            support_x: Support samples, in any order, at least one for each class.
             support_y: Their labels, ``0..way-1``.
             way: Number of classes.
-            generator: Source of the method's randomness; None gives the method's best single guess.
+            generator: Source of the method's randomness; None gives its best single guess.
 
         Raises:
             EpisodeError: if these do not make a support set.
@@ -159,15 +169,15 @@ class Method(nn.Module, ABC):
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> Classifier:
-        """What the paper does, on a checked support set."""
+        """Adapt to a checked support set as the paper does."""
 
     @classmethod
     @abstractmethod
     def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> Classifier:
-        """The classifier that `adapt` once made, from the config, ``way`` and its ``state_dict``.
+        """Rebuild the classifier that `adapt` made from its config, ``way`` and ``state_dict``.
 
         Raises:
-            KeyError, RuntimeError: if ``state`` is not of such a classifier.
+            KeyError, RuntimeError: if ``state`` does not belong to such a classifier.
         """
 
     def forward(
@@ -178,31 +188,19 @@ class Method(nn.Module, ABC):
         way: int,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "tasks query way"]:
-        """Adapt and answer at once."""
-        answer: Tensor = self.adapt(support_x, support_y, way, generator=generator)(query_x)
-        return answer
+        """Adapt and answer in one call; see `adapt` and `Classifier.forward`."""
+        log_p: Tensor = self.adapt(support_x, support_y, way, generator=generator)(query_x)
+        return log_p
 
     def learn(
-        self,
-        support_x: Float[Tensor, "tasks support *feature"],
-        support_y: Int[Tensor, "tasks support"],
-        query_x: Float[Tensor, "tasks query *feature"],
-        query_y: Int[Tensor, "tasks query"],
-        way: int,
-        generator: torch.Generator | None = None,
-        classes: Int[Tensor, "tasks way"] | None = None,
+        self, episode: Episode, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
-        """What one step of training makes small, and the queries' log-probabilities.
+        """Compute the loss of one training step and the queries' log-probabilities.
 
         Args:
-            support_x: Support samples.
-            support_y: Their labels.
-            query_x: Query samples.
-            query_y: Their labels.
-            way: Number of classes of a task.
+            episode: Batch of training tasks.
             generator: Source of the method's randomness.
-            classes: Numbers of the tasks' classes among all training classes, for methods that
-                learn to tell all of those apart.
         """
-        log_p = self(support_x, support_y, query_x, way, generator)
-        return F.nll_loss(log_p.flatten(0, 1), query_y.flatten()), log_p
+        e = episode
+        log_p = self._adapt(e.support_x, e.support_y, e.way, generator)(e.query_x)
+        return F.nll_loss(log_p.flatten(0, 1), e.query_y.flatten()), log_p

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lgmnet.methods.base import Classifier, QueryAnalysis
 from lgmnet.nn.matching import cosine_matching, match_support
-from lgmnet.nn.stateless import Network, Statistics, Weights
+from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights
 
 
 class AttentionClassifier(Classifier):
@@ -65,17 +65,17 @@ class AttentionClassifier(Classifier):
 
 
 class NetworkClassifier(Classifier):
-    """A network with the weights of each task, and what its support set is normalised by.
+    """Network with weights of each task and the statistics of its support set.
 
     Args:
-        network: The network without its weights.
-        weights: The weights of each task.
-        statistics: What the support set of each task is normalised by in each layer.
+        network: Network without its weights.
+        weights: Weights of each task.
+        statistics: Statistics of each task's support set in each layer.
         way: Number of classes.
     """
 
     def __init__(
-        self, network: Network, weights: Weights, statistics: Statistics, way: int
+        self, network: StatelessNetwork, weights: Weights, statistics: Statistics, way: int
     ) -> None:
         super().__init__()
         self.network = network
@@ -86,10 +86,10 @@ class NetworkClassifier(Classifier):
 
     @property
     def weights(self) -> Weights:
-        """The weights by name."""
+        """Weights by name."""
         return {name: self.get_buffer(name) for name in self.weight_names}
 
     @property
     def statistics(self) -> Statistics:
-        """The statistics of each layer by name."""
+        """Statistics of each layer by name."""
         return {name: self.get_buffer(name) for name in self.statistics_names}

@@ -1,4 +1,4 @@
-"""One answer from many draws of a random method, and how far the draws disagree."""
+"""Mean answer of many draws of a random method, and how far the draws disagree."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lgmnet.methods.base import Classifier, Method
 
 
 class Ensemble(Classifier):
-    """The mean answer of ``draws`` classifiers that one method drew for the same support set.
+    """Mean answer of ``draws`` classifiers that one method drew for the same support set.
 
     Args:
-        method: A method that is random when it is given a generator.
+        method: Method that is random when it is given a generator.
         support_x: Support samples, as for `Method.adapt`.
         support_y: Their labels.
         way: Number of classes.
-        draws: How many classifiers to draw for each task.
+        draws: Number of classifiers drawn for each task.
         generator: Source of the draws.
 
     Raises:
@@ -42,7 +42,7 @@ class Ensemble(Classifier):
             raise ConfigError(f"'draws' must be at least 1, but is {draws}.")
         self.way = way
         self.draws = draws
-        # Draws of one task are tasks of their own: the batched method needs no loop over them.
+        # Draws of one task are handled as tasks: the method works on batches of tasks anyway.
         self.drawn = method.adapt(
             support_x.repeat_interleave(draws, 0),
             support_y.repeat_interleave(draws, 0),
@@ -53,17 +53,17 @@ class Ensemble(Classifier):
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log of the mean probability over the draws."""
-        return self._each(query_x).logsumexp(1) - math.log(self.draws)
+        """Compute the log of the mean probability over the draws."""
+        return self._answer_all(query_x).logsumexp(1) - math.log(self.draws)
 
     def spread(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Standard deviation of each probability over the draws: how far the draws disagree."""
-        return self._each(query_x).exp().std(1, correction=0)
+        """Compute the standard deviation of each probability over the draws."""
+        return self._answer_all(query_x).exp().std(1, correction=0)
 
-    def _each(self, query_x: Tensor) -> Tensor:
-        answers: Tensor = self.drawn(query_x.repeat_interleave(self.draws, 0))
+    def _answer_all(self, query_x: Tensor) -> Tensor:
+        log_p: Tensor = self.drawn(query_x.repeat_interleave(self.draws, 0))
         return rearrange(
-            answers, "(tasks draws) query way -> tasks draws query way", draws=self.draws
+            log_p, "(tasks draws) query way -> tasks draws query way", draws=self.draws
         )

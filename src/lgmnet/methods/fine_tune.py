@@ -3,59 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 from torch.nn import functional as F
 
-from lgmnet.methods.pretraining import LinearClassifier, Pretrained, PretrainedConfig
-from lgmnet.nn.embedding import need
+from lgmnet.config import require
+from lgmnet.methods.pretraining import LinearClassifier, PretrainedMethod
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.matching import class_means
 from lgmnet.nn.stateless import Weights, adam
 
-Head = Literal["linear", "cosine"]
-
 
 @dataclass(frozen=True)
-class FineTuneConfig(PretrainedConfig):
-    """How a head is trained on one support set.
+class FineTuneConfig:
+    """Embedding, and training of the head on one support set.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
-    head: Head = "linear"
-    """``linear``: the paper's Baseline; ``cosine``: the head of its Baseline++, which has
-    one in pretraining too."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """Shared embedding."""
+    cosine_scale: float | None = None
+    """None for the linear head of the paper's Baseline; a number for the cosine head of its
+    Baseline++ with this inverse temperature. In pretraining, the head is linear in both cases."""
     steps: int = 100
     """Adam's steps on the whole support set."""
     rate: float = 0.01
     """Adam's learning rate."""
-    scale: float = 10.0
-    """Inverse temperature of the cosine head; not read with ``linear``."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self, "head", self.head in ("linear", "cosine"), "'linear' or 'cosine'")
-        for field in ("steps", "rate", "scale"):
-            need(self, field, getattr(self, field) > 0, "positive")
+        scale = self.cosine_scale
+        require(self, "cosine_scale", scale is None or scale > 0, "positive or None")
+        for field in ("steps", "rate"):
+            require(self, field, getattr(self, field) > 0, "positive")
 
 
-class FineTune(Pretrained):
+class FineTune(PretrainedMethod):
     """The baselines of A Closer Look at Few-shot Classification (Chen and others, ICLR 2019).
 
     https://arxiv.org/abs/1904.04232
 
-    An embedding is pretrained by ordinary classification and frozen; for each task a new head W is
-    trained on the support set alone. Linear, from zeros; or, of features and rows of unit length,
-    cosine, from the means of the classes::
+    An embedding is pretrained by ordinary classification and frozen. For each task a new head W is
+    trained on the support set alone: a linear one, from zeros; or, for features and rows of unit
+    length, a cosine head, from the class means::
 
         p(k | x) = softmax over k of W_k f(x) + b_k                       (Baseline)
         p(k | x) = softmax over k of scale * cos(W_k, f(x))               (Baseline++)
 
-    (The paper takes batches of 4 and SGD; here it is Adam on the whole support, all tasks at once.)
+    The paper trains with SGD in batches of 4; here it is Adam on the whole support, for all tasks
+    at once.
     """
 
     config_type = FineTuneConfig
@@ -65,20 +64,21 @@ class FineTune(Pretrained):
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> LinearClassifier:
         config = self.config
+        scale = config.cosine_scale
 
-        def head(weights: Weights) -> Weights:
-            if config.head == "linear":
+        def scale_rows(weights: Weights) -> Weights:
+            if scale is None:
                 return weights
-            rows = config.scale * F.normalize(weights["weight"], dim=-1)
+            rows = scale * F.normalize(weights["weight"], dim=-1)
             return {"weight": rows, "bias": weights["bias"]}
 
-        def trained(start: Weights, x: Tensor, y: Tensor) -> Weights:
+        def train(start: Weights, x: Tensor, y: Tensor) -> Weights:
             def loss(weights: Weights) -> Tensor:
-                shown = head(weights)
-                log_p = (x @ shown["weight"].mT + shown["bias"]).log_softmax(-1)
+                head = scale_rows(weights)
+                log_p = (x @ head["weight"].mT + head["bias"]).log_softmax(-1)
                 return -(log_p * y).sum(-1).mean()
 
-            return head(adam(grad(loss), start, config.steps, config.rate))
+            return scale_rows(adam(grad(loss), start, config.steps, config.rate))
 
         device = support_x.device.type
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
@@ -87,17 +87,22 @@ class FineTune(Pretrained):
             views = x.shape[2]
             x, y = x.flatten(1, 2), support_y.repeat_interleave(views, 1)
             bias = x.new_zeros(len(x), way)
-            if config.head == "linear":
+            if scale is None:
                 weight = x.new_zeros(len(x), way, x.shape[-1])
             else:
                 x = F.normalize(x, dim=-1)
                 weight = F.normalize(class_means(x, y, way), dim=-1)
             targets = F.one_hot(y.long(), way).to(x)
-            made = vmap(trained)({"weight": weight, "bias": bias}, x, targets)
-        unit_length = self.unit_length(config)
-        return LinearClassifier(self.embedding, made["weight"], made["bias"], config, unit_length)
+            heads = vmap(train)({"weight": weight, "bias": bias}, x, targets)
+        return LinearClassifier(
+            self.embedding,
+            heads["weight"],
+            heads["bias"],
+            views=views,
+            unit_length=self.has_unit_length(config),
+        )
 
     @staticmethod
-    def unit_length(config: Any) -> bool:
-        """Whether the heads see features divided by their length."""
-        return bool(config.head == "cosine")
+    def has_unit_length(config: FineTuneConfig) -> bool:
+        """Return True for the cosine head."""
+        return config.cosine_scale is not None

@@ -1,4 +1,4 @@
-"""LGM-Net for vectors of any length: each task is brought into a frame of its own first."""
+"""LGM-Net for vectors of any length: each task is first moved into a frame of its own."""
 
 from __future__ import annotations
 
@@ -9,48 +9,52 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lgmnet.config import require
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, Method, QueryAnalysis
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
-from lgmnet.nn.embedding import need
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.target import TargetConfig
 
 FRAME = ("mean", "scale", "basis")
-LEAST = 1e-6
-"""Singular values below this part of the largest are taken for zero."""
+MIN_RATIO = 1e-6
+"""Singular values below this part of the largest count as zero."""
 
 
 @dataclass(frozen=True)
 class LGMNetVectorsConfig(LGMNetConfig):
-    """As `LGMNetConfig`, for vectors.
+    """All parts of an LGM-Net for vectors; see `LGMNetConfig`.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
-    feature_shape: tuple[int, ...] = (64,)
-    """Length to which vectors are brought, whatever theirs is."""
-    embedding_widths: tuple[int, ...] = ()
-    """Units of each layer of the shared embedding; none, if TargetNet is to see vectors as they are
-    in their frame."""
-    target: str = "linear"  # type: ignore[assignment]
-    """Which TargetNet; of vectors, the linear one."""
+    embedding: EmbeddingConfig = vector_embedding(64)
+    """Shared embedding. Vectors of any length are brought to its ``feature_shape`` first; without
+    layers, TargetNet gets them as they are in their frame."""
+    context: ContextConfig | None = ContextConfig(pooled=())
+    """Task context encoder."""
+    target: TargetConfig = TargetConfig(pooled=False)
+    """TargetNet and its weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        need(self, "target", self.target == "linear", "'linear'")
+        require(self.embedding, "layers", not self.embedding.is_image, "'linear'")
+        require(self, "auxiliary_weight", self.auxiliary_weight == 0, "0 for this method")
 
 
 class LGMNetVectors(Method):
     """LGM-Net (see `LGMNet`) behind a frame that follows from the support set.
 
-    Every feature has the support's mean taken off, and all are divided by the support's root mean
-    square: features in different units are the caller's to standardise. Vectors shorter than
-    ``feature_shape`` are filled up with zeros; others are told by their coordinates along the
-    support's principal axes, which keeps every inner product with a support sample, as long as
-    there are no more of them than axes. A last coordinate is always 1, so that the cosine between
-    two vectors knows how long they are.
+    The support's mean is subtracted from every feature, and all features are divided by the
+    support's root mean square; features in different units must be standardized beforehand. Vectors
+    shorter than ``feature_shape`` are filled up with zeros. Longer ones are described by their
+    coordinates along the support's principal axes, which keeps every inner product with a support
+    sample as long as there are no more support samples than axes. A last coordinate is always 1, so
+    that the cosine between two vectors depends on their lengths.
 
-    So one set of weights serves vectors of any length. Ours; no paper's.
+    So one set of weights serves vectors of any length. Our own method, not a paper's.
     """
 
     config_type = LGMNetVectorsConfig
@@ -63,12 +67,12 @@ class LGMNetVectors(Method):
     @classmethod
     def input_spec(cls, config: LGMNetVectorsConfig) -> InputSpec:
         """Describe the samples: vectors of any length (see `Method.input_spec`)."""
-        return InputSpec(tuple(config.feature_shape), any_length=True)
+        return InputSpec(tuple(config.embedding.feature_shape), any_length=True)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> FramedClassifier:
-        frame = Frame.of(support_x, self.config.feature_shape[0])
+        frame = Frame.from_support(support_x, self.config.embedding.feature_shape[0])
         inner = self.net.adapt(frame(support_x), support_y, way, generator=generator)
         return FramedClassifier(frame, inner)
 
@@ -76,7 +80,7 @@ class LGMNetVectors(Method):
     def restore(
         cls, config: LGMNetVectorsConfig, way: int, state: Mapping[str, Tensor]
     ) -> FramedClassifier:
-        """The classifier that `adapt` once made (see `Method.restore`)."""
+        """Rebuild a classifier (see `Method.restore`)."""
         inner = {
             name.removeprefix("inner."): tensor
             for name, tensor in state.items()
@@ -87,11 +91,11 @@ class LGMNetVectors(Method):
 
 
 class FramedClassifier(Classifier):
-    """A classifier whose queries are brought into its task's frame.
+    """Classifier whose queries are moved into its task's frame first.
 
     Args:
-        frame: Of each task.
-        inner: The classifier of what is in it.
+        frame: Frame of each task.
+        inner: Classifier of vectors in the frame.
     """
 
     def __init__(self, frame: Frame, inner: Classifier) -> None:
@@ -103,9 +107,9 @@ class FramedClassifier(Classifier):
     def forward(
         self, query_x: Float[Tensor, "tasks query features"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query."""
-        answer: Tensor = self.inner(self.frame(query_x))
-        return answer
+        """Compute log-probabilities of each query."""
+        log_p: Tensor = self.inner(self.frame(query_x))
+        return log_p
 
     def analyze(self, query_x: Float[Tensor, "tasks query features"]) -> QueryAnalysis:
         """See `Classifier.analyze`."""
@@ -118,12 +122,12 @@ class FramedClassifier(Classifier):
 
 
 class Frame(nn.Module):
-    """Where the vectors of a task are seen from; no query has a part in it.
+    """Coordinate system of a task; queries have no influence on it.
 
     Args:
-        mean: Of each feature over the support.
-        scale: What each feature is divided by.
-        basis: Columns are the axes along which vectors are told, one fewer than coordinates.
+        mean: Mean of each feature over the support.
+        scale: Divisor of each feature.
+        basis: Axes as columns; one fewer than there are coordinates.
     """
 
     def __init__(
@@ -142,29 +146,34 @@ class Frame(nn.Module):
     basis: Tensor
 
     @classmethod
-    def of(cls, support_x: Float[Tensor, "tasks support features"], length: int) -> Frame:
-        """The frame of a support set, of so many axes and the constant."""
-        axes_wanted = length - 1
+    def from_support(cls, support_x: Float[Tensor, "tasks support features"], length: int) -> Frame:
+        """Compute the frame of a support set.
+
+        Args:
+            support_x: Support samples.
+            length: Number of coordinates: the axes and the constant.
+        """
+        n_axes = length - 1
         tasks, _, features = support_x.shape
         mean = support_x.mean(1)
         spread = support_x.std(1, correction=0)
-        # What is alike in the whole support says nothing, whatever it is in a query.
-        varies = spread > LEAST * mean.abs()
+        # Features that are constant over the support carry no information about the classes.
+        varies = spread > MIN_RATIO * mean.abs()
         size = (spread.square() * varies).sum(1) / varies.sum(1).clamp_min(1)
         scale = torch.where(varies, size.sqrt()[:, None], torch.inf)
-        if features <= axes_wanted:
-            basis = torch.eye(features, axes_wanted).to(support_x).expand(tasks, -1, -1)
+        if features <= n_axes:
+            basis = torch.eye(features, n_axes).to(support_x).expand(tasks, -1, -1)
             return cls(mean, scale, basis.contiguous())
         _, sizes, axes = torch.linalg.svd((support_x - mean[:, None]) / scale[:, None], False)
-        axes = torch.where((sizes > LEAST * sizes[:, :1])[..., None], axes, 0)[:, :axes_wanted]
-        # An axis may point either way: the way in which its largest component is positive.
+        axes = torch.where((sizes > MIN_RATIO * sizes[:, :1])[..., None], axes, 0)[:, :n_axes]
+        # An axis may point either way: choose the one in which its largest component is positive.
         largest = axes.gather(2, axes.abs().argmax(2, keepdim=True))
         axes = axes * torch.where(largest < 0, -1, 1)
-        return cls(mean, scale, nn.functional.pad(axes.mT, (0, axes_wanted - axes.shape[1])))
+        return cls(mean, scale, nn.functional.pad(axes.mT, (0, n_axes - axes.shape[1])))
 
     def forward(
         self, x: Float[Tensor, "tasks samples features"]
     ) -> Float[Tensor, "tasks samples length"]:
-        """Vectors as they are seen in the frame."""
-        seen: Tensor = ((x - self.mean[:, None]) / self.scale[:, None]) @ self.basis
-        return nn.functional.pad(seen, (0, 1), value=1.0)
+        """Compute the coordinates of vectors in the frame."""
+        coordinates: Tensor = ((x - self.mean[:, None]) / self.scale[:, None]) @ self.basis
+        return nn.functional.pad(coordinates, (0, 1), value=1.0)

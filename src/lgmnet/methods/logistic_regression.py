@@ -1,4 +1,4 @@
-"""Logistic regression on frozen embeddings: what a practitioner would do today."""
+"""Logistic regression on a frozen embedding: what a practitioner would do today."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgmnet.config import require
 from lgmnet.errors import extra
-from lgmnet.methods.pretraining import LinearClassifier, Pretrained, PretrainedConfig
-from lgmnet.nn.embedding import need
+from lgmnet.methods.pretraining import LinearClassifier, PretrainedMethod
+from lgmnet.nn.embedding import EmbeddingConfig
 
-MOST_STEPS = 1000
+MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
-class LogisticRegressionConfig(PretrainedConfig):
-    """How the head is fitted.
+class LogisticRegressionConfig:
+    """Embedding, and fitting of the head.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """Shared embedding; for features that are given, one of vectors without layers."""
     strength: float = 1.0
-    """scikit-learn's C: the larger, the less the weights are held small."""
-    normalised: bool = True
-    """Whether features are divided by their length first."""
+    """Scikit-learn's C: the larger, the weaker the regularization."""
+    normalize: bool = True
+    """If True, features are divided by their length first."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self, "strength", self.strength > 0, "positive")
+        require(self, "strength", self.strength > 0, "positive")
 
 
-class LogisticRegression(Pretrained):
-    """scikit-learn's logistic regression on a pretrained, frozen embedding of unit length.
+class LogisticRegression(PretrainedMethod):
+    """Scikit-learn's logistic regression on a pretrained, frozen embedding of unit length.
 
     As in Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need? (Tian and
     others, ECCV 2020), https://arxiv.org/abs/2003.11539.
@@ -52,14 +54,14 @@ class LogisticRegression(Pretrained):
         with torch.no_grad():
             x = self.features(support_x)
             views = x.shape[2]
-            x = F.normalize(x.double(), dim=-1) if self.config.normalised else x.double()
+            x = F.normalize(x.double(), dim=-1) if self.config.normalize else x.double()
             x = x.flatten(1, 2).cpu()
             y = support_y.repeat_interleave(views, 1).cpu()
         weights, biases = [], []
-        for points, labels in zip(x.numpy(), y.numpy(), strict=True):  # The solver knows one task.
-            solver = Solver(C=self.config.strength, max_iter=MOST_STEPS).fit(points, labels)
+        for points, labels in zip(x.numpy(), y.numpy(), strict=True):  # The solver takes one task.
+            solver = Solver(C=self.config.strength, max_iter=MAX_ITERATIONS).fit(points, labels)
             weight, bias = solver.coef_, solver.intercept_
-            if way == 2:  # One row says both.
+            if way == 2:  # The solver gives one row for both classes.
                 weight, bias = (np.concatenate([-part, part]) / 2 for part in (weight, bias))
             weights.append(weight)
             biases.append(bias)
@@ -69,10 +71,10 @@ class LogisticRegression(Pretrained):
             for part in (weights, biases)
         )
         return LinearClassifier(
-            self.embedding, weight, bias, self.config, self.unit_length(self.config)
+            self.embedding, weight, bias, views=views, unit_length=self.config.normalize
         )
 
     @staticmethod
-    def unit_length(config: LogisticRegressionConfig) -> bool:
-        """Whether the heads of this method see features divided by their length."""
-        return config.normalised
+    def has_unit_length(config: LogisticRegressionConfig) -> bool:
+        """Return True if features are divided by their length."""
+        return config.normalize

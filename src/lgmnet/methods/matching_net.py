@@ -1,4 +1,4 @@
-"""Matching Networks: a query is answered by attention over the support samples."""
+"""Matching Networks: a query is classified by attention over the support samples."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lgmnet.config import require
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Method
 from lgmnet.methods.classifiers import AttentionClassifier
-from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, features_of, need
-from lgmnet.nn.matching import learned_scale
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, embedding_size
+from lgmnet.nn.matching import learned_scale, require_temperature
 
 
 @dataclass(frozen=True)
-class MatchingNetConfig(EmbeddingConfig):
-    """Everything that makes one Matching Network differ from another.
+class MatchingNetConfig:
+    """All parts of a Matching Network.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
-    full_context: bool = False
-    """Whether each sample is embedded in the light of the whole support set, by LSTMs; the order of
-    the support samples then has a say, as in the paper."""
-    context_steps: int = 5
-    """Processing steps of the queries' LSTM; not read without ``full_context``."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """Shared embedding."""
+    full_context_steps: int = 0
+    """0: each sample is embedded by itself. Else full-context embeddings: LSTMs embed each sample
+    together with the whole support set, with so many processing steps for queries. The order of the
+    support samples then matters, as in the paper."""
     temperature: float | None = 10.0
     """Initial inverse temperature of the attention, learned from there; None is the paper's (1)."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self, "context_steps", self.context_steps > 0, "positive")
-        temperature = self.temperature
-        need(self, "temperature", temperature is None or temperature > 0, "positive or None")
-        need(self, "views", self.views == 1 or not self.full_context, "1 with 'full_context'")
+        require(self, "full_context_steps", self.full_context_steps >= 0, "0 or more")
+        require_temperature(self, self.temperature)
+        one_view = self.embedding.views == 1
+        expected = "0 where drawings are embedded in several views"
+        require(self, "full_context_steps", one_view or not self.full_context_steps, expected)
 
 
 class MatchingNet(Method):
@@ -46,8 +48,8 @@ class MatchingNet(Method):
 
     https://arxiv.org/abs/1606.04080
 
-    Every sample is embedded, f' for queries and g' for the support (here one network); a query's
-    answer is the support's labels, weighted by likeness::
+    Every sample is embedded, by f' for queries and g' for the support (here one network). A query's
+    answer is the mean of the support's labels, weighted by similarity::
 
         a(x, x_i) = softmax over i of scale * cos(f(x, S), g(x_i, S))
         p(y | x, S) = sum over i of a(x, x_i) y_i                             (1)
@@ -66,16 +68,16 @@ class MatchingNet(Method):
 
     def __init__(self, config: MatchingNetConfig) -> None:
         super().__init__(config)
-        self.embedding = build_embedding(config)
+        self.embedding = build_embedding(config.embedding)
         self.context = build_context(config, self.embedding)
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> MatchingClassifier:
-        keys = embed(self.embedding, support_x, self.config.views).flatten(2)
+        keys = embed(self.embedding, support_x, self.config.embedding.views).flatten(2)
         if self.context is not None:
-            keys = self.context.of_support(keys)
+            keys = self.context.embed_support(keys)
         return MatchingClassifier(
             self.embedding,
             self.context,
@@ -83,16 +85,16 @@ class MatchingNet(Method):
             support_y,
             way,
             self.log_scale.exp(),
-            self.config.views,
+            self.config.embedding.views,
         )
 
     @classmethod
     def restore(
         cls, config: MatchingNetConfig, way: int, state: Mapping[str, Tensor]
     ) -> MatchingClassifier:
-        """The classifier that `adapt` once made (see `Method.restore`)."""
+        """Rebuild a classifier (see `Method.restore`)."""
         check_every_class_shown(state["support_y"], way)
-        embedding = build_embedding(config)
+        embedding = build_embedding(config.embedding)
         classifier = MatchingClassifier(
             embedding,
             build_context(config, embedding),
@@ -100,23 +102,23 @@ class MatchingNet(Method):
             state["support_y"],
             way,
             state["scale"],
-            config.views,
+            config.embedding.views,
         )
         classifier.load_state_dict(state)
         return classifier.eval()
 
 
 class MatchingClassifier(AttentionClassifier):
-    """The support samples as they are attended to.
+    """Embeddings of the support samples.
 
     Args:
-        embedding: The shared embedding.
+        embedding: Shared embedding.
         context: Full-context embeddings, or None.
         keys: Embeddings of the support samples.
-        support_y: Labels of the support samples.
+        support_y: Label of each key.
         way: Number of classes.
         scale: Inverse temperature of the attention.
-        views: How many views of each sample the embedding gives.
+        views: Number of views of each sample that the embedding gives.
     """
 
     def __init__(
@@ -137,13 +139,13 @@ class MatchingClassifier(AttentionClassifier):
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
-        """Embeddings of queries, in the light of the support where that is asked for."""
+        """Embed queries, together with the support if there are full-context embeddings."""
         queries = embed(self.embedding, query_x, self.views).flatten(2)
-        return queries if self.context is None else self.context.of_queries(queries, self.keys)
+        return queries if self.context is None else self.context.embed_queries(queries, self.keys)
 
 
 class FullContext(nn.Module):
-    """Embeddings of support and queries in the light of the whole support set (appendix A).
+    """Embeddings of samples together with the whole support set (appendix A).
 
     Args:
         features: Length of the embeddings.
@@ -154,22 +156,22 @@ class FullContext(nn.Module):
         super().__init__()
         self.steps = steps
         self.support = nn.LSTM(features, features, batch_first=True, bidirectional=True)
-        # A part r of the state that is read, not learned, is as good as a part of the input.
+        # The part r of the state is read, not learned, so it can just as well be an input.
         self.query = nn.LSTMCell(2 * features, features)
 
-    def of_support(
+    def embed_support(
         self, support: Float[Tensor, "tasks support features"]
     ) -> Float[Tensor, "tasks support features"]:
-        """g(x_i, S) of each support sample."""
+        """Compute g(x_i, S) of each support sample."""
         ahead, back = self.support(support)[0].chunk(2, dim=-1)
         return cast(Tensor, ahead + back + support)
 
-    def of_queries(
+    def embed_queries(
         self,
         query: Float[Tensor, "tasks query features"],
         support: Float[Tensor, "tasks support features"],
     ) -> Float[Tensor, "tasks query features"]:
-        """f(x, S) of each query, which no other query has a part in."""
+        """Compute f(x, S) of each query; no other query matters."""
         embedded = query.flatten(0, 1)
         hidden = cell = read = torch.zeros_like(embedded)
         for _ in range(self.steps):
@@ -181,7 +183,8 @@ class FullContext(nn.Module):
 
 
 def build_context(config: MatchingNetConfig, embedding: nn.Module) -> FullContext | None:
-    """Full-context embeddings, where a config asks for them, for samples of this embedding."""
-    if not config.full_context:
+    """Build full-context embeddings on top of the shared embedding, if the config has them."""
+    if not config.full_context_steps:
         return None
-    return FullContext(features_of(config, embedding), config.context_steps)
+    n_features = embedding_size(config.embedding, embedding)
+    return FullContext(n_features, config.full_context_steps)

@@ -11,31 +11,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.config import require
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, need
-from lgmnet.nn.matching import class_means, learned_scale, squared_distances
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed
+from lgmnet.nn.matching import class_means, learned_scale, require_temperature, squared_distances
 
 Distance = Literal["euclidean", "cosine"]
 
 
 @dataclass(frozen=True)
-class ProtoNetConfig(EmbeddingConfig):
-    """Everything that makes one Prototypical Network differ from another.
+class ProtoNetConfig:
+    """All parts of a Prototypical Network.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """Shared embedding."""
     distance: Distance = "euclidean"
-    """``euclidean``: squared, as in the paper; ``cosine``: what the paper compares it with."""
+    """``euclidean``: squared, as in the paper; ``cosine``: the paper's alternative."""
     temperature: float | None = None
     """Initial inverse temperature of the softmax, learned from there; None is the paper's (1)."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self, "distance", self.distance in ("euclidean", "cosine"), "'euclidean' or 'cosine'")
-        temperature = self.temperature
-        need(self, "temperature", temperature is None or temperature > 0, "positive or None")
+        distances = ("euclidean", "cosine")
+        require(self, "distance", self.distance in distances, "'euclidean' or 'cosine'")
+        require_temperature(self, self.temperature)
 
 
 class ProtoNet(Method):
@@ -43,8 +45,8 @@ class ProtoNet(Method):
 
     https://arxiv.org/abs/1703.05175
 
-    Every sample is embedded; a class is the mean of its support samples' embeddings, and a query
-    belongs to the classes whose means are near::
+    Every sample is embedded. The prototype of a class is the mean of its support samples'
+    embeddings, and a query belongs to the classes whose prototypes are near::
 
         c_k = mean over the support samples x of class k of embedding(x)      (1)
         p(k | x) = softmax over k of -scale * |embedding(x) - c_k|^2          (2)
@@ -55,13 +57,13 @@ class ProtoNet(Method):
 
     def __init__(self, config: ProtoNetConfig) -> None:
         super().__init__(config)
-        self.embedding = build_embedding(config)
+        self.embedding = build_embedding(config.embedding)
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> ProtoClassifier:
-        embedded = embed(self.embedding, support_x, self.config.views)
+        embedded = embed(self.embedding, support_x, self.config.embedding.views)
         prototypes = class_means(embedded.flatten(2), support_y, way)  # eq. (1)
         return ProtoClassifier(self.embedding, prototypes, self.log_scale.exp(), self.config)
 
@@ -69,24 +71,24 @@ class ProtoNet(Method):
     def restore(
         cls, config: ProtoNetConfig, way: int, state: Mapping[str, Tensor]
     ) -> ProtoClassifier:
-        """The classifier that `adapt` once made (see `Method.restore`)."""
+        """Rebuild a classifier (see `Method.restore`)."""
         if state["prototypes"].ndim != 3 or state["prototypes"].shape[1] != way:
             raise RuntimeError(f"these are not prototypes of {way} classes")
         classifier = ProtoClassifier(
-            build_embedding(config), state["prototypes"], state["scale"], config
+            build_embedding(config.embedding), state["prototypes"], state["scale"], config
         )
         classifier.load_state_dict(state)
         return classifier.eval()
 
 
 class ProtoClassifier(Classifier):
-    """The prototypes of a task's classes.
+    """Prototypes of a task's classes.
 
     Args:
-        embedding: The shared embedding.
-        prototypes: One for each class.
+        embedding: Shared embedding.
+        prototypes: Prototype of each class.
         scale: Inverse temperature of the softmax.
-        config: Which distance, and how many views.
+        config: Config of the method; says the distance and the number of views.
     """
 
     prototypes: Tensor
@@ -103,14 +105,14 @@ class ProtoClassifier(Classifier):
         self.embedding = embedding
         self.way = prototypes.shape[1]
         self.distance = config.distance
-        self.views = config.views
+        self.views = config.embedding.views
         self.register_buffer("prototypes", prototypes)
         self.register_buffer("scale", scale)
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Log-probabilities of each query, by eq. (2); views count by their mean."""
+        """Compute log-probabilities of each query, eq. (2); views count by their mean."""
         queries = embed(self.embedding, query_x, self.views).flatten(2)
         with torch.autocast(queries.device.type, enabled=False):
             prototypes = self.prototypes

@@ -4,48 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lgmnet.config import require
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Method, QueryAnalysis
 from lgmnet.methods.classifiers import NetworkClassifier
-from lgmnet.nn.embedding import EmbeddingConfig, need
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.matching import cosine_matching, match_support
-from lgmnet.nn.stateless import (
-    Network,
-    Statistics,
-    Weights,
-    build_network,
-    init_bodies,
-    need_nothing_before,
-)
+from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights, require_plain
 
 
 @dataclass(frozen=True)
-class RandomWeightsConfig(EmbeddingConfig):
-    """A network that is never trained.
+class RandomWeightsConfig:
+    """Network that is never trained, and its matching head.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
-    may_be_bare: ClassVar[bool] = False
-
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """The network."""
     temperature: float = 10.0
     """Inverse temperature of the matching head."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        need(self, "temperature", self.temperature > 0, "positive")
-        need_nothing_before(self)
+        require(self, "temperature", self.temperature > 0, "positive")
+        require_plain(self.embedding)
 
 
 class RandomWeights(Method):
-    """A matching head on a network with random weights: the paper's first column of figure 4."""
+    """Matching head on a network with random weights: the paper's first column of figure 4."""
 
     config_type = RandomWeightsConfig
     config: RandomWeightsConfig
@@ -53,8 +45,8 @@ class RandomWeights(Method):
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> RandomClassifier:
-        network = build_network(self.config)
-        weights = init_bodies(network, support_x, generator)
+        network = StatelessNetwork(self.config.embedding)
+        weights = network.init_bodies(support_x, generator)
         device = support_x.device
         keys = network.over_tasks(network.embed, device)(weights, support_x)
         statistics = network.over_tasks(network.statistics, device)(weights, support_x)
@@ -65,12 +57,12 @@ class RandomWeights(Method):
     def restore(
         cls, config: RandomWeightsConfig, way: int, state: Mapping[str, Tensor]
     ) -> RandomClassifier:
-        """The classifier that `adapt` once made (see `Method.restore`)."""
-        network = build_network(config)
+        """Rebuild a classifier (see `Method.restore`)."""
+        network = StatelessNetwork(config.embedding)
         check_every_class_shown(state["support_y"], way)
         classifier = RandomClassifier(
             network,
-            network.checked(state, network.body_shapes),
+            network.select_weights(state, network.body_shapes),
             {name: state[name] for name in network.statistics_names},
             state["keys"],
             state["support_y"],
@@ -82,14 +74,14 @@ class RandomWeights(Method):
 
 
 class RandomClassifier(NetworkClassifier):
-    """Support samples as a random network sees them.
+    """Support samples embedded by a random network.
 
     Args:
-        network: The network without its weights.
-        weights: The random weights of each task.
-        statistics: What the support set of each task is normalised by in each layer.
-        keys: The support samples behind the network.
-        support_y: Their labels.
+        network: Network without its weights.
+        weights: Random weights of each task.
+        statistics: Statistics of each task's support set in each layer.
+        keys: Embeddings of the support samples.
+        support_y: Label of each key.
         way: Number of classes.
         temperature: Inverse temperature of the matching head.
     """
@@ -99,7 +91,7 @@ class RandomClassifier(NetworkClassifier):
 
     def __init__(
         self,
-        network: Network,
+        network: StatelessNetwork,
         weights: Weights,
         statistics: Statistics,
         keys: Float[Tensor, "tasks support features"],

@@ -25,7 +25,7 @@ from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.nn.pretrained import load_backbone
 
-KIND, VERSION = "lgmnet-model", 1
+KIND, VERSION = "lgmnet-model", 2
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 
@@ -88,7 +88,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """A short name for exactly these weights."""
-        state = {name: tensor.cpu() for name, tensor in self.method.state_dict().items()}
+        state = {name: tensor.cpu() for name, tensor in self.method.inference_state().items()}
         return checksum(state, {})[:12]
 
     @cached_property
@@ -295,7 +295,7 @@ def save_model(model: Model, folder: Path) -> None:
         UserError: if the folder cannot be made.
     """
     make_folder(folder)
-    state = model.method.state_dict()
+    state = model.method.inference_state()
     if model.half:
         state = {k: t.to(torch.float16) if t.is_floating_point() else t for k, t in state.items()}
     about = {
@@ -335,9 +335,9 @@ def model_card(model: Model) -> str:
         f"# {model.name}",
         "",
         f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
-        f"{tuple(method.config.feature_shape)}.",
+        f"{tuple(method.inputs.shape)}.",
         *([BACKBONE_LINE.format(model.backbone)] if model.backbone else []),
-        *(["", method.remark] if method.remark else []),
+        *(["", method.card_note] if method.card_note else []),
         "",
         "## Training",
         "",

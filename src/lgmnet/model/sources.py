@@ -91,7 +91,7 @@ def open_unseen_source(
     """
     first = models[0][1].training
     trained_on = first.split if first.data == data else None
-    shape, backbone = models[0][1].method.config.feature_shape, models[0][1].backbone
+    shape, backbone = models[0][1].method.inputs.shape, models[0][1].backbone
     source = open_model_source(data, full_split(data, split, trained_on), shape, backbone)
     for name, model in models:
         trained = () if may_overlap else model.training.training_splits
@@ -102,5 +102,5 @@ def open_unseen_source(
                     f"classes with the split '{source.split}' of {source.name}; a score on classes "
                     "seen in training says nothing."
                 )
-        check_feature_shape(source, model.method.config.feature_shape)
+        check_feature_shape(source, model.method.inputs.shape)
     return source

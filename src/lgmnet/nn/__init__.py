@@ -1,1 +1,1 @@
-"""Parts of networks that two methods, or a named ablation, share."""
+"""Building blocks that two methods, or a named ablation, share."""

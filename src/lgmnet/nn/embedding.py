@@ -1,110 +1,93 @@
-"""The shared embedding that nearly every method starts with: its config, its making, its use."""
+"""The shared embedding that nearly every method starts with: its config, its layers, its use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lgmnet.errors import ConfigError
-from lgmnet.nn.alignment import VIEWS, DrawingEmbedding
-from lgmnet.nn.layers import ConvEmbedding, ResidualEmbedding, VectorEmbedding
+from lgmnet.config import require
+from lgmnet.nn.alignment import AlignedEmbedding, AlignmentConfig
+from lgmnet.nn.layers import ConvEmbedding, LayerKind, build_layers
 
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """The shared embedding; what the configs of all methods that have one begin with.
+    """Shared embedding of all samples.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
     feature_shape: tuple[int, ...] = (1, 28, 28)
-    """Shape of one sample: [channels, height, width] of an image, or [features] of a vector."""
-    embedding_widths: tuple[int, ...] = (32, 64, 64, 64)
-    """Channels (or units) of each layer of the shared embedding; for vectors there may be none."""
-    embedding_pooled: tuple[bool, ...] = (True, True, False, False)
-    """For each convolution of the shared embedding, whether it is pooled; not read for vectors."""
-    embedding_layers: Literal["plain", "residual"] = "plain"
-    """For images: ``plain``, each width is one convolution (Conv-4); ``residual``, a block of three
-    with a shortcut (ResNet-12)."""
-    align: float | None = None
-    """For drawings: each is put in the middle and its size evened out to this power, 0 to 1."""
-    canvas: int | None = None
-    """For aligned drawings: side in pixels to which they are drawn anew; None keeps theirs."""
-    views: int = 1
-    """For drawings: in evaluation each is embedded so many times, turned and stretched a little,
-    and a query is like a support sample if it is so in all views."""
-    intertask_norm: bool = True
-    """Ablation: off, each sample is normalised by itself and tasks never meet."""
-    may_be_bare: ClassVar[bool] = True
-    """Whether vectors may be taken as they are, with no layer of an embedding."""
+    """Shape of one sample: [channels, height, width] of an image or [features] of a vector."""
+    layers: LayerKind = "conv"
+    """For images ``conv`` (Conv-4) or ``residual`` (ResNet-12); for vectors ``linear``."""
+    widths: tuple[int, ...] = (32, 64, 64, 64)
+    """Channels (or units) of each layer; vectors may do without any layer."""
+    pooled: tuple[bool, ...] = (True, True, False, False)
+    """For each layer of images, True if a 2x2 max-pool follows; empty for vectors."""
+    norm: Literal["intertask", "sample"] = "intertask"
+    """Normalization of all layers of the method: over all tasks of a batch, or (ablation) of each
+    sample by itself, so that tasks never meet."""
+    alignment: AlignmentConfig | None = None
+    """For drawings: how they are aligned before the first layer."""
 
     def __post_init__(self) -> None:
-        need(
+        shape, widths = self.feature_shape, self.widths
+        require(
             self,
             "feature_shape",
-            len(self.feature_shape) in (1, 3) and min(self.feature_shape) > 0,
+            len(shape) in (1, 3) and min(shape) > 0,
             "1 or 3 positive numbers, of a vector or of an image",
         )
-        widths = self.embedding_widths
-        need(
-            self,
-            "embedding_widths",
-            min(widths) > 0 if widths else self.may_be_bare and not self.of_images,
-            "positive numbers, at least one" + ("" if self.of_images else " where it is needed"),
-        )
-        layers = ("plain", "residual") if self.of_images else ("plain",)
-        need(self, "embedding_layers", self.embedding_layers in layers, " or ".join(layers))
-        need(self, "align", self.align is None or 0 <= self.align <= 1, "0 to 1, or None")
-        need(
-            self,
-            "canvas",
-            self.canvas is None or (self.align is not None and self.canvas > 0),
-            "None, or positive where 'align' is set",
-        )
-        need(self, "views", 1 <= self.views <= len(VIEWS), f"1 to {len(VIEWS)}")
-        if self.of_images:
-            need(
-                self,
-                "embedding_pooled",
-                len(self.embedding_pooled) == len(widths),
-                f"{len(widths)} values, one for each of 'embedding_widths'",
-            )
-            need_size(self)
-        else:
-            need(self, "align", self.align is None, "None where samples are vectors")
-            need(self, "views", self.views == 1, "1 where samples are vectors")
+        kinds = ("conv", "residual") if self.is_image else ("linear",)
+        require(self, "layers", self.layers in kinds, " or ".join(map(repr, kinds)))
+        has_layers = len(widths) > 0 or not self.is_image
+        require(self, "widths", has_layers, "positive numbers, at least one for images")
+        require(self, "widths", min(widths, default=1) > 0, "positive numbers")
+        n_pooled = len(widths) if self.is_image else 0
+        expected = f"{n_pooled} values, one for each of 'widths'" if n_pooled else "empty"
+        require(self, "pooled", len(self.pooled) == n_pooled, expected)
+        require(self, "norm", self.norm in ("intertask", "sample"), "'intertask' or 'sample'")
+        aligned = self.alignment is not None
+        require(self, "alignment", self.is_image or not aligned, "None where samples are vectors")
+        if self.is_image:
+            require_size(self)
 
     @property
-    def channels_out(self) -> int:
-        """Channels (or units) of the shared embedding."""
-        return self.embedding_widths[-1] if self.embedding_widths else self.feature_shape[0]
-
-    @property
-    def of_images(self) -> bool:
-        """Whether samples are images; else they are vectors."""
+    def is_image(self) -> bool:
+        """True if samples are images, False if they are vectors."""
         return len(self.feature_shape) == 3
 
+    @property
+    def n_out(self) -> int:
+        """Channels (or units) of the embedding."""
+        return self.widths[-1] if self.widths else self.feature_shape[0]
 
-def need(config: Any, field: str, holds: bool, expected: str) -> None:
-    """Check a field of a config.
+    @property
+    def views(self) -> int:
+        """Views of each sample in evaluation."""
+        return self.alignment.views if self.alignment else 1
+
+
+def vector_embedding(features: int, *widths: int) -> EmbeddingConfig:
+    """Describe an embedding of vectors with linear layers."""
+    return EmbeddingConfig((features,), "linear", widths, ())
+
+
+def require_size(config: EmbeddingConfig, n_more: int = 0) -> None:
+    """Check that images survive the poolings of the embedding and ``n_more`` after it.
 
     Raises:
-        ConfigError: if it does not hold, naming field, what was expected and what came.
+        ConfigError: if they are too small.
     """
-    if not holds:
-        raise ConfigError(f"'{field}' must be {expected}, but is {getattr(config, field)!r}.")
-
-
-def need_size(config: EmbeddingConfig, further: int = 0) -> None:
-    """Check that images survive the poolings of the embedding, and so many further ones."""
-    halvings = sum(config.embedding_pooled) + further
-    need(
+    halvings = sum(config.pooled) + n_more
+    require(
         config,
         "feature_shape",
         min(config.feature_shape[1:]) >= 2**halvings,
@@ -113,32 +96,37 @@ def need_size(config: EmbeddingConfig, further: int = 0) -> None:
 
 
 def build_embedding(config: EmbeddingConfig) -> nn.Module:
-    """The shared embedding that a config asks for."""
-    channels, widths = config.feature_shape[0], config.embedding_widths
-    if not config.of_images:
-        return VectorEmbedding(channels, widths, config.intertask_norm)
-    kind = ConvEmbedding if config.embedding_layers == "plain" else ResidualEmbedding
-    layers = kind(channels, widths, config.embedding_pooled, config.intertask_norm)
-    layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.align is None and config.views == 1:
-        return layers
-    return DrawingEmbedding(layers, config.align, config.views, config.canvas)
+    """Build the shared embedding."""
+    n_in = config.feature_shape[0]
+    layers = build_layers(config.layers, n_in, config.widths, config.pooled, config.norm)
+    if not config.is_image:
+        return nn.Sequential(*layers)
+    embedding = ConvEmbedding(*layers)
+    embedding.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return AlignedEmbedding(embedding, config.alignment) if config.alignment else embedding
 
 
 def embed(
     embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"], views: int = 1
 ) -> Float[Tensor, "tasks samples views *embedding"]:
-    """Every sample of every task through the one shared embedding, which gives so many views."""
+    """Embed every sample of every task.
+
+    Args:
+        embedding: The shared embedding.
+        x: Samples.
+        views: Number of views that the embedding gives of each sample.
+    """
     embedded: Tensor = embedding(rearrange(x, "tasks samples ... -> (tasks samples) ..."))
     if views == 1:
         embedded = embedded[:, None]
     return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
 
 
-def features_of(config: EmbeddingConfig, embedding: nn.Module) -> int:
-    """How many features an embedding gives of one view of one sample."""
-    was = embedding.training
+def embedding_size(config: EmbeddingConfig, embedding: nn.Module) -> int:
+    """Compute the number of features that an embedding gives of one view of one sample."""
+    weight = next(embedding.parameters(), torch.empty(0))
+    was_training = embedding.training
     with torch.no_grad():
-        shown: Tensor = embedding.eval()(torch.zeros(1, *config.feature_shape))
-    embedding.train(was)
-    return shown.numel() // config.views
+        embedded: Tensor = embedding.eval()(weight.new_zeros(1, *config.feature_shape))
+    embedding.train(was_training)
+    return embedded.numel() // config.views

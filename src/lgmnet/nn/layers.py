@@ -1,148 +1,110 @@
-"""Shared embeddings: one network through which every support and query sample goes."""
+"""Layers of the shared embeddings: Conv-4 and its kin, ResNet-12 and its kin, linear layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.nn.intertask_norm import normalisation
+from lgmnet.nn.norms import NormKind, build_norm
 
-LEAK = 0.1
+LayerKind = Literal["conv", "residual", "linear"]
+
+LEAKY_SLOPE = 0.1
 """Slope of the leaky ReLU below zero."""
 
-PIXELS_AT_ONCE = {"cpu": 1 << 15}
-"""What goes through convolutions at once where nothing is learned: so little on a CPU that its maps
-stay in the cache, which takes two thirds of the time."""
-MOST_PIXELS_AT_ONCE = 1 << 21
+MAX_PIXELS = {"cpu": 1 << 15}
+"""Pixels per part where no gradients are needed. On a CPU, maps of so few pixels stay in the cache,
+which saves a third of the time."""
+DEFAULT_MAX_PIXELS = 1 << 21
 """The same on other devices: thousands of images must not need gigabytes."""
 
 
-class ConvEmbedding(nn.Sequential):
-    """3x3 convolutions with normalisation and ReLU, pooled where asked: Conv-4 and its kin.
+def build_layers(
+    kind: LayerKind, n_in: int, widths: Sequence[int], pooled: Sequence[bool], norm: NormKind
+) -> list[nn.Module]:
+    """Build the layers of an embedding.
 
-    The pooling stands before the normalisation, so that three quarters of the activations need not
-    be normalised; where a channel's scale is positive the maximum commutes with what follows.
+    Max-pooling stands before the normalization, so that three quarters of the activations need not
+    be normalized; where a channel's scale is positive, the maximum commutes with what follows.
 
     Args:
-        channels_in: Channels of the images.
-        widths: Channels after each convolution.
-        pooled: For each convolution, whether a 2x2 max-pool follows.
-        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
+        kind: ``conv``: each width is one 3x3 convolution (Conv-4); ``residual``: each is a block
+            of three with a shortcut (ResNet-12, as in SNAIL, 2018, and TADAM, 2018); ``linear``:
+            each is one linear layer, for vectors.
+        n_in: Channels of the images, or length of the vectors.
+        widths: Channels (or units) after each layer.
+        pooled: For each layer, True if a 2x2 max-pool follows; empty for ``linear``.
+        norm: Normalization after each layer.
     """
+    layers: list[nn.Module] = []
+    for width, pool in zip(widths, pooled or [False] * len(widths), strict=True):
+        pooling = [nn.MaxPool2d(2)] if pool else []
+        if kind == "residual":
+            layers += [ResidualBlock(n_in, width, norm), *pooling]
+        else:
+            weight = (
+                nn.Conv2d(n_in, width, 3, padding=1, bias=False)
+                if kind == "conv"
+                else nn.Linear(n_in, width, bias=False)
+            )
+            layers += [weight, *pooling, build_norm(width, norm), nn.ReLU(inplace=True)]
+        n_in = width
+    return layers
 
-    def __init__(
-        self,
-        channels_in: int,
-        widths: Sequence[int],
-        pooled: Sequence[bool],
-        intertask: bool = True,
-    ) -> None:
-        layers: list[nn.Module] = []
-        for width, pool in zip(widths, pooled, strict=True):
-            layers += self.block(channels_in, width, pool, intertask)
-            channels_in = width
-        super().__init__(*layers)
+
+class ConvEmbedding(nn.Sequential):
+    """Embedding of images.
+
+    Args:
+        layers: Layers from `build_layers`.
+    """
 
     def forward(
         self, images: Float[Tensor, "samples channels height width"]
     ) -> Float[Tensor, "samples embedding height_out width_out"]:
-        """Feature maps of a batch of images."""
-        pixels = PIXELS_AT_ONCE.get(images.device.type, MOST_PIXELS_AT_ONCE)
-        part = max(1, pixels // images[0, 0].numel())
+        """Compute the feature maps of a batch of images."""
+        max_pixels = MAX_PIXELS.get(images.device.type, DEFAULT_MAX_PIXELS)
+        part = max(1, max_pixels // images[0, 0].numel())
         if self.training or torch.is_grad_enabled() or len(images) <= part:
-            return self.layers(images)
-        return torch.cat([self.layers(some) for some in images.split(part)])
+            return self.apply_layers(images)
+        return torch.cat([self.apply_layers(some) for some in images.split(part)])
 
-    def layers(self, images: Tensor) -> Tensor:
-        """All images through all layers."""
+    def apply_layers(self, images: Tensor) -> Tensor:
+        """Pass all images through all layers at once."""
         return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
-
-    @staticmethod
-    def block(channels_in: int, width: int, pool: bool, intertask: bool) -> list[nn.Module]:
-        """The layers from one width to the next."""
-        return [
-            nn.Conv2d(channels_in, width, 3, padding=1, bias=False),
-            *([nn.MaxPool2d(2)] if pool else []),
-            normalisation(width, intertask),
-            nn.ReLU(inplace=True),
-        ]
-
-
-class ResidualEmbedding(ConvEmbedding):
-    """Blocks of three 3x3 convolutions with a shortcut, pooled where asked: ResNet-12 and its kin.
-
-    As few-shot learning has it since Mishra et al. (SNAIL, 2018) and Oreshkin et al. (TADAM, 2018):
-    64, 160, 320 and 640 channels, all four blocks pooled. Arguments are those of `ConvEmbedding`, a
-    block standing for each convolution.
-    """
-
-    @staticmethod
-    def block(channels_in: int, width: int, pool: bool, intertask: bool) -> list[nn.Module]:
-        """The layers from one width to the next."""
-        return [
-            ResidualBlock(channels_in, width, intertask),
-            *([nn.MaxPool2d(2)] if pool else []),
-        ]
 
 
 class ResidualBlock(nn.Module):
-    """Three 3x3 convolutions with normalisation, beside them a 1x1 one; leaky ReLU.
+    """Three 3x3 convolutions with normalization, a 1x1 convolution as shortcut, leaky ReLU.
 
     Args:
-        channels_in: Channels before the block.
+        n_in: Channels before the block.
         width: Channels after it.
-        intertask: Whether normalisation is over all tasks.
+        norm: Normalization after each convolution.
     """
 
-    def __init__(self, channels_in: int, width: int, intertask: bool) -> None:
+    def __init__(self, n_in: int, width: int, norm: NormKind) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for i, wide_in in enumerate((channels_in, width, width)):
+        for i, channels in enumerate((n_in, width, width)):
             if i > 0:
-                layers.append(nn.LeakyReLU(LEAK, inplace=True))
+                layers.append(nn.LeakyReLU(LEAKY_SLOPE, inplace=True))
             layers += [
-                nn.Conv2d(wide_in, width, 3, padding=1, bias=False),
-                normalisation(width, intertask),
+                nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                build_norm(width, norm),
             ]
         self.layers = nn.Sequential(*layers)
         self.shortcut = nn.Sequential(
-            nn.Conv2d(channels_in, width, 1, bias=False), normalisation(width, intertask)
+            nn.Conv2d(n_in, width, 1, bias=False), build_norm(width, norm)
         )
 
     def forward(
         self, maps: Float[Tensor, "samples channels height width"]
     ) -> Float[Tensor, "samples channels_out height width"]:
-        """Maps of the same height and width."""
-        return F.leaky_relu(self.layers(maps) + self.shortcut(maps), LEAK)
-
-
-class VectorEmbedding(nn.Sequential):
-    """Linear layers with normalisation and ReLU, for vectors and 2-D points.
-
-    Args:
-        features_in: Length of the vectors.
-        widths: Units of each layer.
-        intertask: Whether normalisation is over all tasks (`IntertaskNorm`).
-    """
-
-    def __init__(self, features_in: int, widths: Sequence[int], intertask: bool = True) -> None:
-        layers: list[nn.Module] = []
-        for width in widths:
-            layers += [
-                nn.Linear(features_in, width, bias=False),
-                normalisation(width, intertask),
-                nn.ReLU(inplace=True),
-            ]
-            features_in = width
-        super().__init__(*layers)
-
-    def forward(
-        self, vectors: Float[Tensor, "samples features"]
-    ) -> Float[Tensor, "samples embedding"]:
-        """Features of a batch of vectors."""
-        return cast(Tensor, super().forward(vectors))  # type: ignore[no-untyped-call]
+        """Compute maps of the same height and width."""
+        return F.leaky_relu(self.layers(maps) + self.shortcut(maps), LEAKY_SLOPE)

@@ -1,17 +1,47 @@
-"""The matching head: a query is answered by the support samples that it resembles."""
+"""The matching head: attention of queries over the support by cosine similarity."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.config import require
+
 Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
-"""An inverse temperature: one for all tasks, or one for each."""
+"""Inverse temperature: one for all tasks, or one for each."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Matching head.
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+    """
+
+    kind: Literal["attention", "means"] = "attention"
+    """``attention``: over all support samples, as in the paper; ``means``: over class means."""
+    temperature: float | None = 10.0
+    """Initial inverse temperature, learned from there; None is the paper's head (1)."""
+
+    def __post_init__(self) -> None:
+        require(self, "kind", self.kind in ("attention", "means"), "'attention' or 'means'")
+        require_temperature(self, self.temperature)
+
+
+def require_temperature(config: Any, temperature: float | None) -> None:
+    """Check the field ``temperature`` of a config.
+
+    Raises:
+        ConfigError: if it is not positive.
+    """
+    require(config, "temperature", temperature is None or temperature > 0, "positive or None")
 
 
 def cosine_matching(
@@ -21,11 +51,11 @@ def cosine_matching(
     way: int,
     scale: Scale = 1.0,
 ) -> Float[Tensor, "tasks query way"]:
-    """Attention over all support samples by cosine similarity (docs/method.md, eq. 5 and 6).
+    """Compute log-probabilities by attention over the support (docs/method.md, eq. 5 and 6).
 
     ``a = softmax_k(scale * cos(q, s_k))``, ``p(c) = sum_k a_k [y_k = c]``. At uneven shots each
-    class's attention is divided by its number of samples, so that a class does not win by being
-    shown more often; at even shots this changes nothing.
+    class's attention is divided by its number of samples, so that a class does not win by having
+    more of them; at even shots this changes nothing.
 
     Args:
         query: Target embeddings of the queries.
@@ -35,7 +65,7 @@ def cosine_matching(
         scale: Inverse temperature of the softmax; 1 is the paper's head.
 
     Returns:
-        Log-probabilities; they are computed in 32 bits or more whatever the inputs are.
+        Log-probabilities, computed in 32 bits or more whatever the inputs are.
     """
     with torch.autocast(query.device.type, enabled=False):
         scores = scale * cosines(query, support)
@@ -66,7 +96,7 @@ def match_support(
     with torch.autocast(query.device.type, enabled=False):
         scores = scale * cosines(query, support)
         by_class = log_mean_exp_by_class(scores, support_y, way)
-        shots = members(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
+        shots = one_hot(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
         attention = (scores - shots.log()[:, None]).softmax(-1)
         return SupportMatch(by_class.log_softmax(-1), (by_class / scale).amax(-1), attention)
 
@@ -74,7 +104,7 @@ def match_support(
 def cosines(
     query: Float[Tensor, "tasks query features"], support: Float[Tensor, "tasks support features"]
 ) -> Float[Tensor, "tasks query support"]:
-    """Cosines between queries and support samples, in 32 bits or more."""
+    """Compute cosines between queries and support samples, in 32 bits or more."""
     wide = torch.promote_types(query.dtype, torch.float32)
     return F.normalize(query.to(wide), dim=-1) @ F.normalize(support.to(wide), dim=-1).mT
 
@@ -82,7 +112,7 @@ def cosines(
 def log_mean_exp_by_class(
     scores: Float[Tensor, "tasks query support"], support_y: Int[Tensor, "tasks support"], way: int
 ) -> Float[Tensor, "tasks query way"]:
-    """``log(mean_k exp(scores_k))`` over the support samples of each class, without overflow."""
+    """Compute ``log(mean_k exp(scores_k))`` over the samples k of each class, without overflow."""
     tasks, query, _ = scores.shape
     index = support_y.long()[:, None].expand_as(scores)
     empty = scores.new_full((tasks, query, way), -torch.inf)
@@ -97,21 +127,21 @@ def class_means(
     support_y: Int[Tensor, "tasks support"],
     way: int,
 ) -> Float[Tensor, "tasks way features"]:
-    """The mean of each class's support samples; computed in 32 bits or more."""
-    of_class = members(support_y, way).to(torch.promote_types(support.dtype, torch.float32))
+    """Compute the mean of each class's support samples, in 32 bits or more."""
+    weights = one_hot(support_y, way).to(torch.promote_types(support.dtype, torch.float32))
     with torch.autocast(support.device.type, enabled=False):
-        return (of_class / of_class.sum(1, keepdim=True)).mT @ support.to(of_class)
+        return (weights / weights.sum(1, keepdim=True)).mT @ support.to(weights)
 
 
-def members(support_y: Int[Tensor, "tasks support"], way: int) -> Bool[Tensor, "tasks support way"]:
-    """Which class each support sample is of; unlike `F.one_hot`, also of a way not known yet."""
+def one_hot(support_y: Int[Tensor, "tasks support"], way: int) -> Bool[Tensor, "tasks support way"]:
+    """Encode labels as one-hot rows; unlike `F.one_hot`, also where ``way`` is not known yet."""
     return support_y[..., None] == torch.arange(way, device=support_y.device)
 
 
 def squared_distances(
     query: Float[Tensor, "tasks query features"], to: Float[Tensor, "tasks points features"]
 ) -> Float[Tensor, "tasks query points"]:
-    """Squared Euclidean distances, at least 0; computed in 32 bits or more."""
+    """Compute squared Euclidean distances, in 32 bits or more; never negative."""
     with torch.autocast(query.device.type, enabled=False):
         wide = torch.promote_types(query.dtype, torch.float32)
         query, to = query.to(wide), to.to(wide)
@@ -120,6 +150,6 @@ def squared_distances(
 
 
 def learned_scale(temperature: float | None) -> nn.Parameter:
-    """Logarithm of a head's inverse temperature, learned from there; None fixes it at 1."""
+    """Make the parameter for the log of an inverse temperature; None fixes it at 1."""
     start = torch.tensor(math.log(temperature or 1.0))
     return nn.Parameter(start, requires_grad=temperature is not None)

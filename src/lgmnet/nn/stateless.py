@@ -8,77 +8,85 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.func import grad, vmap
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
-from lgmnet.nn.embedding import EmbeddingConfig, need
+from lgmnet.config import require
+from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.nn.layers import build_layers
+from lgmnet.nn.norms import TaskNorm, compute_moments
 
 Weights = dict[str, Tensor]
 Statistics = dict[str, Tensor]
-EPS = 1e-5
-BETA_1, BETA_2, ADAM_EPS = 0.9, 0.999, 1e-8
+ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 INITIAL_SEED = 0
 
 
-class Network:
-    """Layers like those of the shared embedding, and a linear head; for one task (`over_tasks`).
+class StatelessNetwork:
+    """Layers of the shared embedding with a linear head, for one task (see `over_tasks`).
 
-    It holds no weights: they come with every call, by name: ``weight_i``, ``gain_i``, ``shift_i``
-    of each layer (the body), ``head_weight`` and ``head_bias``.
+    It holds no weights. They come with every call, by name: ``weight_i``, ``gain_i`` and
+    ``shift_i`` of each layer (the body), ``head_weight`` and ``head_bias``. Layers are normalized
+    over the samples of the call or by statistics that come with it (`TaskNorm`); with
+    ``norm="sample"`` each sample is normalized by itself.
 
     Args:
-        feature_shape: Shape of one sample, an image or a vector.
-        widths: Channels (or units) of each layer.
-        pooled: For each convolution, whether a 2x2 max-pool follows; not read for vectors.
-        by_itself: Whether each sample is normalised by itself; else over the samples of the call.
+        config: Layers below the head.
+
+    Raises:
+        ConfigError: if the layers are residual blocks.
     """
 
-    def __init__(
-        self,
-        feature_shape: Sequence[int],
-        widths: Sequence[int],
-        pooled: Sequence[bool],
-        *,
-        by_itself: bool = False,
-    ) -> None:
-        self.widths = tuple(widths)
-        self.of_images = len(feature_shape) == 3
-        self.pooled = tuple(pooled) if self.of_images else (False,) * len(widths)
-        self.by_itself = by_itself
-        ins = [feature_shape[0], *widths[:-1]]
-        kernel = (3, 3) if self.of_images else ()
+    def __init__(self, config: EmbeddingConfig) -> None:
+        require(config, "layers", config.layers != "residual", "'conv' or 'linear' for this method")
+        norm = "task" if config.norm == "intertask" else config.norm
+        n_in = config.feature_shape[0]
+        with torch.device("meta"):  # The modules are called with other weights than their own.
+            layers = build_layers(config.layers, n_in, config.widths, config.pooled, norm)
+        self.is_image = config.is_image
+        self.layers = nn.Sequential(*layers)
+        self.parameter_names: dict[str, str] = {}
         self.body_shapes: dict[str, tuple[int, ...]] = {}
-        for i, (wide_in, width) in enumerate(zip(ins, widths, strict=True)):
-            self.body_shapes[f"weight_{i}"] = (width, wide_in, *kernel)
-            self.body_shapes[f"gain_{i}"] = self.body_shapes[f"shift_{i}"] = (width,)
-        halvings = sum(self.pooled)
-        self.features = widths[-1] * math.prod(side >> halvings for side in feature_shape[1:])
-        self.statistics_names = (
-            ()
-            if by_itself
-            else tuple(f"{name}_{i}" for i in range(len(widths)) for name in ("mean", "variance"))
+        self.norm_layers: list[str] = []
+        weights = [name for name, _ in self.layers.named_parameters() if not name.endswith("bias")]
+        for i, (layer, norm_layer) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
+            index = norm_layer.removesuffix(".weight")
+            self.parameter_names |= {
+                f"weight_{i}": layer,
+                f"gain_{i}": norm_layer,
+                f"shift_{i}": f"{index}.bias",
+            }
+            if isinstance(self.layers.get_submodule(index), TaskNorm):
+                self.norm_layers.append(index)
+        for name, parameter_name in self.parameter_names.items():
+            self.body_shapes[name] = tuple(self.layers.get_parameter(parameter_name).shape)
+        halvings = sum(config.pooled)
+        spatial = math.prod(side >> halvings for side in config.feature_shape[1:])
+        self.n_features = config.widths[-1] * spatial
+        self.statistics_names = tuple(
+            f"{name}_{i}" for i in range(len(self.norm_layers)) for name in ("mean", "variance")
         )
 
     def weight_shapes(self, way: int) -> dict[str, tuple[int, ...]]:
-        """The shape of every weight, for tasks of so many classes."""
-        return {**self.body_shapes, "head_weight": (way, self.features), "head_bias": (way,)}
+        """Compute the shape of every weight, for tasks with ``way`` classes."""
+        head = {"head_weight": (way, self.n_features), "head_bias": (way,)}
+        return {**self.body_shapes, **head}
 
-    def checked(
+    def select_weights(
         self, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
     ) -> Weights:
-        """The weights of one task from a classifier's state.
+        """Select the weights of one task from a classifier's state.
 
         Raises:
-            KeyError, RuntimeError: if one is missing or of another shape.
+            KeyError, RuntimeError: if one is missing or has another shape.
         """
         for name, shape in shapes.items():
             if state[name].shape != (1, *shape):
-                raise RuntimeError(f"{name} is of shape {tuple(state[name].shape)}")
+                raise RuntimeError(f"{name} has the shape {tuple(state[name].shape)}")
         return {name: state[name] for name in shapes}
 
-    def initial_body(self, generator: torch.Generator | None = None) -> Weights:
-        """Fresh weights of all layers but the head, as He et al. (2015) start them."""
+    def init_body(self, generator: torch.Generator | None = None) -> Weights:
+        """Draw fresh weights of all layers but the head, as He et al. (2015) initialize them."""
         body: Weights = {}
         for name, shape in self.body_shapes.items():
             if name.startswith("weight"):
@@ -88,47 +96,61 @@ class Network:
                 body[name] = torch.full(shape, 1.0 if name.startswith("gain") else 0.0)
         return body
 
-    def loops(self, device: torch.device) -> bool:
-        """Whether tasks go through this network one after the other, not all at once.
+    def init_bodies(
+        self, like: Float[Tensor, "tasks support *feature"], generator: torch.Generator | None
+    ) -> Weights:
+        """Draw weights of the body for each task; without a generator always the same ones."""
+        if generator is None:
+            generator = torch.Generator().manual_seed(INITIAL_SEED)
+            bodies = [self.init_body(generator)] * len(like)
+        else:
+            bodies = [self.init_body(generator) for _ in range(len(like))]
+        return {name: torch.stack([body[name] for body in bodies]).to(like) for name in bodies[0]}
 
-        Convolutions whose kernels differ from task to task are grouped ones when vmapped; on a CPU
-        they take two to six times as long as one task after the other.
+    def init_head(self, way: int, like: Tensor) -> Weights:
+        """Make a head of zeros, [way, features] and [way], of the type and device of ``like``."""
+        return {
+            "head_weight": like.new_zeros(way, self.n_features),
+            "head_bias": like.new_zeros(way),
+        }
+
+    def runs_one_by_one(self, device: torch.device) -> bool:
+        """Return True if tasks go through this network one after the other, not all at once.
+
+        Convolutions whose kernels differ from task to task become grouped convolutions under vmap;
+        on a CPU they take two to six times as long as one task after the other.
         """
-        return self.of_images and device.type == "cpu"
+        return self.is_image and device.type == "cpu"
 
     def over_tasks(self, f: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-        """A function of one task, such as a call of this network, as a function of many.
+        """Turn a function of one task, such as a call of this network, into one of many tasks.
 
         Args:
-            f: Of tensors, or dicts of them; its last argument is a tensor.
-            device: Where it will run.
+            f: Function of tensors, or dicts of tensors; its last argument is a tensor.
+            device: Device where it will run.
         """
-        return one_by_one(f) if self.loops(device) else vmap(f)
+        return map_one_by_one(f) if self.runs_one_by_one(device) else vmap(f)
 
     def gradient(
-        self, loss: Callable[[Weights], Tensor], weights: Weights, *, further: bool = False
+        self, loss: Callable[[Weights], Tensor], weights: Weights, *, create_graph: bool = False
     ) -> Weights:
-        """The gradient of a loss by each of its weights, within `over_tasks`.
+        """Compute the gradient of a loss with respect to each weight, within `over_tasks`.
 
         Args:
-            loss: Of one task.
-            weights: Of one task, by name.
-            further: Whether gradients of this gradient may be asked for; else it is a constant.
+            loss: Loss of one task.
+            weights: Weights of one task, by name.
+            create_graph: If True, the gradient can be differentiated; else it is a constant.
         """
         tensors = list(weights.values())
-        if not self.loops(tensors[0].device):
+        if not self.runs_one_by_one(tensors[0].device):
             gradient = grad(loss)(weights)
-            return gradient if further else {name: g.detach() for name, g in gradient.items()}
-        # What `grad` gives, and a third faster: no transform stands between the small operations.
+            return gradient if create_graph else {n: g.detach() for n, g in gradient.items()}
+        # Gives what `grad` gives, a third faster: no transform stands between small operations.
         with torch.enable_grad():
             tensors = [w if w.requires_grad else w.detach().requires_grad_() for w in tensors]
             value = loss(dict(zip(weights, tensors, strict=True)))
-            found = torch.autograd.grad(value, tensors, create_graph=further)
-        return dict(zip(weights, found, strict=True))
-
-    def initial_head(self, way: int, like: Tensor) -> Weights:
-        """A head of zeros, [way, features] and [way], of the type and device of ``like``."""
-        return {"head_weight": like.new_zeros(way, self.features), "head_bias": like.new_zeros(way)}
+            gradients = torch.autograd.grad(value, tensors, create_graph=create_graph)
+        return dict(zip(weights, gradients, strict=True))
 
     def __call__(
         self,
@@ -136,12 +158,12 @@ class Network:
         x: Float[Tensor, "samples *feature"],
         statistics: Statistics | None = None,
     ) -> Float[Tensor, "samples way"]:
-        """Log-probabilities of one task's samples.
+        """Compute log-probabilities of one task's samples.
 
         Args:
-            weights: By name.
+            weights: Weights by name.
             x: Samples.
-            statistics: What to normalise by; None for the statistics of these samples.
+            statistics: Statistics to normalize by; None for those of these samples.
         """
         features = self.embed(weights, x, statistics)
         logits = features @ weights["head_weight"].mT + weights["head_bias"]
@@ -153,114 +175,95 @@ class Network:
         x: Float[Tensor, "samples *feature"],
         statistics: Statistics | None = None,
     ) -> Float[Tensor, "samples features"]:
-        """What the head sees of these samples."""
-        for i in range(len(self.widths)):
-            x = self.normalised(weights, self.weighted(weights, x, i), i, statistics)
-        return x.flatten(1)
+        """Compute the features of one task's samples below the head; see `__call__`."""
+        state = self._module_state(weights, statistics)
+        maps: Tensor = functional_call(self.layers, state, (x,))
+        return maps.flatten(1)
 
     def statistics(self, weights: Weights, x: Float[Tensor, "samples *feature"]) -> Statistics:
-        """What these samples are normalised by in each layer."""
-        found: Statistics = {}
-        for i in range(0 if self.by_itself else len(self.widths)):
-            x = self.weighted(weights, x, i)
-            found |= moments(x, i)
-            x = self.normalised(weights, x, i, found)
-        return found
+        """Compute the statistics that these samples are normalized by in each layer."""
+        statistics: Statistics = {}
+        state = self._module_state(weights, None)
+        for index, layer in self.layers.named_children():
+            if index in self.norm_layers:
+                i = self.norm_layers.index(index)
+                mean, variance = compute_moments(x)
+                statistics |= {f"mean_{i}": mean, f"variance_{i}": variance}
+                state |= {f"{index}.mean": mean, f"{index}.variance": variance}
+            own = {
+                name.removeprefix(f"{index}."): tensor
+                for name, tensor in state.items()
+                if name.startswith(f"{index}.")
+            }
+            x = functional_call(layer, own, (x,))
+        return statistics
 
-    def weighted(self, weights: Weights, x: Tensor, i: int) -> Tensor:
-        """Layer i as far as its normalisation."""
-        weight = weights[f"weight_{i}"]
-        if not self.of_images:
-            return x @ weight.mT
-        x = F.conv2d(x, channels_last(weight), padding=1)
-        return F.max_pool2d(x, 2) if self.pooled[i] else x
-
-    def normalised(
-        self, weights: Weights, x: Tensor, i: int, statistics: Statistics | None
-    ) -> Tensor:
-        """Layer i from its normalisation on.
-
-        Each sample is normalised by itself, or each channel by statistics or over these samples.
-        """
-        gain, shift = weights[f"gain_{i}"], weights[f"shift_{i}"]
-        if self.by_itself:
-            x = F.group_norm(x, 1, gain, shift, EPS)
-        elif statistics is None and self.loops(x.device):
-            # Not under `vmap`: there, gradients of its gradient come out wrong in the third digit.
-            # And not `F.batch_norm`, which refuses a single value, whose variance is 0.
-            x = torch.batch_norm(x, gain, shift, None, None, True, 0.0, EPS, False)
-        else:
-            statistics = moments(x, i) if statistics is None else statistics
-            scale = gain * torch.rsqrt(statistics[f"variance_{i}"] + EPS)
-            shift = shift - statistics[f"mean_{i}"] * scale
-            scale, shift = self.by_channel(scale).to(x.dtype), self.by_channel(shift).to(x.dtype)
-            x = torch.addcmul(shift, x, scale)
-        return F.relu(x)
-
-    def by_channel(self, values: Float[Tensor, " channels"]) -> Tensor:
-        """Values for each channel, in a shape that broadcasts over samples."""
-        return values[:, None, None] if self.of_images else values
-
-
-def moments(x: Float[Tensor, "samples channels *space"], i: int) -> Statistics:
-    """Mean and variance of each channel of layer i, as `Network.statistics` names them."""
-    variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
-    return {f"mean_{i}": mean, f"variance_{i}": variance}
+    def _module_state(self, weights: Weights, statistics: Statistics | None) -> dict[str, Tensor]:
+        """Name weights and statistics as the modules do."""
+        state = {
+            parameter: channels_last(weights[name]) if weights[name].ndim == 4 else weights[name]
+            for name, parameter in self.parameter_names.items()
+        }
+        for name, tensor in (statistics or {}).items():
+            kind, i = name.rsplit("_", 1)
+            state[f"{self.norm_layers[int(i)]}.{kind}"] = tensor
+        return state
 
 
 def channels_last(
     kernels: Float[Tensor, "out in_ height width"],
 ) -> Float[Tensor, "out in_ height width"]:
-    """Kernels in the format in which convolution and pooling are fast; the maps follow them.
+    """Lay out kernels as convolution and pooling are fast; the maps follow them.
 
-    Kernels of one channel are in both formats at once, so their strides must say which is meant.
+    Kernels of one channel are in both layouts at once, so their strides must say which is meant.
     """
     if kernels.shape[1] == 1:
         return kernels.squeeze(1).unsqueeze(3).movedim(3, 1)
     return kernels.movedim(1, 3).contiguous().movedim(3, 1)
 
 
-def one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
-    """What `torch.func.vmap` does, for dicts of tensors and a tensor last, one after the other."""
+def map_one_by_one(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Do what `torch.func.vmap` does for dicts of tensors and a tensor last, in a loop."""
 
-    def picked(of_all: Any, i: int) -> Any:
-        if isinstance(of_all, Mapping):
-            return {name: value[i] for name, value in of_all.items()}
-        return of_all[i]
+    def select(argument: Any, i: int) -> Any:
+        if isinstance(argument, Mapping):
+            return {name: value[i] for name, value in argument.items()}
+        return argument[i]
 
-    def stacked(of_each: Sequence[Any]) -> Any:
-        first = of_each[0]
+    def stack(results: Sequence[Any]) -> Any:
+        first = results[0]
         if isinstance(first, Mapping):
-            return {name: torch.stack([one[name] for one in of_each]) for name in first}
+            return {name: torch.stack([result[name] for result in results]) for name in first}
         if isinstance(first, tuple):
-            return tuple(stacked(parts) for parts in zip(*of_each, strict=True))
-        return torch.stack(list(of_each))
+            return tuple(stack(parts) for parts in zip(*results, strict=True))
+        return torch.stack(list(results))
 
-    def of_all(*arguments: Any) -> Any:
+    def mapped(*arguments: Any) -> Any:
         tasks = len(arguments[-1])
-        return stacked([f(*(picked(a, i) for a in arguments)) for i in range(tasks)])
+        return stack([f(*(select(a, i) for a in arguments)) for i in range(tasks)])
 
-    return of_all
+    return mapped
 
 
 def adam(
     gradient: Callable[[Weights], Weights], weights: Weights, steps: int, rate: float
 ) -> Weights:
-    """The weights after Adam's steps down a loss (Kingma and Ba, 2015, algorithm 1); vmappable.
+    """Take Adam's steps down a loss (Kingma and Ba, 2015, algorithm 1); works under vmap.
 
     Args:
-        gradient: Of the loss, by the weights.
-        weights: To start from.
-        steps: How many.
+        gradient: Gradient of the loss with respect to the weights.
+        weights: Weights to start from.
+        steps: Number of steps.
         rate: Learning rate.
     """
+    beta_1, beta_2 = ADAM_BETAS
     first = {name: torch.zeros_like(w) for name, w in weights.items()}
     second = dict(first)
     for step in range(1, steps + 1):
         g = gradient(weights)
-        first = {n: BETA_1 * m + (1 - BETA_1) * g[n] for n, m in first.items()}
-        second = {n: BETA_2 * v + (1 - BETA_2) * g[n] ** 2 for n, v in second.items()}
-        size, floor = rate / (1 - BETA_1**step), 1 - BETA_2**step
+        first = {n: beta_1 * m + (1 - beta_1) * g[n] for n, m in first.items()}
+        second = {n: beta_2 * v + (1 - beta_2) * g[n] ** 2 for n, v in second.items()}
+        size, floor = rate / (1 - beta_1**step), 1 - beta_2**step
         weights = {
             n: w - size * first[n] / ((second[n] / floor).sqrt() + ADAM_EPS)
             for n, w in weights.items()
@@ -268,41 +271,11 @@ def adam(
     return weights
 
 
-def build_network(config: EmbeddingConfig) -> Network:
-    """The network that a config asks for, without its weights.
+def require_plain(config: EmbeddingConfig) -> None:
+    """Check that there is at least one layer, and no alignment.
 
     Raises:
-        ConfigError: if it is asked for layers that such networks do not have.
+        ConfigError: if not.
     """
-    plain = config.embedding_layers == "plain"
-    need(config, "embedding_layers", plain, "'plain' for this method")
-    return Network(
-        config.feature_shape,
-        config.embedding_widths,
-        config.embedding_pooled,
-        by_itself=not config.intertask_norm,
-    )
-
-
-def init_bodies(
-    network: Network,
-    like: Float[Tensor, "tasks support *feature"],
-    generator: torch.Generator | None,
-) -> Weights:
-    """Random weights of the body for each task; always the same ones without a generator."""
-    if generator is None:
-        generator = torch.Generator().manual_seed(INITIAL_SEED)
-        bodies = [network.initial_body(generator)] * len(like)
-    else:
-        bodies = [network.initial_body(generator) for _ in range(len(like))]
-    return {name: torch.stack([body[name] for body in bodies]).to(like) for name in bodies[0]}
-
-
-def need_nothing_before(config: EmbeddingConfig) -> None:
-    """Check that no alignment, canvas or views are asked for.
-
-    Raises:
-        ConfigError: naming the field.
-    """
-    need(config, "align", config.align is None, "None for this method")
-    need(config, "views", config.views == 1, "1 for this method")
+    require(config, "widths", len(config.widths) > 0, "positive numbers, at least one")
+    require(config, "alignment", config.alignment is None, "None for this method")

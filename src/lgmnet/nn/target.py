@@ -1,8 +1,9 @@
-"""TargetNet: a small network whose weights are not its own, but generated for each task."""
+"""TargetNet: a small network whose weights are generated for each task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,161 +12,146 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.nn.intertask_norm import normalisation
+from lgmnet.config import require
+from lgmnet.nn.norms import NormKind, build_norm
 
-Skip = Literal["beside", "added"] | None
+Skip = Literal["none", "beside", "added"]
 TargetWeights = Mapping[str, Tensor]
 """Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..."""
 
 
+@dataclass(frozen=True)
+class TargetConfig:
+    """TargetNet: generated 3x3 convolutions for images, generated linear layers for vectors.
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+    """
+
+    widths: tuple[int, ...] = (64, 64)
+    """Channels (or units) of each generated layer."""
+    pooled: bool = True
+    """True if a 2x2 max-pool stands between convolutions; False for vectors."""
+    norm: bool = True
+    """True if each generated layer is followed by normalization."""
+    skip: Skip = "none"
+    """Use of the shared embedding behind TargetNet: ``beside``: concatenated with TargetNet's
+    output, each of unit length; ``added`` to it; ``none``."""
+    weights: Literal["generated", "learned"] = "generated"
+    """Ablation: ``learned`` weights are the same for all tasks."""
+    weight_norm: bool = True
+    """Ablation: if False, kernels are not divided by their L2 norm."""
+
+    def __post_init__(self) -> None:
+        positive = len(self.widths) > 0 and min(self.widths) > 0
+        require(self, "widths", positive, "positive numbers, at least one")
+        skips = ("none", "beside", "added")
+        require(self, "skip", self.skip in skips, "'none', 'beside' or 'added'")
+        kinds = ("generated", "learned")
+        require(self, "weights", self.weights in kinds, "'generated' or 'learned'")
+
+    @property
+    def n_poolings(self) -> int:
+        """Number of max-pools."""
+        return len(self.widths) - 1 if self.pooled else 0
+
+
 class TargetNet(nn.Module):
-    """What the two TargetNets share: the names and shapes of the weights they must be given."""
+    """Generated layers with ReLU between them; all tasks go through at once.
+
+    A convolution with a kernel of its own for each task is one convolution with ``tasks`` groups.
+
+    Args:
+        n_in: Channels (or features) of the shared embedding.
+        config: Layers.
+        is_image: True if embeddings are feature maps, False if they are vectors.
+        norm: Normalization after each layer.
+    """
 
     weight_shapes: tuple[tuple[int, ...], ...]
-    """The weight shape of every layer, output axis first."""
+    """Weight shape of every layer, output axis first."""
 
     def __init__(
-        self, weight_shapes: Sequence[tuple[int, ...]], *, norm: bool, intertask: bool
+        self, n_in: int, config: TargetConfig, *, is_image: bool, norm: NormKind = "intertask"
     ) -> None:
         super().__init__()
-        self.weight_shapes = tuple(weight_shapes)
+        inputs = [n_in, *config.widths[:-1]]
+        kernel = (3, 3) if is_image else ()
+        self.config = config
+        self.weight_shapes = tuple(
+            (width, channels, *kernel)
+            for channels, width in zip(inputs, config.widths, strict=True)
+        )
         self.norms = nn.ModuleList(
-            normalisation(shape[0], intertask) if norm else nn.Identity()
-            for shape in self.weight_shapes
+            build_norm(width, norm) if config.norm else nn.Identity() for width in config.widths
         )
 
     def check(self, weights: TargetWeights, tasks: int) -> None:
         """Check generated weights by name and shape.
 
-        ``torch.func.functional_call`` would let a bias of shape (1,) pass in silence.
+        ``torch.func.functional_call`` would let a bias of shape (1,) pass without an error.
 
         Raises:
-            AssertionError: if a name is missing or foreign, or a shape differs.
+            AssertionError: if a name is missing or unknown, or a shape differs.
         """
         expected = {f"weight_{i}": (tasks, *shape) for i, shape in enumerate(self.weight_shapes)}
         expected |= {f"bias_{i}": (tasks, shape[0]) for i, shape in enumerate(self.weight_shapes)}
         came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         assert came == expected, f"generated weights are {came}, expected {expected}"
 
-
-class ConvTarget(TargetNet):
-    """Generated 3x3 convolutions, ReLU between them, flattened at the end.
-
-    All tasks are convolved at once: a convolution with a kernel of its own for each task is one
-    convolution with ``tasks`` groups.
-
-    Args:
-        channels_in: Channels of the shared embedding.
-        widths: Channels after each generated convolution.
-        norm: Whether each convolution is followed by normalisation.
-        intertask: Whether that normalisation is over all tasks.
-        pooled: Whether a 2x2 max-pool stands between convolutions.
-        skip: Where the shared embedding goes: ``beside`` what comes out, each at unit length;
-            ``added`` to it; None for nowhere.
-    """
-
-    def __init__(
-        self,
-        channels_in: int,
-        widths: Sequence[int],
-        *,
-        norm: bool,
-        intertask: bool,
-        pooled: bool = True,
-        skip: Skip = None,
-    ) -> None:
-        ins = [channels_in, *widths[:-1]]
-        super().__init__(
-            [(out, in_, 3, 3) for in_, out in zip(ins, widths, strict=True)],
-            norm=norm,
-            intertask=intertask,
-        )
-        self.pooled = pooled
-        self.skip = skip
-
     def forward(
-        self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels height width"]
+        self, weights: TargetWeights, embedded: Float[Tensor, "tasks samples channels *space"]
     ) -> Float[Tensor, "tasks samples features"]:
-        """The target embedding of every sample, under its own task's weights."""
-        tasks, embedded = x.shape[0], x
+        """Compute the target embedding of every sample under its own task's weights."""
+        tasks = embedded.shape[0]
         self.check(weights, tasks)
-        last = len(self.norms) - 1
-        for i, norm in enumerate(self.norms):
-            maps = rearrange(x, "tasks samples c h w -> samples (tasks c) h w")
-            kernels = rearrange(weights[f"weight_{i}"], "tasks out ... -> (tasks out) ...")
-            if tasks == 1:  # An ordinary convolution, and half as fast in any other format.
-                maps = maps.contiguous(memory_format=torch.channels_last)
-                kernels = kernels.contiguous(memory_format=torch.channels_last)
-            biases = rearrange(weights[f"bias_{i}"], "tasks out -> (tasks out)")
-            x = F.conv2d(maps, kernels, biases, padding=1, groups=tasks)
-            if i < last and self.pooled:
-                x = F.max_pool2d(x, 2)
-            x = norm(rearrange(x, "samples (tasks c) h w -> (tasks samples) c h w", tasks=tasks))
-            if i < last:
-                x = F.relu(x)
-            x = rearrange(x, "(tasks samples) c h w -> tasks samples c h w", tasks=tasks)
-        return apply_skip(self.skip, embedded.flatten(2), x.flatten(2))
-
-
-class LinearTarget(TargetNet):
-    """Generated linear layers with ReLU between them, for vectors and 2-D points.
-
-    Args:
-        features_in: Length of the shared embedding.
-        widths: Units of each generated layer.
-        norm: Whether each layer is followed by normalisation.
-        intertask: Whether that normalisation is over all tasks.
-        skip: Where the shared embedding goes: ``beside`` what comes out, each at unit length;
-            ``added`` to it; None for nowhere.
-    """
-
-    def __init__(
-        self,
-        features_in: int,
-        widths: Sequence[int],
-        *,
-        norm: bool,
-        intertask: bool,
-        skip: Skip = None,
-    ) -> None:
-        ins = [features_in, *widths[:-1]]
-        super().__init__(
-            [(out, in_) for in_, out in zip(ins, widths, strict=True)],
-            norm=norm,
-            intertask=intertask,
-        )
-        self.skip = skip
-
-    def forward(
-        self, weights: TargetWeights, x: Float[Tensor, "tasks samples channels"]
-    ) -> Float[Tensor, "tasks samples features"]:
-        """The target embedding of every sample, under its own task's weights."""
-        tasks, embedded = x.shape[0], x
-        self.check(weights, tasks)
-        last = len(self.norms) - 1
+        x, last = embedded, len(self.norms) - 1
         for i, norm in enumerate(self.norms):
             weight, bias = weights[f"weight_{i}"], weights[f"bias_{i}"]
-            x = x @ weight.transpose(1, 2) + bias[:, None]
-            x = norm(rearrange(x, "tasks samples c -> (tasks samples) c"))
-            x = rearrange(x, "(tasks samples) c -> tasks samples c", tasks=tasks)
+            if weight.ndim == 3:
+                x = x @ weight.transpose(1, 2) + bias[:, None]
+            else:
+                x = convolve_tasks(x, weight, bias)
+            x = rearrange(x, "tasks samples ... -> (tasks samples) ...")
+            if i < last and self.config.pooled:
+                x = F.max_pool2d(x, 2)
+            x = norm(x)
             if i < last:
                 x = F.relu(x)
-        return apply_skip(self.skip, embedded, x)
+            x = rearrange(x, "(tasks samples) ... -> tasks samples ...", tasks=tasks)
+        return apply_skip(self.config.skip, embedded.flatten(2), x.flatten(2))
+
+
+def convolve_tasks(
+    x: Float[Tensor, "tasks samples channels height width"],
+    weight: Float[Tensor, "tasks out channels 3 3"],
+    bias: Float[Tensor, "tasks out"],
+) -> Float[Tensor, "tasks samples out height width"]:
+    """Convolve the samples of each task with the task's own kernels."""
+    tasks = len(x)
+    maps = rearrange(x, "tasks samples c h w -> samples (tasks c) h w")
+    kernels = rearrange(weight, "tasks out ... -> (tasks out) ...")
+    if tasks == 1:  # An ordinary convolution, which is half as fast in any other layout.
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        kernels = kernels.contiguous(memory_format=torch.channels_last)
+    biases = rearrange(bias, "tasks out -> (tasks out)")
+    maps = F.conv2d(maps, kernels, biases, padding=1, groups=tasks)
+    return rearrange(maps, "samples (tasks c) h w -> tasks samples c h w", tasks=tasks)
 
 
 def apply_skip(
     skip: Skip,
     embedded: Float[Tensor, "tasks samples features"],
-    made: Float[Tensor, "tasks samples more"],
+    target: Float[Tensor, "tasks samples more"],
 ) -> Float[Tensor, "tasks samples target_features"]:
-    """What TargetNet made of each sample, with the shared embedding where `skip` says.
+    """Combine TargetNet's output with the shared embedding.
 
-    Side by side, both are at unit length, so that their cosines count alike; in 32 bits or more.
+    Side by side, both have unit length, so that their cosines count alike; in 32 bits or more.
     """
-    if skip is None:
-        return made
+    if skip == "none":
+        return target
     if skip == "added":
-        return embedded + made
-    wide = torch.promote_types(made.dtype, torch.float32)
-    with torch.autocast(made.device.type, enabled=False):
-        return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, made)], -1)
+        return embedded + target
+    wide = torch.promote_types(target.dtype, torch.float32)
+    with torch.autocast(target.device.type, enabled=False):
+        return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, target)], -1)

@@ -1,4 +1,4 @@
-"""What is known of features before any task: their centre, and how they vary within a class."""
+"""Statistics of features over the training classes: their centre and variance within classes."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Variation:
-    """Centre of features, and their variance within classes, of the largest axes and of the rest.
+    """Centre of features and their variance within classes, for the largest axes and the rest.
 
-    The leading axis is of several sets of statistics, or 1 where all tasks share one.
+    The leading axis numbers several sets of statistics; it is 1 where all tasks share one.
     """
 
     mean: Float[Tensor, "sets features"]
     axes: Float[Tensor, "sets features axes"]
-    """Orthonormal columns, from the smallest variance kept to the largest."""
+    """Orthonormal columns, in order of increasing variance."""
     variances: Float[Tensor, "sets axes_and_1"]
-    """Along the rest, as one mean, and along each axis; their mean over all features is 1."""
+    """Mean variance along the rest, then the variance along each axis; the mean over all features
+    is 1."""
 
-    def of(self, sets: Int[Tensor, " tasks"]) -> Variation:
-        """For each task its own set."""
+    def select(self, sets: Int[Tensor, " tasks"]) -> Variation:
+        """Select a set of statistics for each task."""
         return Variation(self.mean[sets], self.axes[sets], self.variances[sets])
 
 
 class SqrtNormalize(nn.Module):
-    """The root of each feature, its sign kept, all brought to one length (1 a feature on average).
+    """Signed square root of each feature, scaled so that vectors have the length sqrt(features).
 
-    Features of networks have long tails, and their roots hardly any (Yang, Liu and Xu, "Free lunch
-    for few-shot learning", ICLR 2021, after Tukey).
+    Features of networks have long tails; their roots hardly do (Yang, Liu and Xu, "Free lunch for
+    few-shot learning", ICLR 2021, after Tukey).
     """
 
     def forward(self, x: Float[Tensor, "samples features"]) -> Float[Tensor, "samples features"]:
-        """Features as tasks see them."""
+        """Normalize features."""
         roots: Tensor = F.normalize(x.sign() * x.abs().sqrt(), dim=-1)
         return roots * math.sqrt(x.shape[-1])
 
@@ -49,9 +50,9 @@ def rescale(
     axes: Float[Tensor, "tasks_or_1 features axes"],
     scales: Float[Tensor, "tasks axes_and_1"],
 ) -> Float[Tensor, "tasks samples features"]:
-    """Features about a centre, each axis multiplied by its own scale and the rest by the first.
+    """Centre features, scale each axis by its own scale and the rest by the first.
 
-    ``s_0 x + sum over axes a of (s_a - s_0) <x, a> a``: an identity and a change of low rank.
+    ``s_0 x + sum over axes a of (s_a - s_0) <x, a> a``: an identity plus a change of low rank.
     """
     x = x - centre[:, None]
     rest, along = scales[:, :1], scales[:, 1:]
@@ -65,35 +66,35 @@ def estimate_variation(
     groups: Int[Tensor, " classes"],
     axes: int,
 ) -> Variation:
-    """What is known from all classes, then what is known without each group of them.
+    """Compute the statistics of all classes, then those without each group of classes.
 
-    All classes count alike, however many samples they have.
+    All classes count alike, whatever their numbers of samples.
 
     Args:
-        samples: Of all classes.
-        labels: Of each sample, ``0..classes-1``; every class occurs.
-        groups: Of each class, ``0..groups-1``.
-        axes: How many to keep.
+        samples: Samples of all classes.
+        labels: Label of each sample, ``0..classes-1``; every class occurs.
+        groups: Group of each class, ``0..groups-1``.
+        axes: Number of axes with statistics of their own.
     """
     counts = labels.bincount().to(samples)
     means = samples.new_zeros(len(counts), samples.shape[1]).index_add(0, labels, samples)
     means /= counts[:, None]
     within = (samples - means[labels]) / counts.sqrt()[labels, None]
     n = int(groups.max()) + 1
-    of_group = groups[labels]
-    parts = torch.stack([(some := within[of_group == g]).mT @ some for g in range(n)])
+    sample_groups = groups[labels]
+    parts = torch.stack([(some := within[sample_groups == g]).mT @ some for g in range(n)])
     classes = groups.bincount(minlength=n).to(samples)
     centres = samples.new_zeros(n, samples.shape[1]).index_add(0, groups, means)
-    others = 1 - torch.eye(n) if n > 1 else torch.ones(1, 1)  # An only group cannot be left out.
-    kept = torch.cat([torch.ones(1, n), others]).to(samples)
-    of_sets = (kept @ classes)[:, None]
-    covariances = (kept @ parts.flatten(1) / of_sets).unflatten(1, parts.shape[1:])
+    others = 1 - torch.eye(n) if n > 1 else torch.ones(1, 1)  # A single group cannot be left out.
+    members = torch.cat([torch.ones(1, n), others]).to(samples)
+    n_classes = (members @ classes)[:, None]
+    covariances = (members @ parts.flatten(1) / n_classes).unflatten(1, parts.shape[1:])
     variances, vectors = cast(tuple[Tensor, Tensor], torch.linalg.eigh(covariances))
     variances = variances / variances.mean(1, keepdim=True)
     rest = samples.shape[1] - axes
     smallest_k = variances[:, : rest or 1].mean(1, keepdim=True)
     return Variation(
-        kept @ centres / of_sets,
+        members @ centres / n_classes,
         vectors[:, :, rest:].contiguous(),
         torch.cat([smallest_k, variances[:, rest:]], 1),
     )

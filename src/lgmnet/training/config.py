@@ -1,4 +1,4 @@
-"""How a method is trained: every number of a run, and the run itself as one value."""
+"""Settings of meta-training, and a whole run as one value."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from lgmnet.config import require
 from lgmnet.data.augment import Jitter
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, unknown_name
@@ -15,103 +16,133 @@ from lgmnet.methods import METHODS
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How long and on what tasks to train.
+class OptimizerConfig:
+    """AdamW with a warm-up and a cosine schedule.
 
     Raises:
-        ConfigError: naming the field that cannot be.
+        ConfigError: if a field has a value that is not allowed.
     """
 
-    steps: int = 10_000
-    """Optimiser steps."""
-    tasks: int = 4
-    """Tasks of a step, for each process."""
-    way: int = 20
-    """Classes of a training task."""
-    shot: int = 1
-    """Support samples of a class in training."""
-    most_shot: int | None = None
-    """Where set, each step draws its shot anew, from ``shot`` to this, all equally likely."""
-    query: int = 4
-    """Query samples of a class in training."""
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW; a cosine leads it to zero at the last step."""
+    """Peak learning rate; a cosine leads it to zero at the last step."""
     warmup: int = 100
     """Steps over which the learning rate rises from zero."""
     weight_decay: float = 0.0
     """AdamW's weight decay."""
     clip: float = 10.0
-    """Largest norm of the gradient; longer ones are shortened to it."""
+    """Maximum norm of the gradient; longer gradients are shortened to it."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip"):
+            require(self, name, getattr(self, name) > 0, "positive")
+        for name in ("warmup", "weight_decay"):
+            require(self, name, getattr(self, name) >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Validation tasks.
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+        EpisodeError: if the tasks are impossible.
+    """
+
+    way: int = 20
+    """Classes of a task."""
+    shot: int = 1
+    """Support samples of a class."""
+    query: int = 15
+    """Query samples of a class."""
+    episodes: int = 200
+    """Number of tasks."""
+    every: int = 1000
+    """Steps between validations."""
+
+    def __post_init__(self) -> None:
+        require(self, "episodes", self.episodes >= 2, "at least 2")
+        require(self, "every", self.every > 0, "positive")
+        _ = self.shape
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Shape of one task."""
+        return EpisodeShape(self.way, self.shot, self.query)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length of meta-training, and its tasks.
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+        EpisodeError: if the tasks are impossible.
+    """
+
+    steps: int = 10_000
+    """Optimizer steps."""
+    tasks: int = 4
+    """Tasks of a step, for each process."""
+    way: int = 20
+    """Classes of a task."""
+    shot: int = 1
+    """Support samples of a class."""
+    max_shot: int | None = None
+    """If set, each step draws its shot from ``shot`` to this, all equally likely."""
+    query: int = 4
+    """Query samples of a class."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer and its schedule."""
     jitter: Jitter | None = field(default_factory=Jitter)
     """Augmentation of every training image, or None."""
     task_jitter: Jitter | None = None
-    """A further change for all images of a task alike, which makes other characters of them; not
-    read without ``jitter``."""
+    """Additional change of all images of a task alike, which turns them into new classes."""
     same_group_fraction: float = 0.0
-    """Part of the tasks whose classes come from as few groups (alphabets) as hold them; not read
-    where the data knows no groups."""
+    """Part of the tasks whose classes come from as few groups (such as alphabets) as possible; data
+    without groups counts as one group."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16 where the device computes in it, else 32 bits."""
-    val_way: int = 20
-    """Classes of a validation task."""
-    val_shot: int = 1
-    """Support samples of a class in validation."""
-    val_query: int = 15
-    """Query samples of a class in validation."""
-    val_episodes: int = 200
+    """``auto``: bf16 where the device computes in it, else 32 bits."""
+    validation: ValidationConfig = ValidationConfig()
     """Validation tasks."""
-    val_every: int = 1000
-    """Steps between validations."""
     save_every: int = 250
-    """Steps between checkpoints: what a kill can cost."""
+    """Steps between checkpoints: the work that a killed run can lose."""
     log_every: int = 25
     """Steps between lines of the logs."""
     seed: int = 0
-    """Of the weights, the tasks, the augmentation and the context draws."""
+    """Seed of the weights, the tasks, the augmentation and the context draws."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "val_every", "save_every", "log_every", "learning_rate", "clip"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"'{name}' must be positive, but is {getattr(self, name)}.")
-        if not 0 <= self.same_group_fraction <= 1:
-            raise ConfigError(
-                f"'same_group_fraction' must be a part, 0 to 1, but is {self.same_group_fraction}."
-            )
-        for name in ("warmup", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"'{name}' must not be negative, but is {getattr(self, name)}.")
-        if self.val_episodes < 2:
-            raise ConfigError(f"'val_episodes' must be at least 2, but is {self.val_episodes}.")
-        if self.most_shot is not None and self.most_shot < self.shot:
-            raise ConfigError(
-                f"'most_shot' must be at least 'shot', {self.shot}, but is {self.most_shot}."
-            )
-        _ = self.shape, self.val_shape
+        for name in ("steps", "save_every", "log_every"):
+            require(self, name, getattr(self, name) > 0, "positive")
+        fraction = self.same_group_fraction
+        require(self, "same_group_fraction", 0 <= fraction <= 1, "0 to 1")
+        require(self, "seed", self.seed >= 0, "0 or more")
+        has_jitter = self.jitter is not None or self.task_jitter is None
+        require(self, "task_jitter", has_jitter, "None where 'jitter' is None")
+        max_shot = self.max_shot
+        valid = max_shot is None or max_shot >= self.shot
+        require(self, "max_shot", valid, f"at least 'shot', {self.shot}")
+        _ = self.shape
 
     @property
     def shape(self) -> EpisodeShape:
         """Shape of the largest training batch of one process."""
-        return EpisodeShape(self.way, self.most_shot or self.shot, self.query, self.tasks)
+        return EpisodeShape(self.way, self.max_shot or self.shot, self.query, self.tasks)
 
     def draw_shape(self, generator: torch.Generator) -> EpisodeShape:
-        """Shape of the next training batch of one process."""
-        if self.most_shot is None:
+        """Draw the shape of the next training batch of one process."""
+        if self.max_shot is None:
             return self.shape
-        shot = torch.randint(self.shot, self.most_shot + 1, (), generator=generator)
+        shot = torch.randint(self.shot, self.max_shot + 1, (), generator=generator)
         return dataclasses.replace(self.shape, shot=int(shot))
-
-    @property
-    def val_shape(self) -> EpisodeShape:
-        """Shape of one validation task."""
-        return EpisodeShape(self.val_way, self.val_shot, self.val_query)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole training run; what a recipe returns.
+    """Whole training run; recipes return one.
 
     Raises:
-        ConfigError: if there is no such method, or the config is of another.
+        ConfigError: if there is no such method, or the config belongs to another.
     """
 
     recipe: str
@@ -119,28 +150,33 @@ class Run:
     method: str
     """Name of the method, a key of `lgmnet.methods.METHODS`."""
     config: Any
-    """The method's config."""
+    """Config of the method."""
     data: str
     """Name of the data."""
     split: str
-    """Split whose classes are trained on."""
+    """Split of the training classes."""
     val_split: str | None
     """Split whose classes choose the best checkpoint; None keeps the last one."""
     train: TrainConfig
     start: str | None = None
-    """A model, by name or folder, whose weights to start from; None for fresh ones."""
+    """Model, by name or folder, whose weights to start from; None for fresh ones."""
     backbone: str = ""
-    """The frozen network that photos pass before the method, or empty."""
+    """Frozen network that photos pass before the method, or empty."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise unknown_name("method", self.method, METHODS)
-        kind = METHODS[self.method].config_type
-        if not isinstance(self.config, kind):
-            raise ConfigError(f"'config' must be a {kind.__name__}, but is {self.config!r}.")
+        config_type = METHODS[self.method].config_type
+        if not isinstance(self.config, config_type):
+            raise ConfigError(f"'config' must be a {config_type.__name__}, but is {self.config!r}.")
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one sample that the method takes."""
+        return METHODS[self.method].input_spec(self.config).shape
 
     def for_steps(self, steps: int | None) -> Run:
-        """The same run for so many steps; None leaves it as it is."""
+        """Copy the run with another number of steps; None leaves it as it is."""
         if steps is None:
             return self
         return dataclasses.replace(self, train=dataclasses.replace(self.train, steps=steps))

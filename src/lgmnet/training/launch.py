@@ -1,4 +1,4 @@
-"""From a run to running processes: device, precision, processes and loggers."""
+"""From a run to running processes: data, device, precision, processes and loggers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lgmnet.model.model import Model
 from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import Run
 from lgmnet.training.state import read_training_cost
-from lgmnet.training.trainer import STATE, fit
+from lgmnet.training.trainer import STATE_FILE, fit
 
 
 def launch(
@@ -32,42 +32,39 @@ def launch(
     nodes: int = 1,
     accelerator: str = "auto",
 ) -> Model | None:
-    """Train on one or several devices (see `fit`); under torchrun, on all machines it spans.
+    """Train on one or several devices (see `fit`); under torchrun on several machines.
 
     Args:
-        run: What to train and how.
+        run: Method, data and settings.
         train_source: Training classes.
         val_source: Validation classes, or None.
-        out: Folder of the model, its logs and its state.
-        resume: Continue the run in ``out``.
-        devices: Processes on this machine.
-        nodes: Machines, each with as many processes, when started by torchrun on each of them.
+        out: Folder of the model, its logs and its training state.
+        resume: If True, continue the run in ``out``.
+        devices: Number of processes on this machine.
+        nodes: Number of machines, each with as many processes, when torchrun starts this on each.
         accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
 
     Raises:
         ConfigError: if this machine has no such device, or there is no run to resume.
     """
-    if resume and not (out / STATE).is_file():
+    if resume and not (out / STATE_FILE).is_file():
         raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
+    first_step = read_training_cost(out / STATE_FILE).step if resume else 0
     loggers = [
         TensorBoardLogger(out, name="logs", version="tensorboard"),
-        # A folder for each start, so that resuming leaves the earlier rows alone.
+        # A folder for each start, so that resuming does not overwrite earlier rows.
         CSVLogger(
-            out,
-            name="logs",
-            version=f"csv-from-step-{read_training_cost(out / STATE).step if resume else 0}",
-            flush_logs_every_n_steps=1,
+            out, name="logs", version=f"csv-from-step-{first_step}", flush_logs_every_n_steps=1
         ),
     ]
+    precision = run.train.precision
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
             strategy="ddp" if devices * nodes > 1 else "auto",
-            precision=precision(accelerator)
-            if run.train.precision == "auto"
-            else run.train.precision,
+            precision=choose_precision(accelerator) if precision == "auto" else precision,
             loggers=loggers,
         )
     except (ValueError, RuntimeError, MisconfigurationException) as error:
@@ -79,21 +76,20 @@ def launch(
 
 
 def open_training_sources(run: Run) -> tuple[TaskSource, TaskSource | None]:
-    """The training classes of a run, and those that choose its weights, or None.
+    """Open the training classes of a run, and its validation classes or None.
 
     Raises:
         ConfigError: if there is no such data or split.
         DataError: if its files cannot be found or read.
     """
-    shape = run.config.feature_shape
+    shape = run.feature_shape
     train = open_model_source(run.data, run.split, shape, run.backbone)
     if run.val_split is None:
         return train, None
     return train, open_model_source(run.data, run.val_split, shape, run.backbone)
 
 
-def precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
-    """bf16 where the device computes in it; where it only emulates it, 32 bits are faster."""
+def choose_precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
+    """Choose bf16 where the device computes in it; emulated, it is slower than 32 bits."""
     cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    native = supports_bf16("cuda" if cuda else "cpu")
-    return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if supports_bf16("cuda" if cuda else "cpu") else "32-true"

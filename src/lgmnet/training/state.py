@@ -1,4 +1,4 @@
-"""All that a run needs to go on as if it had never stopped: one file, no pickle."""
+"""Training state: everything a run needs to continue, in one file without pickle."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
 KIND, VERSION = "lgmnet-training-state", 2
-COUNTED = ("step", "best_accuracy", "images", "seconds")
+COUNTERS = ("step", "best_accuracy", "images", "seconds")
 
 
 @dataclass
 class TrainState:
-    """A run in progress."""
+    """Run in progress."""
 
     method: Method
     optimizer: torch.optim.Optimizer
@@ -30,43 +30,43 @@ class TrainState:
     """Source of this process's tasks, augmentation and context draws."""
     step: int = 0
     best_accuracy: float = -1.0
-    """In percent, on validation classes."""
+    """Best accuracy on validation classes so far, in percent."""
     images: int = 0
-    """Images trained on so far, over all processes, each as often as it was drawn."""
+    """Images trained on so far, over all processes, counted each time they are drawn."""
     seconds: float = 0.0
-    """Wall time so far, validation and all."""
+    """Wall time so far, including validation."""
 
 
 def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> None:
-    """Write a run in progress, whole or not at all.
+    """Write the state of a run, completely or not at all.
 
     Args:
-        path: The file.
-        state: What to write.
+        path: File to write.
+        state: State of the run.
         generators: Generator states of all processes, [processes, bytes].
-        run: What the run is; only the same run may continue.
+        run: The run; only the same run may continue.
     """
     tensors = {f"model.{name}": t for name, t in state.method.state_dict().items()}
     for index, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
     tensors["generators"] = generators
-    about = {name: str(getattr(state, name)) for name in COUNTED}
-    write_tensors(path, tensors, KIND, VERSION, about | {"run": _spelled(run)})
+    about = {name: str(getattr(state, name)) for name in COUNTERS}
+    write_tensors(path, tensors, KIND, VERSION, about | {"run": _run_as_json(run)})
 
 
 def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: int) -> None:
-    """Fill ``state`` with what `save_state` wrote.
+    """Fill ``state`` from a file that `save_state` wrote.
 
     Raises:
         FileFormatError: if the file is absent or damaged.
-        ConfigError: if it is of another run, or of another number of processes.
+        ConfigError: if it belongs to another run, or to another number of processes.
     """
     tensors, about = read_tensors(path, KIND, VERSION)
-    check_same(path, about["run"], run)
+    check_same_run(path, about["run"], run)
     generators = tensors.pop("generators")
     if len(generators) != processes:
         raise ConfigError(
-            f"'{path}' is of a run with {len(generators)} processes, not {processes}; "
+            f"'{path}' belongs to a run with {len(generators)} processes, not {processes}; "
             "continue with the same number of --devices."
         )
     model: dict[str, Tensor] = {}
@@ -79,11 +79,11 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         else:
             index, slot = rest.split(".")
             slots.setdefault(int(index), {})[slot] = tensor
-    for place, weight in enumerate(weights):
-        # Laid out like their weight: a fused optimiser goes through both as they lie in memory.
-        for slot, tensor in slots.get(place, {}).items():
+    for i, weight in enumerate(weights):
+        # Laid out like their weight: a fused optimizer reads both in the order of their memory.
+        for slot, tensor in slots.get(i, {}).items():
             if tensor.shape == weight.shape:
-                slots[place][slot] = torch.empty_like(weight).copy_(tensor)
+                slots[i][slot] = torch.empty_like(weight).copy_(tensor)
     try:
         state.method.load_state_dict(model)
     except RuntimeError as error:
@@ -98,7 +98,7 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What a run has cost so far."""
+    """Cost of a run so far."""
 
     step: int
     images: int
@@ -106,47 +106,47 @@ class TrainingCost:
 
 
 def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
-    """What the run had cost when the state in a file was written.
+    """Read the cost of a run from its training state.
 
     Args:
-        path: The file.
-        run: What it must be the state of; None for any.
+        path: File with the training state.
+        run: Run that it must belong to; None for any.
 
     Raises:
         FileFormatError: if the file is absent or damaged.
-        ConfigError: if it is of another run.
+        ConfigError: if it belongs to another run.
     """
     _, about = read_tensors(path, KIND, VERSION)
     if run is not None:
-        check_same(path, about["run"], run)
+        check_same_run(path, about["run"], run)
     return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))
 
 
-def check_same(path: Path, spelled: str, run: Run) -> None:
-    """Check that a state is of this run.
+def check_same_run(path: Path, run_json: str, run: Run) -> None:
+    """Check that a state belongs to this run.
 
     Raises:
-        ConfigError: naming the settings that differ.
+        ConfigError: if it does not; names the settings that differ.
     """
-    if spelled != _spelled(run):
-        changed = _changed(json.loads(spelled), json.loads(_spelled(run)))
+    if run_json != _run_as_json(run):
+        changed = _differences(json.loads(run_json), json.loads(_run_as_json(run)))
         raise ConfigError(
-            f"'{path}' is of a run with other settings ({', '.join(changed)}); "
+            f"'{path}' belongs to a run with other settings ({', '.join(changed)}); "
             "continue with the same, or train into another folder."
         )
 
 
-def _spelled(run: Run) -> str:
+def _run_as_json(run: Run) -> str:
     return json.dumps(dataclasses.asdict(run), sort_keys=True)
 
 
-def _changed(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """The settings in which two runs differ, as ``name: old -> new``."""
-    found: list[str] = []
+def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
+    """List the settings in which two runs differ, as ``name: old -> new``."""
+    differences: list[str] = []
     for name in old.keys() | new.keys():
         a, b = old.get(name), new.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _changed(a, b, f"{path}{name}.")
+            differences += _differences(a, b, f"{path}{name}.")
         elif a != b:
-            found.append(f"{path}{name}: {a} -> {b}")
-    return sorted(found)
+            differences.append(f"{path}{name}: {a} -> {b}")
+    return sorted(differences)

@@ -1,17 +1,19 @@
-"""The trainer: setup, fit, validate, save. Any method, any source, one or many processes."""
+"""The trainer: set up, fit, validate, save. Any method, any source, one or many processes."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import torch
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
@@ -24,11 +26,44 @@ from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model, Training, load_model, save_model
+from lgmnet.progress import track_progress
 from lgmnet.training.config import Run, TrainConfig
-from lgmnet.training.progress import StopRequest, TrainingProgress
+from lgmnet.training.progress import StopRequest, TrainingMetrics
 from lgmnet.training.state import TrainState, load_state, save_state
 
-STATE = "training.safetensors"
+STATE_FILE = "training.safetensors"
+
+
+class TrainingStep(nn.Module):
+    """One step of a method as a module, so that Fabric wraps it.
+
+    Fabric refuses frozen dataclasses as arguments, so the episode comes in parts.
+    """
+
+    def __init__(self, method: Method, generator: torch.Generator) -> None:
+        super().__init__()
+        self.method = method
+        self.generator = generator
+
+    def forward(
+        self,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+        query_x: Float[Tensor, "tasks query *feature"],
+        query_y: Int[Tensor, "tasks query"],
+        way: int,
+        classes: Int[Tensor, "tasks way"] | None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """Compute the loss and the log-probabilities (see `Method.learn`)."""
+        episode = Episode.unchecked(
+            support_x=support_x,
+            support_y=support_y,
+            query_x=query_x,
+            query_y=query_y,
+            way=way,
+            classes=classes,
+        )
+        return self.method.learn(episode, self.generator)
 
 
 def fit(
@@ -44,110 +79,123 @@ def fit(
 
     Without validation classes, the weights of the last step are kept.
 
-    Every process draws its own tasks; gradients are averaged over processes by Fabric, and
-    intertask normalisation takes its statistics over all of them.
+    Every process draws its own tasks. Fabric averages the gradients over all processes, and
+    intertask normalization takes its statistics over all of them.
 
     Args:
-        fabric: Launched; says device, precision, processes and loggers.
-        run: What to train and how.
+        fabric: Launched Fabric, with device, precision, processes and loggers.
+        run: Method, data and settings.
         train_source: Training classes.
         val_source: Validation classes, disjoint from them; or None.
-        out: Folder of the model and of the state to resume from.
-        resume: Continue the run in ``out``; on CPU the result equals an uninterrupted run's bit for
-            bit.
+        out: Folder of the model and of the training state.
+        resume: If True, continue the run in ``out``; on CPU the result equals that of an
+            uninterrupted run bit for bit.
 
     Returns:
-        The model kept, as it stands in ``out``; None on all processes but the first.
+        The model that is kept, as it stands in ``out``; None on all processes but the first.
 
     Raises:
         ConfigError: if ``out`` holds a run already, or none to resume.
-        DataError: if the method does not take samples of such a shape.
-        EpisodeError: if a source cannot give tasks of the shape asked for.
+        DataError: if the method does not take samples of this shape.
+        EpisodeError: if a source cannot give tasks of this shape.
     """
     config = run.train
-    check_feature_shape(train_source, run.config.feature_shape)
+    check_feature_shape(train_source, run.feature_shape)
     train_source.check(config.shape)
     if val_source is not None:
-        val_source.check(config.val_shape)
+        val_source.check(config.validation.shape)
     if not METHODS[run.method](run.config).is_trainable:
         return save_untrained(fabric, run, train_source, out)
     first = load_model(run.start) if run.start is not None else None
-    state = setup(run, first, fabric.global_rank)
-    if isinstance(train_source, ClassDataset):
-        state.method.prepare(train_source.images, train_source.labels, train_source.groups)
-    model, optimizer = fabric.setup(state.method, state.optimizer)
-    model.mark_forward_method("learn")
+    state = set_up(run, first, train_source, fabric.global_rank)
+    step, optimizer = fabric.setup(TrainingStep(state.method, state.generator), state.optimizer)
     if resume:
-        load_state(out / STATE, state, run, fabric.global_rank, fabric.world_size)
-    elif (out / STATE).exists():
+        load_state(out / STATE_FILE, state, run, fabric.global_rank, fabric.world_size)
+    elif (out / STATE_FILE).exists():
         raise ConfigError(
             f"'{out}' holds a run already; continue it with --resume, or choose another --out."
         )
     make_folder(out)
-    story = training_record(run, train_source, val_source, first)
+    record = training_record(run, train_source, val_source, first)
     if isinstance(train_source, ClassDataset) and train_source.groups is not None:
         train_source = train_source.with_same_group_fraction(config.same_group_fraction)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
     keep_freed_memory()
     started = time.perf_counter() - state.seconds
-    with (
-        TrainingProgress(config, fabric.world_size, state.step, fabric.is_global_zero) as progress,
-        StopRequest(fabric) as stop,
-    ):
-        while state.step < config.steps and not stop.asked():
+    metrics = TrainingMetrics(config.tasks * fabric.world_size)
+    progress_bar = (
+        track_progress("training", config.steps) if fabric.is_global_zero else nullcontext()
+    )
+    with progress_bar as progress, StopRequest(fabric) as stop:
+        if progress:
+            progress.advance(state.step)
+        while state.step < config.steps and not stop.reached_any():
+            rate = learning_rate(config, state.step)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, state.step)
+                group["lr"] = rate
             shape = config.draw_shape(state.generator)
             episode = prepare_episode(fabric, sampler.sample(shape), config, state.generator)
-            with fabric.autocast():  # Which Fabric adds to `forward` by itself, to `learn` not.
-                loss, log_p = model.learn(
-                    episode.support_x,
-                    episode.support_y,
-                    episode.query_x,
-                    episode.query_y,
-                    episode.way,
-                    state.generator,
-                    episode.classes,
-                )
+            loss, log_p = step(**vars(episode))
             fabric.backward(loss)
-            fabric.clip_gradients(model, optimizer, max_norm=config.clip)
+            fabric.clip_gradients(step, optimizer, max_norm=config.optimizer.clip)
             optimizer.step()
             optimizer.zero_grad()
             state.step += 1
             state.images += shape.samples * fabric.world_size
             state.seconds = time.perf_counter() - started
-            progress.step(loss, log_p, episode.query_y)
+            metrics.add_step(loss, log_p, episode.query_y)
+            detail = ""
             if state.step % config.log_every == 0:
-                fabric.log_dict(progress.metrics(learning_rate(config, state.step)), state.step)
+                values = metrics.compute(learning_rate(config, state.step))
+                fabric.log_dict(values, state.step)
+                detail = describe_metrics(values)
+            if progress:
+                progress.advance(1, detail)
+            is_last = state.step == config.steps
             if val_source is None:
-                if state.step == config.steps and fabric.is_global_zero:
-                    last = replace(story, step=state.step)
-                    save_model(model_of(run, state.method, last), out)
-            elif state.step % config.val_every == 0 or state.step == config.steps:
+                if is_last and fabric.is_global_zero:
+                    save_model(make_model(run, state.method, replace(record, step=state.step)), out)
+            elif state.step % config.validation.every == 0 or is_last:
                 score = validate(state.method, val_source, config)
                 fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
-                progress.validated(score)
+                if progress:
+                    progress.print(
+                        f"step {state.step:,}: validation {score.task} "
+                        f"{score.accuracy:.2f} ± {score.ci95:.2f} %"
+                    )
                 if score.accuracy > state.best_accuracy:
                     state.best_accuracy = score.accuracy
                     if fabric.is_global_zero:
-                        save_model(best_model(state, run, story, score), out)
-            if state.step % config.save_every == 0 or state.step == config.steps:
+                        save_model(make_best_model(state, run, record, score), out)
+            if state.step % config.save_every == 0 or is_last:
                 state.seconds = time.perf_counter() - started
                 save(fabric, state, run, out)
         if state.step < config.steps:
             save(fabric, state, run, out)
-            progress.stopped(out)
+            if progress:
+                progress.print(
+                    f"Stopped after step {state.step:,}; the same command with --resume continues "
+                    f"the run in '{out}'."
+                )
             raise KeyboardInterrupt
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
 
 
+def describe_metrics(values: dict[str, float]) -> str:
+    """Describe the latest metrics in a few words."""
+    return (
+        f"{values['train/episodes_per_second']:.0f} episodes/s  loss {values['train/loss']:.3f}  "
+        f"accuracy {values['train/accuracy']:.1f} %"
+    )
+
+
 def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> Model | None:
-    """Write the model of a method that learns nothing beforehand, so that all commands take it."""
+    """Save the model of a method that learns nothing beforehand, so that all commands take it."""
     if fabric.is_global_zero:
         method = METHODS[run.method](run.config)
-        save_model(model_of(run, method, training_record(run, train_source, None, None)), out)
+        save_model(make_model(run, method, training_record(run, train_source, None, None)), out)
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
 
@@ -155,7 +203,7 @@ def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path
 def training_record(
     run: Run, train_source: TaskSource, val_source: TaskSource | None, first: Model | None
 ) -> Training:
-    """What the model card tells of a run before its first step."""
+    """Describe a run before its first step, for the model card."""
     return Training(
         recipe=run.recipe,
         data=train_source.name,
@@ -168,96 +216,103 @@ def training_record(
     )
 
 
-def setup(run: Run, first: Model | None, rank: int) -> TrainState:
-    """A run before its first step; processes differ only in the tasks they will draw.
+def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -> TrainState:
+    """Set up a run before its first step; processes differ only in the tasks they will draw.
 
     Args:
-        run: What to train.
-        first: The model whose weights to start from, or None.
+        run: Method, data and settings.
+        first: Model whose weights to start from, or None.
+        train_source: Training classes.
         rank: Number of this process.
 
     Raises:
-        ConfigError: if the first model is of another method or config.
+        ConfigError: if the first model has another method or config.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
-    if first is not None:
-        # What has no weights may differ: the canvas, the number of views, how contexts are drawn.
-        try:
-            if first.method_name != run.method:
-                raise RuntimeError(f"it is a {first.method_name}")
-            method.load_state_dict(first.method.state_dict())
-        except RuntimeError as error:
-            raise ConfigError(
-                f"The weights of '{run.start}' do not fit a {run.method} of the config of this run."
-            ) from error
+        if first is not None:
+            load_weights(method, first, run)
+        if isinstance(train_source, ClassDataset):
+            method.prepare(train_source.images, train_source.labels, train_source.groups)
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
-        lr=run.train.learning_rate,
-        weight_decay=run.train.weight_decay,
+        lr=run.train.optimizer.learning_rate,
+        weight_decay=run.train.optimizer.weight_decay,
         fused=True,  # One pass over the generators' millions of weights, not a dozen.
     )
     generator = torch.Generator().manual_seed(run.train.seed + 1_000_003 * rank)
     return TrainState(method, optimizer, generator)
 
 
+def load_weights(method: Method, first: Model, run: Run) -> None:
+    """Load the weights to start from.
+
+    Parts without weights may differ: the canvas, the number of views, how contexts are drawn.
+
+    Raises:
+        ConfigError: if they belong to another method or config.
+    """
+    try:
+        if first.method_name != run.method:
+            raise RuntimeError(f"it is a {first.method_name}")
+        method.load_state_dict(first.method.inference_state())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"The weights of '{run.start}' do not fit a {run.method} with the config of this run."
+        ) from error
+
+
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """The learning rate of a step: a linear rise, then half a cosine to zero."""
-    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    """Compute the learning rate of a step: a linear rise, then half a cosine to zero."""
+    optimizer = config.optimizer
+    rise = min(1.0, (step + 1) / optimizer.warmup) if optimizer.warmup else 1.0
+    return optimizer.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def prepare_episode(
     fabric: Fabric, episode: Episode, config: TrainConfig, generator: torch.Generator
 ) -> Episode:
-    """The episode, augmented and on its device."""
+    """Augment an episode and move it to its device."""
     support_x, query_x = episode.support_x, episode.query_x
     if config.jitter is not None and support_x.ndim == 5:
-        together = torch.cat([support_x, query_x], 1)
-        together = config.jitter(together, generator, config.task_jitter)
-        support_x, query_x = together.split([support_x.shape[1], query_x.shape[1]], 1)
-    return Episode(
-        fabric.to_device(support_x),
-        fabric.to_device(episode.support_y),
-        fabric.to_device(query_x),
-        fabric.to_device(episode.query_y),
-        episode.way,
-        None if episode.classes is None else fabric.to_device(episode.classes),
-    )
+        images = torch.cat([support_x, query_x], 1)
+        images = config.jitter(images, generator, config.task_jitter)
+        support_x, query_x = images.split([support_x.shape[1], query_x.shape[1]], 1)
+        episode = episode.with_samples(support_x, query_x)
+    return episode.to(fabric.device)
 
 
 def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
-    """Score on validation classes, on the same tasks every time."""
-    return evaluate(
-        method, source, config.val_shape, episodes=config.val_episodes, seed=config.seed + 1
-    )
+    """Score a method on validation classes, on the same tasks every time."""
+    shape, episodes = config.validation.shape, config.validation.episodes
+    return evaluate(method, source, shape, episodes=episodes, seed=config.seed + 1)
 
 
-def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Model:
-    """The model as it is written when it is the best so far."""
-    story = replace(
-        story,
+def make_best_model(state: TrainState, run: Run, record: Training, score: Score) -> Model:
+    """Describe the model that is the best so far, with its validation score."""
+    record = replace(
+        record,
         step=state.step,
         val_task=score.task,
         val_accuracy=score.accuracy,
         val_ci95=score.ci95,
         val_protocol=score.protocol,
     )
-    return model_of(run, state.method, story)
+    return make_model(run, state.method, record)
 
 
-def model_of(run: Run, method: Method, story: Training) -> Model:
-    """What a run has made, with its story."""
-    return Model(method, run.method, story, backbone=run.backbone)
+def make_model(run: Run, method: Method, record: Training) -> Model:
+    """Make a model of a method and the record of its training."""
+    return Model(method, run.method, record, backbone=run.backbone)
 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:
-    """Write the state to resume from, with every process's generator."""
+    """Write the training state, with every process's generator."""
     generators = cast(Tensor, fabric.all_gather(state.generator.get_state()))
     if fabric.is_global_zero:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         generators = generators.view(fabric.world_size, -1).cpu()
-        save_state(out / STATE, state, generators, run)
+        save_state(out / STATE_FILE, state, generators, run)
     fabric.barrier()

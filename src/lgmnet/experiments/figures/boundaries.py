@@ -102,7 +102,7 @@ def look_at(
         DataError: if the method does not take points of the plane.
     """
     plane = PLANES[name]("test")
-    check_feature_shape(plane, method.config.feature_shape)
+    check_feature_shape(plane, method.inputs.shape)
     methods = {OURS: method, **rivals()}
     rows = compare(
         methods,

@@ -1,4 +1,4 @@
-"""Published runs: a function for each, returning its whole configuration."""
+"""Published runs: one function each, which returns the whole configuration."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from lgmnet.experiments.recipes import cifar, omniglot, photos, plane, vectors
 from lgmnet.experiments.recipes.rivals import PRETRAINED, RIVALS, rival
 from lgmnet.training.config import Run
 
-OURS: dict[str, Callable[[], Run]] = {
+LGM_NET_RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
     "cifar-fs": cifar.cifar_fs,
     "miniimagenet": cifar.miniimagenet,
     **{family: partial(plane.plane, family) for family in PLANES},
 }
-"""LGM-Net on each data, to which the rivals are compared."""
+"""LGM-Net on each data set, with which the rivals are compared."""
 
 
-def of_rival(data: str, method: str) -> Run:
-    """A rival's run, with what LGM-Net has on the same data."""
-    return rival(OURS[data](), method)
+def rival_recipe(data: str, method: str) -> Run:
+    """Describe a rival's run with what LGM-Net has on the same data."""
+    return rival(LGM_NET_RECIPES[data](), method)
 
 
 RECIPES: dict[str, Callable[[], Run]] = {
-    **OURS,
+    **LGM_NET_RECIPES,
     "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
     "photos": photos.photos,
@@ -34,10 +34,11 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,
     **{
-        f"{data}-{method}": partial(of_rival, data, method)
-        for data in OURS
+        f"{data}-{method}": partial(rival_recipe, data, method)
+        for data in LGM_NET_RECIPES
         for method in RIVALS
-        # Tasks in the plane have no classes that an embedding could be pretrained on.
+        # Tasks in the plane have no fixed classes to pretrain an embedding on.
         if data not in PLANES or method not in PRETRAINED
     },
 }
+"""All published runs by name."""

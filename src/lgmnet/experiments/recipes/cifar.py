@@ -1,4 +1,4 @@
-"""LGM-Net on CIFAR-FS and MiniImageNet: ours, on the embedding that all rivals share."""
+"""LGM-Net on CIFAR-FS and miniImageNet, on the embedding that all rivals share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import dataclasses
 
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
-from lgmnet.training.config import Run, TrainConfig
+from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.nn.matching import HeadConfig
+from lgmnet.nn.target import TargetConfig
+from lgmnet.training.config import Run, TrainConfig, ValidationConfig
 
 
 def cifar_fs() -> Run:
-    """Ours: Conv-4 pooled three times, and a TargetNet that adds to it, into which classes write.
+    """Describe LGM-Net on Conv-4 with class detectors and the shared embedding beside TargetNet.
 
     20-way tasks of 1 to 5 shots, so that one model serves both columns of the table.
     """
@@ -18,17 +23,16 @@ def cifar_fs() -> Run:
         recipe="cifar-fs",
         method="lgm-net",
         config=LGMNetConfig(
-            feature_shape=(3, 32, 32),
-            embedding_widths=(64, 64, 64, 64),
-            embedding_pooled=(True, True, True, False),
-            target_pooled=False,
-            target_skip=True,
-            random_context=False,
-            class_detectors=4,
-            class_dropout=0.3,
-            head="means",
-            classification=1.0,
-            classes=64,
+            embedding=EmbeddingConfig(
+                feature_shape=(3, 32, 32),
+                widths=(64, 64, 64, 64),
+                pooled=(True, True, True, False),
+            ),
+            context=ContextConfig(sampled=False),
+            target=TargetConfig(pooled=False, skip="beside"),
+            conditioning=ClassConditioningConfig(detectors=4, dropout=0.3),
+            head=HeadConfig("means"),
+            auxiliary_weight=1.0,
         ),
         data="cifar-fs",
         split="train",
@@ -38,33 +42,33 @@ def cifar_fs() -> Run:
             tasks=2,
             way=20,
             shot=1,
-            most_shot=5,
+            max_shot=5,
             query=4,
             jitter=Jitter(degrees=0.0, scale=0.0, shift=0.125, shear=0.0, flip=0.5),
-            val_way=5,
-            val_episodes=600,
-            val_every=2000,
+            validation=ValidationConfig(way=5, episodes=600, every=2000),
         ),
     )
 
 
 def cifar_fs_resnet12() -> Run:
-    """The same with ResNet-12, for a GPU: 640 channels, which TargetNet narrows to 64 between."""
+    """Describe the same with ResNet-12, for a GPU: TargetNet narrows its 640 channels to 64."""
     run = cifar_fs()
-    config = dataclasses.replace(
-        run.config,
-        embedding_layers="residual",
-        embedding_widths=(64, 160, 320, 640),
-        embedding_pooled=(True, True, True, True),
-        target_widths=(64, 640),
+    embedding = dataclasses.replace(
+        run.config.embedding,
+        layers="residual",
+        widths=(64, 160, 320, 640),
+        pooled=(True, True, True, True),
     )
+    target = dataclasses.replace(run.config.target, widths=(64, 640))
+    config = dataclasses.replace(run.config, embedding=embedding, target=target)
     return dataclasses.replace(run, recipe="cifar-fs-resnet12", config=config)
 
 
 def miniimagenet() -> Run:
-    """The same on MiniImageNet, whose images are larger: Conv-4 pooled four times."""
+    """Describe the same on miniImageNet, whose images are larger: Conv-4 pooled four times."""
     run = cifar_fs()
-    config = dataclasses.replace(
-        run.config, feature_shape=(3, 84, 84), embedding_pooled=(True, True, True, True)
+    embedding = dataclasses.replace(
+        run.config.embedding, feature_shape=(3, 84, 84), pooled=(True, True, True, True)
     )
+    config = dataclasses.replace(run.config, embedding=embedding)
     return dataclasses.replace(run, recipe="miniimagenet", config=config, data="miniimagenet")

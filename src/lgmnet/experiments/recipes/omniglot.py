@@ -1,4 +1,4 @@
-"""LGM-Net on Omniglot: ours, and the paper's configuration."""
+"""LGM-Net on Omniglot: our configuration and the paper's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import dataclasses
 
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
-from lgmnet.training.config import Run, TrainConfig
+from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.nn.matching import HeadConfig
+from lgmnet.nn.target import TargetConfig
+from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
 
 
 def omniglot() -> Run:
-    """Ours: aligned drawings seen in three views, learned temperature, normalised TargetNet.
+    """Describe our run: drawings aligned and seen in three views, learned temperature.
 
-    40-way tasks, half of them of kindred characters, from mirrored characters too; each task is
-    bent as a whole, which makes new characters, and each image a little more by itself.
+    40-way tasks, half of them with characters of as few alphabets as possible, mirrored characters
+    included. Each task is deformed as a whole, which makes new characters, and each image a little
+    more by itself.
     """
     return Run(
         recipe="omniglot",
         method="lgm-net",
         config=LGMNetConfig(
-            align=0.5,
-            views=3,
-            embedding_widths=(32, 64, 96, 96, 64),
-            embedding_pooled=(True, True, False, False, False),
+            embedding=EmbeddingConfig(
+                widths=(32, 64, 96, 96, 64),
+                pooled=(True, True, False, False, False),
+                alignment=AlignmentConfig(power=0.5, views=3),
+            )
         ),
         data="omniglot",
         split="vinyals/train-mirrored",
@@ -36,60 +43,69 @@ def omniglot() -> Run:
             ),
             task_jitter=Jitter(degrees=10.0, scale=0.2, shift=0.0, shear=0.2, warp=0.03),
             same_group_fraction=0.5,
-            val_every=1500,
-            val_episodes=300,
+            validation=ValidationConfig(episodes=300, every=1500),
         ),
     )
 
 
 def omniglot_refined() -> Run:
-    """A last course for what `omniglot` gave (``--from``): on a larger canvas, all 1200 characters.
+    """Describe a last stage (``--from`` a model of `omniglot`): larger canvas, 1200 characters.
 
-    Everything is chosen on validation classes by then; they are trained on too (see `omniglot`).
+    Everything has been chosen on validation classes by then; this stage trains on them too (see
+    `lgmnet.data.datasets.omniglot`).
     """
     run = omniglot()
+    alignment = dataclasses.replace(run.config.embedding.alignment, canvas=36)
+    embedding = dataclasses.replace(run.config.embedding, alignment=alignment)
+    optimizer = OptimizerConfig(learning_rate=5e-4)
     return dataclasses.replace(
         run,
         recipe="omniglot-refined",
-        config=dataclasses.replace(run.config, canvas=36),
+        config=dataclasses.replace(run.config, embedding=embedding),
         split="vinyals/trainval-mirrored",
         val_split=None,
-        train=dataclasses.replace(run.train, steps=8_000, learning_rate=5e-4),
+        train=dataclasses.replace(run.train, steps=8_000, optimizer=optimizer),
     )
 
 
 def omniglot_lake() -> Run:
-    """Ours, trained on whole alphabets: for scores on alphabets never seen."""
+    """Describe our run on whole alphabets, for scores on alphabets never seen."""
     run = omniglot()
+    validation = dataclasses.replace(run.train.validation, every=1000)
     return dataclasses.replace(
         run,
         recipe="omniglot-lake",
         split="lake/train-mirrored",
         val_split="lake/val",
-        train=dataclasses.replace(run.train, steps=8_000, val_every=1000),
+        train=dataclasses.replace(run.train, steps=8_000, validation=validation),
     )
 
 
 def omniglot_paper() -> Run:
-    """The paper's configuration at the reference code's sizes: no temperature, plain TargetNet.
+    """Describe the paper's configuration at the reference code's sizes.
 
-    5-way tasks with one query a class (the reference code: one a task), 32 a step; the cosine
-    stands in for its x0.9 every 1,500 steps.
+    No temperature, no normalization in TargetNet. 5-way tasks with one query a class (the reference
+    code: one a task), 32 a step. The cosine schedule stands for the paper's x0.9 every 1,500 steps.
     """
     return Run(
         recipe="omniglot-paper",
         method="lgm-net",
         config=LGMNetConfig(
-            embedding_widths=(64, 64, 64, 64),
-            embedding_pooled=(True, True, True, False),
-            encoder_pooled=(True, True),
-            context=32,
-            target_widths=(64, 64),
-            target_norm=False,
-            temperature=None,
+            embedding=EmbeddingConfig(widths=(64, 64, 64, 64), pooled=(True, True, True, False)),
+            context=ContextConfig(pooled=(True, True)),
+            target=TargetConfig(norm=False),
+            head=HeadConfig(temperature=None),
         ),
         data="omniglot",
         split="vinyals/train",
         val_split="vinyals/val",
-        train=TrainConfig(steps=120_000, tasks=32, way=5, shot=1, query=1, jitter=None, val_way=5),
+        train=TrainConfig(
+            steps=120_000,
+            tasks=32,
+            way=5,
+            shot=1,
+            query=1,
+            jitter=None,
+            validation=ValidationConfig(way=5),
+        ),
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from lgmnet.methods.lgm_net_features import LGMNetFeaturesConfig
-from lgmnet.training.config import Run, TrainConfig
+from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
 
 
 def photos() -> Run:
-    """The shipped model `photos`: Caltech-101's training classes and those of CIFAR-FS.
+    """Describe the shipped model `photos`: training classes of Caltech-101 and of CIFAR-FS.
 
-    A task's classes are of one quarter of one of the two, and what is known of features beforehand
-    is of all classes but that quarter.
+    The classes of a task belong to one quarter of one of the two data sets, and the features are
+    whitened with the statistics of all classes but that quarter.
     """
     return Run(
         recipe="photos",
@@ -25,15 +25,12 @@ def photos() -> Run:
             tasks=8,
             way=8,
             shot=1,
-            most_shot=5,
+            max_shot=5,
             query=5,
+            optimizer=OptimizerConfig(learning_rate=2e-3),
             same_group_fraction=1.0,
-            learning_rate=2e-3,
             jitter=None,
             precision="32-true",
-            val_way=5,
-            val_shot=1,
-            val_episodes=1000,
-            val_every=400,
+            validation=ValidationConfig(way=5, episodes=1000, every=400),
         ),
     )

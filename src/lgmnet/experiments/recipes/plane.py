@@ -1,22 +1,23 @@
-"""The paper's 2-D experiments: LGM-Net with the fully connected TargetNet on each family."""
+"""The paper's 2-D experiments: LGM-Net with generated linear layers on tasks in the plane."""
 
 from __future__ import annotations
 
 from lgmnet.methods.lgm_net import LGMNetConfig
-from lgmnet.training.config import Run, TrainConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.target import TargetConfig
+from lgmnet.training.config import Run, TrainConfig, ValidationConfig
 
 
 def plane(family: str) -> Run:
-    """LGM-Net on 3-way 5-shot tasks of one family of `lgmnet.data.synthetic.plane`."""
+    """Describe LGM-Net on 3-way 5-shot tasks of a family of `lgmnet.data.synthetic.plane`."""
     return Run(
         recipe=family,
         method="lgm-net",
         config=LGMNetConfig(
-            feature_shape=(2,),
-            target="linear",
-            embedding_widths=(64, 64),
-            encoder_width=128,
-            target_widths=(64, 64),
+            embedding=vector_embedding(2, 64, 64),
+            context=ContextConfig(widths=(128, 128), pooled=()),
+            target=TargetConfig(pooled=False),
         ),
         data=family,
         split="train",
@@ -29,8 +30,6 @@ def plane(family: str) -> Run:
             query=10,
             jitter=None,
             precision="32-true",
-            val_way=3,
-            val_shot=5,
-            val_episodes=500,
+            validation=ValidationConfig(way=3, shot=5, episodes=500),
         ),
     )

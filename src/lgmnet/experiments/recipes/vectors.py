@@ -1,22 +1,23 @@
-"""Vectors of any length: LGM-Net with the fully connected TargetNet, trained on invented clouds."""
+"""Vectors of any length: LGM-Net with generated linear layers, trained on synthetic vectors."""
 
 from __future__ import annotations
 
 from lgmnet.methods.lgm_net_vectors import LGMNetVectorsConfig
-from lgmnet.training.config import Run, TrainConfig
+from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.target import TargetConfig
+from lgmnet.training.config import Run, TrainConfig, ValidationConfig
 
 
 def vectors() -> Run:
-    """The shipped model `vectors`."""
+    """Describe the shipped model `vectors`."""
     return Run(
         recipe="vectors",
         method="lgm-net-vectors",
         config=LGMNetVectorsConfig(
-            encoder_width=128,
-            target_widths=(128, 128),
-            target_skip=True,
-            class_detectors=8,
-            random_context=False,
+            context=ContextConfig(widths=(128, 128), pooled=(), sampled=False),
+            target=TargetConfig(widths=(128, 128), pooled=False, skip="beside"),
+            conditioning=ClassConditioningConfig(detectors=8),
         ),
         data="clouds",
         split="train",
@@ -26,13 +27,10 @@ def vectors() -> Run:
             tasks=16,
             way=6,
             shot=1,
-            most_shot=10,
+            max_shot=10,
             query=10,
             jitter=None,
             precision="32-true",
-            val_way=5,
-            val_shot=5,
-            val_episodes=500,
-            val_every=2_000,
+            validation=ValidationConfig(way=5, shot=5, episodes=500, every=2_000),
         ),
     )

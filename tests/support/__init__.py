@@ -1,0 +1,1 @@
+"""Configs, episodes and models that tests of several rooms share."""
