@@ -1,78 +1,37 @@
-"""lgmnet: a handful of labelled images in, a working classifier out, in one forward pass."""
+"""Few-shot classification: a handful of labelled images in, a working classifier out.
+
+Your own images:
+
+>>> from lgmnet import FewShotClassifier
+>>> classifier = FewShotClassifier("omniglot")  # .fit(images, labels).predict(more_images)
+
+Trained models and honest scores: `load_model`, `shipped_models`, `evaluate`, `compare`, `audit`.
+The methods themselves, for training and research: `lgmnet.methods`.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
-from lgmnet.episode import Episode, EpisodeShape
-from lgmnet.errors import LgmnetError, UserError
-from lgmnet.evaluation import Score, audit, compare, evaluate
-from lgmnet.methods import (
-    MAML,
-    METHODS,
-    Classifier,
-    Ensemble,
-    FineTune,
-    FineTuneConfig,
-    LGMNet,
-    LGMNetConfig,
-    LGMNetFeatures,
-    LGMNetFeaturesConfig,
-    LGMNetVectors,
-    LGMNetVectorsConfig,
-    LogisticRegression,
-    LogisticRegressionConfig,
-    MAMLConfig,
-    MatchingNet,
-    MatchingNetConfig,
-    Method,
-    ProtoNet,
-    ProtoNetConfig,
-    RandomWeights,
-    RandomWeightsConfig,
-    TrainFromScratch,
-    TrainFromScratchConfig,
-)
-from lgmnet.model.model import Model, load_model, save_model, shipped_models
-
 if TYPE_CHECKING:
+    from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+    from lgmnet.episode import Episode, EpisodeShape
+    from lgmnet.errors import LgmnetError, UserError
     from lgmnet.estimator import FewShotClassifier
+    from lgmnet.evaluation import Score, audit, compare, evaluate
+    from lgmnet.model.model import Model, load_model, save_model, shipped_models
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MAML",
-    "METHODS",
-    "Classifier",
-    "Ensemble",
     "Episode",
     "EpisodeShape",
     "FewShotClassifier",
-    "FineTune",
-    "FineTuneConfig",
     "FittedClassifier",
-    "LGMNet",
-    "LGMNetConfig",
-    "LGMNetFeatures",
-    "LGMNetFeaturesConfig",
-    "LGMNetVectors",
-    "LGMNetVectorsConfig",
     "LgmnetError",
-    "LogisticRegression",
-    "LogisticRegressionConfig",
-    "MAMLConfig",
-    "MatchingNet",
-    "MatchingNetConfig",
-    "Method",
     "Model",
-    "ProtoNet",
-    "ProtoNetConfig",
-    "RandomWeights",
-    "RandomWeightsConfig",
     "Score",
-    "TrainFromScratch",
-    "TrainFromScratchConfig",
     "UserError",
     "audit",
     "compare",
@@ -83,11 +42,34 @@ __all__ = [
     "shipped_models",
 ]
 
+# Loaded at first use, so that `import lgmnet` needs neither PyTorch nor scikit-learn.
+_MODULES = {
+    "Episode": "lgmnet.episode",
+    "EpisodeShape": "lgmnet.episode",
+    "FewShotClassifier": "lgmnet.estimator",
+    "FittedClassifier": "lgmnet.classifier.classifier",
+    "LgmnetError": "lgmnet.errors",
+    "Model": "lgmnet.model.model",
+    "Score": "lgmnet.evaluation",
+    "UserError": "lgmnet.errors",
+    "audit": "lgmnet.evaluation",
+    "compare": "lgmnet.evaluation",
+    "evaluate": "lgmnet.evaluation",
+    "fit_classifier": "lgmnet.classifier.classifier",
+    "load_model": "lgmnet.model.model",
+    "save_model": "lgmnet.model.model",
+    "shipped_models": "lgmnet.model.model",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """What needs scikit-learn is loaded when it is asked for."""
-    if name == "FewShotClassifier":
-        from lgmnet.estimator import FewShotClassifier
+    """Load a public name at its first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
 
-        return FewShotClassifier
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

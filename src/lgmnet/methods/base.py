@@ -19,7 +19,7 @@ from lgmnet.input_spec import InputSpec
 
 @dataclass(frozen=True)
 class QueryAnalysis:
-    """All that a classifier can say about queries, computed in one pass.
+    """Answers of a classifier to queries, with everything it can say about them, from one pass.
 
     There is no tasks axis where a person's classifier, which is one task, is asked.
     """

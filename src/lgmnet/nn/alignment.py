@@ -27,7 +27,7 @@ VIEWS = ((0, 1.0, 1.0), (8, 1.0, 1.0), (-8, 1.0, 1.0), (0, 0.9, 1.0), (0, 1.0, 0
 
 @dataclass(frozen=True)
 class AlignmentConfig:
-    """How drawings are aligned before their embedding.
+    """Alignment of drawings before their embedding.
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
