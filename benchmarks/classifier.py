@@ -182,32 +182,32 @@ def measure_commands() -> dict[str, Any]:
     """Measure the commands from start to end: seconds, and peak memory in megabytes."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        classifier, photo_classifier = (
-            folder / "classifier.safetensors",
-            folder / "photos.safetensors",
-        )
+        classifier = folder / "classifier.safetensors"
+        photo_classifier = folder / "photos.safetensors"
         support, query, labels = draw_characters(20, 5, 15)
         save_images(support, folder / "classes", labels)
         save_images(query, folder / "queries", [""] * len(query))
         queries = sorted((folder / "queries").iterdir())
-        many = folder / "many"
-        many.mkdir()
+        large_folder = folder / "large"
+        large_folder.mkdir()
         # Links to a few files cost as much to read as copies.
         for i in range(N_FOLDER_IMAGES):
-            os.link(queries[i % len(queries)], many / f"{i:06d}.png")
+            os.link(queries[i % len(queries)], large_folder / f"{i:06d}.png")
         photo = folder / "photo.png"
         photos = np.random.default_rng(0).integers(0, 256, (4, 240, 320, 3), np.uint8)
         Image.fromarray(photos[0]).save(photo)
         FewShotClassifier("photos").fit(photos, ["a", "a", "b", "b"]).save(photo_classifier)
         _, forge_peak = run_command("forge", folder / "classes", "-o", classifier)
         image_seconds = median_seconds("predict", classifier, queries[0])
-        many_seconds, many_peak = run_command("predict", classifier, many, "--format", "csv")
+        large_seconds, large_peak = run_command(
+            "predict", classifier, large_folder, "--format", "csv"
+        )
         photo_seconds = median_seconds("predict", photo_classifier, photo)
     return {
         "`lgmnet forge`, 20-way 5-shot, peak memory, MB": forge_peak,
         "`lgmnet predict` of one image, s": image_seconds,
-        "`lgmnet predict` of 100,000 images, s": round(many_seconds, 1),
-        "`lgmnet predict` of 100,000 images, peak memory, MB": many_peak,
+        "`lgmnet predict` of 100,000 images, s": round(large_seconds, 1),
+        "`lgmnet predict` of 100,000 images, peak memory, MB": large_peak,
         "`lgmnet predict` of one photo, s": photo_seconds,
     }
 

@@ -18,7 +18,7 @@ from typing import Any
 BENCHMARKS = Path(__file__).parent
 ROOT = BENCHMARKS.parent
 RESULTS = BENCHMARKS / "results"
-OURS, PLAIN = "lgmnet", "plain"
+LGMNET, PLAIN = "lgmnet", "plain"
 """Names of the two files in ``benchmarks/peers`` that run in lgmnet's own environment."""
 
 
@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, library: str) -> None:
         self.library = library
         environment = ROOT / f".venv-peer-{library}"
-        is_local = library in (OURS, PLAIN)
+        is_local = library in (LGMNET, PLAIN)
         python = Path(sys.executable) if is_local else environment / "bin" / "python"
         if not python.exists():
             raise WorkerError(f"no environment {environment.name}; 'make bench' creates it")
@@ -141,7 +141,7 @@ class Comparison:
                     rates[label].append(n_tasks[label] / seconds)
         versions: dict[str, str] = {}
         for worker in workers.values():
-            suffix = "" if worker.library in (OURS, PLAIN) else f" of {worker.library}"
+            suffix = "" if worker.library in (LGMNET, PLAIN) else f" of {worker.library}"
             versions |= {
                 package + (suffix if package == "torch" else ""): number
                 for package, number in worker.versions.items()

@@ -58,40 +58,39 @@ def make_table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def best_peer(rates: Rates, peers: tuple[str, ...], suffix: str = "") -> tuple[str, float]:
-    """Return the description and the rate of the fastest peer that ran.
+    """Return a description and the rate of the fastest peer that ran.
 
-    Args:
-        rates: Rates of all entries by label.
-        peers: Names of the peers.
-        suffix: Text after the name of a peer in the label of its entry.
+    The label of an entry is the name of the peer, followed by the suffix.
     """
     rate, peer = max((rates[peer + suffix], peer) for peer in peers if peer + suffix in rates)
     return f"the best peer, {peer}", rate
 
 
-def target_rows(peers: dict[str, Any], utilization: dict[str, Any]) -> list[list[str]]:
+def target_rows(peers: dict[str, Any], utilisation: dict[str, Any]) -> list[list[str]]:
     """Compare the measurements with their targets, one per row."""
     rates = {name: median_rates(comparison) for name, comparison in peers["comparisons"].items()}
     rows: list[list[str]] = []
 
-    def add(what: str, reference: str, value: float, bound: float, limit: str = "at least") -> None:
-        unit = "%" if what.startswith("utilization") else "x"
+    def add(
+        measurement: str, reference: str, value: float, bound: float, limit: str = "at least"
+    ) -> None:
+        unit = "%" if measurement.startswith("utilisation") else "x"
         is_met = value >= bound if limit == "at least" else value <= bound
         target, measured = f"{limit} {bound:g} {unit}", f"{format_number(value)} {unit}"
-        rows.append([what, reference, target, measured, "yes" if is_met else "**no**"])
+        rows.append([measurement, reference, target, measured, "yes" if is_met else "**no**"])
 
     omniglot, miniimagenet = rates["sample omniglot"], rates["sample miniimagenet"]
-    what = "task sampling, Omniglot's shape, batches of 16"
+    measurement = "task sampling, Omniglot's shape, batches of 16"
     rate = omniglot["lgmnet, batches of 16"]
     peer, peer_rate = best_peer(omniglot, FEW_SHOT_PEERS)
-    add(what, peer, rate / peer_rate, 10)
+    add(measurement, peer, rate / peer_rate, 10)
     gather = "plain gather, batches of 16"
-    add(what, gather, rate / omniglot[gather], 1)
-    what = "task sampling, miniImageNet's shape, single tasks"
+    add(measurement, gather, rate / omniglot[gather], 1)
+    measurement = "task sampling, miniImageNet's shape, single tasks"
     rate = miniimagenet["lgmnet"]
     peer, peer_rate = best_peer(miniimagenet, FEW_SHOT_PEERS)
-    add(what, peer, rate / peer_rate, 3.5)
-    add(what, "plain gather", rate / miniimagenet["plain gather"], 0.9)
+    add(measurement, peer, rate / peer_rate, 3.5)
+    add(measurement, "plain gather", rate / miniimagenet["plain gather"], 0.9)
     proto_net, maml = rates["train ProtoNet"], rates["train MAML"]
     for suffix, layer_order in LAYER_ORDERS.items():
         peer, peer_rate = best_peer(proto_net, FEW_SHOT_PEERS, suffix)
@@ -101,8 +100,8 @@ def target_rows(peers: dict[str, Any], utilization: dict[str, Any]) -> list[list
         add("ProtoNet training, float32", reference, ratio, 1.1)
     for suffix, layer_order in LAYER_ORDERS.items():
         peer, peer_rate = best_peer(maml, MAML_PEERS, suffix)
-        what, reference = "MAML training, 5 steps, second order", f"{peer}, {layer_order}"
-        add(what, reference, maml["lgmnet"] / peer_rate, 1.5)
+        measurement, reference = "MAML training, 5 steps, second order", f"{peer}, {layer_order}"
+        add(measurement, reference, maml["lgmnet"] / peer_rate, 1.5)
     evaluation = rates["evaluate"]
     if "easyfsl" in evaluation:
         ratio = evaluation["lgmnet, cached embeddings"] / evaluation["easyfsl"]
@@ -115,10 +114,10 @@ def target_rows(peers: dict[str, Any], utilization: dict[str, Any]) -> list[list
         add(f"adapting, LGM-Net{suffix}", "lgmnet's MAML, 5 steps", ratio, 10)
     ratio = adapt["LGM-Net"] / adapt["fine-tuning, 100 steps"]
     add("adapting, LGM-Net", "fine-tuning, 100 steps", ratio, 100)
-    for step in utilization["steps"]:
-        what = f"utilization, {step['method']}, {step['precision']}"
+    for step in utilisation["steps"]:
+        measurement = f"utilisation, {step['method']}, {step['precision']}"
         bound = 35 if step["precision"] == "bf16" else 50
-        add(what, "matrix multiplication", step["utilization_percent"], bound)
+        add(measurement, "matrix multiplication", step["utilisation_percent"], bound)
     seconds = peers["import_seconds"]
     ratio = seconds["lgmnet"] / seconds["torch"]
     add("time of `import lgmnet`", "`import torch`", ratio, 1.15, "at most")
@@ -147,14 +146,10 @@ def accuracy_table(result: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     first = next(iter(result["accuracies"].values()))
     for label, accuracies in result["accuracies"].items():
+        mean, ci95 = mean_and_ci95([a - b for a, b in zip(accuracies, first, strict=True)])
+        verdict = "not significant" if abs(mean) <= ci95 else "**significant**"
+        difference = f"{mean:+.1f} ± {ci95:.1f}, {verdict}" if rows else ""
         mean, ci95 = mean_and_ci95(accuracies)
-        difference = ""
-        if rows:
-            change, change_ci95 = mean_and_ci95(
-                [a - b for a, b in zip(accuracies, first, strict=True)]
-            )
-            verdict = "not significant" if abs(change) <= change_ci95 else "**significant**"
-            difference = f"{change:+.1f} ± {change_ci95:.1f}, {verdict}"
         rows.append([label, f"{mean:.1f} ± {ci95:.1f}", difference])
     header = ["", "5-way 1-shot accuracy, %", "difference from the first row"]
     return "\n\n".join([make_table(header, rows), *failure_sentences(result)])
@@ -222,20 +217,20 @@ def scaling_table(curves: dict[str, Any]) -> str:
     return make_table(["", "time exponent", "memory exponent"], rows)
 
 
-def utilization_tables(utilization: dict[str, Any]) -> str:
-    """Format the utilization of each training step, and the shares of its time."""
-    steps = utilization["steps"]
+def utilisation_tables(utilisation: dict[str, Any]) -> str:
+    """Format the utilisation of each training step, and the shares of its time."""
+    steps = utilisation["steps"]
     names = [f"{step['method']}, {step['precision']}" for step in steps]
     keys = ("step_gflop", "step_ms", "matmul_gflop_per_second")
     rows = [
-        [name, *(format_number(step[k]) for k in keys), f"{step['utilization_percent']:.0f} %"]
+        [name, *(format_number(step[k]) for k in keys), f"{step['utilisation_percent']:.0f} %"]
         for name, step in zip(names, steps, strict=True)
     ]
     shares = [
         [kind, *(f"{step['time_percent'][kind]:.1f}" for step in steps)]
         for kind in steps[0]["time_percent"]
     ]
-    header = ["step of 4 tasks", "GFLOP", "ms", "matrix multiplication, GFLOP/s", "utilization"]
+    header = ["step of 4 tasks", "GFLOP", "ms", "matrix multiplication, GFLOP/s", "utilisation"]
     return make_table(header, rows) + "\n\n" + make_table(["% of the time", *names], shares)
 
 
@@ -247,7 +242,7 @@ def value_table(result: dict[str, Any]) -> str:
 
 def make_page() -> str:
     """Return the page in Markdown."""
-    peers, utilization, scaling = (read_result(n) for n in ("peers", "utilization", "scaling"))
+    peers, utilisation, scaling = (read_result(n) for n in ("peers", "utilisation", "scaling"))
     comparisons, machine = peers["comparisons"], peers["machine"]
     versions: dict[str, str] = {}
     for comparison in comparisons.values():
@@ -267,7 +262,7 @@ Python {machine["python"]}; one thread.
 
 Versions: {version_list}.
 
-{make_table(header, target_rows(peers, utilization))}
+{make_table(header, target_rows(peers, utilisation))}
 
 The benchmarks ran on a CPU only. There are no GPU results.
 
@@ -300,10 +295,10 @@ if the processor supports it.
 {rate_table(comparisons["train ProtoNet"])}
 
 The next table shows the accuracy on Omniglot's test characters after training on {N_TRAIN_TASKS}
-tasks. It is the mean over several seeds, with {N_TEST_TASKS} test tasks each. The 95 % interval is
-over seeds, because the randomness of training is larger than that of testing. Two runs of lgmnet
-with the same seed start from the same weights and get the same tasks. The loss is the same for all
-libraries: easyfsl's distances are squared here, as in the paper.
+tasks. It is the mean over several seeds, with {N_TEST_TASKS} test tasks per seed. The interval
+refers to the seeds, because the randomness of training is larger than that of testing. Two runs of
+lgmnet with the same seed start from the same weights and get the same tasks. The loss is the same
+for all libraries: easyfsl's distances are squared here, as in the paper.
 
 {accuracy_table(peers["accuracy"])}
 
@@ -316,7 +311,7 @@ Second-order MAML with five inner steps, on the same network and task.
 ## Evaluation
 
 ProtoNet is evaluated on 10,000 tasks from 8,460 images, as many as Omniglot has test images. With
-cached embeddings, each image is embedded once and before the measurement.
+cached embeddings, each image is embedded once, before the measurement.
 {cached_scores["n_scores"]} scores were computed with and without cached embeddings, and
 {cached_scores["n_different"]} of them differ.
 
@@ -335,17 +330,17 @@ is scikit-learn's on the features of a frozen embedding network. Its time includ
 
 {rate_table(comparisons["adapt"])}
 
-## Utilization
+## Utilisation
 
-Utilization is the rate of a training step divided by the machine's peak rate. PyTorch counts the
+Utilisation is the rate of a training step divided by the machine's peak rate. PyTorch counts the
 floating-point operations of the step. The peak rate is the best rate of multiplying square matrices
 of size 512, 1,024 and 2,048, measured in turns with the step. In float32, the convolutions use
-Winograd's algorithm, which needs fewer multiplications than are counted. The utilization can
+Winograd's algorithm, which needs fewer multiplications than are counted. The utilisation can
 therefore exceed 100 %. The second table shows the share of each kind of operation in the time of
 the step. Operations other than convolutions mostly read and write memory, and faster matrix
 multiplication would not shorten them.
 
-{utilization_tables(utilization)}
+{utilisation_tables(utilisation)}
 
 ## Scaling
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import OURS, PLAIN, Comparison, Entry, Worker, WorkerError, write_result
+from harness import LGMNET, PLAIN, Comparison, Entry, Worker, WorkerError, write_result
 
 N_SEEDS = 4
 N_COMPARED_TASKS = 100
@@ -28,7 +28,7 @@ def make_comparisons() -> dict[str, Comparison]:
     def sampling_entries(dataset: str) -> dict[str, Entry]:
         operation = f"sample {dataset}"
         return {
-            "lgmnet": Entry(OURS, operation),
+            "lgmnet": Entry(LGMNET, operation),
             "plain gather": Entry(PLAIN, operation),
             "easyfsl": Entry("easyfsl", operation),
             "learn2learn": Entry("learn2learn", operation),
@@ -41,7 +41,7 @@ def make_comparisons() -> dict[str, Comparison]:
         }
 
     sampling_in_batches = {
-        "lgmnet, batches of 16": Entry(OURS, "sample omniglot, batches of 16", 16),
+        "lgmnet, batches of 16": Entry(LGMNET, "sample omniglot, batches of 16", 16),
         "plain gather, batches of 16": Entry(PLAIN, "sample omniglot, batches of 16", 16),
     }
     return {
@@ -49,39 +49,39 @@ def make_comparisons() -> dict[str, Comparison]:
         "sample miniimagenet": Comparison(sampling_entries("miniimagenet")),
         "train ProtoNet": Comparison(
             {
-                "lgmnet": Entry(OURS, "train"),
-                "lgmnet, float32": Entry(OURS, "train, float32"),
-                "lgmnet, batches of 4": Entry(OURS, "train, batches of 4", 4),
+                "lgmnet": Entry(LGMNET, "train"),
+                "lgmnet, float32": Entry(LGMNET, "train, float32"),
+                "lgmnet, batches of 4": Entry(LGMNET, "train, batches of 4", 4),
             }
             | peer_entries("train", ("easyfsl", "learn2learn")),
             turn_seconds=1.0,
         ),
         "train MAML": Comparison(
-            {"lgmnet": Entry(OURS, "maml"), "lgmnet, float32": Entry(OURS, "maml, float32")}
+            {"lgmnet": Entry(LGMNET, "maml"), "lgmnet, float32": Entry(LGMNET, "maml, float32")}
             | peer_entries("maml", ("learn2learn", "higher", "torchopt")),
             turn_seconds=1.0,
         ),
         "train LGM-Net": Comparison(
             {
-                "LGM-Net": Entry(OURS, "train default LGM-Net", 4),
-                "ProtoNet": Entry(OURS, "train default ProtoNet", 4),
+                "LGM-Net": Entry(LGMNET, "train default LGM-Net", 4),
+                "ProtoNet": Entry(LGMNET, "train default ProtoNet", 4),
             },
             turn_seconds=1.0,
         ),
         "adapt": Comparison(
             {
-                "LGM-Net": Entry(OURS, "adapt LGM-Net"),
-                "MAML, 5 steps": Entry(OURS, "adapt MAML"),
-                "LGM-Net, batches of 16": Entry(OURS, "adapt LGM-Net, batches of 16", 16),
-                "MAML, 5 steps, batches of 16": Entry(OURS, "adapt MAML, batches of 16", 16),
+                "LGM-Net": Entry(LGMNET, "adapt LGM-Net"),
+                "MAML, 5 steps": Entry(LGMNET, "adapt MAML"),
+                "LGM-Net, batches of 16": Entry(LGMNET, "adapt LGM-Net, batches of 16", 16),
+                "MAML, 5 steps, batches of 16": Entry(LGMNET, "adapt MAML, batches of 16", 16),
                 "fine-tuning, 100 steps": Entry(PLAIN, "fine-tune"),
                 "logistic regression": Entry(PLAIN, "logistic regression"),
             },
         ),
         "evaluate": Comparison(
             {
-                "lgmnet, cached embeddings": Entry(OURS, "evaluate, cached", n_tasks=10_000),
-                "lgmnet": Entry(OURS, "evaluate", n_tasks=10_000),
+                "lgmnet, cached embeddings": Entry(LGMNET, "evaluate, cached", n_tasks=10_000),
+                "lgmnet": Entry(LGMNET, "evaluate", n_tasks=10_000),
                 # easyfsl's rate does not depend on the number of tasks, so a few suffice.
                 "easyfsl": Entry("easyfsl", "evaluate", n_tasks=20),
             },
@@ -97,7 +97,7 @@ def compare_cached_scores() -> dict[str, int]:
     """
     scores = []
     for operation in ("evaluate, cached", "evaluate"):
-        worker = Worker(OURS)
+        worker = Worker(LGMNET)
         scores.append(worker.run(operation, N_COMPARED_TASKS)[1])
         worker.close()
     pairs = list(zip(*scores, strict=True))
@@ -125,8 +125,8 @@ def compare_accuracy() -> dict[str, Any]:
         )
         os.environ["BENCH_OMNIGLOT"] = str(file)
         for label, library, operation in (
-            ("lgmnet, float32", OURS, "accuracy, float32"),
-            ("lgmnet", OURS, "accuracy"),
+            ("lgmnet, float32", LGMNET, "accuracy, float32"),
+            ("lgmnet", LGMNET, "accuracy"),
             ("easyfsl, pool first, squared distances", "easyfsl", "accuracy"),
         ):
             try:

@@ -26,6 +26,7 @@ from lgmnet.devices import inference_autocast
 
 SECONDS_PER_POINT = 0.4
 PREDICT_QUERIES = 50
+"""Number of queries per task for "predict". "train" has one query per class."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,7 @@ AXES: dict[str, tuple[int, ...]] = {
 
 
 def make_operation(name: str, shape: BatchShape) -> Callable[[], object]:
-    """Prepare one operation of LGM-Net on random images.
-
-    Args:
-        name: ``adapt``, ``predict`` (`PREDICT_QUERIES` per task) or ``train`` (one training step
-            with one query per class).
-        shape: Shape of the batch.
-    """
+    """Prepare LGM-Net's "adapt", "predict" or "train" (one training step) on random images."""
     image_shape = (1, shape.image_size, shape.image_size)
     method = LGMNet(LGMNetConfig(feature_shape=image_shape))
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,14 +17,17 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def make_batch(tasks: int) -> Batch:
     """Create random tasks of Omniglot's shape."""
-    support_x, support_y, query_x, query_y = (
-        torch.stack(tensors) for tensors in zip(*(make_task() for _ in range(tasks)), strict=True)
+    support_x, support_y, query_x, query_y = zip(*(make_task() for _ in range(tasks)), strict=True)
+    return (
+        torch.stack(support_x),
+        torch.stack(support_y),
+        torch.stack(query_x),
+        torch.stack(query_y),
     )
-    return support_x, support_y, query_x, query_y
 
 
 def make_training_step(method: Method, *, bf16: bool) -> Callable[[Batch, int], None]:
-    """Prepare a method for training and return its training step on a batch with a given way.
+    """Return the training step of a method, which takes a batch and its way.
 
     Args:
         method: Method to train.

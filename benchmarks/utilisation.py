@@ -1,6 +1,6 @@
 """Measure how close a training step comes to the machine's peak compute rate.
 
-``python benchmarks/utilization.py`` writes ``benchmarks/results/utilization.json``: the rate of a
+``python benchmarks/utilisation.py`` writes ``benchmarks/results/utilisation.json``: the rate of a
 training step as a share of the measured rate of matrix multiplication, in bf16 and in float32, and
 the share of the step's time that each kind of operation takes. Takes a minute. Run nothing else at
 the same time.
@@ -85,13 +85,13 @@ def main() -> None:
                     "step_gflop": flop / 1e9,
                     "step_ms": step_ms,
                     "matmul_gflop_per_second": peak_rate / 1e9,
-                    "utilization_percent": 100 * flop / (peak_rate * step_ms / 1000),
+                    "utilisation_percent": 100 * flop / (peak_rate * step_ms / 1000),
                     "time_percent": profile_step(step),
                 }
             )
             print(steps[-1], flush=True)
     result = {"threads": 1, "tasks": TASKS, "torch": torch.__version__, "steps": steps}
-    write_result("utilization", result)
+    write_result("utilisation", result)
 
 
 if __name__ == "__main__":
