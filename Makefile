@@ -36,12 +36,12 @@ help: ## this list
 quickstart: .venv/.package ## adapt to a handful of images and look at the answer
 	$(BIN)/lgmnet quickstart
 
-bench: .venv/.package ## race the peers and measure all else (20 minutes; nothing else should run)
-	-$(MAKE) --keep-going $(PEERS)  # One that cannot be installed is said to be missing.
-	for part in peers limit growth forge studio; do $(BIN)/python benchmarks/$$part.py || exit; done
+bench: .venv/.package ## run all benchmarks (20 minutes; run nothing else meanwhile)
+	-$(MAKE) --keep-going $(PEERS)  # The page names each peer that cannot be installed.
+	for name in peers utilisation scaling classifier service; do $(BIN)/python benchmarks/$$name.py || exit; done
 	$(BIN)/python benchmarks/page.py
 
-bench-page: .venv/.package ## draw docs/benchmarks.md anew from benchmarks/results/
+bench-page: .venv/.package ## draw docs/benchmarks.md from benchmarks/results/
 	$(BIN)/python benchmarks/page.py
 
 test: lint types ## all that CI runs: lint, types, tests, coverage
@@ -127,12 +127,12 @@ pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version
 	@touch $@
 
 
-# The environments of the peers in `make bench`. Their pins are not locked by hash.
+# Environments of the peer libraries in `make bench`. Their pinned versions are not locked by hash.
 
 PEERS := $(patsubst %,.venv-peer-%/.done,easyfsl higher learn2learn torchopt)
 PEER_PIP = $(UV) pip install --quiet --python $(@D)
 
-# Two of them need an older PyTorch, which their pins name; the others get ours.
+# easyfsl and learn2learn need an older PyTorch, which is among their pinned versions. The others use ours.
 peer-environment = $(call new-environment,$(@D))
 .venv-peer-easyfsl/.done .venv-peer-learn2learn/.done: \
   peer-environment = $(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(@D)
@@ -144,7 +144,7 @@ $(PEERS): .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
 	$(build-peer)
 	@touch $@
 
-# Its C files do not compile for Python 3.11, so they are made anew from its Cython files.
+# learn2learn's C files do not compile for Python 3.11, so Cython generates them again from the .pyx files.
 define build-learn2learn
 $(@D)/bin/python -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(@D) learn2learn==0.2.0
 tar --extract --gzip --file $(@D)/learn2learn-0.2.0.tar.gz --directory $(@D)

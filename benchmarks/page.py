@@ -1,6 +1,6 @@
-"""docs/benchmarks.md and its plots, from the files in ``benchmarks/results``; nothing is measured.
+"""Draw docs/benchmarks.md and its plots from the files in ``benchmarks/results``.
 
-``make bench-page`` runs it.
+``make bench-page`` runs it. It measures nothing.
 """
 
 from __future__ import annotations
@@ -12,362 +12,369 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from race import RESULTS, ROOT
+from harness import RESULTS, ROOT
 from scipy.stats import t
-from work import LEARNED, SCORED
+from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 DOCS = ROOT / "docs"
+FEW_SHOT_PEERS = ("easyfsl", "learn2learn")
+MAML_PEERS = ("learn2learn", "higher", "torchopt")
+LAYER_ORDERS = {"": "published layer order", ", pool first": "lgmnet's layer order"}
+"""Descriptions of the two layer orders, by the end of an entry's label."""
+PLOTTED = {
+    "sample omniglot": "task sampling, Omniglot's shape",
+    "sample miniimagenet": "task sampling, miniImageNet's shape",
+    "train ProtoNet": "ProtoNet training",
+    "train MAML": "MAML training",
+}
 Rates = dict[str, float]
-BEST = "the best peer"
 
 
-def read(name: str) -> dict[str, Any]:
-    """A result as it was written."""
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return found
+def read_result(name: str) -> dict[str, Any]:
+    """Read a file of ``benchmarks/results``."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
 
 
-def rates_of(race: dict[str, Any]) -> Rates:
-    """Median episodes a second of each entry."""
-    return {entry: rate["median"] for entry, rate in race["episodes_a_second"].items()}
+def median_rates(comparison: dict[str, Any]) -> Rates:
+    """Return the median number of tasks per second of each entry."""
+    return {label: rate["median"] for label, rate in comparison["tasks_per_second"].items()}
 
 
-def number(value: float) -> str:
-    """As many digits as say something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+def format_number(value: float) -> str:
+    """Format a number with about three significant digits, and an integer with all digits."""
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, numbers to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+def make_table(header: list[str], rows: list[list[str]]) -> str:
+    """Format a Markdown table whose columns are right-aligned, except the first."""
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def best(rates: Rates, of: tuple[str, ...]) -> tuple[str, float]:
-    """The fastest of these that ran."""
-    name = max((entry for entry in of if entry in rates), key=lambda entry: rates[entry])
-    return name, rates[name]
+def best_peer(rates: Rates, peers: tuple[str, ...], suffix: str = "") -> tuple[str, float]:
+    """Return a description and the rate of the fastest peer that ran.
+
+    The label of an entry is the name of the peer, followed by the suffix.
+    """
+    rate, peer = max((rates[peer + suffix], peer) for peer in peers if peer + suffix in rates)
+    return f"the best peer, {peer}", rate
 
 
-def aims(peers: dict[str, Any], limit: dict[str, Any]) -> list[list[str]]:
-    """What was aimed at, what came, and whether that is reached."""
-    races = {name: rates_of(race) for name, race in peers["races"].items()}
+def target_rows(peers: dict[str, Any], utilisation: dict[str, Any]) -> list[list[str]]:
+    """Compare the measurements with their targets, one per row."""
+    rates = {name: median_rates(comparison) for name, comparison in peers["comparisons"].items()}
     rows: list[list[str]] = []
 
-    def aim(what: str, beside: str, ratio: float, wanted: float, *, most: bool = False) -> None:
-        reached = ratio <= wanted if most else ratio >= wanted
-        bound = "at most" if most else "at least"
-        unit = " %" if what.startswith("share") else " x"
-        rows.append(
-            [
-                what,
-                beside,
-                f"{bound} {wanted:g}{unit}",
-                f"{number(ratio)}{unit}",
-                "yes" if reached else "**no**",
-            ]
-        )
+    def add(
+        measurement: str, reference: str, value: float, bound: float, limit: str = "at least"
+    ) -> None:
+        unit = "%" if measurement.startswith("utilisation") else "x"
+        is_met = value >= bound if limit == "at least" else value <= bound
+        target, measured = f"{limit} {bound:g} {unit}", f"{format_number(value)} {unit}"
+        rows.append([measurement, reference, target, measured, "yes" if is_met else "**no**"])
 
-    draw, large = races["draw omniglot"], races["draw miniimagenet"]
-    libraries = ("easyfsl", "learn2learn")
-    name, rate = best(draw, libraries)
-    ours = draw["lgmnet, 16 tasks at once"]
-    what = "tasks drawn, Omniglot's shape, 16 at once"
-    aim(what, f"{BEST}, {name}", ours / rate, 10)
-    aim(what, "a plain gather of 16", ours / draw["plain gather, 16 tasks at once"], 1.0)
-    name, rate = best(large, libraries)
-    what = "tasks drawn, miniImageNet's shape, one at a time"
-    aim(what, f"{BEST}, {name}", large["lgmnet"] / rate, 3.5)
-    aim(what, "a plain gather", large["lgmnet"] / large["plain gather"], 0.9)
-    train, inner = races["train"], races["maml"]
-    for layers in ("", ", pool first"):
-        network = "our order of layers" if layers else "layers as published"
-        name, rate = best(train, tuple(f"{peer}{layers}" for peer in libraries))
-        peer = name.split(",")[0]
-        beside = f"{BEST}, {peer}, {network}"
-        aim("ProtoNet trained, bf16", beside, train["lgmnet"] / rate, 2.5)
-        aim("ProtoNet trained, 32 bits", beside, train["lgmnet, 32 bits"] / rate, 1.1)
-    for layers in ("", ", pool first"):
-        network = "our order of layers" if layers else "layers as published"
-        name, rate = best(
-            inner, tuple(f"{p}{layers}" for p in ("learn2learn", "higher", "torchopt"))
-        )
-        beside = f"{BEST}, {name.split(',')[0]}, {network}"
-        aim("MAML trained, 5 steps, second order", beside, inner["lgmnet"] / rate, 1.5)
-    judged = races["evaluate"]
-    if "easyfsl" in judged:
-        ratio = judged["lgmnet, embedding cached"] / judged["easyfsl"]
-        aim("evaluation of 10,000 tasks, embedding cached", "easyfsl", ratio, 500)
-    beside_proto = races["lgm-net beside proto-net"]
-    aim(
-        "time to train LGM-Net on a task",
-        "our ProtoNet",
-        beside_proto["proto-net"] / beside_proto["lgm-net"],
-        1.4,
-        most=True,
-    )
-    forge = races["forge"]
-    aim("adapting, LGM-Net", "our MAML, 5 steps", forge["lgm-net"] / forge["maml, 5 steps"], 10)
-    at_once = forge["lgm-net, 16 tasks at once"] / forge["maml, 5 steps, 16 tasks at once"]
-    aim("adapting, LGM-Net, 16 tasks at once", "our MAML, 5 steps", at_once, 10)
-    tuned = forge["lgm-net"] / forge["fine-tuning, 100 steps"]
-    aim("adapting, LGM-Net", "fine-tuning, 100 steps", tuned, 100)
-    for step in limit["steps"]:
-        wanted = 35 if step["precision"] == "bf16" else 50
-        what = f"share of the machine's limit, {step['method']}, {step['precision']}"
-        aim(what, "matrix products", step["share_percent"], wanted)
-    importing = peers["import_seconds"]
-    what, ratio = "time of `import lgmnet`", importing["lgmnet"] / importing["torch"]
-    aim(what, "`import torch`", ratio, 1.15, most=True)
+    omniglot, miniimagenet = rates["sample omniglot"], rates["sample miniimagenet"]
+    measurement = "task sampling, Omniglot's shape, batches of 16"
+    rate = omniglot["lgmnet, batches of 16"]
+    peer, peer_rate = best_peer(omniglot, FEW_SHOT_PEERS)
+    add(measurement, peer, rate / peer_rate, 10)
+    gather = "plain gather, batches of 16"
+    add(measurement, gather, rate / omniglot[gather], 1)
+    measurement = "task sampling, miniImageNet's shape, single tasks"
+    rate = miniimagenet["lgmnet"]
+    peer, peer_rate = best_peer(miniimagenet, FEW_SHOT_PEERS)
+    add(measurement, peer, rate / peer_rate, 3.5)
+    add(measurement, "plain gather", rate / miniimagenet["plain gather"], 0.9)
+    proto_net, maml = rates["train ProtoNet"], rates["train MAML"]
+    for suffix, layer_order in LAYER_ORDERS.items():
+        peer, peer_rate = best_peer(proto_net, FEW_SHOT_PEERS, suffix)
+        reference = f"{peer}, {layer_order}"
+        add("ProtoNet training, bf16", reference, proto_net["lgmnet"] / peer_rate, 2.5)
+        ratio = proto_net["lgmnet, float32"] / peer_rate
+        add("ProtoNet training, float32", reference, ratio, 1.1)
+    for suffix, layer_order in LAYER_ORDERS.items():
+        peer, peer_rate = best_peer(maml, MAML_PEERS, suffix)
+        measurement, reference = "MAML training, 5 steps, second order", f"{peer}, {layer_order}"
+        add(measurement, reference, maml["lgmnet"] / peer_rate, 1.5)
+    evaluation = rates["evaluate"]
+    if "easyfsl" in evaluation:
+        ratio = evaluation["lgmnet, cached embeddings"] / evaluation["easyfsl"]
+        add("evaluation on 10,000 tasks, cached embeddings", "easyfsl", ratio, 500)
+    ratio = rates["train LGM-Net"]["ProtoNet"] / rates["train LGM-Net"]["LGM-Net"]
+    add("training time per task, LGM-Net", "lgmnet's ProtoNet", ratio, 1.4, "at most")
+    adapt = rates["adapt"]
+    for suffix in ("", ", batches of 16"):
+        ratio = adapt[f"LGM-Net{suffix}"] / adapt[f"MAML, 5 steps{suffix}"]
+        add(f"adapting, LGM-Net{suffix}", "lgmnet's MAML, 5 steps", ratio, 10)
+    ratio = adapt["LGM-Net"] / adapt["fine-tuning, 100 steps"]
+    add("adapting, LGM-Net", "fine-tuning, 100 steps", ratio, 100)
+    for step in utilisation["steps"]:
+        measurement = f"utilisation, {step['method']}, {step['precision']}"
+        bound = 35 if step["precision"] == "bf16" else 50
+        add(measurement, "matrix multiplication", step["utilisation_percent"], bound)
+    seconds = peers["import_seconds"]
+    ratio = seconds["lgmnet"] / seconds["torch"]
+    add("time of `import lgmnet`", "`import torch`", ratio, 1.15, "at most")
     return rows
 
 
-def missing(found: dict[str, Any]) -> list[str]:
-    """A sentence for each entry that did not run."""
-    return [f"{entry} did not run: {why}" for entry, why in found["cannot_run"].items()]
+def failure_sentences(result: dict[str, Any]) -> list[str]:
+    """Return a sentence for each entry that did not run."""
+    return [f"{label} did not run: {reason}" for label, reason in result["failures"].items()]
 
 
-def race_table(race: dict[str, Any]) -> str:
-    """Episodes a second of all entries of a race."""
+def rate_table(comparison: dict[str, Any]) -> str:
+    """Format the tasks per second of all entries of a comparison."""
     rows = [
-        [entry, number(r["median"]), f"{number(r['lowest'])} to {number(r['highest'])}"]
-        for entry, r in race["episodes_a_second"].items()
+        [label, *(format_number(rate[key]) for key in ("median", "lowest", "highest"))]
+        for label, rate in comparison["tasks_per_second"].items()
     ]
-    return "\n\n".join([table(["", "a second", "lowest to highest"], rows), *missing(race)])
+    table = make_table(["", "tasks per second", "lowest", "highest"], rows)
+    return "\n\n".join([table, *failure_sentences(comparison)])
 
 
-def accuracy_table(learned: dict[str, Any]) -> str:
-    """Accuracies over seeds, and how far each is from the first entry's; or why there are none."""
-    if "accuracies" not in learned:
-        return "\n\n".join(missing(learned))
+def accuracy_table(result: dict[str, Any]) -> str:
+    """Format the accuracies and their differences from the first entry, or the reason for none."""
+    if "accuracies" not in result:
+        return "\n\n".join(failure_sentences(result))
     rows: list[list[str]] = []
-    first = next(iter(learned["accuracies"].values()))
-    for entry, of_seeds in learned["accuracies"].items():
-        apart, ci95 = mean_and_ci95([a - b for a, b in zip(of_seeds, first, strict=True)])
-        beside = f"{apart:+.1f} ± {ci95:.1f}, {'level' if abs(apart) <= ci95 else '**apart**'}"
-        mean, spread = mean_and_ci95(of_seeds)
-        rows.append([entry, f"{mean:.1f} ± {spread:.1f}", beside if rows else ""])
-    head = ["", "5-way 1-shot, %", "to the first"]
-    return "\n\n".join([table(head, rows), *missing(learned)])
+    first = next(iter(result["accuracies"].values()))
+    for label, accuracies in result["accuracies"].items():
+        mean, ci95 = mean_and_ci95([a - b for a, b in zip(accuracies, first, strict=True)])
+        verdict = "not significant" if abs(mean) <= ci95 else "**significant**"
+        difference = f"{mean:+.1f} ± {ci95:.1f}, {verdict}" if rows else ""
+        mean, ci95 = mean_and_ci95(accuracies)
+        rows.append([label, f"{mean:.1f} ± {ci95:.1f}", difference])
+    header = ["", "5-way 1-shot accuracy, %", "difference from the first row"]
+    return "\n\n".join([make_table(header, rows), *failure_sentences(result)])
 
 
 def mean_and_ci95(values: list[float]) -> tuple[float, float]:
-    """Mean, and half of its 95 % interval by Student's t, since there are few."""
+    """Return the mean and half of its 95 % interval, by Student's t because values are few."""
     error = statistics.stdev(values) / math.sqrt(len(values))
     return statistics.mean(values), float(t.ppf(0.975, len(values) - 1)) * error
 
 
-def draw_races(peers: dict[str, Any], path: Path) -> None:
-    """A bar for each entry of the races that peers are in."""
-    shown = {
-        "draw omniglot": "tasks drawn, Omniglot's shape",
-        "draw miniimagenet": "tasks drawn, miniImageNet's shape",
-        "train": "ProtoNet trained",
-        "maml": "MAML trained",
-    }
-    figure, axes = plt.subplots(1, len(shown), figsize=(14, 3.6), layout="constrained")
-    for axis, (name, title) in zip(axes, shown.items(), strict=True):
-        rates = rates_of(peers["races"][name])
-        entries = sorted(rates, key=lambda entry: rates[entry])
-        colours = ["#4455cc" if entry.startswith("lgmnet") else "#b8bcc8" for entry in entries]
-        axis.barh(entries, [rates[entry] for entry in entries], color=colours)
+def save_figure(figure: Any, path: Path) -> None:
+    """Save a figure without a date, so that the same results give the same file."""
+    figure.savefig(path, dpi=110, metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_peers(peers: dict[str, Any], path: Path) -> None:
+    """Draw a bar for each entry of the comparisons with peer libraries."""
+    figure, axes = plt.subplots(1, len(PLOTTED), figsize=(14, 3.6), layout="constrained")
+    for axis, (name, title) in zip(axes, PLOTTED.items(), strict=True):
+        rates = median_rates(peers["comparisons"][name])
+        labels = sorted(rates, key=lambda label: rates[label])
+        colours = ["#4455cc" if label.startswith("lgmnet") else "#b8bcc8" for label in labels]
+        axis.barh(labels, [rates[label] for label in labels], color=colours)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("a second", fontsize=8)
+        axis.set_xlabel("tasks per second", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
-def draw_growth(grows: dict[str, Any], path: Path) -> None:
-    """Time and memory against each size, both axes logarithmic, with the fitted exponents."""
-    axes_of = ("way", "shot", "tasks", "side")
+def draw_scaling(curves: dict[str, Any], path: Path) -> None:
+    """Draw time and memory against each size on logarithmic axes, with the fitted exponents."""
+    sizes = {"way": "way", "shot": "shot", "tasks": "tasks", "image_size": "image size, pixels"}
+    costs = (
+        ("seconds", "time_exponent", 1000, "milliseconds"),
+        ("megabytes", "memory_exponent", 1, "megabytes"),
+    )
     figure, axes = plt.subplots(2, 4, figsize=(13, 6), layout="constrained", sharey="row")
-    for column, size in enumerate(axes_of):
-        for act in ("adapt", "predict", "train"):
-            found = grows[f"{act} by {size}"]
-            xs = [point[size] for point in found["points"]]
-            for row, (cost, scale) in enumerate((("seconds", 1000), ("megabytes", 1))):
-                fitted = found["exponent_of_time" if cost == "seconds" else "exponent_of_memory"]
-                ys = [scale * max(point[cost], 1e-9) for point in found["points"]]
-                label = f"{act}, exponent {fitted:.2f}"
-                axes[row][column].loglog(xs, ys, "o-", markersize=3, label=label)
-        for row, name in enumerate(("milliseconds", "megabytes")):
-            axes[row][column].set_xlabel("side of images, pixels" if size == "side" else size)
-            axes[row][column].legend(fontsize=7)
-            axes[row][0].set_ylabel(name)
-            axes[row][column].grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    for column, (size, size_label) in enumerate(sizes.items()):
+        for row, (cost, exponent, scale, cost_label) in enumerate(costs):
+            axis = axes[row][column]
+            for operation in ("adapt", "predict", "train"):
+                curve = curves[f"{operation} by {size}"]
+                xs = [point[size] for point in curve["points"]]
+                ys = [scale * max(point[cost], 1e-9) for point in curve["points"]]
+                label = f"{operation}, exponent {curve[exponent]:.2f}"
+                axis.loglog(xs, ys, "o-", markersize=3, label=label)
+            axis.set_xlabel(size_label)
+            axis.legend(fontsize=7)
+            axis.grid(alpha=0.3)
+            if column == 0:
+                axis.set_ylabel(cost_label)
+    save_figure(figure, path)
 
 
-def growth_table(grows: dict[str, Any]) -> str:
-    """The fitted exponents."""
+def scaling_table(curves: dict[str, Any]) -> str:
+    """Format the fitted exponents."""
+    costs = ("time", "memory")
     rows = [
-        [name, f"{found['exponent_of_time']:.2f}", f"{found['exponent_of_memory']:.2f}"]
-        for name, found in grows.items()
+        [name.replace("_", " "), *(f"{curve[f'{cost}_exponent']:.2f}" for cost in costs)]
+        for name, curve in curves.items()
     ]
-    return table(["", "time", "memory"], rows)
+    return make_table(["", "time exponent", "memory exponent"], rows)
 
 
-def limit_tables(limit: dict[str, Any]) -> str:
-    """What a step reaches of the rate of matrix products, and what the rest goes into."""
-    steps = limit["steps"]
+def utilisation_tables(utilisation: dict[str, Any]) -> str:
+    """Format the utilisation of each training step, and the shares of its time."""
+    steps = utilisation["steps"]
     names = [f"{step['method']}, {step['precision']}" for step in steps]
-    shares = [
-        [
-            name,
-            number(step["gigaflops_of_a_step"]),
-            number(step["milliseconds"]),
-            number(step["product_gigaflops_a_second"]),
-            f"{step['share_percent']:.0f} %",
-        ]
+    keys = ("step_gflop", "step_ms", "matmul_gflop_per_second")
+    rows = [
+        [name, *(format_number(step[k]) for k in keys), f"{step['utilisation_percent']:.0f} %"]
         for name, step in zip(names, steps, strict=True)
     ]
-    parts = [
-        [kind, *(f"{step['parts_percent'][kind]:.1f}" for step in steps)]
-        for kind in steps[0]["parts_percent"]
+    shares = [
+        [kind, *(f"{step['time_percent'][kind]:.1f}" for step in steps)]
+        for kind in steps[0]["time_percent"]
     ]
-    head = ["a step of 4 tasks", "GFLOP", "ms", "products, GFLOP/s", "share"]
-    return table(head, shares) + "\n\n" + table(["% of the time", *names], parts)
+    header = ["step of 4 tasks", "GFLOP", "ms", "matrix multiplication, GFLOP/s", "utilisation"]
+    return make_table(header, rows) + "\n\n" + make_table(["% of the time", *names], shares)
 
 
-def flat(found: dict[str, Any]) -> str:
-    """A flat result as a table."""
-    kept = {k: v for k, v in found.items() if isinstance(v, int | float) and k != "cores"}
-    return table(["", ""], [[k.replace("_", " "), number(v)] for k, v in kept.items()])
+def value_table(result: dict[str, Any]) -> str:
+    """Format all numbers of a result."""
+    numbers = {label: value for label, value in result.items() if isinstance(value, int | float)}
+    return make_table(["", ""], [[label, format_number(v)] for label, v in numbers.items()])
 
 
-def page() -> str:
-    """The page, in Markdown."""
-    peers, limit, growth = read("peers"), read("limit"), read("growth")
-    about = peers["machine"]
+def make_page() -> str:
+    """Return the page in Markdown."""
+    peers, utilisation, scaling = (read_result(n) for n in ("peers", "utilisation", "scaling"))
+    comparisons, machine = peers["comparisons"], peers["machine"]
     versions: dict[str, str] = {}
-    for race in peers["races"].values():
-        versions |= race["versions"]
-    learned = peers["learning"]
-    judged, compared = peers["races"]["evaluate"], peers["cached_beside_uncached"]
-    importing = peers["import_seconds"]
-    machine_line = (
-        f"{about['processor']}, {about['cores']} cores, {about['system']}, Python "
-        f"{about['python']}; one thread. " + ", ".join(f"{k} {v}" for k, v in versions.items())
-    )
-    aimed = table(["", "beside", "wanted", "measured", "reached"], aims(peers, limit))
+    for comparison in comparisons.values():
+        versions |= comparison["versions"]
+    version_list = ", ".join(f"{package} {version}" for package, version in versions.items())
+    header = ["", "compared with", "target", "measured", "met"]
+    import_seconds, cached_scores = peers["import_seconds"], peers["cached_scores"]
     return f"""# Benchmarks
 
-Drawn from `benchmarks/results/*.json` by `make bench-page`; `make bench` measures all anew, in
-under 20 minutes. Each contestant runs in an environment
-and a process of its own, they take turns, one computes at a time, and each figure is the median
-of five turns. Only ratios carry over to another machine.
+`make bench-page` draws this page from `benchmarks/results/*.json`. `make bench` repeats all
+measurements in under 20 minutes. Each library runs in its own environment and process. The
+processes take turns, so that only one computes at a time. Each rate is the median of five turns.
+Only ratios carry over to another machine.
 
-{machine_line}.
+Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["system"]},
+Python {machine["python"]}; one thread.
 
-{aimed}
+Versions: {version_list}.
 
-No GPU was at hand, so there are no rows of one.
+{make_table(header, target_rows(peers, utilisation))}
 
-![Episodes a second of all contestants](benchmarks-peers.svg)
+The benchmarks ran on a CPU only. There are no GPU results.
 
-## Tasks drawn
+![Tasks per second of lgmnet and its peer libraries](benchmarks-peers.svg)
 
-5-way, 1-shot, 15 queries a class, images in memory, nothing done with them. The plain gather is
-written by hand: classes and images drawn at random, gathered from floats into a
-buffer that is kept; ours keeps bytes, a quarter of the memory, and makes floats of them.
-learn2learn draws by its fused transform, its fastest.
-miniImageNet's shape has 64 classes of 100 images here, so that all contestants hold theirs in
-memory.
+## Task sampling
 
-{race_table(peers["races"]["draw omniglot"])}
+The task is 5-way 1-shot with 15 queries per class. All images are in memory, and nothing is done
+with the sampled tasks. The plain gather is a loop written by hand: it draws classes and images at
+random and gathers float images into a buffer that it reuses. lgmnet stores images as bytes, which
+takes a quarter of the memory, and converts them to floats. learn2learn uses its fused transform,
+its fastest one. Here miniImageNet's shape has 64 classes of 100 images, so that the images of all
+libraries fit in memory.
 
-{race_table(peers["races"]["draw miniimagenet"])}
+Omniglot's shape:
 
-## ProtoNet trained
+{rate_table(comparisons["sample omniglot"])}
 
-Conv-4 with 64 channels, one task of Omniglot's shape a step. Ours pools before it normalises,
-which is less work; so each peer runs twice, with the layers in the order in which they were
-published and in ours. Our default precision is bf16 where the processor computes in it.
+miniImageNet's shape:
 
-{race_table(peers["races"]["train"])}
+{rate_table(comparisons["sample miniimagenet"])}
 
-Accuracy on Omniglot's test characters after {LEARNED} tasks of training, mean of {SCORED} tasks
-and of as many seeds as there are; the interval is of the seeds, for the luck of training is
-larger than that of testing. Two runs from one seed of ours begin with the same weights and see the
-same tasks. The loss is the same for all: easyfsl's distances are squared here, as the paper's are.
+## ProtoNet training
 
-{accuracy_table(learned)}
+The network is Conv-4 with 64 channels. A step trains on one task of Omniglot's shape, unless the
+row says otherwise. lgmnet pools before it normalises, which is less work. Each peer therefore runs
+with the published layer order and with lgmnet's ("pool first"). lgmnet computes in bf16 by default
+if the processor supports it.
 
-## MAML trained
+{rate_table(comparisons["train ProtoNet"])}
 
-Second order, five inner steps, the same network and task.
+The next table shows the accuracy on Omniglot's test characters after training on {N_TRAIN_TASKS}
+tasks. It is the mean over several seeds, with {N_TEST_TASKS} test tasks per seed. The interval
+refers to the seeds, because the randomness of training is larger than that of testing. Two runs of
+lgmnet with the same seed start from the same weights and get the same tasks. The loss is the same
+for all libraries: easyfsl's distances are squared here, as in the paper.
 
-{race_table(peers["races"]["maml"])}
+{accuracy_table(peers["accuracy"])}
+
+## MAML training
+
+Second-order MAML with five inner steps, on the same network and task.
+
+{rate_table(comparisons["train MAML"])}
 
 ## Evaluation
 
-10,000 tasks of 8,460 images (as many as Omniglot's test characters have), ProtoNet. Of
-{compared["scores"]} scores that were computed on both paths, {compared["that_differ"]} differ
-between the embedding cached and not.
+ProtoNet is evaluated on 10,000 tasks from 8,460 images, as many as Omniglot has test images. With
+cached embeddings, each image is embedded once, before the measurement.
+{cached_scores["n_scores"]} scores were computed with and without cached embeddings, and
+{cached_scores["n_different"]} of them differ.
 
-{race_table(judged)}
+{rate_table(comparisons["evaluate"])}
 
-## LGM-Net beside ProtoNet
+## LGM-Net compared with ProtoNet
 
-A step of training, 4 tasks, the same embedding (the default one).
+A training step on 4 tasks. Both methods use the default embedding network.
 
-{race_table(peers["races"]["lgm-net beside proto-net"])}
+{rate_table(comparisons["train LGM-Net"])}
 
-## Forging against adapting
+## Adapting
 
-From a 5-way 1-shot support set to a classifier. Fine-tuning is of all weights; logistic
-regression is scikit-learn's on features of a frozen embedding, its time with them.
+From a 5-way 1-shot support set to a classifier. Fine-tuning trains all weights. Logistic regression
+is scikit-learn's on the features of a frozen embedding network. Its time includes the features.
 
-{race_table(peers["races"]["forge"])}
+{rate_table(comparisons["adapt"])}
 
-## The machine's limit
+## Utilisation
 
-The rate of a step of training, by the operations that PyTorch counts, over the best rate of
-square matrix products of 512, 1,024 and 2,048, measured in turns with it. In 32 bits the library
-convolves by
-Winograd's algorithm, which needs fewer products than are counted, so a share may exceed 100 %.
-The second table is what the time of a step goes into: what is not convolution is memory being
-read and written, which no product
-can hide.
+Utilisation is the rate of a training step divided by the machine's peak rate. PyTorch counts the
+floating-point operations of the step. The peak rate is the best rate of multiplying square matrices
+of size 512, 1,024 and 2,048, measured in turns with the step. In float32, the convolutions use
+Winograd's algorithm, which needs fewer multiplications than are counted. The utilisation can
+therefore exceed 100 %. The second table shows the share of each kind of operation in the time of
+the step. Operations other than convolutions mostly read and write memory, and faster matrix
+multiplication would not shorten them.
 
-{limit_tables(limit)}
+{utilisation_tables(utilisation)}
 
-## How cost grows
+## Scaling
 
-LGM-Net, 5-way 1-shot, one task of 28 x 28 pixels unless the axis says otherwise; `predict`
-answers 50 queries a task, `train` has one query a class. Exponents are fitted over the upper half
-of each range (of the side's square, for
-images); nothing grows faster than linearly in way x shot. Memory is what the process needs beside
-what PyTorch takes at its start.
+LGM-Net, 5-way 1-shot, one task of 28 x 28 pixels, unless the axis says otherwise. `predict` has 50
+queries per task and `train` has one query per class. The exponents of a power law are fitted to the
+upper half of each range. For the image size, they refer to the number of pixels. No cost grows
+faster than linearly in way x shot. Memory is what the process needs in addition to its memory after
+PyTorch has started.
 
-![Time and memory against way, shot, tasks and size of images](benchmarks-growth.svg)
+![Time and memory against way, shot, tasks and image size](benchmarks-scaling.svg)
 
-{growth_table(growth["grows"])}
+{scaling_table(scaling["curves"])}
 
-## Start
+## Import time
 
-`import lgmnet` takes {importing["lgmnet"]:.2f} s, `import torch` {importing["torch"]:.2f} s.
+`import lgmnet` takes {import_seconds["lgmnet"]:.2f} s.
+`import torch` takes {import_seconds["torch"]:.2f} s.
 
-## The forge and the service
+## Classifier and commands
 
-{flat(read("forge"))}
+{value_table(read_result("classifier"))}
 
-{flat(read("studio"))}
+## Service under load
+
+{value_table(read_result("service"))}
 """
 
 
 def main() -> None:
     """Draw the page and its plots."""
-    plt.rcParams["svg.hashsalt"] = "lgmnet"  # The same results give the same file.
-    draw_races(read("peers"), DOCS / "benchmarks-peers.svg")
-    draw_growth(read("growth")["grows"], DOCS / "benchmarks-growth.svg")
-    (DOCS / "benchmarks.md").write_text(page())
+    plt.rcParams["svg.hashsalt"] = "lgmnet"  # Makes the identifiers in the files reproducible.
+    draw_peers(read_result("peers"), DOCS / "benchmarks-peers.svg")
+    draw_scaling(read_result("scaling")["curves"], DOCS / "benchmarks-scaling.svg")
+    (DOCS / "benchmarks.md").write_text(make_page())
 
 
 if __name__ == "__main__":

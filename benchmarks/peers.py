@@ -1,7 +1,7 @@
-"""lgmnet against its peers on the same work, side by side, one thread each.
+"""Compare the speed of lgmnet with that of its peer libraries at the same work, with one thread.
 
-``make bench`` runs it, after making an environment for each peer; it writes
-``benchmarks/results/peers.json``. Nothing else should run at the same time; takes nine minutes.
+``make bench`` creates an environment for each peer library and runs this file, which writes
+``benchmarks/results/peers.json``. Takes nine minutes. Run nothing else at the same time.
 """
 
 from __future__ import annotations
@@ -16,149 +16,157 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from race import OURS, CannotRun, Contestant, Entry, Race, write
+from harness import LGMNET, PLAIN, Comparison, Entry, Worker, WorkerError, write_result
 
-SEEDS = 4
+N_SEEDS = 4
+N_COMPARED_TASKS = 100
 
 
-def races() -> dict[str, Race]:
-    """What is raced: the name of each entry, who runs it, and which of its acts."""
+def make_comparisons() -> dict[str, Comparison]:
+    """Return all comparisons by name."""
 
-    def drawing(name: str) -> dict[str, Entry]:
-        act = f"draw {name}"
+    def sampling_entries(dataset: str) -> dict[str, Entry]:
+        operation = f"sample {dataset}"
         return {
-            "lgmnet": Entry(OURS, act),
-            "plain gather": Entry("plain", act),
-            "easyfsl": Entry("easyfsl", act),
-            "learn2learn": Entry("learn2learn", act),
+            "lgmnet": Entry(LGMNET, operation),
+            "plain gather": Entry(PLAIN, operation),
+            "easyfsl": Entry("easyfsl", operation),
+            "learn2learn": Entry("learn2learn", operation),
         }
 
-    at_once = {
-        "lgmnet, 16 tasks at once": Entry(OURS, "draw omniglot, 16 at once", 16),
-        "plain gather, 16 tasks at once": Entry("plain", "draw omniglot, 16 at once", 16),
+    def peer_entries(operation: str, peers: tuple[str, ...]) -> dict[str, Entry]:
+        orders = ("", ", pool first")  # Order of the network's layers.
+        return {
+            f"{peer}{order}": Entry(peer, operation + order) for order in orders for peer in peers
+        }
+
+    sampling_in_batches = {
+        "lgmnet, batches of 16": Entry(LGMNET, "sample omniglot, batches of 16", 16),
+        "plain gather, batches of 16": Entry(PLAIN, "sample omniglot, batches of 16", 16),
     }
-    maml = ("learn2learn", "higher", "torchopt")
     return {
-        "draw omniglot": Race(at_once | drawing("omniglot")),
-        "draw miniimagenet": Race(drawing("miniimagenet")),
-        "train": Race(
+        "sample omniglot": Comparison(sampling_in_batches | sampling_entries("omniglot")),
+        "sample miniimagenet": Comparison(sampling_entries("miniimagenet")),
+        "train ProtoNet": Comparison(
             {
-                "lgmnet": Entry(OURS, "train"),
-                "lgmnet, 32 bits": Entry(OURS, "train, 32 bits"),
-                "lgmnet, 4 tasks at once": Entry(OURS, "train, 4 at once", 4),
-                "easyfsl": Entry("easyfsl", "train"),
-                "learn2learn": Entry("learn2learn", "train"),
-                "easyfsl, pool first": Entry("easyfsl", "train, pool first"),
-                "learn2learn, pool first": Entry("learn2learn", "train, pool first"),
+                "lgmnet": Entry(LGMNET, "train"),
+                "lgmnet, float32": Entry(LGMNET, "train, float32"),
+                "lgmnet, batches of 4": Entry(LGMNET, "train, batches of 4", 4),
+            }
+            | peer_entries("train", ("easyfsl", "learn2learn")),
+            turn_seconds=1.0,
+        ),
+        "train MAML": Comparison(
+            {"lgmnet": Entry(LGMNET, "maml"), "lgmnet, float32": Entry(LGMNET, "maml, float32")}
+            | peer_entries("maml", ("learn2learn", "higher", "torchopt")),
+            turn_seconds=1.0,
+        ),
+        "train LGM-Net": Comparison(
+            {
+                "LGM-Net": Entry(LGMNET, "train default LGM-Net", 4),
+                "ProtoNet": Entry(LGMNET, "train default ProtoNet", 4),
             },
-            seconds=1.0,
+            turn_seconds=1.0,
         ),
-        "maml": Race(
-            {"lgmnet": Entry(OURS, "maml"), "lgmnet, 32 bits": Entry(OURS, "maml, 32 bits")}
-            | {name: Entry(name, "maml") for name in maml}
-            | {f"{name}, pool first": Entry(name, "maml, pool first") for name in maml},
-            seconds=1.0,
-        ),
-        "lgm-net beside proto-net": Race(
+        "adapt": Comparison(
             {
-                "lgm-net": Entry(OURS, "train lgm-net", 4),
-                "proto-net": Entry(OURS, "train proto-net", 4),
-            },
-            seconds=1.0,
-        ),
-        "forge": Race(
-            {
-                "lgm-net": Entry(OURS, "adapt lgm-net"),
-                "maml, 5 steps": Entry(OURS, "adapt maml"),
-                "lgm-net, 16 tasks at once": Entry(OURS, "adapt lgm-net, 16 at once", 16),
-                "maml, 5 steps, 16 tasks at once": Entry(OURS, "adapt maml, 16 at once", 16),
-                "fine-tuning, 100 steps": Entry("plain", "fine-tune"),
-                "logistic regression": Entry("plain", "logistic regression"),
+                "LGM-Net": Entry(LGMNET, "adapt LGM-Net"),
+                "MAML, 5 steps": Entry(LGMNET, "adapt MAML"),
+                "LGM-Net, batches of 16": Entry(LGMNET, "adapt LGM-Net, batches of 16", 16),
+                "MAML, 5 steps, batches of 16": Entry(LGMNET, "adapt MAML, batches of 16", 16),
+                "fine-tuning, 100 steps": Entry(PLAIN, "fine-tune"),
+                "logistic regression": Entry(PLAIN, "logistic regression"),
             },
         ),
-        "evaluate": Race(
+        "evaluate": Comparison(
             {
-                "lgmnet, embedding cached": Entry(OURS, "evaluate, cached", count=10_000),
-                "lgmnet": Entry(OURS, "evaluate", count=10_000),
-                "easyfsl": Entry("easyfsl", "evaluate", count=20),  # At the same rate for ever.
+                "lgmnet, cached embeddings": Entry(LGMNET, "evaluate, cached", n_tasks=10_000),
+                "lgmnet": Entry(LGMNET, "evaluate", n_tasks=10_000),
+                # easyfsl's rate does not depend on the number of tasks, so a few suffice.
+                "easyfsl": Entry("easyfsl", "evaluate", n_tasks=20),
             },
         ),
     }
 
 
-def comparing() -> dict[str, int]:
-    """How many scores differ between the embedding cached and not.
+def compare_cached_scores() -> dict[str, int]:
+    """Count the scores that differ between evaluation with and without cached embeddings.
 
-    The uncached path is asked for fewer episodes than there are images, where it does not embed
-    them all.
+    The number of tasks is so small that evaluation without the cache does not embed all images in
+    advance.
     """
     scores = []
-    for act in ("evaluate, cached", "evaluate"):
-        contestant = Contestant(OURS)
-        scores.append(contestant.act(act, 100)[1])
-        contestant.end()
+    for operation in ("evaluate, cached", "evaluate"):
+        worker = Worker(LGMNET)
+        scores.append(worker.run(operation, N_COMPARED_TASKS)[1])
+        worker.close()
     pairs = list(zip(*scores, strict=True))
-    return {"scores": len(pairs), "that_differ": sum(a != b for a, b in pairs)}
+    return {"n_scores": len(pairs), "n_different": sum(a != b for a, b in pairs)}
 
 
-def learning() -> dict[str, Any]:
-    """Accuracies after the same training, one for each seed: ours in both precisions, a peer's."""
-    from lgmnet.data.registry import SOURCES
+def compare_accuracy() -> dict[str, Any]:
+    """Measure test accuracy after the same training for each seed, of lgmnet and of easyfsl."""
+    from lgmnet.data.datasets.omniglot import omniglot
     from lgmnet.errors import DataError
 
     try:
-        stores = {split: SOURCES["omniglot"](f"vinyals/{split}") for split in ("train", "test")}
-    except DataError as why:
-        return {"cannot_run": {"all": str(why)}}
-    found: dict[str, Any] = {"accuracies": {}, "cannot_run": {}}
+        train, test = omniglot("vinyals/train"), omniglot("vinyals/test")
+    except DataError as error:
+        return {"failures": {"all": str(error)}}
+    result: dict[str, Any] = {"accuracies": {}, "failures": {}}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "omniglot.npz"
-        arrays = {}
-        for split, store in stores.items():
-            arrays |= {f"{split}_x": store.images.numpy(), f"{split}_y": store.labels.numpy()}
-        np.savez(file, **arrays)
+        np.savez(
+            file,
+            train_x=train.images.numpy(),
+            train_y=train.labels.numpy(),
+            test_x=test.images.numpy(),
+            test_y=test.labels.numpy(),
+        )
         os.environ["BENCH_OMNIGLOT"] = str(file)
-        for entry, name, act in (
-            ("lgmnet, 32 bits", OURS, "learn, 32 bits"),
-            ("lgmnet", OURS, "learn"),
-            ("easyfsl, pool first, squared distances", "easyfsl", "learn"),
+        for label, library, operation in (
+            ("lgmnet, float32", LGMNET, "accuracy, float32"),
+            ("lgmnet", LGMNET, "accuracy"),
+            ("easyfsl, pool first, squared distances", "easyfsl", "accuracy"),
         ):
             try:
-                contestant = Contestant(name)
-                found["accuracies"][entry] = contestant.act(act, SEEDS)[1]
-            except CannotRun as why:
-                found["cannot_run"][entry] = str(why)
+                worker = Worker(library)
+                result["accuracies"][label] = worker.run(operation, N_SEEDS)[1]
+            except WorkerError as error:
+                result["failures"][label] = str(error)
                 continue
-            contestant.end()
-    return found
+            worker.close()
+    return result
 
 
-def importing() -> dict[str, float]:
-    """Seconds to import lgmnet and to import torch, in fresh processes taken in turns."""
+def measure_import_time() -> dict[str, float]:
+    """Return the median seconds that importing torch and lgmnet takes, each in a new process."""
     seconds: dict[str, list[float]] = {"torch": [], "lgmnet": []}
     for turn in range(12):
-        for name, of_name in seconds.items():
-            started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+        for package, times in seconds.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
             if turn:
-                of_name.append(time.perf_counter() - started)
-    return {name: statistics.median(of_name) for name, of_name in seconds.items()}
+                times.append(time.perf_counter() - start)
+    return {package: statistics.median(times) for package, times in seconds.items()}
 
 
 def main() -> None:
-    """Race and write."""
-    found: dict[str, Any] = {"threads": 1, "races": {}}
-    for name, race in races().items():
-        found["races"][name] = race.run()
-        for entry, rate in found["races"][name]["episodes_a_second"].items():
-            print(f"{name}: {entry}: {rate['median']:.1f} a second", flush=True)
-        for entry, why in found["races"][name]["cannot_run"].items():
-            print(f"{name}: {entry} does not run: {why}", flush=True)
-    found["cached_beside_uncached"] = comparing()
-    found["learning"] = learning()
-    found["import_seconds"] = importing()
-    print({key: found[key] for key in ("cached_beside_uncached", "learning", "import_seconds")})
-    write("peers", found)
+    """Run all comparisons and write the result."""
+    results = {}
+    for name, comparison in make_comparisons().items():
+        results[name] = comparison.run()
+        for label, rate in results[name]["tasks_per_second"].items():
+            print(f"{name}: {label}: {rate['median']:.1f} tasks per second", flush=True)
+        for label, reason in results[name]["failures"].items():
+            print(f"{name}: {label} did not run: {reason}", flush=True)
+    others = {
+        "cached_scores": compare_cached_scores(),
+        "accuracy": compare_accuracy(),
+        "import_seconds": measure_import_time(),
+    }
+    print(others)
+    write_result("peers", {"threads": 1, "comparisons": results, **others})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""One contestant of a race: runs its acts when it is told to, one at a time, and says how long.
+"""Worker process that runs the operations of one library and reports their times.
 
-``python benchmarks/worker.py benchmarks/peers/NAME.py`` in the environment of that peer; `race`
-starts it and talks to it in lines of JSON. Needs PyTorch and nothing else.
+`harness` starts it as ``python benchmarks/worker.py benchmarks/peers/NAME.py`` in the environment
+of that library. It reads requests from stdin and writes replies to stdout, as lines of JSON. Needs
+only PyTorch and the library.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+Operation = Callable[[int], object]
 
-def acts_of(path: Path) -> tuple[dict[str, Callable[[], Callable[[int], object]]], tuple[str, ...]]:
-    """What a contestant can do, and the packages that it does it with."""
-    spec = importlib.util.spec_from_file_location("contestant", path)
+
+def load_operations(path: Path) -> tuple[dict[str, Callable[[], Operation]], tuple[str, ...]]:
+    """Import a file of `peers/` and return its operations and the packages that they use."""
+    spec = importlib.util.spec_from_file_location("peer", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.ACTS, module.PACKAGES
+    return module.OPERATIONS, module.PACKAGES
 
 
-def version_of(package: str) -> str:
-    """The version of an installed package."""
+def package_version(package: str) -> str:
+    """Return the version of an installed package, or ``?`` if it is not installed as one."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -37,14 +40,14 @@ def version_of(package: str) -> str:
 
 
 def main() -> None:
-    """Answer every line of stdin with one of stdout."""
-    # What a library prints goes to stderr: stdout is for answers.
-    answers = os.fdopen(os.dup(1), "w")
+    """Reply to every line on stdin with one line on stdout."""
+    # Anything a library prints goes to stderr, because stdout carries the replies.
+    replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def answer(**fields: Any) -> None:
-        answers.write(json.dumps(fields) + "\n")
-        answers.flush()
+    def reply(**fields: Any) -> None:
+        replies.write(json.dumps(fields) + "\n")
+        replies.flush()
 
     warnings.simplefilter("ignore")
     try:
@@ -52,24 +55,24 @@ def main() -> None:
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         torch.manual_seed(0)
-        makers, packages = acts_of(Path(sys.argv[1]))
+        factories, packages = load_operations(Path(sys.argv[1]))
     except Exception as error:
-        answer(error=f"{type(error).__name__}: {error}")
+        reply(error=f"{type(error).__name__}: {error}")
         return
-    answer(versions={package: version_of(package) for package in ("torch", *packages)})
-    acts: dict[str, Callable[[int], object]] = {}
+    reply(versions={package: package_version(package) for package in ("torch", *packages)})
+    operations: dict[str, Operation] = {}
     for line in sys.stdin:
-        asked = json.loads(line)
-        name, count = asked["act"], asked["count"]
+        request = json.loads(line)
+        name, n_tasks = request["operation"], request["n_tasks"]
         try:
-            if name not in acts:
-                acts.clear()  # One at a time: stores of images are large.
-                acts[name] = makers[name]()
-            started = time.perf_counter()
-            said = acts[name](count)
-            answer(seconds=time.perf_counter() - started, said=said)
+            if name not in operations:
+                operations.clear()  # Keep one operation at a time: its images take much memory.
+                operations[name] = factories[name]()
+            start = time.perf_counter()
+            result = operations[name](n_tasks)
+            reply(seconds=time.perf_counter() - start, result=result)
         except Exception as error:
-            answer(error=f"{type(error).__name__}: {error}")
+            reply(error=f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

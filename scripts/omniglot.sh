@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# The shipped model and its rows of the README's table. Needs Omniglot (LGMNET_DATA). On two CPU cores with
-# bf16 the first course takes 45 minutes, the second 40, the scores a few.
+# Train and evaluate the shipped model `omniglot` and write its row in the README's table. Needs Omniglot (LGMNET_DATA).
+# On two CPU cores with bf16, the first training takes 45 minutes, the second 40, and the evaluation a few.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# First course, chosen on validation classes. For the shipped weights it was begun on one thread and went on
-# with two, and was ended with Ctrl-C at step 13,348 of 18,000: the second course starts from there.
+# First training, which keeps the weights that are best on the validation classes. For the shipped model it started
+# with one thread, continued with two, and was stopped with Ctrl-C at step 13,348 of 18,000.
 lgmnet train omniglot --set seed=1 --out outputs/omniglot
-# Second course: a larger canvas, and validation classes to train on too; its last weights ship.
+# Second training, from the weights of the first, on a larger canvas and also on the validation classes. The shipped
+# model has its last weights.
 lgmnet train omniglot-refined --from outputs/omniglot --out outputs/omniglot-refined
 lgmnet publish outputs/omniglot-refined --out src/lgmnet/pretrained/omniglot
 
@@ -19,5 +20,5 @@ done
 python scripts/table.py
 lgmnet calibrate src/lgmnet/pretrained/omniglot --on strokes:val --data omniglot
 
-# The row `omniglot-lake-refined` (whole alphabets new at test) is of an earlier recipe, on a model of its own:
-# its results name the commit that has the recipes `omniglot-lake` and `omniglot-lake-refined` they were made by.
+# The row `omniglot-lake-refined`, whose test alphabets are all new, comes from another model and earlier recipes. Its
+# result files name the commit that contains these recipes, `omniglot-lake` and `omniglot-lake-refined`.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The shipped model for colour photographs, and its table. Needs Caltech-101 and CIFAR-100 (LGMNET_DATA) and the
-# extra `photos`. The features of all photos take ten minutes of one thread, once; the training two.
+# Train and evaluate the shipped model for colour photographs. Needs Caltech-101 and CIFAR-100 (LGMNET_DATA) and the
+# extra `photos`. With one thread, the features of all photos take ten minutes on the first run, and training takes two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

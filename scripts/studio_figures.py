@@ -1,4 +1,4 @@
-"""Draws the load figures of docs/studio.md from their result file."""
+"""Write the paragraph on load in docs/studio.md from the result of `benchmarks/service.py`."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ ROOT = Path(__file__).parents[1]
 START, END = "<!-- figures: drawn by scripts/studio_figures.py -->", "<!-- end of figures -->"
 
 
-WORDS = (
-    "Under load (`python benchmarks/studio.py`: {clients} clients on loopback for {seconds:.0f} s, "
-    "on the same {cores} cores as {processes} processes of the service; nine drawings asked for "
-    "each classifier of five classes forged):\n"
-    "{predictions_a_second:.0f} predictions and {forged_a_second:.0f} forgings a second, {errors} "
-    "errors. A prediction takes {predict[p50_ms]:.0f} ms (median; {predict[p99_ms]:.0f} at 99 %), "
-    "a forging {forge[p50_ms]:.0f} ({forge[p99_ms]:.0f}), most of it waiting for its turn; the "
-    "bare calls of the\n"
-    "model take {bare_predict_ms:.1f} and {bare_forge_ms:.1f} ms. All in all the service adds "
-    "{overhead_percent_of_model_time:.0f} % to the model's own time. Memory was "
-    "{resident_mb_after_warming_up:.0f} MB after ten seconds, {resident_mb_at_the_end:.0f} MB at "
-    "the end.\n"
-)
-
-
-def figures() -> str:
-    """What the service bore, in words."""
-    found = json.loads((ROOT / "benchmarks/results/studio.json").read_text(encoding="utf-8"))
-    return WORDS.format(**found)
+def make_paragraph() -> str:
+    """Return the paragraph."""
+    r = json.loads((ROOT / "benchmarks/results/service.json").read_text(encoding="utf-8"))
+    predict, create, added = r["predict"], r["create"], r["time added to the model's own, %"]
+    return (
+        f"Load test (`python benchmarks/service.py`): {r['clients']} clients send requests over "
+        f"loopback for {r['duration, s']:.0f} s. They share {r['machine']['cores']} cores with "
+        f"{r['server processes']} server processes. For each classifier of five classes that a "
+        "client creates, it requests nine predictions of one image each.\n\n"
+        f"The service handles {r['predictions per second']:.0f} predictions and creates "
+        f"{r['classifiers created per second']:.0f} classifiers per second, with {r['errors']} "
+        f"errors. A prediction takes {predict['p50_ms']:.0f} ms (median; 99 % quantile "
+        f"{predict['p99_ms']:.0f} ms) and a new classifier {create['p50_ms']:.0f} ms (99 % "
+        f"quantile {create['p99_ms']:.0f} ms). Most of that is waiting in the queue. Without the "
+        f"service, the model needs {r['predict without the service, ms']:.1f} and "
+        f"{r['fit without the service, ms']:.1f} ms. In total the service adds "
+        f"{added:.0f} % to the model's own time. Memory is "
+        f"{r['memory after the warm-up, MB']:.0f} MB after ten seconds and "
+        f"{r['memory at the end, MB']:.0f} MB at the end.\n"
+    )
 
 
 def main() -> None:
-    """Write them into the page."""
+    """Replace the paragraph between the two markers."""
     page = ROOT / "docs/studio.md"
-    text = page.read_text(encoding="utf-8")
-    head, rest = text.split(START)
-    tail = rest.split(END)[1]
-    page.write_text(f"{head}{START}\n{figures()}{END}{tail}", encoding="utf-8")
+    before, rest = page.read_text(encoding="utf-8").split(START)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{START}\n{make_paragraph()}{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Draws the documents' tables from the result files; ``--check`` only says if they are true."""
+"""Write the tables in README.md and docs/leak.md from the result files.
+
+With ``--check``, write nothing and exit with code 1 if a table differs from its result files.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- table: drawn by scripts/table.py -->", "<!-- end of table -->"
 TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
-ROWS = {"omniglot": "Vinyals", "omniglot-lake-refined": "Lake (new alphabets)"}
+MODELS = {"omniglot": "Vinyals", "omniglot-lake-refined": "Lake (new alphabets)"}
 
 
-def scores() -> str:
-    """The scores of the models on Omniglot, as Markdown."""
+def make_accuracy_table() -> str:
+    """Return the Markdown table of the models' accuracy on Omniglot."""
     titles = [f"{way}-way {shot}-shot" for way, shot in TASKS]
     lines = [
         f"| model | Omniglot split (classes) | {' | '.join(titles)} |",
         "|---|---|" + "---|" * len(TASKS),
     ]
     protocols = set()
-    for model, split_name in ROWS.items():
+    for model, split_name in MODELS.items():
         results = [
             json.loads((ROOT / f"results/{model}-{way}w{shot}s.json").read_text())
             for way, shot in TASKS
@@ -37,8 +40,8 @@ def scores() -> str:
     return "\n".join([*lines, "", note])
 
 
-def leak() -> str:
-    """What pure noise is scored at, by protocol, as Markdown."""
+def make_leak_table() -> str:
+    """Return the Markdown table of the accuracy on pure noise under each test protocol."""
     result = json.loads((ROOT / "results/leak.json").read_text())
     lines = ["| test images | accuracy on pure noise, % |", "|---|---|"]
     lines += [
@@ -53,22 +56,23 @@ def leak() -> str:
     return "\n".join([*lines, "", note])
 
 
-DRAWN = {"README.md": scores, "docs/leak.md": leak}
+TABLES = {"README.md": make_accuracy_table, "docs/leak.md": make_leak_table}
 
 
 def main() -> int:
-    """Draw or check; returns the exit code."""
-    untrue = []
-    for name, table in DRAWN.items():
+    """Write or check all tables and return the exit code."""
+    check = "--check" in sys.argv[1:]
+    outdated = []
+    for name, make_table in TABLES.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
         before, rest = text.split(START)
-        drawn = f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}"
-        if drawn != text:
-            untrue.append(name)
-            if "--check" not in sys.argv[1:]:
-                path.write_text(drawn, encoding="utf-8")
-    return int(bool(untrue) and "--check" in sys.argv[1:])
+        updated = f"{before}{START}\n{make_table()}\n{END}{rest.split(END)[1]}"
+        if updated != text:
+            outdated.append(name)
+            if not check:
+                path.write_text(updated, encoding="utf-8")
+    return int(check and bool(outdated))
 
 
 if __name__ == "__main__":

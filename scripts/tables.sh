@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tables of all methods, and figures 3 to 5. Needs Omniglot and CIFAR-100 (LGMNET_DATA). A table takes hours on two CPU
-# cores; what is trained is kept in outputs/, and `--only ROW` runs one row and keeps the others.
+# Reproduce the tables of all methods and figures 3 to 5. Needs Omniglot and CIFAR-100 (LGMNET_DATA). A table takes hours
+# on two CPU cores. Trained models stay in outputs/. `--only ROW` runs a single row and leaves the others unchanged.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

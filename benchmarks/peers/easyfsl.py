@@ -1,4 +1,4 @@
-"""easyfsl: its sampler, its Prototypical Networks, its evaluation."""
+"""easyfsl: its task sampler, its Prototypical Networks and its evaluation."""
 
 from __future__ import annotations
 
@@ -12,113 +12,116 @@ from easyfsl.samplers import TaskSampler
 from easyfsl.utils import evaluate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from work import (
-    LEARNED,
+from workload import (
+    LR,
+    N_TEST_CLASSES,
+    N_TEST_TASKS,
+    N_TRAIN_TASKS,
     QUERY,
-    RATE,
-    SCORED,
     SHOT,
     WAY,
-    InMemory,
+    InMemoryDataset,
     conv4,
-    images,
-    labels,
+    make_dataset,
+    make_task,
     omniglot_file,
-    repeated,
-    task,
+    repeat,
 )
 
 PACKAGES = ("easyfsl",)
 
 
-def loader(store: Tensor, of_images: list[int], tasks: int) -> DataLoader[Any]:
-    """Tasks in the process itself: worker processes are slower where images are in memory."""
-    data = InMemory(store, of_images)
-    sampler = TaskSampler(data, WAY, SHOT, QUERY, tasks)
-    return DataLoader(data, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
+def make_loader(dataset: InMemoryDataset, n_tasks: int = 1) -> DataLoader[Any]:
+    """Create a loader of tasks without worker processes, which are slower on images in memory."""
+    sampler = TaskSampler(dataset, WAY, SHOT, QUERY, n_tasks)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
 
 
-def draw(name: str) -> Callable[[int], None]:
-    """Draw tasks and do nothing with them."""
-    tasks = loader(images(name), labels(name), 1)
+def sample(dataset: str) -> Callable[[int], None]:
+    """Sample tasks."""
+    loader = make_loader(make_dataset(dataset))
 
-    def many(count: int) -> None:
-        tasks.batch_sampler.n_tasks = count
-        for _ in tasks:
+    def operation(n_tasks: int) -> None:
+        loader.batch_sampler.n_tasks = n_tasks
+        for _ in loader:
             pass
 
-    return many
+    return operation
+
+
+def training_step(method: PrototypicalNetworks) -> Callable[..., None]:
+    """Prepare a method for training and return its training step."""
+    method.train()
+    optimizer = torch.optim.Adam(method.parameters(), lr=LR)
+
+    def step(support_x: Tensor, support_y: Tensor, query_x: Tensor, query_y: Tensor) -> None:
+        optimizer.zero_grad()
+        method.process_support_set(support_x, support_y)
+        nn.functional.cross_entropy(method(query_x), query_y).backward()
+        optimizer.step()
+
+    return step
 
 
 def train(*, pool_first: bool) -> Callable[[int], None]:
-    """Steps of training on one task."""
-    support, support_y, query, query_y = task()
-    method = PrototypicalNetworks(conv4(pool_first=pool_first)).train()
-    optimizer = torch.optim.Adam(method.parameters(), lr=RATE)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        method.process_support_set(support, support_y)
-        nn.functional.cross_entropy(method(query), query_y).backward()
-        optimizer.step()
-
-    return repeated(step)
+    """Train ProtoNet, one task per step."""
+    task, step = make_task(), training_step(PrototypicalNetworks(conv4(pool_first=pool_first)))
+    return repeat(lambda: step(*task))
 
 
-def judge() -> Callable[[int], None]:
-    """Its own evaluation on test classes."""
-    of_images = labels("omniglot")[: 423 * 20]
-    tasks = loader(images("omniglot")[: 423 * 20], of_images, 1)
+def evaluate_tasks() -> Callable[[int], None]:
+    """Evaluate ProtoNet with easyfsl's own function, on as many images as Omniglot's test set."""
+    loader = make_loader(make_dataset("omniglot", N_TEST_CLASSES))
     method = PrototypicalNetworks(conv4(pool_first=False)).eval()
 
-    def many(count: int) -> None:
-        tasks.batch_sampler.n_tasks = count
-        evaluate(method, tasks, device="cpu", use_tqdm=False)
+    def operation(n_tasks: int) -> None:
+        loader.batch_sampler.n_tasks = n_tasks
+        evaluate(method, loader, device="cpu", use_tqdm=False)
 
-    return many
+    return operation
 
 
-class Squared(PrototypicalNetworks):
-    """With squared distances, as the paper and lgmnet have them; easyfsl's own are not squared."""
+class SquaredDistanceNetworks(PrototypicalNetworks):
+    """Prototypical Networks with squared distances, as in the paper and in lgmnet.
+
+    easyfsl's own distances are not squared.
+    """
 
     def l2_distance_to_prototypes(self, samples: Tensor) -> Tensor:
-        """Minus the squared distance of each sample to each prototype."""
+        """Return the negative squared distance of each sample to each prototype."""
         return -(torch.cdist(samples, self.prototypes) ** 2)
 
 
-def learn() -> Callable[[int], list[float]]:
-    """Accuracy on Omniglot's test characters after training on its others, from so many seeds."""
-    from numpy import load
+def accuracy() -> Callable[[int], list[float]]:
+    """Train on Omniglot's training characters and return the test accuracy for each seed."""
+    import numpy as np
 
-    arrays = load(omniglot_file())
+    arrays = np.load(omniglot_file())
 
-    def tasks_of(split: str, count: int) -> DataLoader[Any]:
-        pixels = torch.from_numpy(arrays[f"{split}_x"])
-        return loader(pixels, arrays[f"{split}_y"].tolist(), count)
+    def load_split(split: str, n_tasks: int) -> DataLoader[Any]:
+        images = torch.from_numpy(arrays[f"{split}_x"])
+        return make_loader(InMemoryDataset(images, arrays[f"{split}_y"].tolist()), n_tasks)
 
-    train_tasks, test_tasks = tasks_of("train", LEARNED), tasks_of("test", SCORED)
+    train_loader, test_loader = load_split("train", N_TRAIN_TASKS), load_split("test", N_TEST_TASKS)
 
-    def learned(seed: int) -> float:
+    def train_and_test(seed: int) -> float:
         torch.manual_seed(seed)
         random.seed(seed)
-        method = Squared(conv4(pool_first=True)).train()
-        optimizer = torch.optim.Adam(method.parameters(), lr=RATE)
-        for support, support_y, query, query_y, _ in train_tasks:
-            optimizer.zero_grad()
-            method.process_support_set(support, support_y)
-            nn.functional.cross_entropy(method(query), query_y).backward()
-            optimizer.step()
+        method = SquaredDistanceNetworks(conv4(pool_first=True))
+        step = training_step(method)
+        for support_x, support_y, query_x, query_y, _ in train_loader:
+            step(support_x, support_y, query_x, query_y)
         method.eval()
-        return 100 * float(evaluate(method, test_tasks, device="cpu", use_tqdm=False))
+        return 100 * float(evaluate(method, test_loader, device="cpu", use_tqdm=False))
 
-    return lambda count: [learned(seed) for seed in range(count)]
+    return lambda n_seeds: [train_and_test(seed) for seed in range(n_seeds)]
 
 
-ACTS = {
-    "draw omniglot": lambda: draw("omniglot"),
-    "draw miniimagenet": lambda: draw("miniimagenet"),
+OPERATIONS = {
+    "sample omniglot": lambda: sample("omniglot"),
+    "sample miniimagenet": lambda: sample("miniimagenet"),
     "train": lambda: train(pool_first=False),
     "train, pool first": lambda: train(pool_first=True),
-    "evaluate": judge,
-    "learn": learn,
+    "evaluate": evaluate_tasks,
+    "accuracy": accuracy,
 }

@@ -1,4 +1,4 @@
-"""higher: inner loops that gradients flow through."""
+"""higher: MAML with its differentiable inner loop."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from collections.abc import Callable
 import higher
 import torch
 from torch import nn
-from work import INNER_RATE, INNER_STEPS, RATE, conv4_with_head, repeated, task
+from workload import INNER_LR, INNER_STEPS, LR, conv4_with_head, make_task, repeat
 
 PACKAGES = ("higher",)
 
 
 def maml(*, pool_first: bool) -> Callable[[int], None]:
-    """Steps of MAML of second order on one task."""
-    support, support_y, query, query_y = task()
+    """Perform training steps of second-order MAML, one task per step."""
+    support_x, support_y, query_x, query_y = make_task()
     model = conv4_with_head(pool_first=pool_first)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    inner = torch.optim.SGD(model.parameters(), lr=INNER_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+    inner_optimizer = torch.optim.SGD(model.parameters(), lr=INNER_LR)
 
     def step() -> None:
         optimizer.zero_grad()
-        with higher.innerloop_ctx(model, inner, copy_initial_weights=False) as (learner, descent):
+        with higher.innerloop_ctx(model, inner_optimizer, copy_initial_weights=False) as context:
+            learner, differentiable_optimizer = context
             for _ in range(INNER_STEPS):
-                descent.step(nn.functional.cross_entropy(learner(support), support_y))
-            nn.functional.cross_entropy(learner(query), query_y).backward()
+                loss = nn.functional.cross_entropy(learner(support_x), support_y)
+                differentiable_optimizer.step(loss)
+            nn.functional.cross_entropy(learner(query_x), query_y).backward()
         optimizer.step()
 
-    return repeated(step)
+    return repeat(step)
 
 
-ACTS = {
+OPERATIONS = {
     "maml": lambda: maml(pool_first=False),
     "maml, pool first": lambda: maml(pool_first=True),
 }

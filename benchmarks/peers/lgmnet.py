@@ -1,152 +1,159 @@
-"""lgmnet, as its trainer, its evaluation and its forge use it."""
+"""lgmnet as its trainer, its evaluation and its estimator use it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from ours import batch, trainer
-from work import (
-    INNER_RATE,
+from training_step import make_batch, make_training_step
+from workload import (
+    DATASET_SHAPES,
+    INNER_LR,
     INNER_STEPS,
-    LEARNED,
+    N_TEST_CLASSES,
+    N_TEST_TASKS,
+    N_TRAIN_TASKS,
     QUERY,
-    SCORED,
-    SHAPES,
     SHOT,
     WAY,
-    images,
+    make_images,
     omniglot_file,
-    repeated,
+    repeat,
 )
 
-from lgmnet import (
+from lgmnet import EpisodeShape, evaluate
+from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.data.sampler import Sampler
+from lgmnet.devices import inference_autocast
+from lgmnet.evaluation.cache import cache_embeddings
+from lgmnet.methods import (
     MAML,
-    EpisodeShape,
     LGMNet,
     LGMNetConfig,
     MAMLConfig,
     Method,
     ProtoNet,
     ProtoNetConfig,
-    evaluate,
 )
-from lgmnet.data.class_dataset import ClassDataset
-from lgmnet.data.sampler import Sampler
-from lgmnet.devices import inference_autocast
-from lgmnet.evaluation.cache import cache_embeddings
+from lgmnet.nn.embedding import EmbeddingConfig
 
 PACKAGES = ("lgmnet",)
-CONV4: dict[str, Any] = {"embedding_widths": (64,) * 4, "embedding_pooled": (True,) * 4}
-TEST_CLASSES = 423  # Of Omniglot, whose images are 20 a class.
+CONV4 = EmbeddingConfig(widths=(64,) * 4, pooled=(True,) * 4)
+N_COMPARED_SCORES = 100
 
 
-def store(name: str, classes: int | None = None) -> ClassDataset:
-    """Random images as a store."""
-    _, all_classes, each = SHAPES[name]
-    classes = classes or all_classes
-    names = [str(i) for i in range(classes)]
-    kept = images(name)[: classes * each]
-    return ClassDataset(kept, [each] * classes, names, name=name, split="train")
+def make_dataset(name: str, n_classes: int | None = None) -> ClassDataset:
+    """Create a data set of random images, by default with all classes."""
+    _, all_classes, images_per_class = DATASET_SHAPES[name]
+    n_classes = n_classes or all_classes
+    class_names = [str(i) for i in range(n_classes)]
+    images, counts = make_images(name, n_classes), [images_per_class] * n_classes
+    return ClassDataset(images, counts, class_names, name=name, split="train")
 
 
-def draw(name: str, tasks: int) -> Callable[[int], None]:
-    """Draw tasks and do nothing with them."""
-    sampler = Sampler(store(name), torch.Generator().manual_seed(0))
+def sample(dataset: str, tasks: int) -> Callable[[int], None]:
+    """Sample tasks in batches."""
+    sampler = Sampler(make_dataset(dataset), torch.Generator().manual_seed(0))
     shape = EpisodeShape(WAY, SHOT, QUERY, tasks)
-    return lambda count: repeated(lambda: sampler.sample(shape))(-(-count // tasks))
+    return repeat(lambda: sampler.sample(shape), tasks)
 
 
-def train(method: Method, tasks: int, *, bf16: bool) -> Callable[[int], None]:
-    """Steps of training."""
-    step, episodes = trainer(method, bf16=bf16), batch(tasks)
-    return lambda count: repeated(lambda: step(episodes, WAY))(-(-count // tasks))
+def train(method: Method, tasks: int, *, bf16: bool = True) -> Callable[[int], None]:
+    """Train a method, one batch of tasks per step."""
+    step, batch = make_training_step(method, bf16=bf16), make_batch(tasks)
+    return repeat(lambda: step(batch), tasks)
 
 
-def proto_net() -> ProtoNet:
-    """With Conv-4 of 64 channels."""
-    return ProtoNet(ProtoNetConfig(**CONV4))
+def make_proto_net() -> ProtoNet:
+    """Create ProtoNet with 64-channel Conv-4."""
+    return ProtoNet(ProtoNetConfig(CONV4))
 
 
-def maml() -> MAML:
-    """With Conv-4 of 64 channels, second order, five steps."""
-    return MAML(MAMLConfig(**CONV4, inner_steps=INNER_STEPS, inner_rate=INNER_RATE))
+def make_maml() -> MAML:
+    """Create second-order MAML with 64-channel Conv-4."""
+    return MAML(MAMLConfig(CONV4, inner_steps=INNER_STEPS, inner_rate=INNER_LR))
 
 
-def judge(*, cached: bool) -> Callable[[int], tuple[float, ...]]:
-    """Evaluate on as many images as Omniglot's test classes have; embedding them counts or not."""
-    method: Method = proto_net().eval()
-    source = store("omniglot", TEST_CLASSES)
+def evaluate_tasks(*, cached: bool) -> Callable[[int], tuple[float, ...]]:
+    """Evaluate ProtoNet on as many images as Omniglot's test set has and return the first scores.
+
+    Args:
+        cached: If True, embed all images once, outside the measured time. If False, `evaluate`
+            embeds them within the measured time.
+    """
+    method: Method = make_proto_net().eval()
+    dataset = make_dataset("omniglot", N_TEST_CLASSES)
     if cached:
-        method, source = cache_embeddings(method, source)
+        method, dataset = cache_embeddings(method, dataset)
     shape = EpisodeShape(WAY, SHOT, QUERY)
 
-    def run(count: int) -> tuple[float, ...]:
-        return evaluate(method, source, shape, episodes=max(2, count)).scores[:100]
+    def operation(n_tasks: int) -> tuple[float, ...]:
+        score = evaluate(method, dataset, shape, episodes=max(2, n_tasks))
+        return score.scores[:N_COMPARED_SCORES]
 
-    return run
+    return operation
 
 
 def adapt(method: Method, tasks: int) -> Callable[[int], None]:
-    """From support sets to classifiers, as `FewShotClassifier` does it with one."""
+    """Adapt to support sets, as `FewShotClassifier` does with one of them."""
     method.eval()
-    method.to(memory_format=torch.channels_last)
-    support, support_y, _, _ = batch(tasks)
+    method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    support_x, support_y, _, _ = make_batch(tasks)
 
     @torch.inference_mode()
-    def once() -> None:
-        with inference_autocast(support[0]):
-            method.adapt(support, support_y, WAY)
+    def adapt_batch() -> None:
+        with inference_autocast(support_x[0]):
+            method.adapt(support_x, support_y, WAY)
 
-    return lambda count: repeated(once)(-(-count // tasks))
+    return repeat(adapt_batch, tasks)
 
 
-def learn(*, bf16: bool) -> Callable[[int], list[float]]:
-    """Accuracy on Omniglot's test characters after training on its others, from so many seeds."""
+def accuracy(*, bf16: bool) -> Callable[[int], list[float]]:
+    """Train on Omniglot's training characters and return the test accuracy for each seed."""
     import numpy as np
 
     arrays = np.load(omniglot_file())
 
-    def of(split: str) -> ClassDataset:
-        labels = arrays[f"{split}_y"]
-        counts = np.bincount(labels).tolist()
-        names = [f"{split} {i}" for i in range(len(counts))]
-        pixels = torch.from_numpy(arrays[f"{split}_x"])
-        return ClassDataset(pixels, counts, names, name="omniglot", split=split)
+    def load_split(split: str) -> ClassDataset:
+        counts = np.bincount(arrays[f"{split}_y"]).tolist()
+        class_names = [f"{split} {i}" for i in range(len(counts))]
+        images = torch.from_numpy(arrays[f"{split}_x"])
+        return ClassDataset(images, counts, class_names, name="omniglot", split=split)
 
     shape = EpisodeShape(WAY, SHOT, QUERY)
 
-    def learned(seed: int) -> float:
+    def train_and_test(seed: int) -> float:
         torch.manual_seed(seed)
-        method = proto_net()
-        step = trainer(method, bf16=bf16)
-        sampler = Sampler(of("train"), torch.Generator().manual_seed(seed))
-        for _ in range(LEARNED):
-            drawn = sampler.sample(shape)
-            step((drawn.support_x, drawn.support_y, drawn.query_x, drawn.query_y), WAY)
-        return evaluate(method, of("test"), shape, episodes=SCORED, seed=seed).accuracy
+        method = make_proto_net()
+        step = make_training_step(method, bf16=bf16)
+        sampler = Sampler(load_split("train"), torch.Generator().manual_seed(seed))
+        for _ in range(N_TRAIN_TASKS):
+            episode = sampler.sample(shape)
+            step((episode.support_x, episode.support_y, episode.query_x, episode.query_y), WAY)
+        return evaluate(
+            method, load_split("test"), shape, episodes=N_TEST_TASKS, seed=seed
+        ).accuracy
 
-    return lambda count: [learned(seed) for seed in range(count)]
+    return lambda n_seeds: [train_and_test(seed) for seed in range(n_seeds)]
 
 
-ACTS = {
-    "draw omniglot": lambda: draw("omniglot", 1),
-    "draw omniglot, 16 at once": lambda: draw("omniglot", 16),
-    "draw miniimagenet": lambda: draw("miniimagenet", 1),
-    "train": lambda: train(proto_net(), 1, bf16=True),
-    "train, 32 bits": lambda: train(proto_net(), 1, bf16=False),
-    "train, 4 at once": lambda: train(proto_net(), 4, bf16=True),
-    "maml": lambda: train(maml(), 1, bf16=True),
-    "maml, 32 bits": lambda: train(maml(), 1, bf16=False),
-    "train proto-net": lambda: train(ProtoNet(ProtoNetConfig()), 4, bf16=True),
-    "train lgm-net": lambda: train(LGMNet(LGMNetConfig()), 4, bf16=True),
-    "evaluate": lambda: judge(cached=False),
-    "evaluate, cached": lambda: judge(cached=True),
-    "adapt lgm-net": lambda: adapt(LGMNet(LGMNetConfig()), 1),
-    "adapt lgm-net, 16 at once": lambda: adapt(LGMNet(LGMNetConfig()), 16),
-    "adapt maml": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 1),
-    "adapt maml, 16 at once": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 16),
-    "learn": lambda: learn(bf16=True),
-    "learn, 32 bits": lambda: learn(bf16=False),
+OPERATIONS = {
+    "sample omniglot": lambda: sample("omniglot", 1),
+    "sample omniglot, batches of 16": lambda: sample("omniglot", 16),
+    "sample miniimagenet": lambda: sample("miniimagenet", 1),
+    "train": lambda: train(make_proto_net(), 1),
+    "train, float32": lambda: train(make_proto_net(), 1, bf16=False),
+    "train, batches of 4": lambda: train(make_proto_net(), 4),
+    "maml": lambda: train(make_maml(), 1),
+    "maml, float32": lambda: train(make_maml(), 1, bf16=False),
+    "train default ProtoNet": lambda: train(ProtoNet(ProtoNetConfig()), 4),
+    "train default LGM-Net": lambda: train(LGMNet(LGMNetConfig()), 4),
+    "evaluate": lambda: evaluate_tasks(cached=False),
+    "evaluate, cached": lambda: evaluate_tasks(cached=True),
+    "adapt LGM-Net": lambda: adapt(LGMNet(LGMNetConfig()), 1),
+    "adapt LGM-Net, batches of 16": lambda: adapt(LGMNet(LGMNetConfig()), 16),
+    "adapt MAML": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 1),
+    "adapt MAML, batches of 16": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 16),
+    "accuracy": lambda: accuracy(bf16=True),
+    "accuracy, float32": lambda: accuracy(bf16=False),
 }

@@ -1,4 +1,4 @@
-"""TorchOpt: optimisers that gradients flow through."""
+"""TorchOpt: MAML with its differentiable optimisers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from collections.abc import Callable
 import torch
 import torchopt
 from torch import nn
-from work import INNER_RATE, INNER_STEPS, RATE, conv4_with_head, repeated, task
+from workload import INNER_LR, INNER_STEPS, LR, conv4_with_head, make_task, repeat
 
 PACKAGES = ("torchopt",)
 
 
 def maml(*, pool_first: bool) -> Callable[[int], None]:
-    """Steps of MAML of second order on one task."""
-    support, support_y, query, query_y = task()
+    """Perform training steps of second-order MAML, one task per step."""
+    support_x, support_y, query_x, query_y = make_task()
     model = conv4_with_head(pool_first=pool_first)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    inner = torchopt.MetaSGD(model, lr=INNER_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+    inner_optimizer = torchopt.MetaSGD(model, lr=INNER_LR)
 
     def step() -> None:
         optimizer.zero_grad()
-        before = torchopt.extract_state_dict(model), torchopt.extract_state_dict(inner)
+        model_state = torchopt.extract_state_dict(model)
+        inner_state = torchopt.extract_state_dict(inner_optimizer)
         for _ in range(INNER_STEPS):
-            inner.step(nn.functional.cross_entropy(model(support), support_y))
-        nn.functional.cross_entropy(model(query), query_y).backward()
+            inner_optimizer.step(nn.functional.cross_entropy(model(support_x), support_y))
+        nn.functional.cross_entropy(model(query_x), query_y).backward()
         optimizer.step()
-        torchopt.recover_state_dict(model, before[0])
-        torchopt.recover_state_dict(inner, before[1])
+        torchopt.recover_state_dict(model, model_state)
+        torchopt.recover_state_dict(inner_optimizer, inner_state)
 
-    return repeated(step)
+    return repeat(step)
 
 
-ACTS = {
+OPERATIONS = {
     "maml": lambda: maml(pool_first=False),
     "maml, pool first": lambda: maml(pool_first=True),
 }

@@ -1,6 +1,6 @@
-"""Takes the pictures of the studio for the documents: ``python scripts/studio.py``.
+"""Take the screenshots of the studio in docs/.
 
-Needs the extra ``studio``, playwright and Chromium (Debian: apt-get install chromium).
+Needs the extra ``studio``, Playwright and Chromium (on Debian: apt-get install chromium).
 """
 
 from __future__ import annotations
@@ -16,40 +16,42 @@ from typing import Any
 from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).parents[1] / "docs"
-FIVE = [[(0.68, 0.2), (0.4, 0.2), (0.36, 0.48), (0.58, 0.46), (0.68, 0.6), (0.6, 0.8), (0.34, 0.8)]]
+DIGIT_FIVE = [
+    [(0.68, 0.2), (0.4, 0.2), (0.36, 0.48), (0.58, 0.46), (0.68, 0.6), (0.6, 0.8), (0.34, 0.8)]
+]
 
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
-    """Draw in the box to try, with the mouse."""
+    """Draw strokes with the mouse on the canvas for queries, in coordinates from 0 to 1."""
     box = page.locator("#ask canvas").bounding_box()
     for stroke in strokes:
-        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
-        page.mouse.move(*at[0])
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
         page.mouse.down()
-        for point in at[1:]:
+        for point in points[1:]:
             page.mouse.move(*point, steps=6)
         page.mouse.up()
 
 
 def main() -> None:
-    """On a desk in light, and on a phone in dark."""
+    """Take one screenshot of desktop size in light colours and one of phone size in dark."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        sys.exit("no Chromium; Debian: apt-get install chromium")
+        sys.exit("Chromium was not found. On Debian, install it with: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        line = ["studio", "--no-browser", "--port", "0", "--store", folder]
+        arguments = ["studio", "--no-browser", "--port", "0", "--store", folder]
         server = subprocess.Popen(
-            [sys.executable, "-m", "lgmnet.cli", *line], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "lgmnet.cli", *arguments], stdout=subprocess.PIPE, text=True
         )
         assert server.stdout is not None
-        found = re.search(r"http://\S+", server.stdout.readline())
-        assert found is not None
+        url = re.search(r"http://\S+", server.stdout.readline())
+        assert url is not None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 980})
-        page.goto(found.group())
+        page.goto(url.group())
         page.click("#example")
         page.locator(".card").nth(9).wait_for()
-        draw(page, FIVE)
+        draw(page, DIGIT_FIVE)
         page.locator("#answer", has_text="5,").wait_for()
         page.wait_for_timeout(1500)
         page.screenshot(path=DOCS / "studio.png")
