@@ -37,7 +37,7 @@ def caltech101(split: str = "train") -> ClassDataset:
     arrays = read_arrays(path, ("data", "offsets", "label", "class_name"))
     counts = np.bincount(arrays["label"], minlength=len(arrays["class_name"]))
     shape = (len(arrays["label"]), 3, CALTECH101_SIDE, CALTECH101_SIDE)
-    images = load_decoded("caltech101", [path], shape, lambda: decode_photos(path, arrays))
+    images = load_decoded("caltech101", [path], shape, decode_photos(path, arrays))
     order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SPLIT_SEED))
     is_test = split == "test"
     classes = sorted((order[:N_TEST_CLASSES] if is_test else order[N_TEST_CLASSES:]).tolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +125,10 @@ def load_all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height 
     Raises:
         DataError: if an image is damaged.
     """
-
-    def decode_files() -> Iterator[np.ndarray]:
-        for path in paths:
-            yield from decode_photos(path, read_arrays(path, ("data", "offsets", "label")))
-
+    photos = (
+        photo
+        for path in paths
+        for photo in decode_photos(path, read_arrays(path, ("data", "offsets", "label")))
+    )
     shape = (N_CIFAR_CLASSES * IMAGES_PER_CLASS, 3, CIFAR_SIDE, CIFAR_SIDE)
-    return load_decoded("cifar100", paths, shape, decode_files)
+    return load_decoded("cifar100", paths, shape, photos)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +45,14 @@ def load_image_files(
     """
     paths = [path for class_paths in files.values() for path in class_paths]
     pixels = (read_image(path, shape).numpy() for path in paths)
-    return load_decoded(name, paths, (len(paths), *shape), lambda: pixels)
+    return load_decoded(name, paths, (len(paths), *shape), pixels)
 
 
 def load_decoded(
     name: str,
     sources: Iterable[Path],
     shape: Sequence[int],
-    decode: Callable[[], Iterable[np.ndarray]],
+    pixels: Iterable[np.ndarray],
 ) -> UInt8[Tensor, "images channels height width"]:
     """Load the images of a data set as a memory map; the first call decodes them.
 
@@ -64,7 +64,7 @@ def load_decoded(
         sources: Files that the images come from. If the size or the time of one changes, the images
             are decoded again.
         shape: Shape of all images together, [images, channels, height, width].
-        decode: Function that yields the pixels of each image, uint8 [channels, height, width].
+        pixels: Lazy iterable of the pixels of each image, uint8 [channels, height, width].
 
     Raises:
         UserError: if the cache folder cannot be written to.
@@ -77,7 +77,7 @@ def load_decoded(
             if not path.is_file():
                 for draft in folder.glob(f".*.{path.name}"):
                     draft.unlink()
-                write_images(path, name, shape, decode())
+                write_images(path, name, shape, pixels)
     except OSError as error:
         raise UserError(
             f"Cannot store decoded images in '{folder}': {error}. Set LGMNET_CACHE to a folder "
