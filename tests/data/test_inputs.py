@@ -82,19 +82,19 @@ def test_a_photo_of_any_mode(mode, tmp_path):
     gray = np.zeros((16, 16), np.uint8)
     gray[:, 8:] = 255
     if mode in ("I", "I;16"):
-        picture = Image.fromarray(gray.astype(np.uint16) * 257)
-        picture = picture.convert("I") if mode == "I" else picture
+        image = Image.fromarray(gray.astype(np.uint16) * 257)
+        image = image.convert("I") if mode == "I" else image
     elif mode == "F":
-        picture = Image.fromarray(gray.astype(np.float32) / 255)
+        image = Image.fromarray(gray.astype(np.float32) / 255)
     else:
-        picture = Image.fromarray(gray).convert("RGB").convert(mode)
-    assert picture.mode == mode
-    samples = to_samples([picture], PHOTO)[0].float()
+        image = Image.fromarray(gray).convert("RGB").convert(mode)
+    assert image.mode == mode
+    samples = to_samples([image], PHOTO)[0].float()
     assert samples[:, :, :6].max() < 10
     assert samples[:, :, 10:].min() > 245
     if mode != "YCbCr":
         path = tmp_path / ("x.tiff" if mode in ("F", "I", "CMYK") else "x.png")
-        picture.save(path)
+        image.save(path)
         assert torch.equal(read_photo(path, 16, 16).float(), samples)
 
 

@@ -30,7 +30,7 @@ class Jitter:
     shear: float = 0.1
     """Largest shear in either direction."""
     warp: float = 0.0
-    """Standard deviation of a smooth random deformation, as a fraction of the image's side."""
+    """Standard deviation of smooth random displacements, as a fraction of the image's side."""
     thicken: float = 0.0
     """Probability that strokes are thickened, by a random fraction of one pixel on each side."""
     flip: float = 0.0

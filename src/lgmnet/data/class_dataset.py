@@ -101,10 +101,8 @@ class ClassDataset:
         classes = draw_distinct(shape.tasks, self.classes, shape.way, generator)
         if self.same_group_fraction and self.groups is not None:
             same_group = draw_same_group(shape.tasks, self.groups, shape.way, generator)
-            is_same_group = (
-                torch.rand(shape.tasks, 1, generator=generator) < self.same_group_fraction
-            )
-            classes = torch.where(is_same_group, same_group, classes)
+            is_chosen = torch.rand(shape.tasks, 1, generator=generator) < self.same_group_fraction
+            classes = torch.where(is_chosen, same_group, classes)
         classes = classes.flatten()
         keys = torch.rand(len(classes), self.max_count, generator=generator)
         if self.min_count < self.max_count:

@@ -60,7 +60,7 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> 
         DataError: if its files cannot be found or read.
     """
     if data in MIXED:
-        raise ConfigError(f"'{data}' joins photos of several sizes; use a model with a backbone.")
+        raise ConfigError(f"'{data}' joins photos of several sizes, so they need a backbone.")
     if data in SOURCES:
         return SOURCES[data](split)
     if is_folder(data):
@@ -93,7 +93,7 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
         data: Name of the data.
         split: Name of the split with or without a scheme, such as ``lake/test`` or ``test``.
         trained_on: Training split of the model, such as ``lake/train``, whose scheme is added; None
-            if the model was trained on other data.
+            adds ``vinyals``.
     """
     if data != "omniglot" or "/" in split:
         return split

@@ -7,7 +7,10 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,24 +119,14 @@ def test_the_error_for_an_impossible_cache_folder_names_it(
 def test_decoding_reports_its_progress(source: Path) -> None:
     reports: list[tuple[str, int | None, int]] = []
 
-    class Display:
-        def __init__(self, description: str, total: int | None) -> None:
-            self.description, self.total, self.done = description, total, 0
-
-        def __enter__(self) -> Display:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            reports.append((self.description, self.total, self.done))
-
-        def advance(self, n: int = 1, detail: str = "") -> None:
-            self.done += n
-
-        def print(self, line: str) -> None:
-            raise AssertionError(line)
+    @contextmanager
+    def display(description: str, total: int | None) -> Iterator[Any]:
+        steps: list[int] = []
+        yield SimpleNamespace(advance=lambda n=1: steps.append(n))
+        reports.append((description, total, sum(steps)))
 
     context = contextvars.copy_context()
-    context.run(set_progress_display, Display)
+    context.run(set_progress_display, display)
     context.run(load_decoded, "numbers", [source], SHAPE, numbered())
     context.run(load_decoded, "numbers", [source], SHAPE, never())
     assert reports == [("decoded images of numbers", 5, 5)]

@@ -75,9 +75,9 @@ def blank(mode: str, colour: Any) -> Image.Image:
 
 
 def coloured(image: Image.Image, ink: Any, paper: Any, mode: str = "RGB") -> Image.Image:
-    picture = Image.new(mode, image.size, paper)
-    picture.paste(ink, (0, 0), Image.eval(image, lambda p: 255 - p))
-    return picture
+    painted = Image.new(mode, image.size, paper)
+    painted.paste(ink, (0, 0), Image.eval(image, lambda p: 255 - p))
+    return painted
 
 
 def palette_with_transparency(image: Image.Image, path: Path) -> None:

@@ -62,10 +62,7 @@ NO_STROKE = len(STROKE_KINDS)
 
 
 def spline_matrix(kind: StrokeKind) -> Float[Tensor, "points knots"]:
-    """Return the matrix that maps the knots of a stroke to points along its Catmull-Rom spline.
-
-    The points lie on straight legs if the kind is not smooth.
-    """
+    """Return the matrix from knots to points of a stroke: Catmull-Rom spline or straight legs."""
     p = list(torch.eye(len(kind.turns) + 2, MAX_KNOTS))
     p = [p[-1], *p, p[0], p[1]] if kind.closed else [2 * p[0] - p[1], *p, 2 * p[-1] - p[-2]]
     legs = len(p) - 3
