@@ -28,9 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from lgmnet.data.datasets import caltech101, cifar, omniglot
     from lgmnet.data.images.archives import data_folders
 
-    packs = {"omniglot": omniglot.PACK, "cifar100": cifar.PACK[0], "caltech101": caltech101.PACK}
+    archives = {
+        "omniglot": omniglot.OMNIGLOT_ARCHIVE,
+        "cifar100": cifar.CIFAR_ARCHIVE[0],
+        "caltech101": caltech101.CALTECH101_ARCHIVE,
+    }
     skips = {}
-    for name, part in packs.items():
+    for name, part in archives.items():
         places = [folder / part for folder in data_folders()]
         if not any(place.is_file() for place in places):
             looked = " and ".join(map(str, places))

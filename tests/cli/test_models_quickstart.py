@@ -129,12 +129,13 @@ def test_quickstart_without_its_packages(package_name, tiny, tmp_path, monkeypat
 def test_download_reports_its_file(tmp_path, monkeypatch):
     def download_model(folder, progress):
         progress(omniglot.CLASSES)
-        return folder / omniglot.PACK
+        return folder / omniglot.OMNIGLOT_ARCHIVE
 
     monkeypatch.setattr(omniglot, "download", download_model)
     ran = lgmnet("download", "omniglot", "--to", tmp_path, "--json")
-    assert ran.json == {"data": "omniglot", "file": str(tmp_path / omniglot.PACK)}
-    assert lgmnet("download", "omniglot", "--to", tmp_path).out == f"{tmp_path / omniglot.PACK}\n"
+    archive = tmp_path / omniglot.OMNIGLOT_ARCHIVE
+    assert ran.json == {"data": "omniglot", "file": str(archive)}
+    assert lgmnet("download", "omniglot", "--to", tmp_path).out == f"{archive}\n"
     unknown = lgmnet("download", "omniglt")
     assert unknown.code == 2
     assert "Did you mean 'omniglot'?" in unknown.err

@@ -1,4 +1,4 @@
-"""What a person hands in: the same picture in any form gives the same sample, or a sentence."""
+"""User input: the same image in any form gives the same sample, and bad input a clear error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DRAWING, PHOTO = (1, 28, 28), (3, 16, 16)
 
 
 @pytest.fixture
-def inks() -> np.ndarray:
+def ink_drawings() -> np.ndarray:
     """Four drawings, ink = 255."""
     return drawings(4, 1)[:, 0, 0].numpy()
 
 
 @pytest.fixture
 def scene() -> np.ndarray:
-    """A photo without likeness to its mirror images."""
+    """A photo that differs from its mirror images."""
     rng = np.random.default_rng(0)
     return np.array(Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((16, 16)))
 
@@ -40,26 +40,26 @@ def scene() -> np.ndarray:
         lambda x: x[..., None],
         torch.from_numpy,
         list,
-        lambda x: [Image.fromarray(one) for one in x],
+        lambda x: [Image.fromarray(drawing) for drawing in x],
         lambda x: [x[0], Image.fromarray(x[1]), x[2] / 255, x[3].astype(np.int32)],
         lambda x: np.repeat(x[..., None], 3, 3),
         lambda x: np.repeat(x[..., None] / 255, 3, 3),
         lambda x: np.array([*x, None], dtype=object)[:4],
     ],
 )
-def test_a_drawing_in_any_form_is_the_same_drawing(form, inks):
-    came = to_samples(form(inks), DRAWING)
-    assert came.dtype == torch.uint8
-    assert came.shape == (4, *DRAWING)
-    expected = torch.from_numpy(inks)[:, None]
-    assert (came.int() - expected.int()).abs().max() <= 1
+def test_a_drawing_in_any_form_gives_the_same_sample(form, ink_drawings):
+    samples = to_samples(form(ink_drawings), DRAWING)
+    assert samples.dtype == torch.uint8
+    assert samples.shape == (4, *DRAWING)
+    expected = torch.from_numpy(ink_drawings)[:, None]
+    assert (samples.int() - expected.int()).abs().max() <= 1
 
 
-def test_files_pictures_and_arrays_may_be_mixed(inks, tmp_path):
-    Image.fromarray(255 - inks[0]).save(tmp_path / "0.png")
-    came = to_samples([tmp_path / "0.png", str(tmp_path / "0.png"), inks[0]], DRAWING)
-    assert torch.equal(came[0], came[1])
-    assert torch.equal(came[0], came[2])
+def test_files_and_arrays_may_be_mixed(ink_drawings, tmp_path):
+    Image.fromarray(255 - ink_drawings[0]).save(tmp_path / "0.png")
+    samples = to_samples([tmp_path / "0.png", str(tmp_path / "0.png"), ink_drawings[0]], DRAWING)
+    assert torch.equal(samples[0], samples[1])
+    assert torch.equal(samples[0], samples[2])
 
 
 @pytest.mark.parametrize(
@@ -71,58 +71,58 @@ def test_files_pictures_and_arrays_may_be_mixed(inks, tmp_path):
         Image.fromarray,
     ],
 )
-def test_a_photo_in_any_form_is_the_same_photo(form, scene):
-    came = to_samples([form(scene)], PHOTO)
-    assert torch.equal(came, torch.from_numpy(scene).movedim(2, 0)[None])
+def test_a_photo_in_any_form_gives_the_same_sample(form, scene):
+    samples = to_samples([form(scene)], PHOTO)
+    assert torch.equal(samples, torch.from_numpy(scene).movedim(2, 0)[None])
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I", "I;16", "F", "P", "CMYK", "RGBA", "YCbCr"])
 def test_a_photo_of_any_mode(mode, tmp_path):
-    """Bright stays bright and dark dark, whatever a picture's pixels are made of."""
+    """Bright pixels stay bright and dark pixels dark in every mode of PIL."""
     gray = np.zeros((16, 16), np.uint8)
     gray[:, 8:] = 255
     if mode in ("I", "I;16"):
-        picture = Image.fromarray(gray.astype(np.uint16) * 257)
-        picture = picture.convert("I") if mode == "I" else picture
+        image = Image.fromarray(gray.astype(np.uint16) * 257)
+        image = image.convert("I") if mode == "I" else image
     elif mode == "F":
-        picture = Image.fromarray(gray.astype(np.float32) / 255)
+        image = Image.fromarray(gray.astype(np.float32) / 255)
     else:
-        picture = Image.fromarray(gray).convert("RGB").convert(mode)
-    assert picture.mode == mode
-    came = to_samples([picture], PHOTO)[0].float()
-    assert came[:, :, :6].max() < 10
-    assert came[:, :, 10:].min() > 245
+        image = Image.fromarray(gray).convert("RGB").convert(mode)
+    assert image.mode == mode
+    samples = to_samples([image], PHOTO)[0].float()
+    assert samples[:, :, :6].max() < 10
+    assert samples[:, :, 10:].min() > 245
     if mode != "YCbCr":
         path = tmp_path / ("x.tiff" if mode in ("F", "I", "CMYK") else "x.png")
-        picture.save(path)
-        assert torch.equal(read_photo(path, 16, 16).float(), came)
+        image.save(path)
+        assert torch.equal(read_photo(path, 16, 16).float(), samples)
 
 
-def test_an_animation_and_a_turned_picture(scene, tmp_path):
+def test_an_animation_and_a_rotated_photo(scene, tmp_path):
     frames = [Image.fromarray(scene), Image.new("RGB", (16, 16))]
     frames[0].save(tmp_path / "a.webp", lossless=True, save_all=True, append_images=frames[1:])
-    came = to_samples([tmp_path / "a.webp"], PHOTO)[0]
-    assert (came.int() - torch.from_numpy(scene).movedim(2, 0).int()).abs().max() <= 1
+    samples = to_samples([tmp_path / "a.webp"], PHOTO)[0]
+    assert (samples.int() - torch.from_numpy(scene).movedim(2, 0).int()).abs().max() <= 1
     exif = Image.Exif()
-    exif[0x0112] = 6  # The camera stood on its side.
+    exif[0x0112] = 6  # The camera was rotated by 90 degrees.
     Image.fromarray(np.rot90(scene).copy()).save(tmp_path / "t.png", exif=exif)
     assert torch.equal(
         to_samples([tmp_path / "t.png"], PHOTO)[0], torch.from_numpy(scene).movedim(2, 0)
     )
 
 
-def test_sizes_that_differ_are_said_once(inks):
-    large = np.kron(inks[0], np.ones((2, 2), np.uint8))
-    with pytest.warns(UserWarning, match="of 2 sizes, such as 28 x 28 and 56 x 56") as said:
-        came = to_samples([inks[0], large, inks[1]], DRAWING)
-    assert len(said) == 1
-    assert came.shape == (3, *DRAWING)
+def test_different_sizes_give_one_warning(ink_drawings):
+    large = np.kron(ink_drawings[0], np.ones((2, 2), np.uint8))
+    with pytest.warns(UserWarning, match="of 2 sizes, such as 28 x 28 and 56 x 56") as warned:
+        samples = to_samples([ink_drawings[0], large, ink_drawings[1]], DRAWING)
+    assert len(warned) == 1
+    assert samples.shape == (3, *DRAWING)
 
 
 def test_vectors():
-    came = to_samples([[1, 2.5], [3, 4]], (2,))
-    assert came.dtype == torch.float64
-    assert came.tolist() == [[1, 2.5], [3, 4]]
+    samples = to_samples([[1, 2.5], [3, 4]], (2,))
+    assert samples.dtype == torch.float64
+    assert samples.tolist() == [[1, 2.5], [3, 4]]
 
 
 def bad(*shape: int, at: float = 0.0) -> np.ndarray:
@@ -132,7 +132,7 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("given", "shape", "words"),
+    ("inputs", "shape", "message"),
     [
         ("a.png", DRAWING, "put it into a list"),
         ([], DRAWING, "There are no images"),
@@ -143,7 +143,7 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
         ([bad(9, 9, at=np.nan)], PHOTO, "Image 0 .*must lie in 0 to 1"),
         (bad(2, 9, 9, 2), PHOTO, "Image 0 .*2 channels"),
         (bad(2, 9, 9, 5), PHOTO, r"with 1, 3 or 4 channels, but its shape is \[9, 9, 5\]"),
-        (bad(2, 3, 9, 9), PHOTO, "put the axis of channels last"),
+        (bad(2, 3, 9, 9), PHOTO, "move the channels to the last axis"),
         (bad(1, 9, 9, 3, at=255.0), PHOTO, "floats in 0 to 1, but this is float64 in 0 to 255"),
         ([bad(9, 9, at=700.0)], PHOTO, "must lie in 0 to 1, but lie in 0 to 700"),
         (np.array([["a"] * 9] * 9)[None], DRAWING, "Expected numbers"),
@@ -158,8 +158,8 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
         ([[1, 2], [3]], (2,), "Expected vectors of 2 numbers each"),
     ],
 )
-def test_what_cannot_be_a_sample(given, shape, words):
-    with pytest.raises(DataError, match=words) as caught:
-        to_samples(given, shape)
+def test_bad_input_is_refused(inputs, shape, message):
+    with pytest.raises(DataError, match=message) as caught:
+        to_samples(inputs, shape)
     assert str(caught.value).endswith(".")
-    assert isinstance(caught.value, ImageError) or "mage" not in words[:6]
+    assert isinstance(caught.value, ImageError) or "mage" not in message[:6]

@@ -1,1 +1,1 @@
-"""Where tasks come from."""
+"""Data sets, synthetic data, and the sampler that draws tasks from them."""

@@ -1,4 +1,4 @@
-"""A store of labelled images, all in one block of memory, from which tasks are gathered."""
+"""Labelled samples in one block of memory, from which tasks are gathered."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lgmnet.errors import DataError, EpisodeError
 
 
 class ClassDataset:
-    """Samples of labelled classes, class after class in one block.
+    """Data set of labelled samples, sorted by class in one block of memory.
 
     Args:
-        images: All samples, those of one class side by side: uint8 images, or float embeddings.
-        counts: Images of each class, in the order of ``images``.
-        class_names: A name for each class.
+        images: All samples, sorted by class: uint8 images or float embeddings.
+        counts: Number of samples of each class, in the order of ``images``.
+        class_names: Name of each class.
         name: Name of the data.
         split: Name of the split.
-        groups: What the classes belong to, such as alphabets: a name for each class.
+        groups: Name of the group of each class, such as its alphabet; None without groups.
 
     Raises:
-        DataError: if the counts do not add up, or a class has no image.
+        DataError: if the counts do not match the images, or a class has no image.
     """
 
     def __init__(
@@ -59,130 +59,136 @@ class ClassDataset:
         self.counts = torch.tensor(counts)
         self.labels = torch.arange(len(counts)).repeat_interleave(self.counts)
         self.starts = self.counts.cumsum(0) - self.counts
-        self.fewest, self.most = min(counts), max(counts)
-        self.groups = None if groups is None else numbered(groups)
+        self.min_count, self.max_count = min(counts), max(counts)
+        self.groups = None if groups is None else number_names(groups)
         self.same_group_fraction = 0.0
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
     def check(self, shape: EpisodeShape) -> None:
-        """Check that there are classes and images enough (see `TaskSource`)."""
-        where = f"the split '{self.split}' of '{self.name}'"
+        """Check that there are enough classes and images (see `TaskSource`)."""
+        split = f"the split '{self.split}' of '{self.name}'"
         if shape.way > self.classes:
-            raise EpisodeError(f"way is {shape.way}, but {where} has {self.classes} classes.")
-        if shape.per_class > self.fewest:
-            small = (self.counts < shape.per_class).nonzero().flatten().tolist()
-            named = ", ".join(f"'{self.class_names[i]}' ({int(self.counts[i])})" for i in small)
+            raise EpisodeError(f"way is {shape.way}, but {split} has {self.classes} classes.")
+        if shape.per_class > self.min_count:
+            too_small = (self.counts < shape.per_class).nonzero().flatten().tolist()
+            names = ", ".join(f"'{self.class_names[i]}' ({int(self.counts[i])})" for i in too_small)
             raise EpisodeError(
                 f"shot + query is {shape.shot} + {shape.query} = {shape.per_class}, but these "
-                f"classes of {where} have fewer images: {named}."
+                f"classes of {split} have fewer images: {names}."
             )
 
-    def with_same_group_fraction(self, part: float) -> ClassDataset:
-        """This store, drawing part of its tasks from as few groups as hold their classes.
+    def with_same_group_fraction(self, fraction: float) -> ClassDataset:
+        """Return a copy that draws a fraction of its tasks from as few groups as possible.
 
-        Classes of one alphabet are harder to tell apart than classes of any.
+        Classes of the same group, such as an alphabet, are harder to tell apart. The copy shares
+        the images.
 
         Raises:
-            DataError: if the classes are in no groups.
+            DataError: if the data set has no groups.
         """
         if self.groups is None:
             raise DataError(f"The classes of '{self.name}' are in no groups to draw tasks from.")
-        store = copy.copy(self)
-        store.same_group_fraction = part
-        return store
+        dataset = copy.copy(self)
+        dataset.same_group_fraction = fraction
+        return dataset
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> Tensor:
-        """Gather fresh tasks into ``out`` (see `TaskSource`)."""
+        """Draw new tasks into ``out`` (see `TaskSource`)."""
         classes = draw_distinct(shape.tasks, self.classes, shape.way, generator)
         if self.same_group_fraction and self.groups is not None:
-            alike = draw_same_group(shape.tasks, self.groups, shape.way, generator)
-            chosen = torch.rand(shape.tasks, 1, generator=generator) < self.same_group_fraction
-            classes = torch.where(chosen, alike, classes)
+            same_group = draw_same_group(shape.tasks, self.groups, shape.way, generator)
+            is_chosen = torch.rand(shape.tasks, 1, generator=generator) < self.same_group_fraction
+            classes = torch.where(is_chosen, same_group, classes)
         classes = classes.flatten()
-        # Uneven classes: keys beyond a class's own images sort last and are never taken.
-        keys = torch.rand(len(classes), self.most, generator=generator)
-        if self.fewest < self.most:
-            keys.masked_fill_(torch.arange(self.most) >= self.counts[classes, None], 2.0)
-        picks = smallest_k(keys, shape.per_class) + self.starts.index_select(0, classes)[:, None]
-        support, query = picks[:, : shape.shot], picks[:, shape.shot :]
+        keys = torch.rand(len(classes), self.max_count, generator=generator)
+        if self.min_count < self.max_count:
+            # Keys beyond the images of a smaller class sort last, so that they are never chosen.
+            keys.masked_fill_(torch.arange(self.max_count) >= self.counts[classes, None], 2.0)
+        chosen = smallest_k(keys, shape.per_class) + self.starts.index_select(0, classes)[:, None]
+        support, query = chosen[:, : shape.shot], chosen[:, shape.shot :]
         index = torch.cat([support.flatten(), query.flatten()])
         torch.index_select(self.images, 0, index, out=out)
         return classes.view(shape.tasks, shape.way)
 
 
 def concat_datasets(
-    stores: Sequence[ClassDataset], name: str, split: str, groups: int | None = None
+    datasets: Sequence[ClassDataset], name: str, split: str, groups: int | None = None
 ) -> ClassDataset:
-    """The classes of several stores, whose samples are of one shape, in one.
+    """Join the classes of several data sets whose samples have the same shape.
 
     Args:
-        stores: Whose classes to take.
-        name: Of the data that they make together.
-        split: Of its split.
-        groups: Where set, the classes of each store are dealt into so many groups.
+        datasets: Data sets to join.
+        name: Name of the new data set.
+        split: Name of its split.
+        groups: Number of groups into which the classes of each data set are dealt; None for none.
     """
-    of_store = None
+    group_names = None
     if groups is not None:
-        of_store = [f"{store.name} {i % groups}" for store in stores for i in range(store.classes)]
+        group_names = [
+            f"{data.name} {i % groups}" for data in datasets for i in range(data.classes)
+        ]
     return ClassDataset(
-        torch.cat([store.images for store in stores]),
-        [count for store in stores for count in store.counts.tolist()],
-        [class_name for store in stores for class_name in store.class_names],
+        torch.cat([data.images for data in datasets]),
+        [count for data in datasets for count in data.counts.tolist()],
+        [class_name for data in datasets for class_name in data.class_names],
         name=name,
         split=split,
-        groups=of_store,
+        groups=group_names,
     )
 
 
 def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[Tensor, "rows k"]:
-    """``k`` distinct numbers of ``0..n-1`` in random order for each row, all rows at once.
+    """Draw ``k`` distinct numbers out of ``0..n-1`` in random order for each row.
 
-    Where few of many are wanted, rows are drawn freely and the few with a repeat drawn again, which
-    leaves every selection equally likely and costs far less than sorting ``n`` keys a row.
+    If ``k`` is small compared to ``n``, rows are drawn with replacement and those with a repeat are
+    drawn again. Every selection stays equally likely, and this costs far less than sorting ``n``
+    keys per row.
     """
     if k * k > n:
         return smallest_k(torch.rand(rows, n, generator=generator), k)
-    drawn = torch.randint(n, (rows, k), generator=generator)
-    while len(again := repeats(drawn)):
-        drawn[again] = torch.randint(n, (len(again), k), generator=generator)
-    return drawn
+    numbers = torch.randint(n, (rows, k), generator=generator)
+    while len(repeated := find_repeats(numbers)):
+        numbers[repeated] = torch.randint(n, (len(repeated), k), generator=generator)
+    return numbers
 
 
 def smallest_k(keys: Float[Tensor, "rows n"], k: int) -> Int[Tensor, "rows k"]:
-    """Where the ``k`` smallest numbers of each row are, in order; of equal ones the first first.
+    """Return the indices of the ``k`` smallest keys of each row, in ascending order of the keys.
+
+    The first of two equal keys comes first.
 
     Args:
-        keys: Multiples of 2^-24, such as what `torch.rand` draws, and whole numbers beside it.
-        k: How many.
+        keys: Multiples of 2^-24, such as numbers of `torch.rand` with or without an integer added.
+        k: Number of indices per row.
     """
     n = keys.shape[1]
     if n < 16 * k:
         return keys.sort(dim=1, stable=True).indices[:, :k]
-    # Few of many: picked in a fifth of the time that sorting takes. The place breaks ties.
-    whole = (keys * 2**24).long() * n + torch.arange(n)
-    return whole.topk(k, 1, largest=False).indices
+    # For few of many keys, topk takes a fifth of the time of sorting. The index breaks ties.
+    integer_keys = (keys * 2**24).long() * n + torch.arange(n)
+    return integer_keys.topk(k, 1, largest=False).indices
 
 
 def draw_same_group(
     rows: int, groups: Int[Tensor, " classes"], k: int, generator: torch.Generator
 ) -> Int[Tensor, "rows k"]:
-    """``k`` distinct classes for each row: all of one random group, then of the next, as needed."""
+    """Draw ``k`` distinct classes for each row, from one random group after the other."""
     order = torch.rand(rows, int(groups.max()) + 1, generator=generator).argsort(1)
     within = torch.rand(rows, len(groups), generator=generator)
     return smallest_k(order[:, groups] + within, k)
 
 
-def numbered(names: Sequence[str]) -> Int[Tensor, " names"]:
-    """A number for each name, the same for the same."""
+def number_names(names: Sequence[str]) -> Int[Tensor, " names"]:
+    """Number the distinct names in order of their first appearance."""
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
 
 
-def repeats(drawn: Int[Tensor, "rows k"]) -> Int[Tensor, " repeating"]:
-    """The numbers of the rows in which some number occurs twice."""
-    ordered = drawn.sort(1).values
+def find_repeats(numbers: Int[Tensor, "rows k"]) -> Int[Tensor, " repeating"]:
+    """Return the indices of the rows that contain a number more than once."""
+    ordered = numbers.sort(1).values
     return (ordered[:, 1:] == ordered[:, :-1]).any(1).nonzero().flatten()

@@ -1,4 +1,4 @@
-"""What a person hands in (files, pictures, arrays, vectors) as the samples that a model knows."""
+"""Conversion of a user's input (files, PIL images, arrays, vectors) to samples of a model."""
 
 from __future__ import annotations
 
@@ -16,62 +16,67 @@ from torch import Tensor
 
 from lgmnet.data.images.read import read_image, to_drawing, to_drawings, to_photo
 from lgmnet.errors import DataError, ImageError
+from lgmnet.input_spec import InputSpec
 
-KNOWN = "paths, PIL images, or arrays [height, width] or [height, width, channels]"
+IMAGE_FORMS = "paths, PIL images, or arrays [height, width] or [height, width, channels]"
 
 
-def to_samples(given: Any, shape: Sequence[int]) -> Num[Tensor, "samples *feature"]:
-    """What was handed in, as a model with samples of this shape takes it.
+def to_samples(inputs: Any, shape: Sequence[int]) -> Num[Tensor, "samples *feature"]:
+    """Convert a user's input to the samples that a model takes.
 
     Args:
-        given: For a model of images a sequence of paths, PIL images or arrays, which may be mixed,
-            or one array [images, height, width] or [images, height, width, 1, 3 or 4 channels];
-            uint8, or floats in 0 to 1 (drawings: in any range). For a model of vectors an array
-            [samples, features].
-        shape: [1, side, side] for drawings, [3, height, width] for photos, [features].
+        inputs: For a model of images, a sequence of paths, PIL images or arrays, which may be
+            mixed, or one array [images, height, width] or [images, height, width, 1, 3 or 4
+            channels]; uint8, or floats in 0 to 1 (drawings: in any range). For a model of vectors,
+            an array [samples, features].
+        shape: Shape of one sample: [1, side, side] of a drawing, [3, height, width] of a photo, or
+            [features] of a vector.
 
     Returns:
         uint8 images, or vectors in 64 bits.
 
     Raises:
-        ImageError: naming the file, or the place of the image, that cannot be read.
-        DataError: if nothing is there, or it is of another kind.
+        ImageError: naming the file or the index of the image that cannot be read.
+        DataError: if the input is empty or of another kind.
     """
-    if isinstance(given, (str, os.PathLike, Image.Image)):
-        raise DataError(f"Expected a sequence of {KNOWN}, but came one; put it into a list.")
-    if len(shape) == 1:
-        return to_vectors(given, shape[0])
-    if isinstance(given, (np.ndarray, Tensor)):
-        given = np.asarray(given)
-        if given.dtype != object:
-            return from_array(given, shape)
-    images = list(given)
+    if isinstance(inputs, (str, os.PathLike, Image.Image)):
+        raise DataError(
+            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
+        )
+    spec = InputSpec(tuple(shape))
+    if not spec.is_image:
+        return to_vectors(inputs, length=spec.shape[-1])
+    if isinstance(inputs, (np.ndarray, Tensor)):
+        inputs = np.asarray(inputs)
+        if inputs.dtype != object:
+            return convert_array(inputs, spec)
+    images = list(inputs)
     if not images:
         raise DataError("There are no images: expected at least one.")
-    return torch.stack(list(each_image(images, shape)))
+    return torch.stack(list(convert_images(images, spec)))
 
 
-def to_vectors(given: Any, length: int) -> Num[Tensor, "samples features"]:
-    """Vectors in 64 bits, checked for their length and for what is no number.
+def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
+    """Convert to vectors in 64 bits, and check their length and their values.
 
     Raises:
-        DataError: saying what was expected and what came.
+        DataError: naming what was expected and what came.
     """
     try:
-        vectors = torch.from_numpy(np.array(given, np.float64))
+        vectors = torch.from_numpy(np.array(inputs, np.float64))
     except (TypeError, ValueError) as error:
         raise DataError(f"Expected vectors of {length} numbers each: {error}.") from error
     if vectors.ndim != 2 or vectors.shape[1] != length or not len(vectors):
-        came = list(vectors.shape)
-        raise DataError(f"Expected vectors [samples, {length}], but they are of shape {came}.")
+        actual = list(vectors.shape)
+        raise DataError(f"Expected vectors [samples, {length}], but they are of shape {actual}.")
     if not bool(torch.isfinite(vectors).all()):
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise DataError(f"Vector {row} holds NaN or infinity; leave it out or fill it in.")
     return vectors
 
 
-def from_array(array: np.ndarray, shape: Sequence[int]) -> Num[Tensor, "images channels h w"]:
-    """One array of images as drawings or photos.
+def convert_array(array: np.ndarray, spec: InputSpec) -> Num[Tensor, "images channels h w"]:
+    """Convert one array of images to drawings or photos.
 
     Raises:
         DataError: if the array is empty or not [images, height, width(, channels)].
@@ -83,61 +88,63 @@ def from_array(array: np.ndarray, shape: Sequence[int]) -> Num[Tensor, "images c
         )
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    if array.ndim == 3 and shape[0] == 1:  # All at once.
+    if array.ndim == 3 and spec.kind == "drawing":  # All images at once.
         if array.dtype.kind not in "buif":
             raise DataError(f"Expected numbers, but the array is of type {array.dtype}.")
         if not np.isfinite(array).all():
-            wrong = int(np.argmin(np.isfinite(array).all((1, 2))))
-            raise ImageError(f"Image {wrong} holds pixels that are NaN or infinite.")
-        return to_drawings(array, shape[1])
-    return torch.stack(list(each_image(list(array), shape)))
+            index = int(np.argmin(np.isfinite(array).all((1, 2))))
+            raise ImageError(f"Image {index} holds pixels that are NaN or infinite.")
+        return to_drawings(array, spec.shape[-1])
+    return torch.stack(list(convert_images(list(array), spec)))
 
 
-def each_image(
-    images: Sequence[Any], shape: Sequence[int]
-) -> Iterator[Num[Tensor, "channels h w"]]:
-    """Each image as a drawing or a photo; that their sizes differ is said once.
+def convert_images(images: Sequence[Any], spec: InputSpec) -> Iterator[Num[Tensor, "channels h w"]]:
+    """Convert each image to a drawing or a photo, and warn once if their sizes differ.
 
     Raises:
-        ImageError: naming the file, or the place of the image, that cannot be read.
+        ImageError: naming the file or the index of the image that cannot be read.
     """
     sizes = set()
-    for place, image in enumerate(images):
+    _, height, width = spec.shape
+    for index, image in enumerate(images):
         if isinstance(image, (str, os.PathLike)):
-            yield read_image(Path(image), shape)
+            yield read_image(Path(image), spec.shape)
             continue
         try:
-            picture = image if isinstance(image, Image.Image) else to_picture(image)
+            picture = image if isinstance(image, Image.Image) else to_pil_image(image)
             sizes.add(picture.size)
-            yield to_drawing(picture, shape[1]) if shape[0] == 1 else to_photo(picture, *shape[1:])
+            if spec.kind == "drawing":
+                yield to_drawing(picture, height)
+            else:
+                yield to_photo(picture, height, width)
         except (ImageError, OSError) as error:
-            raise ImageError(f"Image {place} cannot be used: {error}.") from error
+            raise ImageError(f"Image {index} cannot be used: {error}.") from error
     if len(sizes) > 1:
-        least, most = min(sizes), max(sizes)
+        smallest, largest = min(sizes), max(sizes)
         warnings.warn(
-            f"Images of {len(sizes)} sizes, such as {least[0]} x {least[1]} and {most[0]} x "
-            f"{most[1]}, are all brought to {shape[2]} x {shape[1]}.",
+            f"Images of {len(sizes)} sizes, such as {smallest[0]} x {smallest[1]} and "
+            f"{largest[0]} x {largest[1]}, are all resized to {width} x {height}.",
             stacklevel=2,
         )
 
 
-def to_picture(given: Any) -> Image.Image:
-    """An array [height, width] or [height, width, channels] as a PIL image.
+def to_pil_image(array_like: Any) -> Image.Image:
+    """Convert an array [height, width] or [height, width, channels] to a PIL image.
 
     Raises:
-        ImageError: if it is none.
+        ImageError: if it is no such array.
     """
-    array = np.asarray(given)
+    array = np.asarray(array_like)
     if array.dtype.kind not in "buif":
-        raise ImageError(f"expected {KNOWN}, but it is a {type(given).__name__}")
+        raise ImageError(f"expected {IMAGE_FORMS}, but it is a {type(array_like).__name__}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
-        turn = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        hint = "; put the axis of channels last, as np.moveaxis(image, 0, -1) does" if turn else ""
+        channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        hint = "; move the channels to the last axis: np.moveaxis(image, 0, -1)"
         raise ImageError(
             "expected [height, width] or [height, width, channels] with 1, 3 or 4 channels, but "
-            f"its shape is {list(array.shape)}{hint}"
+            f"its shape is {list(array.shape)}{hint if channels_first else ''}"
         )
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
@@ -151,7 +158,7 @@ def to_picture(given: Any) -> Image.Image:
         low, high = float(array.min()), float(array.max())
         if array.dtype.kind != "f" or not (low >= 0 and high <= 1):
             raise ImageError(
-                "images in colour must be uint8, or floats in 0 to 1, but this is "
+                "colour images must be uint8, or floats in 0 to 1, but this is "
                 f"{array.dtype} in {low:g} to {high:g}"
             )
         array = (255 * array).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Data by the names that recipes and the command line use."""
+"""Data sets by name, as recipes and the command line use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.datasets.cifar import cifar_fs, fc100
 from lgmnet.data.datasets.digits import digits
-from lgmnet.data.datasets.image_folder import PHOTO, image_folder, miniimagenet
+from lgmnet.data.datasets.image_folder import PHOTO, image_folder
+from lgmnet.data.datasets.miniimagenet import miniimagenet
 from lgmnet.data.datasets.omniglot import omniglot
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.synthetic.plane import PLANES
@@ -27,8 +28,7 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "clouds": Clouds,
     **PLANES,
 }
-"""How to open a split of each data set."""
-
+"""Function that opens a split of each data set."""
 
 MIXED = {
     "photos": {
@@ -37,30 +37,30 @@ MIXED = {
         "test": (("caltech101", "test"), ("cifar-fs", "test")),
     }
 }
-"""Splits that are put together from others; their photos are of several sizes, so only their
-features can be."""
+"""Splits that join splits of several data sets. Their photos differ in size, so only features of
+the photos can be joined."""
 
 GROUPS = 4
-"""Into so many groups the classes of each part of mixed data are dealt, to draw tasks from."""
+"""Number of groups that the classes of each joined split are dealt into, to draw tasks from."""
 
 SAME_IMAGES = ({"cifar-fs", "fc100"},)
-"""Data sets that are cut from the same classes."""
+"""Sets of data sets that have the same images."""
 
 
 def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> TaskSource:
-    """The named split of the named data, or of a folder of images.
+    """Open a split of a data set or of a folder of images.
 
     Args:
-        data: A key of `SOURCES`, or the path of a folder (see `lgmnet.data.datasets.image_folder`).
+        data: Key of `SOURCES`, or path of a folder (see `lgmnet.data.datasets.image_folder`).
         split: Name of the split.
-        feature_shape: What to make of the images of a folder; other data has its own shape.
+        feature_shape: Shape to which the images of a folder are brought; data sets have their own.
 
     Raises:
         ConfigError: if there is no such data or split.
         DataError: if its files cannot be found or read.
     """
     if data in MIXED:
-        raise ConfigError(f"'{data}' are photos of several sizes: they need a backbone.")
+        raise ConfigError(f"'{data}' joins photos of several sizes, so they need a backbone.")
     if data in SOURCES:
         return SOURCES[data](split)
     if is_folder(data):
@@ -69,7 +69,7 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> 
 
 
 def parts_of(data: str, split: str) -> tuple[tuple[str, str], ...]:
-    """The data and splits that a split is put together from; itself, where it is of one piece.
+    """Return the data sets and splits that a split joins, or the split itself.
 
     Raises:
         ConfigError: if there is no such split.
@@ -82,17 +82,18 @@ def parts_of(data: str, split: str) -> tuple[tuple[str, str], ...]:
 
 
 def is_folder(data: str) -> bool:
-    """Whether data is named by the path of a folder."""
+    """Return True if data is named by the path of a folder."""
     return data not in SOURCES and Path(data).is_dir()
 
 
 def full_split(data: str, split: str, trained_on: str | None) -> str:
-    """A split's full name: ``test`` of Omniglot is that of the scheme a model was trained by.
+    """Add the scheme to a split of Omniglot; splits of other data have their full name already.
 
     Args:
         data: Name of the data.
-        split: As a person gives it, such as ``test`` or ``lake/test``.
-        trained_on: The training split of a model trained on this data, such as ``lake/train``.
+        split: Name of the split with or without a scheme, such as ``lake/test`` or ``test``.
+        trained_on: Training split of the model, such as ``lake/train``, whose scheme is added; None
+            adds ``vinyals``.
     """
     if data != "omniglot" or "/" in split:
         return split
@@ -100,19 +101,24 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
     return f"{scheme}/{split}"
 
 
-def same_images(one: str, other: str) -> bool:
-    """Whether two names of data are of the same images: one name, one folder, or cut from one."""
-    if is_folder(one) and is_folder(other):
-        return Path(one).resolve() == Path(other).resolve()
-    return one == other or any({one, other} <= names for names in SAME_IMAGES)
+def same_images(a: str, b: str) -> bool:
+    """Return True if two names of data stand for the same images, such as one folder."""
+    if is_folder(a) and is_folder(b):
+        return Path(a).resolve() == Path(b).resolve()
+    return a == b or any({a, b} <= names for names in SAME_IMAGES)
 
 
 def splits_for(data: str) -> tuple[str, str]:
-    """Where to train and where to validate on the named data."""
+    """Return the splits for training and for validation of the named data.
+
+    Raises:
+        ConfigError: if there is no such data.
+        DataError: if the data is for testing only.
+    """
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
-    whole = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)
-    if data in whole or is_folder(data):
+    trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)
+    if data in trainable or is_folder(data):
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")

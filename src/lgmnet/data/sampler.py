@@ -1,4 +1,4 @@
-"""The sampler: batches of tasks from a source, without copies, workers or loops over tasks."""
+"""Sampler of batches of tasks, without copies, worker processes or loops over tasks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from lgmnet.episode import Episode, EpisodeShape
 
 
 class Sampler:
-    """Draws batches of tasks; reuses its buffers.
+    """Sampler of batches of tasks that reuses its buffers.
 
-    An episode is valid until the next draw of the same shape of buffers; `Episode.clone` keeps one.
-    The generator is the sampler's whole state: with its state restored, the same tasks come again.
+    An episode is valid until the next call of `sample`, which may overwrite it; `Episode.clone`
+    returns a copy that stays. The generator is the whole state of the sampler: if its state is
+    restored, the same tasks are drawn again.
 
     Args:
-        source: Where the tasks come from.
+        source: Data that the tasks are drawn from.
         generator: CPU generator of every draw.
     """
 
@@ -33,46 +34,48 @@ class Sampler:
         """Draw one batch of tasks.
 
         Raises:
-            EpisodeError: if the source cannot give tasks of this shape.
+            EpisodeError: if the source has too few classes or samples for this shape.
         """
         self.source.check(shape)
-        raw, values = self._buffers(shape.samples)
+        raw, values = self._get_buffers(shape.samples)
         classes = self.source.draw(shape, self.generator, raw)
-        of_bytes = raw.dtype == torch.uint8
-        if of_bytes:
+        is_uint8 = raw.dtype == torch.uint8
+        if is_uint8:
             fill_from_bytes(values, raw)
         n_support = shape.tasks * shape.way * shape.shot
         feature = self.source.feature_shape
-        # What bytes give is finite and the labels are ours: to look would cost as much as to draw.
-        make = Episode.unchecked if of_bytes else Episode
-        return make(
+        # Values of bytes are finite and labels are right; a check would cost as much as the draw.
+        make_episode = Episode.unchecked if is_uint8 else Episode
+        return make_episode(
             support_x=values[:n_support].view(shape.tasks, shape.way * shape.shot, *feature),
-            support_y=labels(shape.tasks, shape.way, shape.shot),
+            support_y=make_labels(shape.tasks, shape.way, shape.shot),
             query_x=values[n_support:].view(shape.tasks, shape.way * shape.query, *feature),
-            query_y=labels(shape.tasks, shape.way, shape.query),
+            query_y=make_labels(shape.tasks, shape.way, shape.query),
             way=shape.way,
             classes=classes,
         )
 
-    def _buffers(self, samples: int) -> tuple[Tensor, Tensor]:
+    def _get_buffers(self, samples: int) -> tuple[Tensor, Tensor]:
         if len(self._raw) < samples:
             feature = self.source.feature_shape
             self._raw = torch.empty(samples, *feature, dtype=self.source.dtype)
-            floats = self.source.dtype.is_floating_point
-            self._values = self._raw if floats else torch.empty(samples, *feature)
+            is_float = self.source.dtype.is_floating_point
+            self._values = self._raw if is_float else torch.empty(samples, *feature)
         return self._raw[:samples], self._values[:samples]
 
 
 def fill_from_bytes(values: Float[Tensor, "*shape"], raw: UInt8[Tensor, "*shape"]) -> None:
-    """Fill ``values`` with those of bytes, 0..1; whoever needs them gets the same to the last bit.
+    """Fill ``values`` with bytes scaled to 0..1.
 
-    In one step, `torch.mul`, it would take three times as long.
+    All code that scales bytes calls this function, so that the values agree to the last bit.
     """
+    # The same in one step, with torch.mul, takes three times as long.
     values.copy_(raw).mul_(1 / 255)
 
 
 @cache
-def labels(tasks: int, way: int, each: int) -> Int[Tensor, "tasks way_times_each"]:
-    """Labels ``0..way-1``, each of them ``each`` times, for every task; not to be written into."""
-    with torch.inference_mode(False):  # Or those first asked for in evaluation could not train.
-        return torch.arange(way).repeat_interleave(each).expand(tasks, -1)
+def make_labels(tasks: int, way: int, per_class: int) -> Int[Tensor, "tasks way_times_per_class"]:
+    """Return labels ``0..way-1``, each ``per_class`` times, for every task; do not modify them."""
+    # A tensor made in inference mode, by an evaluation, could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.arange(way).repeat_interleave(per_class).expand(tasks, -1)

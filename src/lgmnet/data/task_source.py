@@ -1,4 +1,4 @@
-"""Where tasks come from: the one interface that a sampler needs."""
+"""Interface of the data that tasks are drawn from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError, unknown_name
 
+STANDARD_SPLITS = ("train", "val", "test")
+
 
 @runtime_checkable
 class TaskSource(Protocol):
-    """What tasks can be drawn from: stored images, or characters invented on the spot."""
+    """Data that tasks can be drawn from, such as stored images or synthetic characters."""
 
     name: str
     """Name of the data, such as ``omniglot``."""
@@ -26,36 +28,41 @@ class TaskSource(Protocol):
     feature_shape: tuple[int, ...]
     """Shape of one sample."""
     dtype: torch.dtype
-    """uint8 for images (0..255, handed on as 0..1), float32 for anything else."""
+    """uint8 for images (0..255; `Sampler` scales them to 0..1), float32 for everything else."""
 
     @property
     def class_names(self) -> Sequence[str] | range:
-        """The classes; where there is no end of them, their numbers."""
+        """Names of the classes, or the range of their numbers if they are unlimited."""
 
     def check(self, shape: EpisodeShape) -> None:
         """Check that tasks of this shape can be drawn.
 
         Raises:
-            EpisodeError: saying how much there is.
+            EpisodeError: if there are too few classes or samples; it names both numbers.
         """
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> Tensor | None:
-        """Fill ``out`` [samples, *feature] with the samples of fresh tasks.
+        """Draw new tasks.
 
-        First the support samples of all tasks, [tasks, way, shot], then all queries,
-        [tasks, way, query]. Classes of one task are distinct, samples of one class are distinct.
-        Returns the numbers of the classes [tasks, way], or None where there is no end of them.
+        The classes of one task are distinct, and so are the samples of one class.
+
+        Args:
+            shape: Shape of the tasks.
+            generator: CPU generator of every draw.
+            out: Buffer [samples, *feature] for the samples: first the support samples of all tasks,
+                [tasks, way, shot], then all queries, [tasks, way, query].
+
+        Returns:
+            Indices of the classes, [tasks, way], or None if the classes are unlimited.
         """
 
 
-SPLIT_RANGES = {
-    split: range(i << 40, (i + 1) << 40) for i, split in enumerate(("train", "val", "test"))
-}
-"""The splits of data without end: 2^40 classes each, the numbers of one apart from another's."""
+SPLIT_RANGES = {split: range(i << 40, (i + 1) << 40) for i, split in enumerate(STANDARD_SPLITS)}
+"""Class numbers of each split of unlimited data: disjoint ranges of 2^40 numbers."""
 
 
 class InfiniteSource:
-    """Data without end: what its splits are, whatever is drawn from them.
+    """Base class of synthetic data with unlimited classes.
 
     Args:
         split: ``train``, ``val`` or ``test``.
@@ -74,39 +81,39 @@ class InfiniteSource:
         self.split_hash = hash_classes([f"{self.name} {self.class_names}"])
 
     def check(self, shape: EpisodeShape) -> None:
-        """Nothing to check: there is no end of classes, nor of samples of one."""
+        """Accept every shape: classes and samples are unlimited."""
 
 
 def hash_classes(names: Iterable[str]) -> str:
-    """A short name for a set of classes; two splits with the same hash hold the same classes."""
+    """Return a short hash of a set of class names; it does not depend on their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
 
 
 def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
-    """Prove that no class belongs to two splits.
+    """Check that no class belongs to two splits.
 
     Args:
-        splits: The classes of each split, by the name of the split.
+        splits: Class names of each split, by the name of the split.
 
     Raises:
-        DataError: naming the first class that belongs to two.
+        DataError: naming the first class that belongs to two splits.
     """
-    owner: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split, names in splits.items():
         for name in set(names):
-            if name in owner:
+            if name in split_of:
                 raise DataError(
-                    f"The class '{name}' is in the split '{owner[name]}' and in '{split}'; "
+                    f"The class '{name}' is in the split '{split_of[name]}' and in '{split}'; "
                     "a class must be in one only."
                 )
-            owner[name] = split
+            split_of[name] = split
 
 
 def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
     """Check that samples have the shape that a method takes.
 
     Raises:
-        DataError: saying both.
+        DataError: naming both shapes.
     """
     if tuple(source.feature_shape) != tuple(expected):
         raise DataError(
@@ -116,13 +123,14 @@ def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
 
 
 def shares_classes(a: TaskSource, b: TaskSource) -> bool:
-    """Whether two splits have a class in common, be they of the same data or not.
+    """Return True if two splits have a class in common, even splits of different data.
 
-    Classes without end are numbered, each data's its own; all others are known by their names.
+    Classes are compared by name. Unlimited classes are compared by number, and only within the same
+    data.
     """
-    ours, theirs = a.class_names, b.class_names
-    if isinstance(ours, range) or isinstance(theirs, range):
-        if not (isinstance(ours, range) and isinstance(theirs, range)) or a.name != b.name:
+    names_a, names_b = a.class_names, b.class_names
+    if isinstance(names_a, range) or isinstance(names_b, range):
+        if not (isinstance(names_a, range) and isinstance(names_b, range)) or a.name != b.name:
             return False
-        return max(ours.start, theirs.start) < min(ours.stop, theirs.stop)
-    return not set(ours).isdisjoint(theirs)
+        return max(names_a.start, names_b.start) < min(names_a.stop, names_b.stop)
+    return not set(names_a).isdisjoint(names_b)

@@ -1,4 +1,4 @@
-"""A person's image files: however they were made, the same drawing comes out, or a sentence."""
+"""Image files: every format gives the same drawing, and a bad file a clear error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgmnet.data.images.read import (
-    MOST_PIXELS,
+    MAX_IMAGE_PIXELS,
     LabelledImages,
     list_images,
     read_drawing,
@@ -29,7 +29,7 @@ Save = Callable[[Image.Image, Path], None]
 
 
 def letter(side: int = 60) -> Image.Image:
-    """An F in black on white: turned or mirrored, it is another letter."""
+    """Draw an F in black on white, which differs from its rotations and mirror images."""
     pixels = np.full((side, side), 255, np.uint8)
     unit = side // 12
     pixels[2 * unit : 10 * unit, 3 * unit : 5 * unit] = 0
@@ -40,18 +40,18 @@ def letter(side: int = 60) -> Image.Image:
 
 @pytest.fixture
 def expected(tmp_path) -> Tensor:
-    """The letter as a drawing, read from the plainest of files."""
+    """The letter as a drawing, read from a gray PNG file."""
     letter().save(tmp_path / "plain.png")
     return read_drawing(tmp_path / "plain.png")
 
 
-def differs(a: Tensor, b: Tensor) -> int:
-    """The largest difference of two drawings in any pixel, of 255."""
+def max_difference(a: Tensor, b: Tensor) -> int:
+    """Return the largest difference of two drawings in any pixel, 0..255."""
     return int((a.int() - b.int()).abs().max())
 
 
 def test_the_drawing_of_a_letter(expected):
-    """Ink is bright, paper is exactly 0, nothing is turned, and the F fills what it filled."""
+    """Ink is bright, paper is exactly 0, and the F keeps its position, size and direction."""
     assert expected.shape == (1, 28, 28)
     assert expected.dtype == torch.uint8
     assert expected.max() == 255
@@ -75,20 +75,20 @@ def blank(mode: str, colour: Any) -> Image.Image:
 
 
 def coloured(image: Image.Image, ink: Any, paper: Any, mode: str = "RGB") -> Image.Image:
-    picture = Image.new(mode, image.size, paper)
-    picture.paste(ink, (0, 0), Image.eval(image, lambda p: 255 - p))
-    return picture
+    painted = Image.new(mode, image.size, paper)
+    painted.paste(ink, (0, 0), Image.eval(image, lambda p: 255 - p))
+    return painted
 
 
 def palette_with_transparency(image: Image.Image, path: Path) -> None:
-    """Paper is a transparent entry of the palette whose hidden colour is black, as the ink."""
+    """Save with paper as a transparent entry of the palette whose hidden colour is black."""
     indexed = Image.fromarray((np.asarray(image) > 127).astype(np.uint8), "P")
     indexed.putpalette([0, 0, 0, 0, 0, 0])
     indexed.save(path, transparency=1)
 
 
 def sixteen_bits(image: Image.Image, path: Path) -> None:
-    """A narrow range somewhere in 16 bits, where 8 bits would see nothing at all."""
+    """Save with a narrow range of 16-bit values, which 8 bits could not resolve."""
     Image.fromarray(30_000 + np.asarray(image).astype(np.uint16)).save(path)
 
 
@@ -101,7 +101,7 @@ def floating(image: Image.Image, path: Path) -> None:
     Image.fromarray(np.asarray(image).astype(np.float32) / 255 - 0.5).save(path)
 
 
-WAYS: dict[str, tuple[str, Save, int]] = {
+FORMATS: dict[str, tuple[str, Save, int]] = {
     "light on dark": ("png", lambda i, p: Image.eval(i, lambda v: 255 - v).save(p), 0),
     "faint": ("png", lambda i, p: Image.eval(i, lambda v: 200 + v // 5).save(p), 1),
     "black and white": ("png", lambda i, p: i.convert("1").save(p), 0),
@@ -129,11 +129,11 @@ WAYS: dict[str, tuple[str, Save, int]] = {
 }
 
 
-@pytest.mark.parametrize(("suffix", "save", "tolerance"), WAYS.values(), ids=WAYS)
-def test_the_same_drawing_from_every_kind_of_file(suffix, save, tolerance, expected, tmp_path):
+@pytest.mark.parametrize(("suffix", "save", "tolerance"), FORMATS.values(), ids=FORMATS)
+def test_every_format_gives_the_same_drawing(suffix, save, tolerance, expected, tmp_path):
     path = tmp_path / f"letter.{suffix}"
     save(letter(), path)
-    assert differs(read_drawing(path), expected) <= tolerance
+    assert max_difference(read_drawing(path), expected) <= tolerance
 
 
 TURNS = {
@@ -145,17 +145,17 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera held so would have stored an upright picture, by the EXIF number that says it."""
+"""Transformation of an upright photo as a rotated camera stores it, by its EXIF number."""
 
 
 @pytest.mark.parametrize(("number", "turn"), TURNS.items())
 @pytest.mark.parametrize(("suffix", "tolerance"), [("jpg", 30), ("png", 0)])
-def test_a_photograph_stands_upright(number, turn, suffix, tolerance, expected, tmp_path):
+def test_exif_rotation_is_applied(number, turn, suffix, tolerance, expected, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = number
     path = tmp_path / f"photo.{suffix}"
     letter().transpose(turn).save(path, exif=exif, quality=95)
-    assert differs(read_drawing(path), expected) <= tolerance
+    assert max_difference(read_drawing(path), expected) <= tolerance
 
 
 @pytest.mark.parametrize("side", [300, 1200, 4800])
@@ -163,12 +163,12 @@ def test_a_photograph_stands_upright(number, turn, suffix, tolerance, expected, 
 def test_a_large_scan_gives_the_same_drawing(side, suffix, mode, expected, tmp_path):
     path = tmp_path / f"scan.{suffix}"
     letter(side).convert(mode).save(path)
-    assert differs(read_drawing(path), expected) <= 40
+    assert max_difference(read_drawing(path), expected) <= 40
     assert (read_drawing(path) > 127).eq(expected > 127).float().mean() > 0.99
 
 
-def test_a_wide_picture_keeps_its_proportions(tmp_path):
-    """It is centred on paper, not stretched."""
+def test_a_wide_image_keeps_its_proportions(tmp_path):
+    """It is centred on paper and not stretched."""
     wide = Image.new("L", (120, 40), 255)
     wide.paste(0, (50, 10, 70, 30))
     wide.save(tmp_path / "wide.png")
@@ -190,7 +190,7 @@ def test_any_size_gives_a_drawing(size, tmp_path):
     )
 
 
-def test_a_drawing_of_the_right_size_is_left_as_it_is(tmp_path):
+def test_a_drawing_of_the_right_size_is_unchanged(tmp_path):
     pixels = torch.zeros(28, 28, dtype=torch.uint8)
     pixels[4:20, 7:9] = torch.arange(32, dtype=torch.uint8).view(16, 2) * 8
     pixels[9, 9] = 255
@@ -198,7 +198,7 @@ def test_a_drawing_of_the_right_size_is_left_as_it_is(tmp_path):
     assert torch.equal(read_drawing(tmp_path / "as-is.png")[0], pixels)
 
 
-def test_another_side(tmp_path):
+def test_a_drawing_of_another_side(tmp_path):
     letter().save(tmp_path / "letter.png")
     assert read_drawing(tmp_path / "letter.png", side=14).shape == (1, 14, 14)
 
@@ -209,14 +209,14 @@ grays = st.integers(0, 2**32 - 1).map(
 
 
 @given(grays, st.floats(1e-3, 1e3), st.booleans(), st.floats(-1e4, 1e4))
-def test_neither_scale_nor_offset_nor_sign_of_the_pixels_matters(gray, scale, negative, offset):
+def test_scale_offset_and_sign_of_the_pixels_do_not_matter(gray, scale, negative, offset):
     other = (-scale if negative else scale) * gray + offset
-    assert differs(to_drawings(other[None])[0], to_drawings(gray[None])[0]) <= 1
+    assert max_difference(to_drawings(other[None])[0], to_drawings(gray[None])[0]) <= 1
 
 
 @pytest.mark.parametrize("value", [3e38, -3e38, 1e-45, 1e-30])
 @pytest.mark.parametrize("paper", [0.0, -3e38])
-def test_extreme_floats_overflow_nothing(value, paper):
+def test_extreme_floats_do_not_overflow(value, paper):
     gray = np.full((40, 40), paper)
     gray[10:30, 18:22] = value
     image = to_drawings(gray[None])[0]
@@ -234,52 +234,65 @@ def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
     assert str(caught.value).endswith(".")
 
 
-def test_what_is_wrong_with_a_file_is_said(tmp_path):
-    for name, words in (
-        ("many-pixels.png", f"10000 x 10000 pixels; at most {MOST_PIXELS:,} can be read"),
+def test_the_error_names_the_fault_of_a_file(tmp_path):
+    for name, message in (
+        ("many-pixels.png", f"10000 x 10000 pixels; at most {MAX_IMAGE_PIXELS:,} can be read"),
         ("nan.tiff", "NaN or infinite"),
         ("infinite.tif", "NaN or infinite"),
         ("cut.png", "cannot be read as an image: "),
     ):
         (tmp_path / name).write_bytes(BAD_IMAGES[name]())
-        with pytest.raises(ImageError, match=words):
+        with pytest.raises(ImageError, match=message):
             read_drawing(tmp_path / name)
 
 
 @pytest.mark.parametrize("path", ["absent.png", "."])
-def test_no_file(path, tmp_path):
+def test_an_absent_file_is_named(path, tmp_path):
     with pytest.raises(ImageError, match="There is no image file") as caught:
         read_drawing(tmp_path / path)
     assert str(tmp_path / path) in str(caught.value)
 
 
-KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "ICO", "PPM", "BLP")
+FORMAT_NAMES = (
+    "PNG",
+    "JPEG",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "AVIF",
+    "JPEG2000",
+    "ICO",
+    "PPM",
+    "BLP",
+)
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("kind", KINDS)
-def test_damage_of_any_kind_gives_a_drawing_or_names_the_file(kind, tmp_path):
-    """Bits are flipped and ends cut off; Pillow's readers answer with many kinds of exceptions."""
-    picture = letter(24)
+@pytest.mark.parametrize("kind", FORMAT_NAMES)
+def test_a_damaged_file_gives_a_drawing_or_an_error_that_names_it(kind, tmp_path):
+    """Bits are flipped and ends cut off; Pillow's readers raise many kinds of exceptions."""
+    image = letter(24)
     try:
-        whole = as_bytes(picture.convert("P" if kind == "BLP" else "RGB"), kind)
+        original = as_bytes(image.convert("P" if kind == "BLP" else "RGB"), kind)
     except (KeyError, OSError):
         pytest.skip(f"this Pillow does not write {kind}")
     rng = np.random.default_rng(0)
     path = tmp_path / f"damaged.{kind.lower()}"
-    path.write_bytes(whole)
+    path.write_bytes(original)
     read_drawing(path)
-    sentences = []
+    messages = []
     for _ in range(60):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, min(len(whole), 200), rng.integers(1, 4)):
-            damaged[place] = rng.integers(0, 256)
-        path.write_bytes(damaged[: rng.integers(0, len(whole))] if rng.random() < 0.3 else damaged)
+        damaged = bytearray(original)
+        for index in rng.integers(0, min(len(original), 200), rng.integers(1, 4)):
+            damaged[index] = rng.integers(0, 256)
+        end = rng.integers(0, len(original)) if rng.random() < 0.3 else len(original)
+        path.write_bytes(damaged[:end])
         try:
             assert read_drawing(path).shape == (1, 28, 28)
         except ImageError as error:
-            sentences.append(str(error))
-    assert all(str(path) in sentence for sentence in sentences)
+            messages.append(str(error))
+    assert all(str(path) in message for message in messages)
 
 
 # Folders of classes.
@@ -287,14 +300,14 @@ def test_damage_of_any_kind_gives_a_drawing_or_names_the_file(kind, tmp_path):
 
 def test_a_folder_is_read_class_by_class(tmp_path):
     shots = {"b": 2, "a": 1, "ç": 3}
-    found = read_folder(symbols(tmp_path / "shown", shots))
-    assert isinstance(found, LabelledImages)
-    assert found.classes == ["a", "b", "ç"]
-    assert found.labels == [0, 1, 1, 2, 2, 2]
-    assert found.problems == []
-    drawn = dict(zip(shots, drawings(3, 3), strict=True))
-    expected = torch.cat([drawn[name][: shots[name]] for name in found.classes])
-    assert torch.equal(found.images, expected)
+    folder_images = read_folder(symbols(tmp_path / "photos", shots))
+    assert isinstance(folder_images, LabelledImages)
+    assert folder_images.classes == ["a", "b", "ç"]
+    assert folder_images.labels == [0, 1, 1, 2, 2, 2]
+    assert folder_images.problems == []
+    drawings_of = dict(zip(shots, drawings(3, 3), strict=True))
+    expected = torch.cat([drawings_of[name][: shots[name]] for name in folder_images.classes])
+    assert torch.equal(folder_images.images, expected)
 
 
 def test_files_of_a_class_are_read_in_order_of_their_names(tmp_path):
@@ -304,22 +317,22 @@ def test_files_of_a_class_are_read_in_order_of_their_names(tmp_path):
     assert [path.name for path in list_images(tmp_path)] == ["10.png", "2.jpeg", "a.PNG", "b.png"]
 
 
-def test_a_bad_file_is_reported_and_the_others_are_read(tmp_path):
-    folder = symbols(tmp_path / "shown", {"a": 2, "b": 2})
+def test_a_bad_file_is_reported_and_the_other_files_are_read(tmp_path):
+    folder = symbols(tmp_path / "photos", {"a": 2, "b": 2})
     alone = read_folder(folder)
     for name, content in BAD_IMAGES.items():
         (folder / "a" / name).write_bytes(content())
     (folder / "b" / "zero.png").write_bytes(b"")
-    found = read_folder(folder)
-    assert torch.equal(found.images, alone.images)
-    assert (found.labels, found.classes) == (alone.labels, alone.classes)
-    assert len(found.problems) == len(BAD_IMAGES) + 1
+    folder_images = read_folder(folder)
+    assert torch.equal(folder_images.images, alone.images)
+    assert (folder_images.labels, folder_images.classes) == (alone.labels, alone.classes)
+    assert len(folder_images.problems) == len(BAD_IMAGES) + 1
     for name in (*BAD_IMAGES, "zero.png"):
-        assert sum(f"/{name}'" in str(problem) for problem in found.problems) == 1
+        assert sum(f"/{name}'" in str(problem) for problem in folder_images.problems) == 1
 
 
-def test_a_class_through_a_link(tmp_path):
-    folder = symbols(tmp_path / "shown", {"a": 1, "b": 1})
+def test_symbolic_links_are_followed(tmp_path):
+    folder = symbols(tmp_path / "photos", {"a": 1, "b": 1})
     (tmp_path / "elsewhere").mkdir()
     (folder / "b" / "0.png").rename(tmp_path / "elsewhere" / "0.png")
     (folder / "b" / "0.png").symlink_to(tmp_path / "elsewhere" / "0.png")
@@ -328,32 +341,32 @@ def test_a_class_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("classes", "words"),
+    ("classes", "message"),
     [
         ({}, "at least two classes; it holds none"),
         ({"only": 2}, "at least two classes; it holds only one, 'only'"),
         ({"a": 1, "none": 0}, "The class 'none' has no image"),
     ],
 )
-def test_a_folder_that_makes_no_task(classes, words, tmp_path):
-    (tmp_path / "shown").mkdir()
-    drawn = drawings(2, 2)
+def test_a_folder_with_too_few_classes_or_images_is_refused(classes, message, tmp_path):
+    (tmp_path / "photos").mkdir()
+    images = drawings(2, 2)
     for name, count in classes.items():
-        (tmp_path / "shown" / name).mkdir()
+        (tmp_path / "photos" / name).mkdir()
         for i in range(count):
-            pixels = Image.fromarray(drawn[0, i, 0].numpy())
-            (tmp_path / "shown" / name / f"{i}.png").write_bytes(as_bytes(pixels, "PNG"))
-    with pytest.raises(DataError, match=words):
-        read_folder(tmp_path / "shown")
+            pixels = Image.fromarray(images[0, i, 0].numpy())
+            (tmp_path / "photos" / name / f"{i}.png").write_bytes(as_bytes(pixels, "PNG"))
+    with pytest.raises(DataError, match=message):
+        read_folder(tmp_path / "photos")
 
 
-def test_no_folder(tmp_path):
+def test_an_absent_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"There is no folder .* Expected .*/<class>/<image>"):
         read_folder(tmp_path / "absent")
 
 
 def test_reading_leaves_no_file_open(tmp_path):
-    """On some systems an open file can neither be moved nor removed."""
+    """On some systems an open file cannot be moved or removed."""
     (tmp_path / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
     letter().save(tmp_path / "good.png")
     descriptors = Path("/proc/self/fd")

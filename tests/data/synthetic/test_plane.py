@@ -1,4 +1,4 @@
-"""Tasks in the plane: endless, fair, and with regions that are true."""
+"""Tasks in the plane: unlimited, unbiased, and with correct regions."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def test_a_family_is_a_source_of_tasks(family):
     e = Sampler(family, seeded()).sample(EpisodeShape(way=3, shot=2, query=4, tasks=5))
     assert e.support_x.shape == (5, 6, 2)
     assert e.query_x.shape == (5, 12, 2)
-    again = Sampler(family, seeded()).sample(EpisodeShape(way=3, shot=2, query=4, tasks=5))
-    assert torch.equal(e.query_x, again.query_x)
+    repeated = Sampler(family, seeded()).sample(EpisodeShape(way=3, shot=2, query=4, tasks=5))
+    assert torch.equal(e.query_x, repeated.query_x)
     other = Sampler(family, seeded(1)).sample(EpisodeShape(way=3, shot=2, query=4, tasks=5))
     assert not torch.equal(e.query_x, other.query_x)
 
 
-def test_splits_share_no_task_and_wrong_ones_are_refused(family):
-    kind = type(family)
-    assert not shares_classes(kind("train"), kind("test"))
-    assert kind("train").split_hash != kind("test").split_hash
-    with pytest.raises(ConfigError, match=f"split of {kind.name} 'tset'"):
-        kind("tset")
+def test_splits_share_no_task_and_unknown_ones_are_refused(family):
+    cls = type(family)
+    assert not shares_classes(cls("train"), cls("test"))
+    assert cls("train").split_hash != cls("test").split_hash
+    with pytest.raises(ConfigError, match=f"split of {cls.name} 'tset'"):
+        cls("tset")
 
 
 @pytest.mark.parametrize("way", [2, 3, 5])
@@ -52,19 +52,19 @@ def test_points_lie_in_the_regions_of_their_classes(family, way):
         [family.regions(tasks[i : i + 1], points[i].flatten(0, 1)) for i in range(200)]
     )
     labels = torch.arange(way).repeat_interleave(20)
-    # Clouds of blobs overlap; the curves of the others hardly do.
+    # Blobs overlap; the curves of the other families hardly do.
     assert (true == labels).double().mean() > (0.85 if family.name == "blobs" else 0.97)
 
 
-def test_support_and_query_are_of_the_same_classes(family):
-    """A query is nearest to the support of its own class far more often than by chance."""
+def test_support_and_query_have_the_same_classes(family):
+    """The support sample nearest to a query is of its class far more often than by chance."""
     e = Sampler(family, seeded()).sample(EpisodeShape(way=3, shot=30, query=10, tasks=40))
     nearest = torch.cdist(e.query_x, e.support_x).argmin(-1)
     assert (e.support_y.gather(1, nearest) == e.query_y).double().mean() > 0.8
 
 
-def test_a_label_says_nothing_about_the_place(family):
-    """Over many tasks, each class is as far out and as far right as any other."""
+def test_a_label_says_nothing_about_the_position(family):
+    """Over many tasks, all classes have the same mean position and distance from the origin."""
     points = family.points(family.tasks(4000, 3, seeded()), 5, seeded(1))
     for feature in (points[..., 0], points.norm(dim=-1)):
         by_class = feature.mean(2).double()
@@ -72,7 +72,7 @@ def test_a_label_says_nothing_about_the_place(family):
         assert (by_class.mean(0) - by_class.mean()).abs().max() < 4 * error
 
 
-def test_distances_are_those_of_the_curves():
+def test_distances_to_known_curves():
     lines = Lines().distances(torch.tensor([[[0.0, 1.0], [0.0, -1.0]]]), torch.tensor([[9.0, 0.8]]))
     torch.testing.assert_close(lines, torch.tensor([[[0.2, 1.8]]]))
     rings = torch.tensor([[[1.0, 0.0, 1.0], [1.0, 0.0, 2.0]]])

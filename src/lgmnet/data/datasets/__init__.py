@@ -1,1 +1,1 @@
-"""Real data sets, each in one file."""
+"""Real data sets, one per file."""

@@ -1,4 +1,4 @@
-"""Caltech-101 (Fei-Fei, Fergus and Perona, 2004) from its pack: photos of 101 kinds of things."""
+"""Caltech-101 (Fei-Fei, Fergus and Perona, 2004): photos of objects of 101 classes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from lgmnet.data.images.archives import decode_photos, find_archive, read_arrays
 from lgmnet.data.images.cache import load_decoded
 from lgmnet.errors import unknown_name
 
-PACK = Path("caltech101") / "caltech101_128_jpeg.npz"
-SIDE, TEST, SEED = 128, 21, 0
-SPLITS = ("train", "test")
+CALTECH101_ARCHIVE = Path("caltech101") / "caltech101_128_jpeg.npz"
+CALTECH101_SIDE = 128
+N_TEST_CLASSES = 21
+SPLIT_SEED = 0
+CALTECH101_SPLITS = ("train", "test")
 
 
 def caltech101(split: str = "train") -> ClassDataset:
-    """One split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128.
+    """Open a split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128 pixels.
 
-    The test classes are drawn once, by a fixed seed.
+    The test classes are drawn at random with a fixed seed.
 
     Args:
         split: ``train`` or ``test``.
@@ -29,21 +31,21 @@ def caltech101(split: str = "train") -> ClassDataset:
         DataError: if the data cannot be found or read.
         ConfigError: if there is no such split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split of caltech101", split, SPLITS)
-    (path,) = find_archive("Caltech-101", [PACK], "")
-    pack = read_arrays(path, ("data", "offsets", "label", "class_name"))
-    counts = np.bincount(pack["label"], minlength=len(pack["class_name"]))
-    shape = (len(pack["label"]), 3, SIDE, SIDE)
-    images = load_decoded("caltech101", [path], shape, lambda: decode_photos(path, pack))
-    drawn = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SEED))
-    chosen = sorted((drawn[:TEST] if split == "test" else drawn[TEST:]).tolist())
+    if split not in CALTECH101_SPLITS:
+        raise unknown_name("split of caltech101", split, CALTECH101_SPLITS)
+    (path,) = find_archive("Caltech-101", [CALTECH101_ARCHIVE])
+    arrays = read_arrays(path, ("data", "offsets", "label", "class_name"))
+    counts = np.bincount(arrays["label"], minlength=len(arrays["class_name"]))
+    shape = (len(arrays["label"]), 3, CALTECH101_SIDE, CALTECH101_SIDE)
+    images = load_decoded("caltech101", [path], shape, decode_photos(path, arrays))
+    order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    is_test = split == "test"
+    classes = sorted((order[:N_TEST_CLASSES] if is_test else order[N_TEST_CLASSES:]).tolist())
     ends = counts.cumsum()
-    parts = [images[ends[i] - counts[i] : ends[i]] for i in chosen]
     return ClassDataset(
-        torch.cat(parts),
-        [int(counts[i]) for i in chosen],
-        [f"caltech101/{pack['class_name'][i]}" for i in chosen],
+        torch.cat([images[ends[c] - counts[c] : ends[c]] for c in classes]),
+        [int(counts[c]) for c in classes],
+        [f"caltech101/{arrays['class_name'][c]}" for c in classes],
         name="caltech101",
         split=split,
     )

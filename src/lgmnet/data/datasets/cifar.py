@@ -1,8 +1,7 @@
-"""CIFAR-FS and FC100: the 100 classes of CIFAR-100, cut for few-shot learning in two ways."""
+"""CIFAR-FS and FC100: two ways to split the 100 classes of CIFAR-100 for few-shot learning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +12,20 @@ from torch import Tensor
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import decode_photos, find_archive, read_arrays
 from lgmnet.data.images.cache import load_decoded
-from lgmnet.data.task_source import check_disjoint
+from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
 from lgmnet.errors import DataError, unknown_name
 
-PARTS = ("train", "val", "test")
-FILES = {"train_1": "train", "train_2": "train", "val": "val", "test": "test"}
-"""The files of the pack, and the part of CIFAR-FS that each belongs to."""
-PACK = tuple(Path("cifar100") / f"cifar_fs_{name}.npz" for name in FILES)
-SIDE, CLASSES, IMAGES = 32, 100, 600
+CIFAR_FS_SPLIT_OF_FILE = {"train_1": "train", "train_2": "train", "val": "val", "test": "test"}
+"""Split of CIFAR-FS in each file of the archive."""
+CIFAR_ARCHIVE = tuple(Path("cifar100") / f"cifar_fs_{name}.npz" for name in CIFAR_FS_SPLIT_OF_FILE)
+CIFAR_SIDE, N_CIFAR_CLASSES, IMAGES_PER_CLASS = 32, 100, 600
 
 
 def cifar_fs(split: str = "train") -> ClassDataset:
-    """One split of CIFAR-FS (Bertinetto et al., 2019): 64 / 16 / 20 classes, 600 images each.
+    """Open a split of CIFAR-FS (Bertinetto et al., 2019): 64 / 16 / 20 classes, 600 images each.
 
-    A few images are left out, because a later split has them too (see `find_repeated_images`); the
-    test split is whole.
+    A few images are left out because a later split contains them too (see `find_repeated_images`);
+    the test split is complete.
 
     Args:
         split: ``train``, ``val`` or ``test``.
@@ -36,14 +34,13 @@ def cifar_fs(split: str = "train") -> ClassDataset:
         DataError: if the data cannot be found or read.
         ConfigError: if there is no such split.
     """
-    return load("cifar-fs", split)
+    return load_cifar("cifar-fs", split)
 
 
 def fc100(split: str = "train") -> ClassDataset:
-    """One split of FC100 (Oreshkin et al., 2018): 60 / 20 / 20 classes, superclasses kept whole.
+    """Open a split of FC100 (Oreshkin et al., 2018): 60 / 20 / 20 classes, 600 images each.
 
-    A few images are left out, because a later split has them too (see `find_repeated_images`); the
-    test split is whole.
+    All classes of a superclass are in the same split. Images are left out as in `cifar_fs`.
 
     Args:
         split: ``train``, ``val`` or ``test``.
@@ -52,83 +49,86 @@ def fc100(split: str = "train") -> ClassDataset:
         DataError: if the data cannot be found or read.
         ConfigError: if there is no such split.
     """
-    return load("fc100", split)
+    return load_cifar("fc100", split)
 
 
-def load(name: str, split: str) -> ClassDataset:
-    """One split of either cut; classes are grouped by CIFAR-100's superclasses."""
-    if split not in PARTS:
-        raise unknown_name(f"split of {name}", split, PARTS)
-    paths = find_archive("CIFAR-100", PACK, "")
+def load_cifar(name: str, split: str) -> ClassDataset:
+    """Load a split of ``cifar-fs`` or ``fc100``; the superclasses of CIFAR-100 are the groups."""
+    if split not in STANDARD_SPLITS:
+        raise unknown_name(f"split of {name}", split, STANDARD_SPLITS)
+    paths = find_archive("CIFAR-100", CIFAR_ARCHIVE)
     tables = [
         read_arrays(path, ("label", "class_name", "coarse_name", "fc100_split")) for path in paths
     ]
-    parts: list[str] = []
-    for table, part, path in zip(tables, FILES.values(), paths, strict=True):
+    class_splits: list[str] = []
+    for table, file_split, path in zip(tables, CIFAR_FS_SPLIT_OF_FILE.values(), paths, strict=True):
         counts = np.bincount(table["label"])
-        if (counts != IMAGES).any():
-            raise DataError(f"'{path}' does not hold {IMAGES} images of each class.")
-        cut = [part] * len(counts)
-        parts += cut if name == "cifar-fs" else table["fc100_split"].astype(str).tolist()
-    # The same name in both cuts, so that a class seen in one is known in the other.
+        if (counts != IMAGES_PER_CLASS).any():
+            raise DataError(f"'{path}' does not hold {IMAGES_PER_CLASS} images of each class.")
+        fc100_splits = table["fc100_split"].astype(str).tolist()
+        class_splits += fc100_splits if name == "fc100" else [file_split] * len(counts)
+    # Both data sets use the same class names, so that a class trained on in one of them is
+    # recognised in the other.
     classes = [f"cifar100/{c}" for table in tables for c in table["class_name"]]
-    coarse = [str(c) for table in tables for c in table["coarse_name"]]
-    if len(classes) != CLASSES:
-        raise DataError(f"The pack of CIFAR-100 holds {len(classes)} classes.")
-    check_disjoint(
-        {p: [c for c, q in zip(classes, parts, strict=True) if q == p] for p in set(parts)}
-    )
-    images = all_images(paths)
-    number = {part: i for i, part in enumerate(PARTS)}
-    part_of = torch.tensor([number[part] for part in parts]).repeat_interleave(IMAGES)
-    kept = ~find_repeated_images(images, part_of)
-    chosen = [i for i, part in enumerate(parts) if part == split]
-    remaining = kept.view(CLASSES, IMAGES).sum(1)
-    if chosen == list(range(chosen[0], chosen[-1] + 1)) and int(remaining[chosen].min()) == IMAGES:
-        images = images[chosen[0] * IMAGES : (chosen[-1] + 1) * IMAGES]  # Of the map, not a copy.
+    superclasses = [str(c) for table in tables for c in table["coarse_name"]]
+    if len(classes) != N_CIFAR_CLASSES:
+        raise DataError(f"The data archive of CIFAR-100 holds {len(classes)} classes.")
+    is_in = {s: np.array(class_splits) == s for s in STANDARD_SPLITS}
+    check_disjoint({s: np.array(classes)[mask] for s, mask in is_in.items()})
+    images = load_all_images(paths)
+    class_numbers = torch.tensor([STANDARD_SPLITS.index(s) for s in class_splits])
+    split_numbers = class_numbers.repeat_interleave(IMAGES_PER_CLASS)
+    is_unique = ~find_repeated_images(images, split_numbers)
+    chosen = np.flatnonzero(is_in[split]).tolist()
+    remaining = is_unique.view(N_CIFAR_CLASSES, IMAGES_PER_CLASS).sum(1)[chosen]
+    first, last = chosen[0], chosen[-1]
+    if chosen == list(range(first, last + 1)) and int(remaining.min()) == IMAGES_PER_CLASS:
+        # A slice of the memory map, where a mask would copy the images.
+        images = images[first * IMAGES_PER_CLASS : (last + 1) * IMAGES_PER_CLASS]
     else:
-        images = images[kept & (part_of == number[split])]
+        images = images[is_unique & (split_numbers == STANDARD_SPLITS.index(split))]
     return ClassDataset(
         images,
-        remaining[chosen].tolist(),
+        remaining.tolist(),
         [classes[i] for i in chosen],
         name=name,
         split=split,
-        groups=[coarse[i] for i in chosen],
+        groups=[superclasses[i] for i in chosen],
     )
 
 
 def find_repeated_images(
-    images: UInt8[Tensor, "images channels height width"], part_of: Int[Tensor, " images"]
+    images: UInt8[Tensor, "images channels height width"], split_numbers: Int[Tensor, " images"]
 ) -> Bool[Tensor, " images"]:
-    """Which images of a part are, to the bit, in a later part too.
+    """Return a mask of the images that a later split contains too, bit for bit.
 
-    CIFAR-100 has some pictures twice, under two classes: an otter that is a seal elsewhere. What is
-    validated or tested on must not have been trained on, so the earlier one is left out.
+    CIFAR-100 contains some images twice, under two classes, such as an otter and a seal. Images of
+    validation or test must not be trained on, so the copy in the earlier split is left out.
     """
     words = images.flatten(1).view(torch.int64)
     factors = torch.randint(2**62, words.shape[1:], generator=torch.Generator().manual_seed(0))
-    _, same, times = (
+    _, hash_index, counts = (
         (words * (2 * factors + 1)).sum(1).unique(return_inverse=True, return_counts=True)
     )
-    later = torch.zeros(len(images), dtype=torch.bool)
-    last: dict[bytes, int] = {}
-    again = (times[same] > 1).nonzero().flatten().tolist()
-    for i in sorted(again, key=lambda i: -int(part_of[i])):
-        part = last.setdefault(images[i].numpy().tobytes(), int(part_of[i]))
-        later[i] = part > part_of[i]
-    return later
+    is_repeated = torch.zeros(len(images), dtype=torch.bool)
+    last_split: dict[bytes, int] = {}
+    candidates = (counts[hash_index] > 1).nonzero().flatten().tolist()
+    for i in sorted(candidates, key=lambda i: -int(split_numbers[i])):
+        last = last_split.setdefault(images[i].numpy().tobytes(), int(split_numbers[i]))
+        is_repeated[i] = last > split_numbers[i]
+    return is_repeated
 
 
-def all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width"]:
-    """All images of CIFAR-100, uint8 [60000, 3, 32, 32], class after class, file after file.
+def load_all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width"]:
+    """Load all images of CIFAR-100, uint8 [60000, 3, 32, 32], sorted by file and class.
 
     Raises:
-        DataError: if one is damaged.
+        DataError: if an image is damaged.
     """
-
-    def each() -> Iterator[np.ndarray]:
-        for path in paths:
-            yield from decode_photos(path, read_arrays(path, ("data", "offsets", "label")))
-
-    return load_decoded("cifar100", paths, (CLASSES * IMAGES, 3, SIDE, SIDE), each)
+    photos = (
+        photo
+        for path in paths
+        for photo in decode_photos(path, read_arrays(path, ("data", "offsets", "label")))
+    )
+    shape = (N_CIFAR_CLASSES * IMAGES_PER_CLASS, 3, CIFAR_SIDE, CIFAR_SIDE)
+    return load_decoded("cifar100", paths, shape, photos)

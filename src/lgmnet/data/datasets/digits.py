@@ -1,4 +1,4 @@
-"""scikit-learn's bundled digits: real handwriting, 1,797 drawings of 10 classes (UCI, 1998)."""
+"""Digits of scikit-learn: 1,797 handwritten drawings of 10 classes (UCI, 1998)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lgmnet.errors import extra, unknown_name
 
 
 def digit_pixels() -> tuple[Float[np.ndarray, "digits 8 8"], Int[np.ndarray, " digits"]]:
-    """All digits as they come, 0..1, sorted by class, and their classes.
+    """Return the original pixels of all digits, 0..1 and sorted by class, and their classes.
 
     Raises:
         UserError: if scikit-learn is not installed.
@@ -25,24 +25,24 @@ def digit_pixels() -> tuple[Float[np.ndarray, "digits 8 8"], Int[np.ndarray, " d
 
 
 def digits(split: str = "test", side: int = 28) -> ClassDataset:
-    """All digits as drawings, ink = 255; for testing only, no model is trained on them.
+    """Open all digits as drawings, ink = 255; they are for testing only.
 
-    The 8x8 pixels get a margin of one and are resized, as any image file would be.
+    The 8x8 pixels get a margin of one pixel and are resized.
 
     Args:
-        split: ``test``; there is no other.
-        side: Height and width, in pixels.
+        split: ``test``, the only split.
+        side: Height and width of the drawings, in pixels.
 
     Raises:
-        ConfigError: if another split is asked for.
+        ConfigError: if there is no such split.
         UserError: if scikit-learn is not installed.
     """
     if split != "test":
         raise unknown_name("split of digits", split, ["test"])
     pixels, labels = digit_pixels()
-    framed = np.pad(255 * pixels, ((0, 0), (1, 1), (1, 1)))
-    large = [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in framed]
-    images = np.stack([np.asarray(p) for p in large]).clip(0, 255).round().astype(np.uint8)
+    padded = np.pad(255 * pixels, ((0, 0), (1, 1), (1, 1)))
+    resized = [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in padded]
+    images = np.stack([np.asarray(p) for p in resized]).clip(0, 255).round().astype(np.uint8)
     return ClassDataset(
         torch.from_numpy(images)[:, None],
         np.bincount(labels).tolist(),

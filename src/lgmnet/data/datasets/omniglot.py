@@ -12,111 +12,113 @@ from PIL import Image, ImageOps
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import find_archive, read_arrays
-from lgmnet.data.task_source import check_disjoint
+from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
 from lgmnet.errors import DataError, extra, unknown_name
 from lgmnet.io import atomic_write
 
-PACK = Path("omniglot") / "omniglot28.npz"
-ARRAYS = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
-SIDE, DRAWINGS, CLASSES = 28, 20, 1623
-PARTS = ("train", "val", "test")
+OMNIGLOT_ARCHIVE = Path("omniglot") / "omniglot28.npz"
+ARRAY_NAMES = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
+OMNIGLOT_SIDE, DRAWINGS_PER_CLASS, CLASSES = 28, 20, 1623
 MIRRORED = "-mirrored"
-FOR_TRAINING = (f"train{MIRRORED}", f"trainval{MIRRORED}")
-SPLITS = tuple(f"{s}/{part}" for s in ("vinyals", "lake") for part in (*PARTS, *FOR_TRAINING))
-LAKE_VALIDATION_EVERY = 6
-VINYALS = Path(__file__).with_name("vinyals_split.txt")
-"""Part (0 train, 1 val, 2 test) of each class in order of its name: the lists of Vinyals et al.
+SPLIT_NAMES = (*STANDARD_SPLITS, f"train{MIRRORED}", f"trainval{MIRRORED}")
+OMNIGLOT_SPLITS = tuple(f"{scheme}/{s}" for scheme in ("vinyals", "lake") for s in SPLIT_NAMES)
+LAKE_VALIDATION_STEP = 6
+VINYALS_SPLIT_FILE = Path(__file__).with_name("vinyals_split.txt")
+"""Split (0 train, 1 val, 2 test) of each class, sorted by name: the lists of Vinyals et al.
 (2016), as published with Snell et al. (2017), 1028 / 172 / 423 characters."""
 
 
 def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassDataset:
-    """One split of Omniglot at 28x28, ink = 255.
+    """Open a split of Omniglot at 28x28 pixels, ink = 255.
 
     ``vinyals`` (Vinyals et al., 2016): their lists of 1028 / 172 / 423 characters.
-    ``lake`` (Lake et al., 2015): whole alphabets are new at test; every sixth background alphabet
-    is kept for validation. ``train-mirrored`` is ``train`` with every character's mirror image as a
-    class of its own, so that there is more to learn from; no score is counted on such classes.
-    ``trainval-mirrored`` is the same of ``train`` and ``val`` together, for a last course when all
-    has been chosen on ``val``, as Snell et al. do: the 1200 training characters of Vinyals et al.
+    ``lake`` (Lake et al., 2015): the test split has alphabets of its own; every sixth alphabet of
+    the background set is used for validation. ``train-mirrored`` is ``train`` with the mirror image
+    of every character as an additional class; it gives more training classes, and models are never
+    scored on it. ``trainval-mirrored`` is the same for ``train`` and ``val`` together. It is meant
+    for a final training after all choices were made on ``val``, as in Snell et al.: the 1200
+    training characters of Vinyals et al.
 
     Args:
-        split: One of `SPLITS`.
-        rotations: Whether each character turned by 90, 180 and 270 degrees is a class too.
+        split: One of `OMNIGLOT_SPLITS`.
+        rotations: If True, each character rotated by 90, 180 and 270 degrees is a class too.
 
     Raises:
         DataError: if the data cannot be found or read.
         ConfigError: if there is no such split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split of omniglot", split, SPLITS)
-    scheme, part = split.split("/")
-    pack = load_pack()
-    names = pack["class_name"].astype(str)
-    parts = assign_splits(pack, scheme)
-    check_disjoint({f"{scheme}/{part}": names[chosen] for part, chosen in parts.items()})
-    plain, mirrored = part.removesuffix(MIRRORED), part.endswith(MIRRORED)
-    parts["trainval"] = np.concatenate([parts["train"], parts["val"]])
-    chosen = parts[plain]
-    by_class = np.argsort(pack["label"], kind="stable").reshape(CLASSES, DRAWINGS)
-    images = torch.from_numpy(pack["images"][by_class[chosen].ravel()])[:, None]
-    faces = {"": images, "m": images.flip(3)} if mirrored else {"": images}
-    turned = {
-        f"{90 * turn}{mark}": face.rot90(turn, (2, 3))
-        for mark, face in faces.items()
-        for turn in range(4 if rotations else 1)
+    if split not in OMNIGLOT_SPLITS:
+        raise unknown_name("split of omniglot", split, OMNIGLOT_SPLITS)
+    scheme, split_name = split.split("/")
+    arrays = load_omniglot_arrays()
+    names = arrays["class_name"].astype(str)
+    splits = assign_splits(arrays, scheme)
+    check_disjoint({f"{scheme}/{key}": names[classes] for key, classes in splits.items()})
+    splits["trainval"] = np.concatenate([splits["train"], splits["val"]])
+    classes = splits[split_name.removesuffix(MIRRORED)]
+    rows = np.argsort(arrays["label"], kind="stable").reshape(CLASSES, DRAWINGS_PER_CLASS)[classes]
+    images = torch.from_numpy(arrays["images"][rows.ravel()])[:, None]
+    mirrored = {"m": images.flip(3)} if split_name.endswith(MIRRORED) else {}
+    views = {
+        f"{90 * turns}{mark}": view.rot90(turns, (2, 3))
+        for mark, view in {"": images, **mirrored}.items()
+        for turns in range(4 if rotations else 1)
     }
     return ClassDataset(
-        torch.cat(list(turned.values())),
-        [DRAWINGS] * (len(chosen) * len(turned)),
-        [f"{name}@{view}" for view in turned for name in names[chosen]],
+        torch.cat(list(views.values())),
+        [DRAWINGS_PER_CLASS] * (len(classes) * len(views)),
+        [f"{name}@{view}" for view in views for name in names[classes]],
         name="omniglot",
         split=split,
-        groups=[f"{name.rsplit('/', 1)[0]}@{view}" for view in turned for name in names[chosen]],
+        groups=[f"{name.rsplit('/', 1)[0]}@{view}" for view in views for name in names[classes]],
     )
 
 
-def assign_splits(pack: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
-    """The class numbers of train, val and test, by the scheme ``vinyals`` or ``lake``."""
+def assign_splits(arrays: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
+    """Return the class numbers of train, val and test by the scheme ``vinyals`` or ``lake``."""
     if scheme == "vinyals":
-        part = pack["vinyals_split"]
+        split_numbers = arrays["vinyals_split"]
     else:
-        alphabets = pack["class_alphabet"].astype(str)
-        evaluation = pack["class_split"] == 1
-        held_out = sorted(set(alphabets[~evaluation]))[::LAKE_VALIDATION_EVERY]
-        part = np.where(evaluation, 2, np.where(np.isin(alphabets, held_out), 1, 0))
-    return {name: np.flatnonzero(part == i) for i, name in enumerate(PARTS)}
+        alphabets = arrays["class_alphabet"].astype(str)
+        is_test = arrays["class_split"] == 1
+        validation = sorted(set(alphabets[~is_test]))[::LAKE_VALIDATION_STEP]
+        split_numbers = np.where(is_test, 2, np.where(np.isin(alphabets, validation), 1, 0))
+    return {name: np.flatnonzero(split_numbers == i) for i, name in enumerate(STANDARD_SPLITS)}
 
 
-def load_pack() -> dict[str, Any]:
-    """The arrays of the pack: images, and tables of the classes.
+def load_omniglot_arrays() -> dict[str, Any]:
+    """Load the arrays of the archive: images and tables of the classes.
 
     Raises:
-        DataError: saying where it was looked for, or what is wrong with it.
+        DataError: naming the paths that were searched, or the fault of the archive.
     """
     (path,) = find_archive(
         "Omniglot",
-        [PACK],
-        "fetch it with 'lgmnet download omniglot', or use --data strokes, which needs no file",
+        [OMNIGLOT_ARCHIVE],
+        "download it with 'lgmnet download omniglot', or use --data strokes, which needs no file",
     )
-    arrays = read_arrays(path, ARRAYS)
-    if arrays["images"].shape != (CLASSES * DRAWINGS, SIDE, SIDE):
-        raise DataError(f"'{path}' holds images of shape {arrays['images'].shape}.")
+    arrays = read_arrays(path, ARRAY_NAMES)
+    expected = (CLASSES * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE)
+    if arrays["images"].shape != expected:
+        raise DataError(
+            f"'{path}' holds images of shape {arrays['images'].shape}, expected {expected}."
+        )
     return arrays
 
 
 def download(folder: Path, progress: Callable[[int], object] = lambda done: None) -> Path:
-    """Fetch Omniglot with torchvision and write the pack into a data folder.
+    """Download Omniglot with torchvision and write the archive into a data folder.
 
     Args:
-        folder: The data folder; the original images stay in it too.
-        progress: Told the number of classes just converted.
+        folder: Data folder; the original images stay in it too.
+        progress: Function that is called with the number of classes just converted.
 
     Returns:
-        The pack's file.
+        Path of the archive.
 
     Raises:
         UserError: if torchvision is not installed.
-        DataError: if the download fails or is not whole.
+        DataError: if the download fails or is incomplete.
     """
     with extra("download", "downloads"):
         from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
@@ -127,47 +129,48 @@ def download(folder: Path, progress: Callable[[int], object] = lambda done: None
             Omniglot(str(raw), background=background, download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"Omniglot could not be downloaded: {error}. Is there a network?"
+            f"Omniglot could not be downloaded: {error}. Check the network connection."
         ) from error
-    arrays = convert(raw / "omniglot-py", progress)
-    with atomic_write(folder / PACK) as draft:
+    arrays = convert_originals(raw / "omniglot-py", progress)
+    with atomic_write(folder / OMNIGLOT_ARCHIVE) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)
-    return folder / PACK
+    return folder / OMNIGLOT_ARCHIVE
 
 
-def convert(
+def convert_originals(
     raw: Path, progress: Callable[[int], object] = lambda done: None
 ) -> dict[str, np.ndarray]:
-    """The arrays of the pack from folders ``raw/images_*/<alphabet>/<character>``.
+    """Make the arrays of the archive from the folders ``raw/images_*/<alphabet>/<character>``.
 
-    The original drawings, 105x105, black on white, are inverted and resized with a Lanczos filter
-    (in that order: the other way round, some pixels round to a neighbouring grey).
+    The original drawings, 105x105 and black on white, are inverted and then resized with a Lanczos
+    filter. In the reverse order, rounding would change the gray level of some pixels by one.
 
     Raises:
-        DataError: if these are not all drawings.
+        DataError: if drawings are missing.
     """
     folders = sorted(raw.glob("images_*/*/character*"), key=lambda f: f.relative_to(raw).as_posix())
     if len(folders) != CLASSES:
         raise DataError(f"'{raw}' holds {len(folders)} characters; Omniglot has {CLASSES}.")
-    images = np.empty((CLASSES * DRAWINGS, SIDE, SIDE), np.uint8)
+    images = np.empty((CLASSES * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE), np.uint8)
     for label, folder in enumerate(folders):
         files = sorted(folder.glob("*.png"))
-        if len(files) != DRAWINGS:
-            raise DataError(f"'{folder}' holds {len(files)} drawings; expected {DRAWINGS}.")
+        if len(files) != DRAWINGS_PER_CLASS:
+            raise DataError(
+                f"'{folder}' holds {len(files)} drawings; expected {DRAWINGS_PER_CLASS}."
+            )
         for drawer, file in enumerate(files):
             with Image.open(file) as drawing:
                 ink = ImageOps.invert(drawing.convert("L"))
-            small = ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            images[label * DRAWINGS + drawer] = np.asarray(small)
+            small = ink.resize((OMNIGLOT_SIDE, OMNIGLOT_SIDE), Image.Resampling.LANCZOS)
+            images[label * DRAWINGS_PER_CLASS + drawer] = np.asarray(small)
         progress(1)
     names = [folder.relative_to(raw).as_posix() for folder in folders]
+    vinyals = [int(number) for number in VINYALS_SPLIT_FILE.read_text().replace("\n", "")]
     return {
         "images": images,
-        "label": np.repeat(np.arange(CLASSES, dtype=np.int16), DRAWINGS),
+        "label": np.repeat(np.arange(CLASSES, dtype=np.int16), DRAWINGS_PER_CLASS),
         "class_name": np.array(names),
         "class_alphabet": np.array([name.split("/")[1] for name in names]),
         "class_split": np.array([name.startswith("images_evaluation") for name in names], np.uint8),
-        "vinyals_split": np.array(
-            [int(part) for part in VINYALS.read_text().replace("\n", "")], np.uint8
-        ),
+        "vinyals_split": np.array(vinyals, np.uint8),
     }

@@ -1,1 +1,1 @@
-"""Image files: reading them, telling drawings from photos, caches and data archives."""
+"""Image files: reading, telling drawings from photos, caches and data archives."""

@@ -1,4 +1,4 @@
-"""Data packs: where their files lie, and reading arrays from them."""
+"""Data archives: finding their files, and reading arrays and photos from them."""
 
 from __future__ import annotations
 
@@ -17,55 +17,58 @@ from lgmnet.errors import DataError
 
 
 def data_folders() -> list[Path]:
-    """Where data packs are looked for: ``LGMNET_DATA``, else ``shared/data`` here or one up."""
+    """Return the folders that are searched for data archives.
+
+    ``LGMNET_DATA`` if it is set, else ``shared/data`` in the current folder and in its parent.
+    """
     if named := os.environ.get("LGMNET_DATA"):
         return [Path(named)]
     return [base / "shared" / "data" for base in (Path.cwd(), Path.cwd().parent)]
 
 
-def find_archive(name: str, parts: Sequence[Path], otherwise: str) -> list[Path]:
-    """The files of a pack, all from the one data folder that has the first.
+def find_archive(name: str, files: Sequence[Path], advice: str = "") -> list[Path]:
+    """Find the files of a data archive, all in the same data folder.
 
     Args:
-        name: Of the data, as a person knows it.
-        parts: Paths of its files in the data folder.
-        otherwise: What else a person can do, as the end of a sentence.
+        name: Name of the data in error messages.
+        files: Paths of the files, relative to the data folder.
+        advice: Other ways to get the data, as the end of a sentence.
 
     Raises:
-        DataError: saying where it was looked for, or which file is missing.
+        DataError: naming the paths that were searched, or the missing files.
     """
-    places = data_folders()
-    for folder in places:
-        found = [(folder / part).is_file() for part in parts]
-        if all(found):
-            return [folder / part for part in parts]
-        if any(found):
-            missing = ", ".join(
-                f"'{folder / part}'" for part, there in zip(parts, found, strict=True) if not there
+    folders = data_folders()
+    for folder in folders:
+        paths = [folder / file for file in files]
+        missing = [f"'{path}'" for path in paths if not path.is_file()]
+        if not missing:
+            return paths
+        if len(missing) < len(paths):
+            raise DataError(
+                f"The data archive of {name} is not complete: {', '.join(missing)} missing."
             )
-            raise DataError(f"The data pack of {name} is not whole: {missing} missing.")
-    looked = " and ".join(f"'{folder / parts[0]}'" for folder in places)
+    searched = " and ".join(f"'{folder / files[0]}'" for folder in folders)
     raise DataError(
-        f"{name} was not found (looked for {looked}). Set LGMNET_DATA to the folder that "
-        f"holds '{parts[0]}'{otherwise and ', or '}{otherwise}."
+        f"{name} was not found (looked for {searched}). Set LGMNET_DATA to the folder that "
+        f"holds '{files[0]}'{advice and ', or '}{advice}."
     )
 
 
-def decode_photos(path: Path, pack: Mapping[str, Any]) -> Iterator[np.ndarray]:
-    """The photos of one file of a pack, uint8 [3, height, width], class after class.
+def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]:
+    """Decode the photos of one file of an archive, uint8 [3, height, width], sorted by class.
 
     Args:
-        path: The file.
-        pack: Its arrays ``data``, ``offsets`` and ``label``.
+        path: Path of the file, for error messages.
+        arrays: Arrays ``data``, ``offsets`` and ``label`` of the file.
 
     Raises:
-        DataError: if one is damaged.
+        DataError: if a photo is damaged.
     """
-    data, offsets = pack["data"], pack["offsets"]
-    for i in np.argsort(pack["label"], kind="stable"):
-        packed = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
+    data, offsets = arrays["data"], arrays["offsets"]
+    for i in np.argsort(arrays["label"], kind="stable"):
+        encoded = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
         try:
-            with Image.open(packed) as image:
+            with Image.open(encoded) as image:
                 pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
         except OSError as error:
             raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error
@@ -73,14 +76,14 @@ def decode_photos(path: Path, pack: Mapping[str, Any]) -> Iterator[np.ndarray]:
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """The named arrays of one file of a pack.
+    """Read the named arrays of one file of an archive.
 
     Raises:
-        DataError: if it is damaged or lacks one.
+        DataError: if the file is damaged or lacks an array.
     """
     try:
-        # Opened here: np.load leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file) as pack:
-            return {name: pack[name] for name in names}
+        # Opened here because np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"'{path}' is damaged ({error}); fetch it again.") from error
+        raise DataError(f"'{path}' is damaged ({error}); download it again.") from error

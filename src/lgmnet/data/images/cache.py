@@ -1,11 +1,10 @@
-"""Images decoded once and for all: 8-bit arrays in the user's cache folder, read as memory maps."""
+"""Cache of decoded images: 8-bit arrays in the user's cache folder, read as memory maps."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,79 +12,99 @@ import platformdirs
 import torch
 from filelock import FileLock
 from jaxtyping import UInt8
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from lgmnet.data.images.read import read_image
 from lgmnet.errors import UserError
 from lgmnet.io import atomic_write, make_folder
+from lgmnet.progress import track_progress
 
-VERSION = 1
-"""Of what the arrays hold; counts in their names."""
+CACHE_VERSION = 1
+"""Version of the content of the arrays; part of the hash in their file names."""
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: ``LGMNET_CACHE``, else the user's cache folder."""
+    """Return the folder of decoded images: ``LGMNET_CACHE``, else the user's cache folder."""
     named = os.environ.get("LGMNET_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("lgmnet")
+
+
+def load_image_files(
+    name: str, files: Mapping[str, Sequence[Path]], shape: Sequence[int]
+) -> UInt8[Tensor, "images channels height width"]:
+    """Load the image files of all classes through the cache (see `load_decoded`).
+
+    Args:
+        name: Name of the data, for the file name and the progress.
+        files: Image files of each class.
+        shape: Shape of one image (see `read_image`).
+
+    Raises:
+        ImageError: naming a file that cannot be read.
+        UserError: if the cache folder cannot be written to.
+    """
+    paths = [path for class_paths in files.values() for path in class_paths]
+    pixels = (read_image(path, shape).numpy() for path in paths)
+    return load_decoded(name, paths, (len(paths), *shape), pixels)
 
 
 def load_decoded(
     name: str,
     sources: Iterable[Path],
     shape: Sequence[int],
-    pixels: Callable[[], Iterable[np.ndarray]],
+    pixels: Iterable[np.ndarray],
 ) -> UInt8[Tensor, "images channels height width"]:
-    """The images of a data set, decoded when they are first asked for; mapped, not in memory.
+    """Load the images of a data set as a memory map; the first call decodes them.
 
-    Two processes may ask at once: one decodes, the other waits for it. What a process left that was
-    killed half-way is removed by the next. Progress is shown on stderr.
+    If two processes call it at once, one of them decodes and the other waits. Files that a killed
+    process left behind are removed.
 
     Args:
-        name: Of the data, for the file's name and the progress.
-        sources: The files that the images come from; another size or time of one, other images.
-        shape: Of all images together, [images, channels, height, width].
-        pixels: Gives the pixels of each image, uint8 [channels, height, width], one after another.
+        name: Name of the data, for the file name and the progress.
+        sources: Files that the images come from. If the size or the time of one changes, the images
+            are decoded again.
+        shape: Shape of all images together, [images, channels, height, width].
+        pixels: Lazy iterable of the pixels of each image, uint8 [channels, height, width].
 
     Raises:
         UserError: if the cache folder cannot be written to.
     """
     folder = cache_folder()
     make_folder(folder)
-    path = folder / f"{name}-{fingerprint(sources, shape)}.npy"
+    path = folder / f"{name}-{hash_files(sources, shape)}.npy"
     try:
         with FileLock(folder / f".{path.name}.lock"):
             if not path.is_file():
-                for left in folder.glob(f".*.{path.name}"):
-                    left.unlink()
-                decode_into(path, name, shape, pixels())
+                for draft in folder.glob(f".*.{path.name}"):
+                    draft.unlink()
+                write_images(path, name, shape, pixels)
     except OSError as error:
         raise UserError(
-            f"Cannot keep decoded images in '{folder}': {error}. Set LGMNET_CACHE to a folder "
+            f"Cannot store decoded images in '{folder}': {error}. Set LGMNET_CACHE to a folder "
             "that can be written to."
         ) from error
-    # Copy on write: nothing is ever written, but torch asks for arrays that could be.
+    # Copy on write, because torch.from_numpy wants a writable array; nothing ever writes to it.
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
-def decode_into(path: Path, name: str, shape: Sequence[int], pixels: Iterable[np.ndarray]) -> None:
-    """Decode all images into one file, which appears when it is whole."""
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+def write_images(path: Path, name: str, shape: Sequence[int], pixels: Iterable[np.ndarray]) -> None:
+    """Write the pixels of all images into one file, which appears only when it is complete."""
     with atomic_write(path) as draft:
         images = np.lib.format.open_memmap(draft, "w+", np.uint8, tuple(shape))
-        words, many = f"decoding {name}, once", len(images)
-        shown = track(pixels, words, many, console=console, transient=True)
-        found = 0
-        for found, image in enumerate(shown, 1):
-            images[found - 1] = image
-        assert found == many, f"{found} of {many} images of {name}"
+        n_written = 0
+        with track_progress(f"decoded images of {name}", len(images)) as progress:
+            for image in pixels:
+                images[n_written] = image
+                n_written += 1
+                progress.advance()
+        assert n_written == len(images), f"{n_written} of {len(images)} images of {name}"
         images.flush()
 
 
-def fingerprint(sources: Iterable[Path], shape: Sequence[int]) -> str:
-    """A short name for these files as they are now, and for what is to be made of them."""
-    digest = hashlib.sha256(f"{VERSION} {tuple(shape)}".encode())
+def hash_files(sources: Iterable[Path], shape: Sequence[int]) -> str:
+    """Return a short hash of the current state of files and of the shape of the images."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {tuple(shape)}".encode())
     for source in sources:
-        about = source.stat()
-        digest.update(f"\n{source.absolute()} {about.st_size} {about.st_mtime_ns}".encode())
+        status = source.stat()
+        digest.update(f"\n{source.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

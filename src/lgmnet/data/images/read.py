@@ -1,4 +1,4 @@
-"""Image files, made into what models know: drawings, ink = 255 on 0, or photos."""
+"""Reading of image files as drawings, ink = 255 on 0, or as photos."""
 
 from __future__ import annotations
 
@@ -15,232 +15,238 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lgmnet.errors import DataError, ImageError
+from lgmnet.input_spec import InputSpec
 
-MOST_PIXELS = 50_000_000
-SUFFIXES = frozenset(Image.registered_extensions())
+MAX_IMAGE_PIXELS = 50_000_000
+IMAGE_SUFFIXES = frozenset(Image.registered_extensions())
 
 
 @dataclass(frozen=True)
 class ImageBytes:
-    """An image file that lies in memory, such as one that was sent."""
+    """Image file in memory, such as an upload."""
 
     name: str
-    """What errors call it."""
+    """Name in error messages."""
     data: bytes
 
 
 ImageFile = Path | ImageBytes
 
 
-def read_drawing(path: ImageFile, side: int = 28) -> UInt8[Tensor, "1 side side"]:
-    """Read one image file as a drawing (see `to_drawing`).
+def read_drawing(file: ImageFile, side: int = 28) -> UInt8[Tensor, "1 side side"]:
+    """Read an image file as a drawing (see `to_drawing`).
 
     Args:
-        path: The file.
+        file: Image file.
         side: Height and width of the drawing, in pixels.
 
     Raises:
-        ImageError: naming the file, if it is absent, damaged, absurdly large or holds NaN.
+        ImageError: naming the file, if it is absent, damaged, too large or holds NaN.
     """
-    return _read(path, "L", 8 * side, lambda image: to_drawing(image, side))
+    return _read(file, "L", 8 * side, lambda image: to_drawing(image, side))
 
 
-def read_photo(path: ImageFile, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    """Read one image file as a photo (see `to_photo`).
+def read_photo(file: ImageFile, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
+    """Read an image file as a photo (see `to_photo`).
 
     Args:
-        path: The file.
-        height: Of the photo, in pixels.
-        width: Of the photo, in pixels.
+        file: Image file.
+        height: Height of the photo, in pixels.
+        width: Width of the photo, in pixels.
 
     Raises:
-        ImageError: naming the file, if it is absent, damaged or absurdly large.
+        ImageError: naming the file, if it is absent, damaged or too large.
     """
-    return _read(path, "RGB", 2 * max(height, width), lambda image: to_photo(image, height, width))
+    return _read(file, "RGB", 2 * max(height, width), lambda image: to_photo(image, height, width))
 
 
 def to_drawing(image: Image.Image, side: int = 28) -> UInt8[Tensor, "1 side side"]:
-    """A picture as a drawing: ink = 255 on 0, ``side`` square.
+    """Convert a PIL image to a drawing: ink = 255 on 0, ``side`` x ``side`` pixels.
 
-    Colour, transparency, 16-bit and EXIF rotation are handled; of an animation the first picture is
-    taken. Dark ink on light paper and light ink on dark paper come out alike.
+    Colour, transparency, 16-bit images and EXIF rotation are handled; the first frame of an
+    animation is used. Dark ink on light paper gives the same drawing as light ink on dark paper.
 
     Raises:
-        ImageError: if it is absurdly large, or holds NaN.
+        ImageError: if the image is too large or holds NaN.
     """
-    gray = _gray(upright(image), 8 * side)
+    gray = _to_gray(to_upright(image), 8 * side)
     if not np.isfinite(gray).all():
         raise ImageError("it holds pixels that are NaN or infinite")
     return to_drawings(gray[None], side)[0]
 
 
 def to_photo(image: Image.Image, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    """A picture as a photo, cropped about its middle to the shape asked for.
+    """Convert a PIL image to a photo, cropped around its centre to the given proportions.
 
-    Gray pictures become gray photos, what is transparent is white, more than 8 bits become 8, EXIF
-    rotation is followed; of an animation the first picture is taken.
+    Gray images become gray photos, transparent pixels become white, and more than 8 bits are
+    reduced to 8. EXIF rotation is applied; the first frame of an animation is used.
 
     Raises:
-        ImageError: if it is absurdly large, or holds NaN.
+        ImageError: if the image is too large or holds NaN.
     """
-    image = in_8_bits(upright(image))
+    image = to_8_bits(to_upright(image))
     if image.has_transparency_data:
-        image = on_white(image)
+        image = to_white_background(image)
     photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(photo)).movedim(2, 0).contiguous()
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """A picture as it was meant to be seen, by what its EXIF says of rotation.
+def to_upright(image: Image.Image) -> Image.Image:
+    """Apply the rotation that the EXIF data names.
 
     Raises:
-        ImageError: if it has more than `MOST_PIXELS`.
+        ImageError: if the image has more than `MAX_IMAGE_PIXELS`.
     """
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
         raise ImageError(
-            f"it has {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} can be read. "
-            "Make it smaller"
+            f"it has {image.width} x {image.height} pixels; at most {MAX_IMAGE_PIXELS:,} can be "
+            "read. Make it smaller"
         )
     return ImageOps.exif_transpose(image)
 
 
-def on_white(image: Image.Image) -> Image.Image:
-    """A picture on white paper, which is seen where it is transparent."""
+def to_white_background(image: Image.Image) -> Image.Image:
+    """Put a transparent image on a white background."""
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
-def in_8_bits(image: Image.Image) -> Image.Image:
-    """A picture of 16 or 32 bits a pixel as one of 8: whole numbers to 65,535, others to 1.
+def to_8_bits(image: Image.Image) -> Image.Image:
+    """Convert an image of 16 or 32 bits per pixel to 8 bits.
+
+    White is 65,535 for integers (255 for 32-bit integers if none is larger) and 1 for floats.
 
     Raises:
-        ImageError: if it holds NaN, or numbers out of that range.
+        ImageError: if it holds NaN, or numbers outside of that range.
     """
     if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return image
     pixels = np.asarray(image if image.mode == "F" else image.convert("I"), np.float64)
     low, high = float(pixels.min()), float(pixels.max())
-    most = 1 if image.mode == "F" else 255 if image.mode == "I" and high <= 255 else 65_535
-    if not (low >= 0 and high <= most):
-        raise ImageError(f"its pixels must lie in 0 to {most}, but lie in {low:g} to {high:g}")
-    return Image.fromarray((pixels * (255 / most)).round().astype(np.uint8))
+    white = 1 if image.mode == "F" else 255 if image.mode == "I" and high <= 255 else 65_535
+    if not (low >= 0 and high <= white):
+        raise ImageError(f"its pixels must lie in 0 to {white}, but lie in {low:g} to {high:g}")
+    return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
 
 
 def _read(
-    path: ImageFile, mode: str, size: int, take: Callable[[Image.Image], Tensor]
+    file: ImageFile, mode: str, size: int, convert: Callable[[Image.Image], Tensor]
 ) -> UInt8[Tensor, "channels height width"]:
-    """What ``take`` makes of the picture in a file, read in about this size where possible."""
-    opened: Path | io.BytesIO
-    if isinstance(path, ImageBytes):
-        name, opened = path.name, io.BytesIO(path.data)
-    elif path.is_file():
-        name, opened = str(path), path
+    """Open an image file, if possible decoded at about this size, and convert the image."""
+    source: Path | io.BytesIO
+    if isinstance(file, ImageBytes):
+        name, source = file.name, io.BytesIO(file.data)
+    elif file.is_file():
+        name, source = str(file), file
     else:
-        raise ImageError(f"There is no image file '{path}'.")
+        raise ImageError(f"There is no image file '{file}'.")
     try:
         with warnings.catch_warnings():
-            # Of what can be read after all, and of sizes: our own limit names the file.
+            # Pillow warns of files that it can read all the same, and of large sizes, for which
+            # our own limit raises an error that names the file.
             warnings.simplefilter("ignore")
-            with Image.open(opened) as image:
-                if image.width * image.height <= MOST_PIXELS:  # Else refused as it is.
+            with Image.open(source) as image:
+                if image.width * image.height <= MAX_IMAGE_PIXELS:  # Else to_upright refuses it.
                     image.draft(mode, (size, size))
-                return take(image)
+                return convert(image)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"'{name}' cannot be read as an image: it is of no kind that is known, such as PNG or "
-            "JPEG, or is damaged at its beginning."
+            f"'{name}' cannot be read as an image: it has no known format, such as PNG or JPEG, "
+            "or its beginning is damaged."
         ) from error
-    except Exception as error:  # of a damaged file, Pillow's readers raise whatever comes
+    except Exception as error:  # Pillow's readers raise any exception if a file is damaged.
         raise ImageError(f"'{name}' cannot be read as an image: {error}.") from error
 
 
 def to_drawings(
     gray: Num[np.ndarray, "images height width"], side: int = 28
 ) -> UInt8[Tensor, "images 1 side side"]:
-    """Gray pictures of any range as drawings: ink = 255 on 0, ``side`` square.
+    """Convert gray images of any range to drawings: ink = 255 on 0, ``side`` x ``side`` pixels.
 
-    The paper is the median of a picture's border; ink is whatever differs from it, dark or light.
+    The paper is the median of the border of an image. Ink is the difference from it, dark or light.
     """
     gray = gray.astype(np.float64)
     border = np.concatenate([gray[:, 0], gray[:, -1], gray[:, :, 0], gray[:, :, -1]], 1)
     ink = np.abs(gray - np.median(border, 1)[:, None, None])
     ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
     if ink.shape[1:] != (side, side):
-        ink = np.stack([_squared(picture, side) for picture in ink.astype(np.float32)])
+        ink = np.stack([_to_square(drawing, side) for drawing in ink.astype(np.float32)])
         ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
     return torch.from_numpy((255 * ink).round().astype(np.uint8))[:, None]
 
 
-def _squared(ink: np.ndarray, side: int) -> np.ndarray:
-    """Ink in the middle of a square of this side."""
-    picture = Image.fromarray(ink)
-    longest = max(picture.size)
+def _to_square(ink: np.ndarray, side: int) -> np.ndarray:
+    """Centre ink in a square and resize it."""
+    image = Image.fromarray(ink)
+    longest = max(image.size)
     square = Image.new("F", (longest, longest), 0.0)
-    square.paste(picture, ((longest - picture.width) // 2, (longest - picture.height) // 2))
+    square.paste(image, ((longest - image.width) // 2, (longest - image.height) // 2))
     square = square.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
     return np.asarray(square).clip(0)
 
 
-def _gray(image: Image.Image, longest: int) -> np.ndarray:
-    """Luminance [height, width], of large images shrunk; what is transparent is white paper."""
+def _to_gray(image: Image.Image, min_side: int) -> np.ndarray:
+    """Compute the luminance [height, width]; transparent pixels are white, large images shrunk."""
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     elif image.mode not in ("I", "F") and image.has_transparency_data:
         image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
-        image = on_white(_shrunk(image, longest))
+        image = to_white_background(_shrink(image, min_side))
     if image.mode not in ("I", "F"):
         image = image.convert("L")
-    return np.asarray(_shrunk(image, longest)).astype(np.float64)
+    return np.asarray(_shrink(image, min_side)).astype(np.float64)
 
 
-def _shrunk(image: Image.Image, longest: int) -> Image.Image:
-    """A large image with blocks of pixels averaged: memory for one at a time, in 8 bits.
+def _shrink(image: Image.Image, min_side: int) -> Image.Image:
+    """Average blocks of pixels of a large image, in 8 bits to save memory.
 
-    Its longer side is then between ``longest`` and twice that.
+    The longer side is then between ``min_side`` and twice that.
     """
-    factor = max(image.size) // longest
+    factor = max(image.size) // min_side
     return image.reduce(factor) if factor > 1 else image
 
 
-def read_image(path: ImageFile, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
-    """Read one image file as a model knows it.
+def read_image(file: ImageFile, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
+    """Read an image file as a drawing or a photo.
 
     Args:
-        path: The file.
-        shape: [1, side, side] for a drawing, [3, height, width] for a photo.
+        file: Image file.
+        shape: [1, side, side] of a drawing, [3, height, width] of a photo.
 
     Raises:
-        ImageError: naming the file, if it is absent, damaged or absurdly large.
+        ImageError: naming the file, if it is absent, damaged or too large.
     """
-    return read_drawing(path, shape[1]) if shape[0] == 1 else read_photo(path, *shape[1:])
+    _, height, width = shape
+    is_drawing = InputSpec(tuple(shape)).kind == "drawing"
+    return read_drawing(file, height) if is_drawing else read_photo(file, height, width)
 
 
 def read_images(
     files: Iterable[ImageFile], shape: Sequence[int]
 ) -> list[UInt8[Tensor, "channels height width"] | ImageError]:
-    """Read image files as `read_image` does; in place of one that cannot be read is its error."""
-    found: list[Tensor | ImageError] = []
+    """Read image files with `read_image`; the error takes the place of an unreadable image."""
+    results: list[Tensor | ImageError] = []
     for file in files:
         try:
-            found.append(read_image(file, shape))
+            results.append(read_image(file, shape))
         except ImageError as problem:
-            found.append(problem)
-    return found
+            results.append(problem)
+    return results
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images of a folder, class by class."""
+    """Images of a folder, sorted by class."""
 
     images: UInt8[Tensor, "images channels height width"]
     labels: list[int]
-    """For each image, the place of its class in ``classes``."""
+    """Index of each image's class in ``classes``."""
     classes: list[str]
     """Folder names, sorted."""
     sources: list[str]
-    """For each image, its file as ``<class>/<image>``."""
+    """File of each image as ``<class>/<image>``."""
     problems: list[ImageError]
-    """One for each file that could not be read; all others are there."""
+    """Error of each file that could not be read; the other files are in ``images``."""
 
 
 def read_folder(
@@ -250,15 +256,15 @@ def read_folder(
     least: int = 2,
     progress: Callable[[int], object] = lambda done: None,
 ) -> LabelledImages:
-    """Read ``folder/<class>/<image>``; classes may differ in their number of images.
+    """Read ``folder/<class>/<image>``; classes may have different numbers of images.
 
-    Files whose names start with a dot, and files that do not claim to be images, are passed over.
+    Hidden files and files without the suffix of an image are skipped.
 
     Args:
-        folder: The folder.
-        shape: Of the images, as `read_image` has it.
-        least: Classes that there must be.
-        progress: Told the number of files just read.
+        folder: Folder of the class folders.
+        shape: Shape of one image (see `read_image`).
+        least: Smallest number of classes.
+        progress: Function that is called with the number of files just read.
 
     Raises:
         DataError: if there is no such folder, too few classes, or a class with no image.
@@ -269,7 +275,7 @@ def read_folder(
     sources: list[str] = []
     problems: list[ImageError] = []
     for label, (name, paths) in enumerate(files.items()):
-        before, bad_before = len(images), len(problems)
+        n_images, n_problems = len(images), len(problems)
         for path in paths:
             try:
                 images.append(read_image(path, shape))
@@ -278,16 +284,16 @@ def read_folder(
             except ImageError as problem:
                 problems.append(problem)
             progress(1)
-        if len(images) == before:
-            why = " ".join(str(p) for p in problems[bad_before:])
+        if len(images) == n_images:
+            reasons = " ".join(str(problem) for problem in problems[n_problems:])
             raise DataError(
-                f"The class '{name}' has no image that can be read in '{folder / name}'. {why}"
+                f"The class '{name}' has no image that can be read in '{folder / name}'. {reasons}"
             )
     return LabelledImages(torch.stack(images), labels, list(files), sources, problems)
 
 
 def list_class_images(folder: Path, least: int = 2) -> dict[str, list[Path]]:
-    """The image files of each class of ``folder/<class>/<image>``, in order of their names.
+    """List the image files of each class of ``folder/<class>/<image>``, sorted by name.
 
     Raises:
         DataError: if there is no such folder, or fewer classes than ``least``.
@@ -296,18 +302,18 @@ def list_class_images(folder: Path, least: int = 2) -> dict[str, list[Path]]:
         raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
     classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if len(classes) < least:
-        found = f"only one, '{classes[0]}'" if classes else "none"
+        present = f"only one, '{classes[0]}'" if classes else "none"
         wanted = "at least two classes" if least > 1 else "at least one class"
         raise DataError(
-            f"'{folder}' must hold a folder of images for each of {wanted}; it holds {found}."
+            f"'{folder}' must hold a folder of images for each of {wanted}; it holds {present}."
         )
     return {name: list_images(folder / name) for name in classes}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The files directly in a folder that claim to be images, in order of their names."""
+    """List the files directly in a folder that have the suffix of an image, sorted by name."""
     return sorted(
         p
         for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in SUFFIXES
+        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in IMAGE_SUFFIXES
     )

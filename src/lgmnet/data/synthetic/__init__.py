@@ -1,1 +1,1 @@
-"""Data that is drawn on the fly, without end."""
+"""Synthetic data sets with an unlimited number of classes."""

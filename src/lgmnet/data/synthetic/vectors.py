@@ -1,79 +1,80 @@
-"""Endless tasks of vectors: clouds of a few kinds of shape, seen through random features.
+"""Synthetic tasks of vectors: clouds of points, observed through random features.
 
-What a person's vectors may be like, so that a method trained on these knows how few of them to
-trust: few features or many, useful or not, clouds apart or nearly one. No task ever comes twice.
+They imitate the range of vectors that users have, so that a method trained on them learns how far
+to trust a few vectors: few features or many, useful or not, classes far apart or nearly the same.
+The number of tasks is unlimited.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from lgmnet.data.synthetic.plane import uniform
+from lgmnet.data.synthetic.plane import draw_uniform
 from lgmnet.data.task_source import InfiniteSource
 from lgmnet.episode import EpisodeShape
 
-FEATURES, FACTORS = 64, 16
+MAX_FEATURES, MAX_FACTORS = 64, 16
 
 
 class Clouds(InfiniteSource):
     """Tasks whose classes are clouds of vectors.
 
-    Behind the features of a task stand fewer factors. A class is one or two clouds among them; the
-    features are mixtures of the factors, bent in half of the tasks, with noise of their own, some
-    of them nothing but noise, some larger than others.
+    The features of a task depend on a few hidden factors, and a class is one or two clouds in the
+    space of these factors. The features are linear mixtures of the factors, followed by tanh in
+    half of the tasks. Each feature has noise and a scale of its own, and some features are noise
+    alone.
 
     Args:
-        split: ``train``, ``val`` or ``test``; they differ in name only, for tasks never repeat.
+        split: ``train``, ``val`` or ``test``; they differ only in name, because tasks never repeat.
 
     Raises:
         ConfigError: if there is no such split.
     """
 
     name = "clouds"
-    feature_shape: tuple[int, ...] = (FEATURES,)
+    feature_shape: tuple[int, ...] = (MAX_FEATURES,)
     dtype = torch.float32
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
-        """Draw fresh tasks into ``out`` (see `TaskSource`)."""
-        factors = self.factors(shape, generator)
-        features = self.features(factors.flatten(1, 2), generator).view(*factors.shape[:3], -1)
+        """Draw new tasks into ``out`` (see `TaskSource`)."""
+        factors = self._draw_factors(shape, generator)
+        features = self._draw_features(factors.flatten(1, 2), generator)
+        features = features.view(*factors.shape[:3], MAX_FEATURES)
         support, query = features.split([shape.shot, shape.query], 2)
-        torch.cat([support.reshape(-1, FEATURES), query.reshape(-1, FEATURES)], out=out)
+        torch.cat([support.reshape(-1, MAX_FEATURES), query.reshape(-1, MAX_FEATURES)], out=out)
 
-    def factors(self, shape: EpisodeShape, generator: torch.Generator) -> Tensor:
-        """What stands behind the samples, [tasks, way, samples of a class, factors]."""
-        tasks, way, each = shape.tasks, shape.way, shape.per_class
+    def _draw_factors(self, shape: EpisodeShape, generator: torch.Generator) -> Tensor:
+        """Draw the hidden factors of the samples, [tasks, way, samples of a class, factors]."""
+        tasks, way, per_class = shape.tasks, shape.way, shape.per_class
+        noise = partial(torch.randn, generator=generator)
+        spread = draw_uniform(generator, -0.4, 1.6, tasks, 1, 1).exp()
+        centres = spread * noise(tasks, way, MAX_FACTORS)
+        has_two_clouds = draw_uniform(generator, 0.0, 1.0, tasks, way, 1) < 0.3
+        others = torch.where(has_two_clouds, spread * noise(tasks, way, MAX_FACTORS), centres)
+        is_first = draw_uniform(generator, 0.0, 1.0, tasks, way, per_class, 1) < 0.5
+        widths = (0.7 * noise(tasks, 1, 1, MAX_FACTORS)).exp()
+        sample_centres = torch.where(is_first, centres[:, :, None], others[:, :, None])
+        samples = sample_centres + widths * noise(tasks, way, per_class, MAX_FACTORS)
+        n_factors = torch.randint(2, MAX_FACTORS + 1, (tasks, 1, 1, 1), generator=generator)
+        return samples * (torch.arange(MAX_FACTORS) < n_factors)
 
-        def noise(*size: int) -> Tensor:
-            return torch.randn(*size, generator=generator)
-
-        apart = uniform(generator, -0.4, 1.6, tasks, 1, 1).exp()
-        centres = apart * noise(tasks, way, FACTORS)
-        two = uniform(generator, 0.0, 1.0, tasks, way, 1) < 0.3
-        others = torch.where(two, apart * noise(tasks, way, FACTORS), centres)
-        which = uniform(generator, 0.0, 1.0, tasks, way, each, 1) < 0.5
-        widths = (0.7 * noise(tasks, 1, 1, FACTORS)).exp()
-        clouds = torch.where(which, centres[:, :, None], others[:, :, None])
-        samples = clouds + widths * noise(tasks, way, each, FACTORS)
-        used = torch.randint(2, FACTORS + 1, (tasks, 1, 1, 1), generator=generator)
-        return samples * (torch.arange(FACTORS) < used)
-
-    def features(self, factors: Tensor, generator: torch.Generator) -> Tensor:
-        """What is seen of factors [tasks, samples, factors]: [tasks, samples, features]."""
+    def _draw_features(self, factors: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the features [tasks, samples, features] of factors [tasks, samples, factors]."""
         tasks = len(factors)
-
-        def noise(*size: int) -> Tensor:
-            return torch.randn(*size, generator=generator)
-
-        mixed = factors @ noise(tasks, FACTORS, FEATURES)
+        noise = partial(torch.randn, generator=generator)
+        mixed = factors @ noise(tasks, MAX_FACTORS, MAX_FEATURES)
         mixed = mixed / mixed.std((1, 2), keepdim=True)
-        bent = uniform(generator, 0.0, 1.0, tasks, 1, 1) < 0.5
-        mixed = torch.where(bent, torch.tanh(2 * mixed + noise(tasks, 1, FEATURES)), mixed)
-        useful = uniform(generator, 0.3, 1.0, tasks, 1, 1)
-        mixed = mixed * (uniform(generator, 0.0, 1.0, tasks, 1, FEATURES) < useful)
-        own = uniform(generator, -4.0, -0.7, tasks, 1, 1).exp()
-        seen = mixed + own * noise(*factors.shape[:2], FEATURES)
-        seen = (seen + noise(tasks, 1, FEATURES)) * (0.4 * noise(tasks, 1, FEATURES)).exp()
-        many = (2 ** uniform(generator, 1.0, 6.0, tasks, 1, 1)).round()
-        return seen * (torch.arange(FEATURES) < many)
+        is_bent = draw_uniform(generator, 0.0, 1.0, tasks, 1, 1) < 0.5
+        bent = torch.tanh(2 * mixed + noise(tasks, 1, MAX_FEATURES))
+        mixed = torch.where(is_bent, bent, mixed)
+        useful_part = draw_uniform(generator, 0.3, 1.0, tasks, 1, 1)
+        mixed = mixed * (draw_uniform(generator, 0.0, 1.0, tasks, 1, MAX_FEATURES) < useful_part)
+        noise_level = draw_uniform(generator, -4.0, -0.7, tasks, 1, 1).exp()
+        features = mixed + noise_level * noise(*factors.shape[:2], MAX_FEATURES)
+        features = features + noise(tasks, 1, MAX_FEATURES)
+        features = features * (0.4 * noise(tasks, 1, MAX_FEATURES)).exp()
+        n_features = (2 ** draw_uniform(generator, 1.0, 6.0, tasks, 1, 1)).round()
+        return features * (torch.arange(MAX_FEATURES) < n_features)
