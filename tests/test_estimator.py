@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lgmnet
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.synthetic.vectors import Clouds
+from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
@@ -208,7 +208,7 @@ def test_on_tasks_like_those_it_was_trained_on_vectors_are_ahead_of_logistic_reg
     y, truth = np.arange(5).repeat(5), np.arange(5).repeat(20)
     for seed in range(60):
         drawn = torch.empty(shape.samples, 64)
-        Clouds("test").draw(shape, torch.Generator().manual_seed(seed), drawn)
+        SyntheticVectors("test").draw(shape, torch.Generator().manual_seed(seed), drawn)
         support, query = drawn[:25].double().numpy(), drawn[25:].double().numpy()
         ours.append(FewShotClassifier("vectors").fit(support, y).score(query, truth))
         theirs.append(LogisticRegression(max_iter=1000).fit(support, y).score(query, truth))

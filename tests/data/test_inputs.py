@@ -12,7 +12,7 @@ from lgmnet.data.inputs import to_samples
 from lgmnet.errors import DataError, ImageError
 from tests.cli.making import drawings
 
-DRAWING, PHOTO = (1, 28, 28), (3, 16, 16)
+DRAWING, PHOTO_SHAPE = (1, 28, 28), (3, 16, 16)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_files_and_arrays_may_be_mixed(ink_drawings, tmp_path):
     ],
 )
 def test_a_photo_in_any_form_gives_the_same_sample(form, scene):
-    samples = to_samples([form(scene)], PHOTO)
+    samples = to_samples([form(scene)], PHOTO_SHAPE)
     assert torch.equal(samples, torch.from_numpy(scene).movedim(2, 0)[None])
 
 
@@ -89,7 +89,7 @@ def test_a_photo_of_any_mode(mode, tmp_path):
     else:
         image = Image.fromarray(gray).convert("RGB").convert(mode)
     assert image.mode == mode
-    samples = to_samples([image], PHOTO)[0].float()
+    samples = to_samples([image], PHOTO_SHAPE)[0].float()
     assert samples[:, :, :6].max() < 10
     assert samples[:, :, 10:].min() > 245
     if mode != "YCbCr":
@@ -101,13 +101,13 @@ def test_a_photo_of_any_mode(mode, tmp_path):
 def test_an_animation_and_a_rotated_photo(scene, tmp_path):
     frames = [Image.fromarray(scene), Image.new("RGB", (16, 16))]
     frames[0].save(tmp_path / "a.webp", lossless=True, save_all=True, append_images=frames[1:])
-    samples = to_samples([tmp_path / "a.webp"], PHOTO)[0]
+    samples = to_samples([tmp_path / "a.webp"], PHOTO_SHAPE)[0]
     assert (samples.int() - torch.from_numpy(scene).movedim(2, 0).int()).abs().max() <= 1
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was rotated by 90 degrees.
     Image.fromarray(np.rot90(scene).copy()).save(tmp_path / "t.png", exif=exif)
     assert torch.equal(
-        to_samples([tmp_path / "t.png"], PHOTO)[0], torch.from_numpy(scene).movedim(2, 0)
+        to_samples([tmp_path / "t.png"], PHOTO_SHAPE)[0], torch.from_numpy(scene).movedim(2, 0)
     )
 
 
@@ -140,17 +140,21 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
         (bad(3, 784), DRAWING, r"\[images, height, width\].* shape \[3, 784\]"),
         (bad(2, 9, 9, at=np.nan), DRAWING, "Image 1 holds pixels that are NaN"),
         ([bad(9, 9), bad(9, 9, at=np.inf)], DRAWING, "Image 1 .*NaN or infinite"),
-        ([bad(9, 9, at=np.nan)], PHOTO, "Image 0 .*must lie in 0 to 1"),
-        (bad(2, 9, 9, 2), PHOTO, "Image 0 .*2 channels"),
-        (bad(2, 9, 9, 5), PHOTO, r"with 1, 3 or 4 channels, but its shape is \[9, 9, 5\]"),
-        (bad(2, 3, 9, 9), PHOTO, "move the channels to the last axis"),
-        (bad(1, 9, 9, 3, at=255.0), PHOTO, "floats in 0 to 1, but this is float64 in 0 to 255"),
-        ([bad(9, 9, at=700.0)], PHOTO, "must lie in 0 to 1, but lie in 0 to 700"),
+        ([bad(9, 9, at=np.nan)], PHOTO_SHAPE, "Image 0 .*must lie in 0 to 1"),
+        (bad(2, 9, 9, 2), PHOTO_SHAPE, "Image 0 .*2 channels"),
+        (bad(2, 9, 9, 5), PHOTO_SHAPE, r"with 1, 3 or 4 channels, but its shape is \[9, 9, 5\]"),
+        (bad(2, 3, 9, 9), PHOTO_SHAPE, "move the channels to the last axis"),
+        (
+            bad(1, 9, 9, 3, at=255.0),
+            PHOTO_SHAPE,
+            "floats in 0 to 1, but this is float64 in 0 to 255",
+        ),
+        ([bad(9, 9, at=700.0)], PHOTO_SHAPE, "must lie in 0 to 1, but lie in 0 to 700"),
         (np.array([["a"] * 9] * 9)[None], DRAWING, "Expected numbers"),
         ([object()], DRAWING, "Image 0 cannot be used: expected paths, PIL images"),
-        ([None], PHOTO, "it is a NoneType"),
+        ([None], PHOTO_SHAPE, "it is a NoneType"),
         ([Image.new("L", (10_000, 10_000))], DRAWING, "Image 0 .*10000 x 10000 pixels; at most"),
-        (["absent.png"], PHOTO, "There is no image file 'absent.png'"),
+        (["absent.png"], PHOTO_SHAPE, "There is no image file 'absent.png'"),
         (bad(2, 3), (2,), r"Expected vectors \[samples, 2\], but they are of shape \[2, 3\]"),
         (bad(0, 2), (2,), r"of shape \[0, 2\]"),
         (bad(3, 2, at=np.nan), (2,), "Vector 2 holds NaN"),

@@ -53,14 +53,14 @@ def train(
 ) -> None:
     """Meta-train a method by a recipe; writes a model folder that every other command takes."""
     from lgmnet.config import with_settings
-    from lgmnet.data.registry import splits_for
+    from lgmnet.data.registry import default_splits
     from lgmnet.experiments.recipes import RECIPES
 
     if recipe not in RECIPES:
         raise unknown_name("recipe", recipe, RECIPES)
     run = RECIPES[recipe]()
     if data is not None and data != run.data:
-        train_split, val_split = splits_for(data)
+        train_split, val_split = default_splits(data)
         run = dataclasses.replace(run, data=data, split=train_split, val_split=val_split)
     if start is not None:
         run = dataclasses.replace(run, start=start)

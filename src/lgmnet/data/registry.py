@@ -8,12 +8,12 @@ from pathlib import Path
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.datasets.cifar import cifar_fs, fc100
 from lgmnet.data.datasets.digits import digits
-from lgmnet.data.datasets.image_folder import PHOTO, image_folder
+from lgmnet.data.datasets.image_folder import PHOTO_SHAPE, image_folder
 from lgmnet.data.datasets.miniimagenet import miniimagenet
 from lgmnet.data.datasets.omniglot import omniglot
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.data.synthetic.vectors import Clouds
+from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.data.task_source import TaskSource
 from lgmnet.errors import ConfigError, DataError, unknown_name
 
@@ -25,12 +25,12 @@ SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "miniimagenet": miniimagenet,
     "strokes": SyntheticCharacters,
     "digits": digits,
-    "clouds": Clouds,
+    "clouds": SyntheticVectors,
     **PLANES,
 }
 """Function that opens a split of each data set."""
 
-MIXED = {
+JOINED_SPLITS = {
     "photos": {
         "train": (("caltech101", "train"), ("cifar-fs", "train")),
         "val": (("cifar-fs", "val"),),
@@ -40,14 +40,14 @@ MIXED = {
 """Splits that join splits of several data sets. Their photos differ in size, so only features of
 the photos can be joined."""
 
-GROUPS = 4
+N_JOINED_GROUPS = 4
 """Number of groups that the classes of each joined split are dealt into, to draw tasks from."""
 
 SAME_IMAGES = ({"cifar-fs", "fc100"},)
 """Sets of data sets that have the same images."""
 
 
-def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> TaskSource:
+def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAPE) -> TaskSource:
     """Open a split of a data set or of a folder of images.
 
     Args:
@@ -59,7 +59,7 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> 
         ConfigError: if there is no such data or split.
         DataError: if its files cannot be found or read.
     """
-    if data in MIXED:
+    if data in JOINED_SPLITS:
         raise ConfigError(f"'{data}' joins photos of several sizes, so they need a backbone.")
     if data in SOURCES:
         return SOURCES[data](split)
@@ -68,17 +68,17 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO) -> 
     raise unknown_name("data or folder of images", data, SOURCES)
 
 
-def parts_of(data: str, split: str) -> tuple[tuple[str, str], ...]:
+def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
     """Return the data sets and splits that a split joins, or the split itself.
 
     Raises:
         ConfigError: if there is no such split.
     """
-    if data not in MIXED:
+    if data not in JOINED_SPLITS:
         return ((data, split),)
-    if split not in MIXED[data]:
-        raise unknown_name(f"split of {data}", split, MIXED[data])
-    return MIXED[data][split]
+    if split not in JOINED_SPLITS[data]:
+        raise unknown_name(f"split of {data}", split, JOINED_SPLITS[data])
+    return JOINED_SPLITS[data][split]
 
 
 def is_folder(data: str) -> bool:
@@ -86,7 +86,7 @@ def is_folder(data: str) -> bool:
     return data not in SOURCES and Path(data).is_dir()
 
 
-def full_split(data: str, split: str, trained_on: str | None) -> str:
+def add_scheme(data: str, split: str, trained_on: str | None) -> str:
     """Add the scheme to a split of Omniglot; splits of other data have their full name already.
 
     Args:
@@ -101,14 +101,14 @@ def full_split(data: str, split: str, trained_on: str | None) -> str:
     return f"{scheme}/{split}"
 
 
-def same_images(a: str, b: str) -> bool:
+def has_same_images(a: str, b: str) -> bool:
     """Return True if two names of data stand for the same images, such as one folder."""
     if is_folder(a) and is_folder(b):
         return Path(a).resolve() == Path(b).resolve()
     return a == b or any({a, b} <= names for names in SAME_IMAGES)
 
 
-def splits_for(data: str) -> tuple[str, str]:
+def default_splits(data: str) -> tuple[str, str]:
     """Return the splits for training and for validation of the named data.
 
     Raises:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets
-from lgmnet.data.datasets.image_folder import PHOTO
-from lgmnet.data.registry import GROUPS, MIXED, full_split, open_source, parts_of, same_images
+from lgmnet.data.datasets.image_folder import PHOTO_SHAPE
+from lgmnet.data.registry import (
+    JOINED_SPLITS,
+    N_JOINED_GROUPS,
+    add_scheme,
+    has_same_images,
+    list_joined_splits,
+    open_source,
+)
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
 from lgmnet.errors import ConfigError, DataError
 from lgmnet.model.feature_cache import embed_dataset
@@ -15,7 +22,7 @@ from lgmnet.nn.pretrained import load_backbone
 
 
 def open_model_source(
-    data: str, split: str, feature_shape: Sequence[int] = PHOTO, backbone: str = ""
+    data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAPE, backbone: str = ""
 ) -> TaskSource:
     """Open a split of the named data as a model with this backbone takes it.
 
@@ -43,18 +50,22 @@ def photos_through(backbone: str, data: str, split: str) -> ClassDataset:
     loaded = load_backbone(backbone)
     side = loaded.side
     stores = []
-    for name, part in parts_of(data, split):
+    for name, part in list_joined_splits(data, split):
         store = open_source(name, part, (3, side, side))
         if not isinstance(store, ClassDataset) or len(store.images[0]) != 3:
             raise ConfigError(f"'{data}' is no data of photos, which '{backbone}' takes.")
         stores.append(embed_dataset(loaded, store))
-    return concat_datasets(stores, data, split, GROUPS) if data in MIXED else stores[0]
+    return (
+        concat_datasets(stores, data, split, N_JOINED_GROUPS)
+        if data in JOINED_SPLITS
+        else stores[0]
+    )
 
 
 def open_training_splits(
     trained_on: Sequence[str],
     data: str,
-    feature_shape: Sequence[int] = PHOTO,
+    feature_shape: Sequence[int] = PHOTO_SHAPE,
     backbone: str = "",
 ) -> list[TaskSource]:
     """The splits, of what a model was trained on, that may have classes of the named data.
@@ -66,12 +77,12 @@ def open_training_splits(
         backbone: As for `open_source`.
     """
     seen = [name.rsplit(":", 1) for name in trained_on]
-    parts = [part for name, split in seen for part in parts_of(name, split)]
-    asked = {name for some in MIXED.get(data, {}).values() for name, _ in some} or {data}
+    parts = [part for name, split in seen for part in list_joined_splits(name, split)]
+    asked = {name for some in JOINED_SPLITS.get(data, {}).values() for name, _ in some} or {data}
     return [
         open_model_source(name, split, feature_shape, backbone)
         for name, split in parts
-        if any(same_images(name, other) for other in asked)
+        if any(has_same_images(name, other) for other in asked)
     ]
 
 
@@ -92,7 +103,7 @@ def open_unseen_source(
     first = models[0][1].training
     trained_on = first.split if first.data == data else None
     shape, backbone = models[0][1].method.inputs.shape, models[0][1].backbone
-    source = open_model_source(data, full_split(data, split, trained_on), shape, backbone)
+    source = open_model_source(data, add_scheme(data, split, trained_on), shape, backbone)
     for name, model in models:
         trained = () if may_overlap else model.training.training_splits
         for seen in open_training_splits(trained, data, shape):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lgmnet.data.datasets.image_folder import image_folder
 from lgmnet.data.images.read import read_photo
-from lgmnet.data.registry import open_source, splits_for
+from lgmnet.data.registry import default_splits, open_source
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError, EpisodeError, ImageError
 
@@ -54,7 +54,7 @@ def test_folders_of_splits_are_splits(tmp_path: Path) -> None:
     class_folders(tmp_path / "test", {"owl": 2, "bee": 2})
     assert image_folder(tmp_path, "train").class_names == ("cat", "dog")
     assert image_folder(tmp_path, "test").class_names == ("bee", "owl")
-    assert splits_for(str(tmp_path)) == ("train", "val")
+    assert default_splits(str(tmp_path)) == ("train", "val")
     with pytest.raises(DataError, match="no split 'val', only train, test"):
         image_folder(tmp_path, "val")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.synthetic.vectors import MAX_FEATURES, Clouds
+from lgmnet.data.synthetic.vectors import MAX_FEATURES, SyntheticVectors
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
@@ -16,12 +16,12 @@ SHAPE = EpisodeShape(way=4, shot=5, query=6, tasks=40)
 
 def draw_samples(seed: int) -> torch.Tensor:
     out = torch.empty(SHAPE.samples, MAX_FEATURES)
-    Clouds("train").draw(SHAPE, torch.Generator().manual_seed(seed), out)
+    SyntheticVectors("train").draw(SHAPE, torch.Generator().manual_seed(seed), out)
     return out
 
 
 def test_the_seed_determines_the_tasks():
-    assert isinstance(Clouds(), TaskSource)
+    assert isinstance(SyntheticVectors(), TaskSource)
     assert draw_samples(0).isfinite().all()
     assert torch.equal(draw_samples(0), draw_samples(0))
     assert not torch.equal(draw_samples(0), draw_samples(1))
@@ -36,7 +36,7 @@ def test_tasks_have_few_or_many_features_and_the_rest_are_zero():
 
 
 def test_the_nearest_class_mean_is_better_than_chance():
-    episode = Sampler(Clouds("val"), torch.Generator().manual_seed(0)).sample(SHAPE)
+    episode = Sampler(SyntheticVectors("val"), torch.Generator().manual_seed(0)).sample(SHAPE)
     means = torch.stack(
         [episode.support_x[:, 5 * c : 5 * c + 5].mean(1) for c in range(SHAPE.way)], 1
     )
@@ -45,6 +45,6 @@ def test_the_nearest_class_mean_is_better_than_chance():
 
 
 def test_splits_differ_and_unknown_ones_are_refused():
-    assert Clouds("train").split_hash != Clouds("test").split_hash
+    assert SyntheticVectors("train").split_hash != SyntheticVectors("test").split_hash
     with pytest.raises(ConfigError, match=r"no split of clouds 'tset'. Did you mean 'test'"):
-        Clouds("tset")
+        SyntheticVectors("tset")

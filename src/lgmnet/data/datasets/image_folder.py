@@ -12,12 +12,12 @@ from lgmnet.data.images.read import list_images
 from lgmnet.data.task_source import STANDARD_SPLITS
 from lgmnet.errors import DataError
 
-PHOTO = MINIIMAGENET_SHAPE
+PHOTO_SHAPE = MINIIMAGENET_SHAPE
 """Default shape of photos."""
 
 
 def image_folder(
-    folder: Path, split: str = "test", feature_shape: Sequence[int] = PHOTO
+    folder: Path, split: str = "test", feature_shape: Sequence[int] = PHOTO_SHAPE
 ) -> ClassDataset:
     """Open a split of a folder of images; they are decoded once (see `lgmnet.data.images.cache`).
 

@@ -19,7 +19,7 @@ from lgmnet.episode import EpisodeShape
 MAX_FEATURES, MAX_FACTORS = 64, 16
 
 
-class Clouds(InfiniteSource):
+class SyntheticVectors(InfiniteSource):
     """Tasks whose classes are clouds of vectors.
 
     The features of a task depend on a few hidden factors, and a class is one or two clouds in the
