@@ -34,7 +34,8 @@ from lgmnet.methods import (
     TrainFromScratch,
     TrainFromScratchConfig,
 )
-from lgmnet.model.model import Model, load_model, save_model, shipped_models
+from lgmnet.model.model import Model, load_model, save_model
+from lgmnet.model.registry import shipped_models
 
 if TYPE_CHECKING:
     from lgmnet.estimator import FewShotClassifier

@@ -23,7 +23,8 @@ from lgmnet.evaluation.evaluate import Score, evaluate
 from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
-from lgmnet.model.model import Model, Training, load_model, save_model
+from lgmnet.model.model import Model, load_model, save_model
+from lgmnet.model.training_record import TrainingRecord
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.progress import StopRequest, TrainingProgress
 from lgmnet.training.state import TrainState, load_state, save_state
@@ -154,9 +155,9 @@ def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path
 
 def training_record(
     run: Run, train_source: TaskSource, val_source: TaskSource | None, first: Model | None
-) -> Training:
+) -> TrainingRecord:
     """What the model card tells of a run before its first step."""
-    return Training(
+    return TrainingRecord(
         recipe=run.recipe,
         data=train_source.name,
         split=train_source.split,
@@ -164,7 +165,7 @@ def training_record(
         val_split=None if val_source is None else val_source.split,
         settings=dataclasses.asdict(run.train),
         start=run.start,
-        seen=first.training.training_splits if first is not None else (),
+        earlier_splits=first.training.training_splits if first is not None else (),
     )
 
 
@@ -235,7 +236,7 @@ def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
     )
 
 
-def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Model:
+def best_model(state: TrainState, run: Run, story: TrainingRecord, score: Score) -> Model:
     """The model as it is written when it is the best so far."""
     story = replace(
         story,
@@ -248,7 +249,7 @@ def best_model(state: TrainState, run: Run, story: Training, score: Score) -> Mo
     return model_of(run, state.method, story)
 
 
-def model_of(run: Run, method: Method, story: Training) -> Model:
+def model_of(run: Run, method: Method, story: TrainingRecord) -> Model:
     """What a run has made, with its story."""
     return Model(method, run.method, story, backbone=run.backbone)
 
