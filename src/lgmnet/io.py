@@ -145,7 +145,7 @@ def check_format(path: Path, metadata: Mapping[str, object], kind: str, version:
     if int(stated) > version:
         writer, mend = "a later", "Update lgmnet, or make the file again with this one."
     else:
-        writer, mend = "an earlier", "Make the file again with this one, or use the earlier one."
+        writer, mend = "an earlier", "Make the file again with this lgmnet, or use the earlier one."
     raise FileFormatError(
         f"'{path}' has the format {kind}, version {stated}, and was written by {writer} lgmnet; "
         f"this lgmnet reads version {version}. {mend}"

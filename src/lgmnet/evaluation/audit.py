@@ -1,4 +1,4 @@
-"""Audit of a method: does anything but the support set reveal the classes of the queries?
+"""Audit of a method: a search for sources that reveal query classes besides the support set.
 
 A score that is too good mostly has one of these causes: queries or tasks of one batch influence
 each other, an augmentation uses the labels, or the test classes were part of the training. Each

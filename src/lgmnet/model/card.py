@@ -60,7 +60,7 @@ def describe_method(method: Method, backbone: str) -> list[str]:
         lines.append(
             f"The samples are features of photos, computed by the frozen network `{backbone}`, "
             "which was trained on ImageNet. Its 1,000 classes include many of the classes tested "
-            "here, so these scores are not scores on classes that the network has never seen."
+            "here; scores on those are not scores on unseen classes."
         )
     if method.remark:
         lines += ["", method.remark]

@@ -172,7 +172,9 @@ def load_model(name: str | Path) -> Model:
     except ConfigError as error:
         raise FileFormatError(f"'{config_path}' cannot be used: {error}") from error
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"'{config_path}' is damaged: {error!r}.") from error
+        raise FileFormatError(
+            f"'{config_path}' is damaged: {error!r}. Use an intact copy, or make the model again."
+        ) from error
     tensors, _ = read_tensors(weights_path, KIND, VERSION)
     try:
         method.load_state_dict(
