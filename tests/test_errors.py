@@ -1,4 +1,4 @@
-"""The error tree: what may be caught as what, and sentences that help."""
+"""The error tree, and messages that say how to mend what is wrong."""
 
 from __future__ import annotations
 
@@ -29,53 +29,53 @@ TREE = [
 USER_ERRORS = [EpisodeError, DataError, ImageError, ConfigError, FileFormatError]
 
 
-def test_the_drawing_of_the_tree_is_whole():
-    drawing = inspect.getdoc(errors) or ""
+def test_the_docstring_shows_every_error():
+    docstring = inspect.getdoc(errors) or ""
     assert set(TREE) == {LgmnetError, UserError, *USER_ERRORS}
     for kind in TREE:
-        assert kind.__name__ in drawing
+        assert kind.__name__ in docstring
 
 
 @pytest.mark.parametrize("kind", USER_ERRORS)
-def test_what_a_user_can_mend_is_a_value_error(kind):
+def test_user_errors_are_value_errors(kind):
     assert issubclass(kind, UserError)
     assert issubclass(kind, ValueError)
     assert issubclass(kind, LgmnetError)
 
 
-def test_a_bad_image_is_bad_data():
+def test_an_image_error_is_a_data_error():
     assert issubclass(ImageError, DataError)
 
 
 @pytest.mark.parametrize("kind", [UserError, *USER_ERRORS])
-def test_any_of_them_ends_a_command_with_code_2(kind, monkeypatch):
-    def fails() -> list[str]:
+def test_a_user_error_ends_a_command_with_code_2(kind, monkeypatch):
+    def fail() -> list[str]:
         raise kind("The [cup] is :broken:.")
 
-    monkeypatch.setattr("lgmnet.model.model.shipped_models", fails)
+    monkeypatch.setattr("lgmnet.model.registry.shipped_models", fail)
     ran = lgmnet("models", "--json")
     assert (ran.code, ran.out, ran.err) == (2, "", "error: The [cup] is :broken:.\n")
 
 
-def test_our_own_mistakes_are_not_dressed_up(monkeypatch):
-    def fails() -> list[str]:
-        raise AssertionError("an invariant of ours")
+def test_internal_errors_are_not_turned_into_user_errors(monkeypatch):
+    def fail() -> list[str]:
+        raise AssertionError("a broken invariant")
 
-    monkeypatch.setattr("lgmnet.model.model.shipped_models", fails)
-    with pytest.raises(AssertionError, match="an invariant of ours"):
+    monkeypatch.setattr("lgmnet.model.registry.shipped_models", fail)
+    with pytest.raises(AssertionError, match="a broken invariant"):
         lgmnet("models")
 
 
 def test_ctrl_c_ends_a_command_with_code_130(monkeypatch):
-    def stopped() -> list[str]:
+    def interrupt() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lgmnet.model.model.shipped_models", stopped)
+    monkeypatch.setattr("lgmnet.model.registry.shipped_models", interrupt)
     ran = lgmnet("models", "--json")
     assert (ran.code, ran.out, ran.err) == (130, "", "Stopped.\n")
 
 
-def test_an_unknown_name_suggests_the_nearest_and_lists_all():
+def test_an_unknown_name_error_suggests_the_nearest_name_and_lists_all():
     error = unknown_name("model", "omniglt", ["letters", "omniglot"])
     assert isinstance(error, ConfigError)
     assert str(error) == (
@@ -85,7 +85,7 @@ def test_an_unknown_name_suggests_the_nearest_and_lists_all():
     assert str(unknown_name("model", "x", [])) == "There is no model 'x'. Known: none."
 
 
-def test_a_missing_package_is_named_with_the_line_that_installs_it():
+def test_a_missing_package_error_says_how_to_install_it():
     with pytest.raises(UserError) as caught, extra("train", "training runs"):
         import no_such_package  # type: ignore[import-not-found]  # noqa: F401
     assert str(caught.value) == (
@@ -94,7 +94,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it():
     )
 
 
-def test_examples_in_docstrings_hold():
+def test_docstring_examples_are_correct():
     results = doctest.testmod(errors)
     assert results.attempted >= 1
     assert results.failed == 0

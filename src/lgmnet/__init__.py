@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lgmnet.errors import LgmnetError, UserError
     from lgmnet.estimator import FewShotClassifier
     from lgmnet.evaluation import Score, audit, compare, evaluate
-    from lgmnet.model.model import Model, load_model, save_model, shipped_models
+    from lgmnet.model.model import Model, load_model, save_model
+    from lgmnet.model.registry import shipped_models
 
 __version__ = "0.1.0"
 
@@ -58,7 +59,7 @@ _MODULES = {
     "fit_classifier": "lgmnet.classifier.classifier",
     "load_model": "lgmnet.model.model",
     "save_model": "lgmnet.model.model",
-    "shipped_models": "lgmnet.model.model",
+    "shipped_models": "lgmnet.model.registry",
 }
 
 

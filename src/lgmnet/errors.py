@@ -1,17 +1,17 @@
-"""Every error that lgmnet raises on purpose.
+"""Errors that lgmnet raises on purpose.
 
 ::
 
     LgmnetError
-    └── UserError            (also a ValueError) the caller can mend it: exit code 2, HTTP 4xx
-        ├── EpisodeError     a task that cannot be: labels, shapes, more classes than there are
-        ├── DataError        a data set, folder or split that cannot serve
-        │   └── ImageError   one image that cannot be read; names the file
-        ├── ConfigError      an unknown name or a value out of range; names the field
-        └── FileFormatError  a model or classifier file that is damaged, foreign or too new
+    └── UserError            also a ValueError; the caller can correct it: exit code 2, HTTP 4xx
+        ├── EpisodeError     invalid task: wrong labels or shapes, or more than the data holds
+        ├── DataError        missing or unusable data set, folder or split
+        │   └── ImageError   unreadable or unusable image; the message names it
+        ├── ConfigError      unknown name, or value out of range; the message names it
+        └── FileFormatError  file of lgmnet that is damaged, or of another kind or version
 
-A message says what was expected, what came, and how to mend it. Broken invariants of our own are
-``assert`` s, not errors of this tree.
+Each message says what was expected, what came and how to mend it. Broken invariants of lgmnet
+itself are ``assert`` statements, not errors of this tree.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from contextlib import contextmanager
 
 
 class LgmnetError(Exception):
-    """Base of all errors that lgmnet raises on purpose."""
+    """Base class of all errors that lgmnet raises on purpose."""
 
 
 class UserError(LgmnetError, ValueError):
-    """The caller gave something that cannot work, and can mend it."""
+    """Invalid input that the caller can correct."""
 
 
 class EpisodeError(UserError):
-    """A task that cannot be: wrong labels, wrong shapes, or more than the data holds."""
+    """Invalid task: wrong labels, wrong shapes, or more samples than the data holds."""
 
 
 class DataError(UserError):
-    """A data set, folder or split that cannot serve."""
+    """Missing or unusable data set, folder or split."""
 
 
 class ImageError(DataError):
-    """One image that cannot be read or used; the message names it."""
+    """Unreadable or unusable image; the message names it."""
 
 
 class ConfigError(UserError):
-    """An unknown name, or a value out of range."""
+    """Unknown name, or value out of range."""
 
 
 class FileFormatError(UserError):
-    """A model or classifier file that is damaged, foreign, or of another version."""
+    """File of lgmnet that is damaged, or of another kind or version."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name that does not exist, with the nearest one that does.
+    """Create the error for an unknown name; the message suggests the nearest known one.
 
     >>> str(unknown_name("model", "omniglt", ["omniglot"]))
     "There is no model 'omniglt'. Did you mean 'omniglot'? Known: omniglot."
@@ -63,10 +63,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
 
 @contextmanager
 def extra(name: str, what: str) -> Iterator[None]:
-    """Turn a missing optional package into a sentence that says how to get it.
+    """Replace the error of a missing optional package by one that says how to install it.
+
+    Args:
+        name: Extra of lgmnet that contains the package.
+        what: Feature that needs the package, as a plural noun such as "training runs".
 
     Raises:
-        UserError: if an import inside the block finds no module.
+        UserError: if an import inside the block does not find its module.
     """
     try:
         yield

@@ -16,7 +16,8 @@ from lgmnet.classifier.classifier import FittedClassifier, Support, fit_support,
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.data.inputs import to_samples
 from lgmnet.errors import ConfigError, DataError, extra
-from lgmnet.model.model import Model, load_model, model_folder
+from lgmnet.model.model import Model, load_model
+from lgmnet.model.registry import model_folder
 
 with extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and tensors on disk without pickle."""
+"""Atomic writing of files, and tensors on disk without pickle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHECKSUM = "sha256"
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, if absent.
+    """Make a folder and its parents, if absent.
 
     Raises:
         UserError: if it cannot be made.
@@ -33,10 +33,10 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check that a file can be written here, before work is spent on what goes into it.
+    """Check that a file can be written, before time is spent on computing its content.
 
     Raises:
-        UserError: if there is no such folder to write in, or the path is a folder.
+        UserError: if the folder of the file does not exist, or the path is a folder.
     """
     if not path.parent.is_dir():
         raise UserError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.")
@@ -46,13 +46,15 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path to write to; it becomes ``path`` when the block ends well, and is removed when not.
+    """Yield a temporary path that replaces ``path`` if the block succeeds.
+
+    If the block fails, the temporary file is removed and ``path`` stays as it was.
 
     Raises:
-        UserError: if there is no such folder to write in, or writing fails.
+        UserError: if the folder of the file does not exist, or writing fails.
     """
     check_writable(path)
-    # The suffix stays last: some writers choose the format by it.
+    # The suffix stays last, because some writers choose the format by it.
     draft = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
     try:
         yield draft
@@ -67,75 +69,92 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically, in UTF-8."""
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], kind: str, version: int, about: Mapping[str, str]
+    path: Path, tensors: Mapping[str, Tensor], kind: str, version: int, metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors as safetensors, whole or not at all.
+    """Write tensors and metadata atomically as a safetensors file with a checksum.
 
     Args:
-        path: The file.
-        tensors: By name.
-        kind: What the file is, such as ``lgmnet-classifier``; `read_tensors` asks for it.
-        version: Of that kind of file.
-        about: Texts beside the tensors.
+        path: Path of the file.
+        tensors: Tensors by name.
+        kind: Kind of the file, such as ``lgmnet-classifier``; checked by `read_tensors`.
+        version: Format version of this kind of file.
+        metadata: Texts stored beside the tensors.
     """
-    metadata = {**about, "format": kind, "version": str(version)}
+    texts = {**metadata, "format": kind, "version": str(version)}
     plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-    metadata |= {CHECKSUM: checksum(plain, metadata)}
+    texts |= {CHECKSUM: checksum(plain, texts)}
     with atomic_write(path) as draft:
-        draft.write_bytes(save(plain, metadata))
+        draft.write_bytes(save(plain, texts))
 
 
 def read_tensors(
     path: Path, kind: str, version: int, *, checked: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what `write_tensors` wrote: the tensors and the texts beside them.
+    """Read the tensors and the metadata of a file of `write_tensors`.
 
     Args:
-        path: The file.
-        kind: What it should be.
-        version: Of that kind.
-        checked: Refuse what has no checksum too, as files of earlier releases.
+        path: Path of the file.
+        kind: Expected kind of the file.
+        version: Expected format version.
+        checked: If True, refuse files without a checksum, such as those of earlier releases.
 
     Raises:
-        FileFormatError: if the file is absent, damaged, altered, not of this kind, or of another
-            version.
+        FileFormatError: if the file is absent, damaged, altered, or of another kind or version.
     """
     if not path.is_file():
         raise FileFormatError(f"There is no file '{path}'.")
     try:
         with safe_open(path, framework="pt") as file:
-            about = dict(file.metadata() or {})
-            if about.get("format") != kind:
-                raise FileFormatError(f"'{path}' is not a file of kind {kind}.")
-            if about.get("version") != str(version):
-                raise FileFormatError(
-                    f"'{path}' is a {kind} of version {about.get('version')}; this lgmnet reads "
-                    f"version {version}. Make it again, or use the lgmnet that made it."
-                )
+            metadata = dict(file.metadata() or {})
+            check_format(path, metadata, kind, version)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FileFormatError(
-            f"'{path}' cannot be read as a {kind} (safetensors): {error}. "
+            f"'{path}' cannot be read as a file of the format {kind} (safetensors): {error}. "
             "It may be cut short or be another kind of file."
         ) from error
-    written = about.pop(CHECKSUM, None)
-    if written != (checksum(tensors, about) if written or checked else None):
+    stored = metadata.pop(CHECKSUM, None)
+    if stored != (checksum(tensors, metadata) if stored or checked else None):
         raise FileFormatError(
-            f"'{path}' is not as it was written: its checksum is another. It was damaged or "
-            "altered; take an undamaged copy, or make it again."
+            f"'{path}' is damaged or was altered: its checksum does not match its content. "
+            "Use an intact copy, or make the file again."
         )
-    return tensors, about
+    return tensors, metadata
 
 
-def checksum(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
-    """SHA-256 of tensors, with their names, types and shapes, and of the texts beside them."""
-    digest = hashlib.sha256(json.dumps(sorted(about.items())).encode())
+def check_format(path: Path, metadata: Mapping[str, object], kind: str, version: int) -> None:
+    """Check the kind and the format version that a file states in its metadata.
+
+    Raises:
+        FileFormatError: if they are not the expected ones.
+    """
+    stated = str(metadata.get("version"))
+    if metadata.get("format") != kind or not stated.isdecimal():
+        raise FileFormatError(
+            f"'{path}' must be a file of the format {kind}, but its format is "
+            f"{metadata.get('format')}, version {stated}. Check that it is the file you meant."
+        )
+    if int(stated) == version:
+        return
+    if int(stated) > version:
+        writer, mend = "a later", "Update lgmnet, or make the file again with this one."
+    else:
+        writer, mend = "an earlier", "Make the file again with this lgmnet, or use the earlier one."
+    raise FileFormatError(
+        f"'{path}' has the format {kind}, version {stated}, and was written by {writer} lgmnet; "
+        f"this lgmnet reads version {version}. {mend}"
+    )
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Compute the SHA-256 of metadata and of tensors with their names, types and shapes."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)

@@ -28,7 +28,8 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.io import CHECKSUM
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
-from lgmnet.model.model import Model, Training
+from lgmnet.model.model import Model
+from lgmnet.model.training_record import TrainingRecord
 
 COMMANDS = (
     "train",
@@ -140,7 +141,7 @@ def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -
         "val_accuracy": 50.0,
         "val_ci95": 2.5,
     }
-    return Model(method, "lgm-net", Training(**story | training), name="tiny")
+    return Model(method, "lgm-net", TrainingRecord(**story | training), name="tiny")
 
 
 def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes each 1 28 28"]:

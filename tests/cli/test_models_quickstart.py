@@ -18,7 +18,8 @@ from lgmnet.data.datasets import omniglot
 from lgmnet.data.task_source import shares_classes
 from lgmnet.experiments.quickstart import LEARNERS
 from lgmnet.experiments.recipes import RECIPES
-from lgmnet.model.model import SHIPPED, load_model, shipped_models
+from lgmnet.model.model import load_model
+from lgmnet.model.registry import PRETRAINED_FOLDER, shipped_models
 from tests.cli.making import COMMANDS, lgmnet, listing
 
 PROMISED = {(5, 1): 99.3, (5, 5): 99.8, (20, 1): 98.2, (20, 5): 99.3}
@@ -146,7 +147,7 @@ def test_download_reports_its_file(tmp_path, monkeypatch):
 
 def test_the_model_omniglot_ships():
     assert "omniglot" in shipped_models()
-    size = sum(path.stat().st_size for path in (SHIPPED / "omniglot").iterdir())
+    size = sum(path.stat().st_size for path in (PRETRAINED_FOLDER / "omniglot").iterdir())
     assert size <= MOST_BYTES
     training = load_model("omniglot").training
     assert training.data == "omniglot"
@@ -185,7 +186,7 @@ def test_the_shipped_scores_are_of_enough_episodes_and_in_the_card(way, shot):
         assert score["episodes"] >= 1000
         assert score["query"] == 15
         assert 0 < score["ci95"] < 0.2
-    card = (SHIPPED / "omniglot" / "README.md").read_text(encoding="utf-8")
+    card = (PRETRAINED_FOLDER / "omniglot" / "README.md").read_text(encoding="utf-8")
     assert f"| {way}-way {shot}-shot | {scores[0]['accuracy']:.2f} ± " in card
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.model.model import shipped_models
+from lgmnet.model.registry import shipped_models
 from tests.cli.making import lgmnet, run_without_torch
 
 pytest.importorskip(

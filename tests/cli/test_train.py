@@ -106,7 +106,7 @@ def test_every_other_command_takes_the_folder(trained, tmp_path):
     assert published.json["model"] == str(tmp_path / "half")
     assert published.json["bytes"] == sum(map(len, listing(tmp_path / "half").values()))
     assert set(listing(tmp_path / "half")) == {"model.safetensors", "config.json", "README.md"}
-    assert load_model(tmp_path / "half").half
+    assert load_model(tmp_path / "half").half_precision
     assert load_model(tmp_path / "half").training == load_model(trained).training
 
 
@@ -303,7 +303,7 @@ def test_what_learns_nothing_beforehand_is_a_model_at_once(method, tmp_path):
     out = tmp_path / "out"
     ran = lgmnet("train", f"circles-{method}", "--out", out)
     assert (ran.code, ran.out) == (0, f"{out}: {method} learns nothing beforehand.\n")
-    assert "Nothing is learned beforehand" in (out / "README.md").read_text()
+    assert "No meta-training" in (out / "README.md").read_text()
     scored = lgmnet(
         "evaluate", out, "--data", "circles", "--way", 3, "--shot", 5, "--episodes", 4, "--json"
     )

@@ -1,4 +1,4 @@
-"""The audit: an honest method passes, and each cheat is caught at its own door."""
+"""Audit and comparison: an honest method passes, and each way of cheating fails its check."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NearestConfig:
 
 
 class Nearest(Method):
-    """Nearest class mean; and one way of cheating."""
+    """Nearest class mean, optionally with one way of cheating."""
 
     config_type = NearestConfig
 
@@ -62,51 +62,53 @@ class NearestClassifier(Classifier):
     def forward(self, query_x: Tensor) -> Tensor:
         scores = -torch.cdist(query_x, self.means)
         queries = query_x.shape[1]
-        if self.cheat == "order":  # Queries come class after class.
-            place = torch.arange(queries) * self.way // queries
-            scores = scores + 5 * nn.functional.one_hot(place, self.way)
-        if self.cheat == "balance":  # Each class is as frequent as any other.
+        if self.cheat == "order":  # Queries are sorted by class.
+            classes = torch.arange(queries) * self.way // queries
+            scores = scores + 5 * nn.functional.one_hot(classes, self.way)
+        if self.cheat == "balance":  # All classes are equally frequent.
             scores = scores - scores.logsumexp(1, keepdim=True)
         return scores.log_softmax(-1)
 
 
 def clusters(seed: int = 0, name: str = "clusters") -> ClassDataset:
-    generator, classes, each = torch.Generator().manual_seed(seed), 12, 12
+    generator, classes, images = torch.Generator().manual_seed(seed), 12, 12
     centres = torch.randn(classes, 1, 4, generator=generator)
-    samples = centres + 0.7 * torch.randn(classes, each, 4, generator=generator)
+    samples = centres + 0.7 * torch.randn(classes, images, 4, generator=generator)
     names = [f"{name} {seed}.{c}" for c in range(classes)]
-    return ClassDataset(samples.flatten(0, 1), [each] * classes, names, name=name, split=f"s{seed}")
+    return ClassDataset(
+        samples.flatten(0, 1), [images] * classes, names, name=name, split=f"s{seed}"
+    )
 
 
-def failed(found: Audit) -> set[str]:
-    return {check.name for check in found.checks if not check.passed}
+def failed(result: Audit) -> set[str]:
+    return {check.name for check in result.checks if not check.passed}
 
 
-def test_an_honest_method_passes_and_is_left_as_it_came():
+def test_an_honest_method_passes_and_its_mode_is_restored():
     method = Nearest(NearestConfig()).train()
-    found = audit(method, clusters(), trained_on=[clusters(seed=1)])
-    assert found.passed, found
-    assert failed(found) == set()
-    assert len(found.checks) == 6
+    result = audit(method, clusters(), trained_on=[clusters(seed=1)])
+    assert result.passed, result
+    assert failed(result) == set()
+    assert len(result.checks) == 6
     assert method.training
 
 
 @pytest.mark.parametrize(
-    ("cheat", "doors"),
+    ("cheat", "checks"),
     [
-        ("order", {"queries apart", "order and balance of queries"}),
-        ("balance", {"queries apart", "order and balance of queries"}),
-        ("neighbours", {"tasks apart"}),
+        ("order", {"query independence", "query order and class balance"}),
+        ("balance", {"query independence", "query order and class balance"}),
+        ("neighbours", {"task independence"}),
     ],
 )
-def test_a_cheat_is_caught(cheat, doors):
-    found = audit(Nearest(NearestConfig(cheat=cheat)), clusters(), episodes=400)
-    assert doors <= failed(found)
-    assert not found.passed
+def test_a_cheating_method_fails_the_checks(cheat, checks):
+    result = audit(Nearest(NearestConfig(cheat=cheat)), clusters(), episodes=400)
+    assert checks <= failed(result)
+    assert not result.passed
 
 
 @pytest.mark.parametrize("way", [3, 7])
-def test_a_method_that_always_says_the_same_is_at_chance(way):
+def test_a_constant_method_is_at_chance(way):
     class ConstantClassifier(NearestClassifier):
         def forward(self, query_x):
             return torch.zeros(*query_x.shape[:2], self.way).log_softmax(-1)
@@ -116,39 +118,39 @@ def test_a_method_that_always_says_the_same_is_at_chance(way):
             return ConstantClassifier(support_x, way, "")
 
     shape = EpisodeShape(way, 1, 5)
-    found = audit(Constant(NearestConfig()), clusters(), shape=shape, episodes=16)
-    assert "images without class" not in failed(found)
+    result = audit(Constant(NearestConfig()), clusters(), shape=shape, episodes=16)
+    assert "images without classes" not in failed(result)
 
 
-def test_tasks_larger_than_the_noise_at_hand_are_audited_too():
+def test_the_noise_is_large_enough_for_large_tasks():
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(70 * 25, 4, generator=generator)
-    many = ClassDataset(samples, [25] * 70, [str(i) for i in range(70)], name="many", split="s")
-    found = audit(Nearest(NearestConfig()), many, shape=EpisodeShape(66, 1, 24), episodes=16)
-    assert len(found.checks) == 6
+    dataset = ClassDataset(samples, [25] * 70, [str(i) for i in range(70)], name="large", split="s")
+    result = audit(Nearest(NearestConfig()), dataset, shape=EpisodeShape(66, 1, 24), episodes=16)
+    assert len(result.checks) == 6
 
 
-def test_a_method_that_says_it_is_transductive_is_believed_and_named():
+def test_a_method_declared_transductive_passes_and_is_reported():
     method = Nearest(NearestConfig(cheat="balance"))
     method.is_transductive = True
-    found = audit(method, clusters(), episodes=400)
-    assert found.passed
-    apart = next(check for check in found.checks if check.name == "queries apart")
-    assert "transductive" in apart.reason
+    result = audit(method, clusters(), episodes=400)
+    assert result.passed
+    check = next(check for check in result.checks if check.name == "query independence")
+    assert "transductive" in check.reason
 
 
-def test_classes_and_images_seen_in_training_are_caught():
+def test_training_classes_and_images_are_detected():
     method = Nearest(NearestConfig())
-    assert failed(audit(method, clusters(), trained_on=[clusters()])) == {"training apart"}
-    renamed = clusters(name="others")
-    found = audit(method, clusters(), trained_on=[renamed])
-    assert failed(found) == {"training apart"}
-    assert "144 images" in found.checks[-1].reason
+    assert failed(audit(method, clusters(), trained_on=[clusters()])) == {"training overlap"}
+    same_images = clusters(name="others")
+    result = audit(method, clusters(), trained_on=[same_images])
+    assert failed(result) == {"training overlap"}
+    assert "144 images" in result.checks[-1].reason
 
 
 @pytest.fixture(scope="module")
 def leaky_method() -> Method:
-    """A matching network that sees angles, though its weights are drawn by lot."""
+    """Matching network with random weights, whose similarities depend on angles."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return MatchingNet(
@@ -158,21 +160,21 @@ def leaky_method() -> Method:
         ).eval()
 
 
-def test_the_reference_codes_augmentation_is_caught(leaky_method):
-    """One angle a class: what has no class is told apart, and drawn labels are followed."""
-    found = audit(
+def test_the_augmentation_of_the_reference_code_is_detected(leaky_method):
+    """With one angle per class, noise is classified and random labels are predicted."""
+    result = audit(
         leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_class
     )
-    assert {"images without class", "labels permuted"} <= failed(found)
+    assert {"images without classes", "random query labels"} <= failed(result)
 
 
-def test_an_angle_for_each_image_tells_nothing(leaky_method):
+def test_an_angle_for_each_image_reveals_nothing(leaky_method):
     assert audit(
         leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_own
     ).passed
 
 
-def test_the_angle_alone_is_worth_what_arithmetic_says():
+def test_the_accuracy_of_a_perfect_angle_detector():
     assert perfect_angle_detector() == pytest.approx(100 * (1 - (4 / 5) ** 5))
     generator = torch.Generator().manual_seed(0)
     angles = torch.randint(5, (200_000, 5), generator=generator)
@@ -180,12 +182,12 @@ def test_the_angle_alone_is_worth_what_arithmetic_says():
     assert perfect_angle_detector() == pytest.approx(100 * (1 / shared).mean().item(), abs=0.2)
 
 
-def test_images_are_turned_by_their_own_angles():
+def test_each_image_is_rotated_by_its_own_angle():
     images = torch.zeros(1, 2, 1, 9, 9)
-    images[..., 4, 4:] = 1  # a hand that points to three o'clock
-    straight, quarter = turned(images, torch.tensor([[0.0, 90.0]]))[0, :, 0]
-    torch.testing.assert_close(straight, images[0, 0, 0])
-    torch.testing.assert_close(quarter, straight.rot90(1), atol=1e-5, rtol=0)
+    images[..., 4, 4:] = 1  # a line to the right
+    unrotated, rotated = turned(images, torch.tensor([[0.0, 90.0]]))[0, :, 0]
+    torch.testing.assert_close(unrotated, images[0, 0, 0])
+    torch.testing.assert_close(rotated, unrotated.rot90(1), atol=1e-5, rtol=0)
 
 
 def test_noise_has_a_grain_and_no_class():
@@ -201,7 +203,7 @@ def test_noise_has_a_grain_and_no_class():
     assert vectors.dtype == torch.float32
 
 
-def test_the_demonstration_shows_the_leak():
+def test_the_demonstration_reproduces_the_leak():
     leak, own, none = demonstrate(steps=60, episodes=200)
     assert leak.accuracy - leak.ci95 > 45
     for honest in (own, none):
@@ -211,7 +213,7 @@ def test_the_demonstration_shows_the_leak():
 # Comparisons.
 
 
-def test_a_comparison_is_paired_on_the_same_episodes():
+def test_a_comparison_is_paired_over_the_same_episodes():
     shape = EpisodeShape(5, 1, 5)
     config = ProtoNetConfig(feature_shape=(4,), embedding_widths=(8,))
     torch.manual_seed(0)
@@ -220,9 +222,9 @@ def test_a_comparison_is_paired_on_the_same_episodes():
         "same": Nearest(NearestConfig()),
     }
     methods |= {"order": Nearest(NearestConfig(cheat="order")), "net": ProtoNet(config)}
-    told: list[tuple[str, int]] = []
+    progress: list[tuple[str, int]] = []
     rows = compare(
-        methods, clusters(), shape, episodes=60, progress=lambda *done: told.append(done)
+        methods, clusters(), shape, episodes=60, progress=lambda *call: progress.append(call)
     )
     assert [row.name for row in rows] == list(methods)
     first, same, order, net = rows
@@ -232,14 +234,14 @@ def test_a_comparison_is_paired_on_the_same_episodes():
     assert net.difference == pytest.approx(net.score.accuracy - first.score.accuracy)
     assert net.parameters == sum(p.numel() for p in methods["net"].parameters() if p.requires_grad)
     assert all(row.adapt_ms > 0 and row.query_ms > 0 for row in rows)
-    assert sum(done for name, done in told if name == "net") == 60
+    assert sum(done for name, done in progress if name == "net") == 60
 
 
-def test_one_method_is_no_comparison():
+def test_a_comparison_needs_two_methods():
     with pytest.raises(ConfigError, match="at least two models; there is 1"):
         compare({"a": Nearest(NearestConfig())}, clusters(), EpisodeShape(5, 1, 5))
 
 
-def test_too_large_a_shape_is_refused_before_anything_is_measured():
+def test_a_shape_that_is_too_large_is_refused():
     with pytest.raises(Exception, match="shot"):
         audit(Nearest(NearestConfig()), clusters(), shape=replace(EpisodeShape(5, 1, 5), shot=99))

@@ -1,4 +1,4 @@
-"""The number that a method earns: known methods earn known numbers, by either path."""
+"""Evaluation: methods of known accuracy get it, with and without cached embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
-from lgmnet.evaluation import cache, evaluate, mean_and_ci95, protocol
+from lgmnet.evaluation import cache, describe_protocol, evaluate, mean_and_ci95
 from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.methods import Classifier, LGMNet, LGMNetConfig, Method
 
@@ -24,7 +24,7 @@ SHAPE = EpisodeShape(way=5, shot=1, query=3)
 
 
 class Nearest(Classifier):
-    """Answers with the label of the support sample whose first value is nearest."""
+    """Predicts the label of the support sample whose first value is nearest."""
 
     def __init__(self, keys: Tensor, labels: Tensor, way: int, sign: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Nearest(Classifier):
 
 
 class Known(Method):
-    """A method whose score is known beforehand: 1 knows the answer, -1 avoids it, 0 is deaf."""
+    """Method of known accuracy: 1 is always right, -1 always wrong, 0 always predicts class 0."""
 
     def __init__(self, sign: float) -> None:
         super().__init__(sign)
@@ -55,22 +55,22 @@ class Known(Method):
         raise NotImplementedError
 
 
-def telling_store(classes: int = 12, each: int = 6) -> ClassDataset:
-    """A store whose images are as bright as their class is high."""
-    values = torch.arange(classes).repeat_interleave(each) * 20
-    return store(values.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), each)
+def brightness_dataset(classes: int = 12, images: int = 6) -> ClassDataset:
+    """Data set whose images have a brightness for each class."""
+    values = torch.arange(classes).repeat_interleave(images) * 20
+    return dataset(values.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), images)
 
 
-def noise_store(classes: int = 12, each: int = 6) -> ClassDataset:
-    """A store whose images say nothing of their class."""
-    shape = (classes * each, 1, 8, 8)
+def noise_dataset(classes: int = 12, images: int = 6) -> ClassDataset:
+    """Data set whose images do not depend on their class."""
+    shape = (classes * images, 1, 8, 8)
     generator = torch.Generator().manual_seed(0)
-    return store(torch.randint(256, shape, generator=generator, dtype=torch.uint8), each)
+    return dataset(torch.randint(256, shape, generator=generator, dtype=torch.uint8), images)
 
 
-def store(images: Tensor, each: int) -> ClassDataset:
-    names = [f"class {i}" for i in range(len(images) // each)]
-    return ClassDataset(images, [each] * len(names), names, name="made up", split="all")
+def dataset(images: Tensor, per_class: int) -> ClassDataset:
+    names = [f"class {i}" for i in range(len(images) // per_class)]
+    return ClassDataset(images, [per_class] * len(names), names, name="made up", split="all")
 
 
 def lgm_net(seed: int = 0) -> LGMNet:
@@ -88,25 +88,25 @@ def lgm_net(seed: int = 0) -> LGMNet:
 
 
 @pytest.mark.parametrize(("sign", "expected"), [(1, 100), (-1, 0)])
-def test_who_knows_the_answer_scores_100(sign, expected):
-    score = evaluate(Known(sign), telling_store(), SHAPE, episodes=20)
+def test_a_method_that_is_always_right_scores_100(sign, expected):
+    score = evaluate(Known(sign), brightness_dataset(), SHAPE, episodes=20)
     assert score.accuracy == expected
     assert score.ci95 == 0
 
 
-def test_who_always_says_the_same_scores_1_in_way():
-    score = evaluate(Known(0), telling_store(), SHAPE, episodes=20)
+def test_a_constant_method_scores_1_in_way():
+    score = evaluate(Known(0), brightness_dataset(), SHAPE, episodes=20)
     assert score.accuracy == pytest.approx(100 / 5)
     assert score.scores == (0.2,) * 20
 
 
-def test_images_that_tell_nothing_score_chance():
-    score = evaluate(lgm_net(), noise_store(), SHAPE, episodes=400)
+def test_noise_scores_chance():
+    score = evaluate(lgm_net(), noise_dataset(), SHAPE, episodes=400)
     assert score.ci95 < 2
     assert abs(score.accuracy - 20) < 1.5 * score.ci95
 
 
-def test_the_interval_is_that_of_the_formula():
+def test_the_interval_follows_the_formula():
     scores = np.random.default_rng(0).uniform(size=50)
     mean, ci95 = mean_and_ci95(torch.from_numpy(scores))
     assert mean == pytest.approx(scores.sum() / 50)
@@ -115,99 +115,100 @@ def test_the_interval_is_that_of_the_formula():
 
 
 def test_the_score_is_the_mean_over_its_episodes():
-    score = evaluate(lgm_net(), noise_store(), SHAPE, episodes=30, seed=3)
+    score = evaluate(lgm_net(), noise_dataset(), SHAPE, episodes=30, seed=3)
     assert len(score.scores) == score.episodes == 30
     assert score.accuracy == pytest.approx(100 * np.mean(score.scores))
     assert score.ci95 == pytest.approx(196 * np.std(score.scores, ddof=1) / np.sqrt(30))
     assert {round(15 * s, 6) % 1 for s in score.scores} == {0}  # of 15 queries each
 
 
-def test_a_score_says_how_to_obtain_it_again():
-    source = noise_store()
+def test_a_score_contains_what_is_needed_to_repeat_it():
+    source = noise_dataset()
     score = evaluate(lgm_net(), source, SHAPE, episodes=5, seed=3, draws=2)
     assert (score.data, score.split, score.split_hash) == ("made up", "all", source.split_hash)
     assert (score.way, score.shot, score.query) == (5, 1, 3)
     assert (score.episodes, score.seed) == (5, 3)
     assert score.protocol == "inductive, mean of 2 draws"
     assert score.task == "5-way 1-shot"
-    again = evaluate(lgm_net(), source, SHAPE, episodes=5, seed=3, draws=2)
-    assert again.scores == score.scores
+    repeated = evaluate(lgm_net(), source, SHAPE, episodes=5, seed=3, draws=2)
+    assert repeated.scores == score.scores
 
 
-def test_the_seed_chooses_the_tasks():
+def test_the_seed_determines_the_tasks():
     first, second = (
-        evaluate(lgm_net(), noise_store(), SHAPE, episodes=20, seed=seed) for seed in (0, 1)
+        evaluate(lgm_net(), noise_dataset(), SHAPE, episodes=20, seed=seed) for seed in (0, 1)
     )
     assert first.scores != second.scores
 
 
-def test_the_protocol_is_said_aloud():
+def test_describe_protocol():
     class Transductive(Known):
         is_transductive = True
 
-    assert protocol(Known(1)) == "inductive"
-    assert protocol(Transductive(1)) == "transductive"
-    assert protocol(Known(1), draws=10) == "inductive, mean of 10 draws"
+    assert describe_protocol(Known(1)) == "inductive"
+    assert describe_protocol(Transductive(1)) == "transductive"
+    assert describe_protocol(Known(1), draws=10) == "inductive, mean of 10 draws"
 
 
 @pytest.mark.parametrize("draws", [0, 3])
-def test_the_cached_path_scores_as_the_uncached(monkeypatch, draws):
-    method, source = lgm_net(), noise_store()
-    module = import_module("lgmnet.evaluation.evaluate")  # the function has taken its name
-    taken = []
+def test_cached_and_uncached_embeddings_give_the_same_scores(monkeypatch, draws):
+    method, source = lgm_net(), noise_dataset()
+    # The package exports a function of the module's name, so an import statement finds that.
+    module = import_module("lgmnet.evaluation.evaluate")
+    cached_datasets = []
 
-    def spy(method: Method, store: ClassDataset) -> tuple[Method, ClassDataset]:
-        taken.append(store)
-        return cache_embeddings(method, store)
+    def spy(method: Method, dataset: ClassDataset) -> tuple[Method, ClassDataset]:
+        cached_datasets.append(dataset)
+        return cache_embeddings(method, dataset)
 
     monkeypatch.setattr(module, "cache_embeddings", spy)
     cached = evaluate(method, source, SHAPE, episodes=40, draws=draws)
-    assert taken == [source]
+    assert cached_datasets == [source]
     monkeypatch.setattr(module, "is_worth_caching", lambda *_: False)
     uncached = evaluate(method, source, SHAPE, episodes=40, draws=draws)
-    assert len(taken) == 1
+    assert len(cached_datasets) == 1
     assert cached.scores == uncached.scores
     assert len(set(cached.scores)) > 2
 
 
-def test_an_embedded_store_is_the_embedding_of_every_image(monkeypatch):
-    monkeypatch.setattr(cache, "IMAGES_A_BATCH", 7)
-    method, source = lgm_net().eval(), noise_store()
-    behind, embedded = cache_embeddings(method, source)
+def test_cached_embeddings_are_those_of_every_image(monkeypatch):
+    monkeypatch.setattr(cache, "EMBEDDING_BATCH_SIZE", 7)
+    method, source = lgm_net().eval(), noise_dataset()
+    rest, embedded = cache_embeddings(method, source)
     with torch.no_grad():
         torch.testing.assert_close(embedded.images, method.embedding(source.images / 255))
     assert embedded.class_names == source.class_names
     assert torch.equal(embedded.counts, source.counts)
     assert (embedded.name, embedded.split) == (source.name, source.split)
     assert embedded.split_hash == source.split_hash
-    assert isinstance(behind.embedding, nn.Identity)
+    assert isinstance(rest.embedding, nn.Identity)
     with pytest.raises(AssertionError):
         cache_embeddings(method.train(), source)
 
 
-def test_a_store_is_embedded_only_where_it_pays(monkeypatch):
-    method, source = lgm_net().eval(), noise_store(classes=12, each=6)  # 72 images
-    shape = EpisodeShape(way=5, shot=1, query=3)  # 20 images a task
+def test_embeddings_are_cached_only_if_that_is_faster_and_fits_in_memory(monkeypatch):
+    method, source = lgm_net().eval(), noise_dataset(classes=12, images=6)  # 72 images
+    shape = EpisodeShape(way=5, shot=1, query=3)  # 20 images per task
     assert is_worth_caching(method, source, shape, episodes=4)
     assert not is_worth_caching(method, source, shape, episodes=3)
     assert not is_worth_caching(method.without_embedding(), source, shape, episodes=4)
     assert not is_worth_caching(Known(1), source, shape, episodes=4)
     _, embedded = cache_embeddings(method, source)
     assert not is_worth_caching(method, embedded, shape, episodes=4)
-    monkeypatch.setattr(cache, "MOST_BYTES", embedded.images.nbytes)
+    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", embedded.images.nbytes)
     assert is_worth_caching(method, source, shape, episodes=4)
-    monkeypatch.setattr(cache, "MOST_BYTES", embedded.images.nbytes - 1)
+    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", embedded.images.nbytes - 1)
     assert not is_worth_caching(method, source, shape, episodes=4)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_method_is_left_as_it_came(training):
+def test_the_method_is_not_changed(training):
     method = lgm_net().train(training)
     state = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     before = torch.get_rng_state()
-    evaluate(method, noise_store(), SHAPE, episodes=10, draws=2)
+    evaluate(method, noise_dataset(), SHAPE, episodes=10, draws=2)
     assert all(module.training == training for module in method.modules())
-    assert all(torch.equal(now, state[name]) for name, now in method.state_dict().items())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in method.state_dict().items())
     assert all(p.grad is None for p in method.parameters())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -219,26 +220,26 @@ def test_the_mode_is_restored_after_a_failure():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(method, noise_store(), SHAPE, episodes=10, progress=stop)
+        evaluate(method, noise_dataset(), SHAPE, episodes=10, progress=stop)
     assert method.training
 
 
-def test_progress_is_told_every_episode():
+def test_progress_counts_every_episode():
     done: list[int] = []
-    shape = EpisodeShape(way=5, shot=2, query=100)  # 510 images a task: four at once
-    evaluate(Known(0), telling_store(each=102), shape, episodes=10, progress=done.append)
+    shape = EpisodeShape(way=5, shot=2, query=100)  # 510 images per task: four tasks per batch
+    evaluate(Known(0), brightness_dataset(images=102), shape, episodes=10, progress=done.append)
     assert sum(done) == 10
     assert len(done) > 1
 
 
-def test_tasks_of_the_shape_are_not_read():
-    source = noise_store()
+def test_the_number_of_tasks_of_the_shape_is_ignored():
+    source = noise_dataset()
     shape = EpisodeShape(way=5, shot=1, query=3, tasks=7)
-    one, other = (evaluate(lgm_net(), source, s, episodes=10) for s in (SHAPE, shape))
-    assert one.scores == other.scores
+    first, second = (evaluate(lgm_net(), source, s, episodes=10) for s in (SHAPE, shape))
+    assert first.scores == second.scores
 
 
-def test_a_source_without_end_needs_no_store():
+def test_an_infinite_source_is_scored():
     source: TaskSource = SyntheticCharacters("test")
     config = LGMNetConfig(embedding_widths=(4, 4, 4, 4), encoder_width=4, target_widths=(4, 4))
     score = evaluate(LGMNet(config), source, EpisodeShape(2, 1, 1), episodes=2)
@@ -246,11 +247,11 @@ def test_a_source_without_end_needs_no_store():
 
 
 @pytest.mark.parametrize("episodes", [1, 0, -1])
-def test_an_interval_needs_two_episodes(episodes):
+def test_fewer_than_two_episodes_are_refused(episodes):
     with pytest.raises(ConfigError, match=f"'episodes' must be at least 2 .* but is {episodes}"):
-        evaluate(Known(1), telling_store(), SHAPE, episodes=episodes)
+        evaluate(Known(1), brightness_dataset(), SHAPE, episodes=episodes)
 
 
-def test_too_large_a_task_is_refused_before_anything_is_done():
+def test_a_task_that_is_too_large_is_refused():
     with pytest.raises(EpisodeError, match=r"way is 13, .* has 12 classes"):
-        evaluate(Known(1), telling_store(), EpisodeShape(13, 1, 1), episodes=2)
+        evaluate(Known(1), brightness_dataset(), EpisodeShape(13, 1, 1), episodes=2)

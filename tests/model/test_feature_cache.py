@@ -1,8 +1,11 @@
-"""Frozen backbones and their features: kept by what a photo holds, computed once."""
+"""Frozen backbones, and the cache of their features, which are computed once for each photo."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 
 import numpy as np
 import pytest
@@ -12,21 +15,22 @@ from torch import Tensor, nn
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets
 from lgmnet.data.registry import open_source
 from lgmnet.errors import ConfigError, UserError
-from lgmnet.model.feature_cache import embed_dataset, features_of
+from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.sources import open_model_source, open_training_splits
 from lgmnet.nn.pretrained import Backbone, load_backbone
+from lgmnet.progress import ProgressTask, set_progress_display
 
 
-class Counting(nn.Module):
-    """A network that counts what it is shown."""
+class CountingNetwork(nn.Module):
+    """Network that counts the images passed to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 5, 3)
-        self.shown = 0
+        self.images = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.shown += len(x)
+        self.images += len(x)
         maps: Tensor = self.layer(x)
         return maps
 
@@ -35,10 +39,10 @@ class Counting(nn.Module):
 def backbone(monkeypatch, tmp_path) -> Backbone:
     monkeypatch.setenv("LGMNET_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
-    made = Backbone("counting", Counting(), 8, (0.5, 0.4, 0.3), (0.2, 0.3, 0.5))
-    assert isinstance(made.network, Counting)
-    made.network.shown = 0
-    return made
+    backbone = Backbone("counting", CountingNetwork(), 8, (0.5, 0.4, 0.3), (0.2, 0.3, 0.5))
+    assert isinstance(backbone.network, CountingNetwork)
+    backbone.network.images = 0
+    return backbone
 
 
 def photos(count: int, side: int = 8, seed: int = 0) -> Tensor:
@@ -51,51 +55,77 @@ def test_features_are_those_of_the_normalised_photo(backbone):
     mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.5])
     plain = (x.numpy().transpose(0, 2, 3, 1) / 255 - mean) / std
     expected = backbone.network.layer(torch.from_numpy(plain).float().permute(0, 3, 1, 2))
-    came = backbone(x)
-    assert came.shape == (4, 5)
-    torch.testing.assert_close(came, expected.mean((2, 3)))
+    features = backbone(x)
+    assert features.shape == (4, 5)
+    torch.testing.assert_close(features, expected.mean((2, 3)))
     assert not any(p.requires_grad for p in backbone.parameters())
-    assert backbone(photos(2, side=20)).shape == (2, 5), "photos of another size are brought to it"
+    assert backbone(photos(2, side=20)).shape == (2, 5), "photos of another size are resized"
 
 
-def test_no_photo_is_computed_twice(backbone):
+def test_progress_counts_the_photos_that_are_embedded(backbone):
+    progress: list[tuple[str, int | None, int]] = []
+
+    @contextmanager
+    def display(description: str, total: int | None) -> Iterator[ProgressTask]:
+        class Task:
+            def advance(self, n: int = 1, detail: str = "") -> None:
+                progress.append((description, total, n))
+
+            def print(self, line: str) -> None:
+                raise NotImplementedError
+
+        yield Task()
+
+    def embed() -> None:
+        set_progress_display(display)
+        embed_photos(backbone, photos(40))
+        embed_photos(backbone, photos(40))
+
+    copy_context().run(embed)
+    assert progress == [("photos", 40, 32), ("photos", 40, 8)]
+
+
+def test_no_photo_is_embedded_twice(backbone):
     x = photos(100)
-    first = features_of(backbone, x)
-    assert backbone.network.shown == 100
-    again = features_of(backbone, x.flip(0))
-    assert backbone.network.shown == 100
-    assert torch.equal(again.flip(0), first)
-    more = features_of(backbone, torch.cat([x[:3], photos(2, seed=1)]))
-    assert backbone.network.shown == 102
+    first = embed_photos(backbone, x)
+    assert backbone.network.images == 100
+    flipped = embed_photos(backbone, x.flip(0))
+    assert backbone.network.images == 100
+    assert torch.equal(flipped.flip(0), first)
+    more = embed_photos(backbone, torch.cat([x[:3], photos(2, seed=1)]))
+    assert backbone.network.images == 102
     assert torch.equal(more[:3], first[:3])
-    # Of another size, or of another backbone, they are other photos.
-    features_of(backbone, photos(1, side=9))
-    assert backbone.network.shown == 103
+    # Photos of another size, or for another backbone, have other keys.
+    embed_photos(backbone, photos(1, side=9))
+    assert backbone.network.images == 103
     backbone.name = "another"
-    features_of(backbone, x[:1])
-    assert backbone.network.shown == 104
+    embed_photos(backbone, x[:1])
+    assert backbone.network.images == 104
 
 
-def test_a_cache_that_cannot_be_used_is_named(backbone, tmp_path, monkeypatch):
+def test_a_broken_cache_raises_a_user_error(backbone, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     folder.mkdir()
-    (folder / "features.sqlite").write_bytes(b"this is no database, but a text of some length")
-    with pytest.raises(UserError, match=r"Cannot keep features in .*LGMNET_CACHE"):
-        features_of(backbone, photos(1))
+    (folder / "features.sqlite").write_bytes(b"this is a text of some length and not a database")
+    with pytest.raises(UserError, match=r"Cannot store features in .*LGMNET_CACHE"):
+        embed_photos(backbone, photos(1))
 
 
-def test_a_store_as_features(backbone):
-    store = ClassDataset(photos(6), [2, 4], ["a", "b"], name="some", split="train")
-    seen = embed_dataset(backbone, store)
-    assert seen.feature_shape == (5,)
-    assert torch.equal(seen.images, features_of(backbone, store.images))
-    assert (seen.class_names, seen.split_hash) == (store.class_names, store.split_hash)
-    both = concat_datasets([seen, seen], "twice", "train")
+def test_a_data_set_is_embedded(backbone):
+    dataset = ClassDataset(photos(6), [2, 4], ["a", "b"], name="some", split="train")
+    embedded = embed_dataset(backbone, dataset)
+    assert embedded.feature_shape == (5,)
+    assert torch.equal(embedded.images, embed_photos(backbone, dataset.images))
+    assert (embedded.class_names, embedded.split_hash) == (
+        dataset.class_names,
+        dataset.split_hash,
+    )
+    both = concat_datasets([embedded, embedded], "twice", "train")
     assert both.counts.tolist() == [2, 4, 2, 4]
     assert both.images.shape == (12, 5)
 
 
-def test_backbones_that_are_not_there(monkeypatch):
+def test_an_unknown_backbone_and_a_missing_package_are_refused(monkeypatch):
     with pytest.raises(ConfigError, match=r"no backbone 'efficientnet'. Did you mean"):
         load_backbone("efficientnet")
     monkeypatch.setitem(sys.modules, "timm", None)
@@ -103,30 +133,32 @@ def test_backbones_that_are_not_there(monkeypatch):
         load_backbone("timm:resnet18")
 
 
-def test_photos_need_a_backbone_and_a_backbone_photos():
+def test_mixed_photos_need_a_backbone_and_a_backbone_needs_photos():
     with pytest.raises(ConfigError, match="they need a backbone"):
         open_source("photos", "train")
     with pytest.raises(ConfigError, match=r"no split of photos 'tain'. Did you mean 'train'"):
         open_model_source("photos", "tain", backbone="efficientnet-lite0")
-    with pytest.raises(ConfigError, match="'strokes' is no data of photos"):
+    with pytest.raises(ConfigError, match="takes photos, but 'strokes' has none"):
         open_model_source("strokes", "train", backbone="efficientnet-lite0")
 
 
 @pytest.mark.pack("cifar100")
 @pytest.mark.pack("caltech101")
-def test_what_a_model_of_photos_has_seen():
-    """The parts of its data, where they may have classes of what it is asked."""
-    seen = open_training_splits(["photos:train"], "cifar-fs")
-    assert [(store.name, store.split) for store in seen] == [("cifar-fs", "train")]
-    assert [store.name for store in open_training_splits(["photos:train"], "caltech101")] == [
-        "caltech101"
-    ]
-    assert [store.name for store in open_training_splits(["photos:train"], "omniglot")] == []
+@pytest.mark.parametrize(
+    ("data", "splits"),
+    [
+        ("cifar-fs", [("cifar-fs", "train")]),
+        ("caltech101", [("caltech101", "train")]),
+        ("omniglot", []),
+    ],
+)
+def test_training_splits_that_may_share_classes_are_opened(data, splits):
+    sources = open_training_splits(["photos:train"], data)
+    assert [(source.name, source.split) for source in sources] == splits
 
 
 @pytest.mark.slow
-def test_the_backbone_that_comes_as_a_package():
-    """Its features tell a photo from another, and a photo from itself in another size hardly."""
+def test_features_of_the_packaged_backbone_depend_on_the_photo_more_than_on_its_size():
     backbone = load_backbone("efficientnet-lite0")
     assert (backbone.length, backbone.side) == (1280, 224)
     smooth = nn.functional.interpolate(photos(2, side=6).float(), 224, mode="bicubic").clamp(0, 255)

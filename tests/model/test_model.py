@@ -1,4 +1,4 @@
-"""Models as folders: what is written comes back, and what is damaged is told in a sentence."""
+"""Models as folders: saving, loading, damaged folders, the card and the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import ModelCard
 from torch import Tensor
 
 from lgmnet.classifier.classifier import fit_classifier
 from lgmnet.errors import ConfigError, FileFormatError, UserError
 from lgmnet.evaluation import Score
 from lgmnet.methods.lgm_net import LGMNetConfig
-from lgmnet.model.model import (
-    CARD,
-    CONFIG,
-    WEIGHTS,
-    Model,
-    load_model,
-    model_card,
+from lgmnet.model.model import VERSION, Model, load_model, save_model
+from lgmnet.model.registry import (
+    CARD_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
     model_folder,
-    save_model,
     shipped_models,
 )
 from tests.cli.making import TINY, drawings, listing, tiny_model
@@ -52,11 +50,11 @@ SCORE = Score(
 )
 
 
-def answers(model: Model) -> Tensor:
-    """Probabilities that a classifier forged by the model gives to some drawings."""
-    drawn = drawings(4, 2)
-    fitted = fit_classifier(model, drawn[:, 0], [0, 1, 2, 3], ["a", "b", "c", "d"])
-    return fitted.predict_proba(drawn[:, 1])
+def predict(model: Model) -> Tensor:
+    """Probabilities of a classifier fitted with the model, for some drawings."""
+    images = drawings(4, 2)
+    fitted = fit_classifier(model, images[:, 0], [0, 1, 2, 3], ["a", "b", "c", "d"])
+    return fitted.predict_proba(images[:, 1])
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ def saved(model: Model, tmp_path: Path) -> Path:
     ],
     ids=["tiny", "ablated", "colour", "points"],
 )
-def test_a_model_comes_back_as_it_was(config, tmp_path):
+def test_a_saved_model_is_loaded_unchanged(config, tmp_path):
     model = tiny_model(config).with_score(SCORE)
     save_model(model, tmp_path / "deep" / "mine")
     loaded = load_model(tmp_path / "deep" / "mine")
@@ -92,55 +90,55 @@ def test_a_model_comes_back_as_it_was(config, tmp_path):
     assert loaded.training == model.training
     assert loaded.scores == (dataclasses.replace(SCORE, scores=()),)
     assert loaded.method.config == config
-    assert not loaded.half
-    assert not loaded.method.training, "a loaded model is for use"
+    assert not loaded.half_precision
+    assert not loaded.method.training, "a loaded model is in evaluation mode"
     assert loaded.method.state_dict().keys() == model.method.state_dict().keys()
     for name, tensor in loaded.method.state_dict().items():
         assert torch.equal(tensor, model.method.state_dict()[name]), name
 
 
-def test_a_loaded_model_answers_identically(model, saved):
-    assert torch.equal(answers(load_model(saved)), answers(model))
-    assert torch.equal(answers(load_model(str(saved))), answers(model))
+def test_a_loaded_model_predicts_identically(model, saved):
+    assert torch.equal(predict(load_model(saved)), predict(model))
+    assert torch.equal(predict(load_model(str(saved))), predict(model))
 
 
-def test_saving_again_replaces(model, saved):
+def test_saving_again_replaces_the_files(model, saved):
     other = tiny_model(seed=1)
     save_model(other, saved)
-    assert torch.equal(answers(load_model(saved)), answers(other))
-    assert not torch.equal(answers(load_model(saved)), answers(model))
-    assert set(listing(saved)) == {WEIGHTS, CONFIG, CARD}
+    assert torch.equal(predict(load_model(saved)), predict(other))
+    assert not torch.equal(predict(load_model(saved)), predict(model))
+    assert set(listing(saved)) == {WEIGHTS_FILE, CONFIG_FILE, CARD_FILE}
 
 
-def test_in_16_bits_a_model_is_half_as_large_and_hardly_differs(model, saved, tmp_path):
+def test_a_model_in_16_bits_is_half_as_large_and_predicts_nearly_the_same(model, saved, tmp_path):
     half = tmp_path / "half"
-    save_model(dataclasses.replace(model, half=True), half)
-    tensors = safetensors.torch.load_file(half / WEIGHTS)
+    save_model(dataclasses.replace(model, half_precision=True), half)
+    tensors = safetensors.torch.load_file(half / WEIGHTS_FILE)
     floats = {k: t.dtype for k, t in tensors.items() if t.is_floating_point()}
     assert set(floats.values()) == {torch.float16}
     assert all(t.dtype != torch.float16 for k, t in tensors.items() if k not in floats)
-    assert (half / WEIGHTS).stat().st_size < 0.6 * (saved / WEIGHTS).stat().st_size
+    assert (half / WEIGHTS_FILE).stat().st_size < 0.6 * (saved / WEIGHTS_FILE).stat().st_size
 
     loaded = load_model(half)
-    assert loaded.half
+    assert loaded.half_precision
     assert {p.dtype for p in loaded.method.parameters()} == {torch.float32}
-    torch.testing.assert_close(answers(loaded), answers(model), rtol=0, atol=2e-3)
-    assert not torch.equal(answers(loaded), answers(model))
-    # Recording a score writes it anew; that must neither grow the file nor lose another digit.
+    torch.testing.assert_close(predict(loaded), predict(model), rtol=0, atol=2e-3)
+    assert not torch.equal(predict(loaded), predict(model))
+    # Recording a score saves it again; that must neither enlarge the file nor lose precision.
     save_model(loaded.with_score(SCORE), half)
-    assert torch.equal(answers(load_model(half)), answers(loaded))
-    assert load_model(half).half
+    assert torch.equal(predict(load_model(half)), predict(loaded))
+    assert load_model(half).half_precision
 
 
-def test_the_card_says_what_a_reader_must_know(model, saved):
-    card = (saved / CARD).read_text(encoding="utf-8")
-    assert card == model_card(load_model(saved))
+def test_the_card_describes_the_model(model, saved):
+    card = (saved / CARD_FILE).read_text(encoding="utf-8")
+    assert card == load_model(saved).card
     parameters = sum(p.numel() for p in model.method.parameters())
     for words in (
         "# mine\n",
         f"LGMNet, {parameters:,} parameters",
         "(1, 28, 28)",
-        "Recipe `tiny`, seed 0, 3 steps; the weights are those of step 2",
+        "Recipe `tiny`, seed 0, 3 steps; weights of step 2 (best on validation)",
         "strokes, split `train`",
         f"class hash `{model.training.split_hash}`",
         "Validation classes `val`",
@@ -153,11 +151,18 @@ def test_the_card_says_what_a_reader_must_know(model, saved):
     assert "license: mit" in front.splitlines()
 
 
+@pytest.mark.parametrize("data", ["strokes", "/home/me/a, b", "C:\\cats: [1]", "文字"])
+def test_the_hub_reads_the_metadata_of_the_card(data):
+    metadata = ModelCard(tiny_model(data=data).card).data.to_dict()
+    assert metadata["datasets"] == [data]
+    assert (metadata["library_name"], metadata["license"]) == ("lgmnet", "mit")
+
+
 def test_a_card_without_scores_says_so():
-    assert "None yet" in model_card(tiny_model())
+    assert "None yet" in tiny_model().card
 
 
-def test_of_each_kind_the_newest_score_is_kept():
+def test_a_new_score_replaces_an_older_one_of_the_same_kind():
     newer = dataclasses.replace(SCORE, accuracy=50.0, seed=3, episodes=2000)
     other = [
         dataclasses.replace(SCORE, way=20),
@@ -171,11 +176,11 @@ def test_of_each_kind_the_newest_score_is_kept():
     assert len(model.scores) == 5
     assert dataclasses.replace(newer, scores=()) in model.scores
     assert dataclasses.replace(SCORE, scores=()) not in model.scores
-    again = tiny_model()
+    reordered = tiny_model()
     for score in (newer, *reversed(other)):
-        again = again.with_score(score)
-    assert again.scores == model.scores, "their order is not that of recording"
-    assert tiny_model().scores == (), "the model it was told of stays as it was"
+        reordered = reordered.with_score(score)
+    assert reordered.scores == model.scores, "the order must not depend on that of recording"
+    assert tiny_model().scores == (), "the original model must not change"
 
 
 def test_every_shipped_model_loads():
@@ -186,10 +191,10 @@ def test_every_shipped_model_loads():
         assert loaded.training.split_hash
 
 
-def test_a_folder_of_the_name_of_a_shipped_model_does_not_hide_it(tmp_path, monkeypatch):
+def test_a_shipped_model_takes_precedence_over_a_folder_of_the_same_name(tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
     save_model(tiny_model(), shipped / "omniglot")
-    monkeypatch.setattr("lgmnet.model.model.SHIPPED", shipped)
+    monkeypatch.setattr("lgmnet.model.registry.PRETRAINED_FOLDER", shipped)
     monkeypatch.chdir(tmp_path)
     save_model(tiny_model(seed=1), Path("omniglot"))
     assert shipped_models() == ["omniglot"]
@@ -197,21 +202,21 @@ def test_a_folder_of_the_name_of_a_shipped_model_does_not_hide_it(tmp_path, monk
     assert model_folder("./omniglot") == Path("omniglot")
 
 
-def test_no_such_model(tmp_path, monkeypatch):
+def test_an_unknown_model_is_refused(tmp_path, monkeypatch):
     save_model(tiny_model(), tmp_path / "shipped" / "omniglot")
-    monkeypatch.setattr("lgmnet.model.model.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("lgmnet.model.registry.PRETRAINED_FOLDER", tmp_path / "shipped")
     with pytest.raises(ConfigError, match=r"'omniglt'. Did you mean 'omniglot'\? Known: omniglot"):
         load_model("omniglt")
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_made_raises_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot make the folder"):
         save_model(tiny_model(), tmp_path / "file")
 
 
-@pytest.mark.parametrize("part", [CONFIG, WEIGHTS])
-def test_a_folder_without_one_of_its_files(part, saved):
+@pytest.mark.parametrize("part", [CONFIG_FILE, WEIGHTS_FILE])
+def test_a_folder_without_one_of_its_files_is_refused(part, saved):
     (saved / part).unlink()
     with pytest.raises(FileFormatError, match=f"is not a model: it has no {part}") as caught:
         load_model(saved)
@@ -221,99 +226,97 @@ def test_a_folder_without_one_of_its_files(part, saved):
 @pytest.mark.parametrize(
     "text", ["", "{", "null", "[]", "3", '"text"', "{}", '{"format": "lgmnet-model"}']
 )
-def test_a_config_that_is_none(text, saved):
-    (saved / CONFIG).write_text(text)
+def test_a_config_that_does_not_describe_a_model_is_refused(text, saved):
+    (saved / CONFIG_FILE).write_text(text)
     with pytest.raises(FileFormatError) as caught:
         load_model(saved)
-    assert str(saved / CONFIG) in str(caught.value)
+    assert str(saved / CONFIG_FILE) in str(caught.value)
 
 
-def test_a_config_that_is_no_text(saved):
-    (saved / CONFIG).write_bytes(b"\xff\xfe\x00")
+def test_a_config_that_is_not_text_is_refused(saved):
+    (saved / CONFIG_FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileFormatError, match="is damaged"):
         load_model(saved)
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of everything in a JSON value."""
-    inside = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in inside:
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in children:
         yield (*path, key)
         if isinstance(inner, (dict, list)):
-            yield from places(inner, (*path, key))
+            yield from paths_in(inner, (*path, key))
 
 
 JUNK: tuple[Any, ...] = (None, {}, ["recipe"], "x", -1, "drop")
 
 
-def test_junk_anywhere_in_the_config_is_told_in_a_sentence(saved):
-    """Each value in turn is replaced or removed: it loads all the same, or names the file."""
-    whole = json.loads((saved / CONFIG).read_text())
-    sentences = []
-    for path in places(whole):
+def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved):
+    """Replace or remove each value in turn: the model loads, or the error names the file."""
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    messages = []
+    for path in paths_in(config):
         for junk in JUNK:
-            about = json.loads(json.dumps(whole))
-            parent = about
+            changed = json.loads(json.dumps(config))
+            parent = changed
             for key in path[:-1]:
                 parent = parent[key]
             if junk == "drop":
                 del parent[path[-1]]
             else:
                 parent[path[-1]] = junk
-            (saved / CONFIG).write_text(json.dumps(about))
+            (saved / CONFIG_FILE).write_text(json.dumps(changed))
             try:
                 load_model(saved)
             except UserError as error:
-                sentences.append(str(error))
-    assert len(sentences) > 200
-    for sentence in sentences:
-        assert str(saved) in sentence
+                messages.append(str(error))
+    assert len(messages) > 200
+    for message in messages:
+        assert str(saved) in message
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 2}, "of version 2; this lgmnet reads lgmnet-model of version 1"),
-        ({"format": "another-model"}, "is another-model of version 1"),
+        ({"version": VERSION + 1}, f"a later lgmnet; this lgmnet reads version {VERSION}. Update"),
+        ({"format": "another-model"}, f"but its format is another-model, version {VERSION}"),
         ({"method": "lgm"}, "no method 'lgm'. Did you mean 'lgm-net'?"),
         ({"config": {"contxt": 3}}, "'contxt'. Did you mean 'context'?"),
         ({"config": {"context": -3}}, "'context' must be positive, but is -3"),
     ],
 )
-def test_a_config_of_something_else(changes, words, saved):
-    about = json.loads((saved / CONFIG).read_text())
-    (saved / CONFIG).write_text(json.dumps(about | changes))
+def test_a_config_of_another_model_is_refused(changes, words, saved):
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    (saved / CONFIG_FILE).write_text(json.dumps(config | changes))
     with pytest.raises(UserError) as caught:
         load_model(saved)
     assert words in str(caught.value)
-    assert str(saved / CONFIG) in str(caught.value)
+    assert str(saved / CONFIG_FILE) in str(caught.value)
 
 
-def test_weights_that_are_cut_short(saved):
-    weights = (saved / WEIGHTS).read_bytes()
+def test_weights_that_are_cut_short_are_refused(saved):
+    weights = (saved / WEIGHTS_FILE).read_bytes()
     for share in (0, 0.01, 0.5, 0.999):
-        (saved / WEIGHTS).write_bytes(weights[: int(share * len(weights))])
+        (saved / WEIGHTS_FILE).write_bytes(weights[: int(share * len(weights))])
         with pytest.raises(FileFormatError, match="cut short") as caught:
             load_model(saved)
-        assert str(saved / WEIGHTS) in str(caught.value)
+        assert str(saved / WEIGHTS_FILE) in str(caught.value)
 
 
-def test_weights_of_another_model(saved, tmp_path):
+def test_weights_of_another_model_are_refused(saved, tmp_path):
     save_model(tiny_model(dataclasses.replace(TINY, context=5)), tmp_path / "other")
-    shutil.copy(tmp_path / "other" / WEIGHTS, saved / WEIGHTS)
-    with pytest.raises(FileFormatError, match="do not fit the config beside them"):
+    shutil.copy(tmp_path / "other" / WEIGHTS_FILE, saved / WEIGHTS_FILE)
+    with pytest.raises(FileFormatError, match="do not fit the config"):
         load_model(saved)
 
 
-def test_weights_that_are_a_classifier(model, saved):
-    drawn = drawings(2, 1)[:, 0]
-    fit_classifier(model, drawn, [0, 1], ["a", "b"]).save(saved / WEIGHTS)
-    with pytest.raises(FileFormatError, match="not a file of kind lgmnet-model"):
+def test_a_classifier_file_as_weights_is_refused(model, saved):
+    fit_classifier(model, drawings(2, 1)[:, 0], [0, 1], ["a", "b"]).save(saved / WEIGHTS_FILE)
+    with pytest.raises(FileFormatError, match="must be a file of the format lgmnet-model"):
         load_model(saved)
 
 
-def test_the_conventions_of_the_hub(tmp_path):
-    """A folder written by `save_pretrained` is one that `from_pretrained` reads."""
+def test_save_pretrained_and_from_pretrained(tmp_path):
     model = tiny_model()
     model.save_pretrained(tmp_path / "mine")
     assert {path.name for path in (tmp_path / "mine").iterdir()} == {
@@ -321,8 +324,8 @@ def test_the_conventions_of_the_hub(tmp_path):
         "model.safetensors",
         "README.md",
     }
-    again = Model.from_pretrained(tmp_path / "mine")
-    assert again.fingerprint == model.fingerprint
+    loaded = Model.from_pretrained(tmp_path / "mine")
+    assert loaded.fingerprint == model.fingerprint
     assert Model.from_pretrained("omniglot").name == "omniglot"
     card = (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: lgmnet\nlicense: mit\n")
@@ -342,8 +345,7 @@ except UserError as error:
 """
 
 
-def test_a_model_of_the_hub_without_the_network(tmp_path):
-    """What was fetched once is found again in the offline mode; what was not, is named."""
+def test_a_model_of_the_hub_is_loaded_offline_if_it_was_downloaded_before(tmp_path):
     cached = tmp_path / "hub" / "models--someone--symbols"
     commit = "0123456789abcdef0123456789abcdef01234567"
     tiny_model().save_pretrained(cached / "snapshots" / commit)
@@ -356,24 +358,23 @@ def test_a_model_of_the_hub_without_the_network(tmp_path):
     assert ran.returncode == 0, ran.stderr
     name, problem = ran.stdout.splitlines()
     assert name == "symbols"
-    assert problem.startswith("The Hugging Face hub cannot serve 'someone/else'")
+    assert problem.startswith("Cannot download 'someone/else' from the Hugging Face hub")
 
 
-def test_sending_a_model_to_the_hub(monkeypatch):
-    """The folder that is sent is the model's; nothing is sent here."""
-    sent: dict[str, Any] = {}
+def test_push_to_hub_uploads_the_folder_of_the_model(monkeypatch):
+    uploaded: dict[str, Any] = {}
 
     class Hub:
         def create_repo(self, repo_id: str, **options: object) -> None:
-            sent["made"] = (repo_id, options)
+            uploaded["repository"] = (repo_id, options)
 
         def upload_folder(self, *, repo_id: str, folder_path: Path) -> str:
-            sent["files"] = sorted(path.name for path in folder_path.iterdir())
-            sent["model"] = load_model(folder_path)
+            uploaded["files"] = sorted(path.name for path in folder_path.iterdir())
+            uploaded["model"] = load_model(folder_path)
             return f"somewhere/{repo_id}"
 
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     assert tiny_model().push_to_hub("someone/symbols", private=True) == "somewhere/someone/symbols"
-    assert sent["made"] == ("someone/symbols", {"private": True, "exist_ok": True})
-    assert sent["files"] == ["README.md", "config.json", "model.safetensors"]
-    assert sent["model"].fingerprint == tiny_model().fingerprint
+    assert uploaded["repository"] == ("someone/symbols", {"private": True, "exist_ok": True})
+    assert uploaded["files"] == ["README.md", "config.json", "model.safetensors"]
+    assert uploaded["model"].fingerprint == tiny_model().fingerprint

@@ -28,7 +28,8 @@ from lgmnet.experiments.recipes import RECIPES
 from lgmnet.experiments.recipes.rivals import embedding_of
 from lgmnet.io import CHECKSUM
 from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
-from lgmnet.model.model import WEIGHTS, load_model, model_card
+from lgmnet.model.model import load_model
+from lgmnet.model.registry import WEIGHTS_FILE
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.state import read_training_cost
@@ -126,7 +127,7 @@ def lasting(about: dict[str, str]) -> dict[str, str]:
 
 def assert_same_run(a: Path, b: Path) -> None:
     """Weights, optimiser, generators and story are the same to the bit."""
-    for name in (WEIGHTS, STATE):
+    for name in (WEIGHTS_FILE, STATE):
         with safe_open(a / name, "pt") as one, safe_open(b / name, "pt") as other:
             assert lasting(one.metadata()) == lasting(other.metadata())
             assert set(one.keys()) == set(other.keys())
@@ -316,7 +317,7 @@ def test_a_run_can_start_from_a_model(tmp_path):
     run = with_settings(run, ["steps=1", "learning_rate=1e-9", "val_every=1"])
     second = train(tmp_path / "second", run)
     assert second.training.start == str(tmp_path / "first")
-    assert f"from the weights of `{tmp_path / 'first'}`" in model_card(second)
+    assert f"from the weights of `{tmp_path / 'first'}`" in second.card
     assert second.training.training_splits == ("strokes:train", "strokes:train")
     before, after = first.method.state_dict(), second.method.state_dict()
     for name, parameter in first.method.named_parameters():
@@ -359,8 +360,8 @@ def test_without_validation_classes_the_last_weights_are_kept(tmp_path):
     for name, tensor in model.method.state_dict().items():
         assert torch.equal(tensor, validated.method.state_dict()[name]), name
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "step 12, the last" in card
-    assert "Validation: none in this run" in card
+    assert "step 12 (last step)" in card
+    assert "Validation: none; the run also trains on the validation classes" in card
 
 
 @pytest.mark.parametrize("name", ["proto-net", "matching-net", "maml"])

@@ -518,9 +518,9 @@ def to_support_samples(
         DataError: if they are not images or vectors of the shape expected, nor photos.
     """
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
-        from lgmnet.model.feature_cache import features_of
+        from lgmnet.model.feature_cache import embed_photos
 
-        return features_of(load_backbone(backbone), samples)
+        return embed_photos(load_backbone(backbone), samples)
     images = len(expected) == 3
     fits = samples.dtype == torch.uint8 if images else samples.is_floating_point()
     if not fits or tuple(samples.shape[1:]) != expected:

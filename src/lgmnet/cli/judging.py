@@ -64,7 +64,8 @@ def evaluate(
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as score_on
     from lgmnet.io import check_writable, write_text
-    from lgmnet.model.model import load_model, model_folder, save_model
+    from lgmnet.model.model import load_model, save_model
+    from lgmnet.model.registry import model_folder
     from lgmnet.model.sources import open_unseen_source
 
     if save is not None:
@@ -129,8 +130,9 @@ def calibrate(
     measured on those of --data. Default: at 1 and 5 shots.
     """
     from lgmnet.episode import EpisodeShape
-    from lgmnet.evaluation.rejection import rejection
-    from lgmnet.model.model import load_model, model_folder, save_model
+    from lgmnet.evaluation.rejection import calibrate_rejection
+    from lgmnet.model.model import load_model, save_model
+    from lgmnet.model.registry import model_folder
     from lgmnet.model.sources import open_unseen_source
 
     trained = load_model(model)
@@ -144,7 +146,7 @@ def calibrate(
     shots = shots or [1, 5]
     with progress_bar("episodes", 2 * episodes * len(shots)) as progress:
         for shot in shots:
-            one = rejection(
+            one = calibrate_rejection(
                 trained.method,
                 chosen_on,
                 measured_on,
@@ -387,7 +389,8 @@ def commit() -> str | None:
 @app.command(epilog="Example: [bold]lgmnet models --json[/]")
 def models(as_json: Json = False) -> None:
     """List the models that ship with the package, with their scores."""
-    from lgmnet.model.model import load_model, shipped_models
+    from lgmnet.model.model import load_model
+    from lgmnet.model.registry import shipped_models
 
     shipped = [load_model(name) for name in shipped_models()]
     if as_json:

@@ -126,7 +126,7 @@ def publish(
     """Copy a model with its weights in 16 bits, as the package ships it."""
     from lgmnet.model.model import load_model, save_model
 
-    save_model(dataclasses.replace(load_model(model), half=True), output)
+    save_model(dataclasses.replace(load_model(model), half_precision=True), output)
     size = sum(path.stat().st_size for path in output.iterdir())
     if as_json:
         print_json({"model": str(output), "bytes": size})

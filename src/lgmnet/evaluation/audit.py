@@ -1,8 +1,8 @@
-"""The audit: does anything but the support set tell a method what a query is?
+"""Audit of a method: a search for sources that reveal query classes besides the support set.
 
-A number that is too good has mostly come in by a side door: queries that see each other, neighbours
-in the batch, an augmentation that was told the label, classes already seen in training. Each check
-opens one door on purpose and looks whether the answers, or the accuracy, move where they must not.
+A score that is too good mostly has one of these causes: queries or tasks of one batch influence
+each other, an augmentation uses the labels, or the test classes were part of the training. Each
+check changes the input in one way and tests that the predictions, or the accuracy, do not follow.
 """
 
 from __future__ import annotations
@@ -23,40 +23,42 @@ from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.methods.base import Method
 
 DataPath = Callable[[Episode, torch.Generator], Episode]
-"""What is done to an episode between its drawing and the method: an augmentation, for example."""
+"""Processing of an episode before the method receives it, such as an augmentation."""
 
-TOLERANCE = 1e-3
-"""Probabilities further apart than this differ by more than the order of summation can explain."""
-NOISE_CLASSES, NOISE_IMAGES, GRAIN = 64, 20, 9
-SURE = 3.3
-"""Standard errors that chance exceeds once in a thousand audits."""
-ROUNDING = 1e-9
+MAX_ROUNDING_ERROR = 1e-3
+"""Largest difference of probabilities that the order of summation can explain."""
+NOISE_CLASSES, NOISE_IMAGES, NOISE_GRAIN = 64, 20, 9
+"""Classes and images per class of noise, and the height of its grain in pixels."""
+MAX_STANDARD_ERRORS = 3.3
+"""Width of the intervals of the checks; chance leaves them once in a thousand audits."""
+MIN_GAIN = 0.05
+"""Gain in accuracy, in percentage points, below which a check always passes."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One door, and whether it was found shut."""
+    """Result of one check."""
 
     name: str
     passed: bool
     reason: str
-    """What was done and what it gave, in a sentence."""
+    """Sentence about the change that was made and its effect."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All checks of one method on one source."""
+    """Results of all checks of one method on one source."""
 
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every door was found shut."""
+        """True if all checks passed."""
         return all(check.passed for check in self.checks)
 
 
 def leave_unchanged(episode: Episode, generator: torch.Generator) -> Episode:
-    """The honest data path at test: nothing is done to an episode."""
+    """Return the episode as it is: the data path of an honest test."""
     return episode
 
 
@@ -72,20 +74,21 @@ def audit(
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
 ) -> Audit:
-    """Try to catch a method, or the data path before it, knowing what it must not know.
+    """Test if a method, or the data path before it, uses information that it must not have.
 
     Args:
-        method: Any method; is left as it came.
-        source: Where test tasks come from.
-        trained_on: What it was trained on, to be compared with ``source``.
-        path: What is done to test episodes before the method sees them; it may not reorder queries.
-        shape: Of a task, 5-way 1-shot with 5 queries a class if not given; ``tasks`` is not read.
-        episodes: Tasks for each check that measures an accuracy.
-        seed: Of the tasks, the noise and the path.
-        progress: Told the name of each check when it begins.
+        method: Any method; its training or evaluation mode is restored.
+        source: Source of the test tasks.
+        trained_on: Training data of the method, to be compared with ``source``.
+        path: Processing of test episodes before the method; it must not reorder queries.
+        shape: Size of a task, by default 5-way 1-shot with 5 queries per class; ``tasks`` is
+            ignored.
+        episodes: Number of tasks of each check that measures an accuracy.
+        seed: Seed of the tasks, the noise and the path.
+        progress: Called with the name of each check when it begins.
 
     Raises:
-        EpisodeError: if the source cannot give such tasks.
+        EpisodeError: if the source does not have enough classes or samples.
     """
     shape = shape or EpisodeShape(5, 1, 5)
     source.check(shape)
@@ -94,16 +97,16 @@ def audit(
     method.eval()
     checks: list[Check] = []
     try:
-        for name, look in (
-            ("queries apart", auditor.queries_apart),
-            ("tasks apart", auditor.tasks_apart),
-            ("order and balance of queries", auditor.order_and_balance),
-            ("labels permuted", auditor.labels_permuted),
-            ("images without class", auditor.images_without_class),
-            ("training apart", lambda: check_training_overlap(source, trained_on)),
+        for name, run_check in (
+            ("query independence", auditor.check_query_independence),
+            ("task independence", auditor.check_task_independence),
+            ("query order and class balance", auditor.check_order_and_balance),
+            ("random query labels", auditor.check_random_labels),
+            ("images without classes", auditor.check_noise_images),
+            ("training overlap", lambda: check_training_overlap(source, trained_on)),
         ):
             progress(name)
-            passed, reason = look()
+            passed, reason = run_check()
             checks.append(Check(name, passed, reason))
     finally:
         method.train(training)
@@ -112,7 +115,7 @@ def audit(
 
 @dataclass(frozen=True)
 class Auditor:
-    """What the checks of one audit share."""
+    """Settings that the checks of one audit share; each check returns its result and the reason."""
 
     method: Method
     source: TaskSource
@@ -121,87 +124,85 @@ class Auditor:
     episodes: int
     seed: int
 
-    def queries_apart(self) -> tuple[bool, str]:
-        """One query changed, half of them removed, all reordered: do the others' answers move?"""
-        e = next(self.drawn(self.source, tasks=4, batches=1))
+    def check_query_independence(self) -> tuple[bool, str]:
+        """Change one query, remove half of them or reorder all: the others' answers must stay."""
+        e = next(self.sample_episodes(self.source, tasks=4, batches=1))
         half = e.query_x.shape[1] // 2
         one_changed = e.query_x.clone()
         one_changed[:, 0] = e.query_x.flip(0)[:, -1]
         classifier = self.method.adapt(e.support_x, e.support_y, e.way)
         before = classifier(e.query_x).exp()
-        moved = {
-            "one is changed": classifier(one_changed).exp()[:, 1:] - before[:, 1:],
-            "half are removed": classifier(e.query_x[:, :half]).exp() - before[:, :half],
-            "they are reordered": classifier(e.query_x.flip(1)).exp().flip(1) - before,
+        differences = {
+            "one query is changed": classifier(one_changed).exp()[:, 1:] - before[:, 1:],
+            "half of the queries are removed": classifier(e.query_x[:, :half]).exp()
+            - before[:, :half],
+            "the queries are reordered": classifier(e.query_x.flip(1)).exp().flip(1) - before,
         }
-        largest = {what: difference.abs().max().item() for what, difference in moved.items()}
-        return self.verdict(largest, "the other queries' probabilities")
+        largest = {change: d.abs().max().item() for change, d in differences.items()}
+        worst = max(largest, key=lambda change: largest[change])
+        if largest[worst] <= MAX_ROUNDING_ERROR:
+            return True, f"the other probabilities stay the same when {' or '.join(largest)}."
+        reason = f"the other probabilities change by up to {largest[worst]:.2g} when {worst}"
+        if self.method.is_transductive:
+            return True, f"{reason}; the method is declared transductive, as are its scores."
+        return False, f"{reason}: queries influence each other, so scores are not inductive."
 
-    def tasks_apart(self) -> tuple[bool, str]:
-        """A task alone or among others of the batch: do its answers move?"""
-        e = next(self.drawn(self.source, tasks=4, batches=1))
-        together = self.method.adapt(e.support_x, e.support_y, e.way)(e.query_x)[:1].exp()
-        one = self.method.adapt(e.support_x[:1], e.support_y[:1], e.way)(e.query_x[:1]).exp()
-        largest = (one - together).abs().max().item()
-        if largest <= TOLERANCE:
-            return True, "alone or with three other tasks, a task is answered the same."
+    def check_task_independence(self) -> tuple[bool, str]:
+        """Adapt to a task alone and in a batch: its answers must stay."""
+        e = next(self.sample_episodes(self.source, tasks=4, batches=1))
+        batched = self.method.adapt(e.support_x, e.support_y, e.way)(e.query_x)[:1].exp()
+        alone = self.method.adapt(e.support_x[:1], e.support_y[:1], e.way)(e.query_x[:1]).exp()
+        largest = (alone - batched).abs().max().item()
+        if largest <= MAX_ROUNDING_ERROR:
+            return True, "a task has the same probabilities alone and in a batch of four tasks."
         return False, (
-            "with three other tasks beside it, a task's probabilities move by up to "
-            f"{largest:.2g}: its neighbours have a say."
+            f"the probabilities of a task change by up to {largest:.2g} in a batch of four tasks: "
+            "the tasks of a batch influence each other."
         )
 
-    def verdict(self, largest: dict[str, float], what: str) -> tuple[bool, str]:
-        """Whether nothing moved, or the method says itself that queries see each other."""
-        worst = max(largest, key=lambda change: largest[change])
-        if largest[worst] <= TOLERANCE:
-            return True, f"when {', '.join(largest)}, {what} stay as they are."
-        moved = f"when {worst}, {what} move by up to {largest[worst]:.2g}"
-        if self.method.is_transductive:
-            return True, f"{moved}; the method says so itself: its scores are transductive."
-        return False, f"{moved}: queries see each other, and scores are not inductive."
-
-    def order_and_balance(self) -> tuple[bool, str]:
-        """Queries shuffled, or only those of one class at a time: does accuracy follow?"""
-        in_order, shuffled, one_class = [], [], []
+    def check_order_and_balance(self) -> tuple[bool, str]:
+        """Shuffle the queries, or give those of one class only: the accuracy must stay."""
+        sorted_queries, shuffled, single_class = [], [], []
         generator = torch.Generator().manual_seed(self.seed)
-        for e in self.drawn(self.source):
+        for e in self.sample_episodes(self.source):
             classifier = self.method.adapt(e.support_x, e.support_y, e.way)
-            in_order.append(accuracies(classifier(e.query_x), e.query_y))
+            sorted_queries.append(accuracies(classifier(e.query_x), e.query_y))
             order = torch.randperm(e.query_x.shape[1], generator=generator)
             shuffled.append(accuracies(classifier(e.query_x[:, order]), e.query_y[:, order]))
             by_class = e.query_x.unflatten(1, (e.way, -1))
-            alone = [classifier(by_class[:, c]) for c in range(e.way)]
-            one_class.append(accuracies(torch.cat(alone, 1), e.query_y))
-        plain = torch.cat(in_order)
+            log_p = [classifier(by_class[:, c]) for c in range(e.way)]
+            single_class.append(accuracies(torch.cat(log_p, 1), e.query_y))
+        baseline = torch.cat(sorted_queries)
         gains = {
-            "in the order of their classes": plain - torch.cat(shuffled),
-            "with all classes among them": plain - torch.cat(one_class),
+            "queries are sorted by class": baseline - torch.cat(shuffled),
+            "queries of all classes are mixed": baseline - torch.cat(single_class),
         }
-        passed, told = True, []
-        for how, gain in gains.items():
-            mean, error = 100 * gain.mean().item(), 100 * standard_error(gain)
-            told.append(f"{mean:+.2f} ± {SURE * error:.2f} points {how}")
-            # A mean of no spread at all is one of queries that are answered by themselves.
-            passed &= abs(mean) <= max(SURE * error, 0.05)
-        reason = f"queries gain {' and '.join(told)}"
+        passed, parts = True, []
+        for change, gain in gains.items():
+            mean = 100 * gain.mean().item()
+            margin = 100 * MAX_STANDARD_ERRORS * standard_error(gain)
+            parts.append(f"by {mean:+.2f} ± {margin:.2f} points when {change}")
+            # Independent queries gain nothing, so their margin is zero up to rounding.
+            passed &= abs(mean) <= max(margin, MIN_GAIN)
+        reason = f"the accuracy changes {' and '.join(parts)}"
         if passed:
-            return True, f"{reason}: neither tells anything."
+            return True, f"{reason}: neither reveals the classes."
         if self.method.is_transductive:
-            return True, f"{reason}; the method says itself that it is transductive."
-        return False, f"{reason}: the query set tells what its queries are."
+            return True, f"{reason}; the method is declared transductive."
+        return False, f"{reason}: the set of queries reveals their classes."
 
-    def labels_permuted(self) -> tuple[bool, str]:
-        """Query labels drawn by lot before the data path: does accuracy follow them?"""
+    def check_random_labels(self) -> tuple[bool, str]:
+        """Draw random query labels before the data path: the accuracy must be that of guessing."""
         generator = torch.Generator().manual_seed(self.seed)
 
-        def by_lot(e: Episode) -> Episode:
+        def randomize_labels(e: Episode) -> Episode:
             labels = torch.randint(e.way, e.query_y.shape, generator=generator)
             return replace(e, query_y=labels)
 
-        return self.at_chance(self.source, "query labels drawn by lot are scored at", by_lot)
+        return self.check_chance(self.source, "random query labels are predicted", randomize_labels)
 
-    def images_without_class(self) -> tuple[bool, str]:
-        """Noise that has no class, through the whole data path: is it scored at 1 / way?"""
+    def check_noise_images(self) -> tuple[bool, str]:
+        """Send noise through the whole data path: the accuracy must be that of guessing."""
         noise = make_noise_dataset(
             self.source.feature_shape,
             self.source.dtype,
@@ -209,47 +210,47 @@ class Auditor:
             classes=max(NOISE_CLASSES, self.shape.way),
             images=max(NOISE_IMAGES, self.shape.per_class),
         )
-        return self.at_chance(noise, "images that have no class are told apart at")
+        return self.check_chance(noise, "images without classes are classified")
 
-    def at_chance(
+    def check_chance(
         self,
         source: TaskSource,
-        words: str,
+        subject: str,
         change: Callable[[Episode], Episode] = lambda episode: episode,
     ) -> tuple[bool, str]:
-        """Whether accuracy is that of guessing."""
+        """Check that the accuracy on changed episodes is that of guessing."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         scores = []
-        for drawn in self.drawn(source, prepare_episode=False):
-            e = self.path(change(drawn), generator)
+        for episode in self.sample_episodes(source, use_path=False):
+            e = self.path(change(episode), generator)
             classifier = self.method.adapt(e.support_x, e.support_y, e.way)
             scores.append(accuracies(classifier(e.query_x), e.query_y))
-        every = torch.cat(scores)
-        mean, wide = every.mean().item(), SURE * standard_error(every)
+        accuracy = torch.cat(scores)
+        mean, margin = accuracy.mean().item(), MAX_STANDARD_ERRORS * standard_error(accuracy)
         chance = 1 / self.shape.way
-        # A method that always says the same is at chance without any spread.
-        passed = abs(mean - chance) <= max(wide, ROUNDING)
-        what = "which is chance" if passed else "so something besides the images tells the class"
+        # A method that always predicts the same class is at chance with a margin of zero.
+        passed = abs(mean - chance) <= max(margin, 1e-9)
+        verdict = "this is chance" if passed else "something besides the images reveals the class"
         return passed, (
-            f"{words} {100 * mean:.1f} ± {100 * wide:.1f} % where guessing gives "
-            f"{100 * chance:.1f} %, {what}."
+            f"{subject} with an accuracy of {100 * mean:.1f} ± {100 * margin:.1f} %, and guessing "
+            f"gives {100 * chance:.1f} %: {verdict}."
         )
 
-    def drawn(
+    def sample_episodes(
         self,
         source: TaskSource,
         *,
         tasks: int = 8,
         batches: int | None = None,
-        prepare_episode: bool = True,
+        use_path: bool = True,
     ) -> Iterator[Episode]:
-        """Batches of episodes, on the method's device, through the data path if asked."""
+        """Sample batches of episodes on the method's device, after the data path if it is used."""
         device = self.method.device
         generator = torch.Generator().manual_seed(self.seed)
         sampler = Sampler(source, generator)
         for _ in range(batches or math.ceil(self.episodes / tasks)):
             e = sampler.sample(replace(self.shape, tasks=tasks)).clone()
-            if prepare_episode:
+            if use_path:
                 e = self.path(e, generator)
             yield Episode(
                 e.support_x.to(device),
@@ -263,37 +264,38 @@ class Auditor:
 def check_training_overlap(
     source: TaskSource, trained_on: Sequence[TaskSource]
 ) -> tuple[bool, str]:
-    """No class and no image of the source was there in training."""
+    """Check that no class and no image of the source is part of the training data."""
     if not trained_on:
-        return True, "no training data was named to compare with."
-    for seen in trained_on:
-        if shares_classes(source, seen):
-            return False, f"'{source.split}' and the training split '{seen.split}' share classes."
-    stores = [s for s in trained_on if isinstance(s, ClassDataset)]
-    if not isinstance(source, ClassDataset) or not stores:
-        return True, "no class was seen in training; samples without end are not compared."
-    mine = set(each_image(source))
-    for seen in stores:
-        twice = sum(image in mine for image in each_image(seen))
-        if twice:
-            return False, f"{twice} images of '{seen.split}' are in '{source.split}' too."
-    counted = sum(len(store.images) for store in stores)
-    return True, f"none of {counted:,} training images, and none of their classes, is among them."
+        return True, "no training data was given to compare with."
+    for trained in trained_on:
+        if shares_classes(source, trained):
+            reason = f"'{source.split}' and the training split '{trained.split}' share classes."
+            return False, reason
+    datasets = [trained for trained in trained_on if isinstance(trained, ClassDataset)]
+    if not isinstance(source, ClassDataset) or not datasets:
+        return True, "no class is a training class; generated samples are not compared."
+    test_images = set(hash_images(source))
+    for dataset in datasets:
+        shared = sum(image in test_images for image in hash_images(dataset))
+        if shared:
+            return False, f"{shared} images of '{dataset.split}' are also in '{source.split}'."
+    total = sum(len(dataset.images) for dataset in datasets)
+    return True, f"no class is a training class, and none of {total:,} training images is here."
 
 
-def each_image(store: ClassDataset) -> Iterator[bytes]:
-    """A digest of every image of a store, of which millions fit into memory."""
-    for image in store.images.numpy():
+def hash_images(dataset: ClassDataset) -> Iterator[bytes]:
+    """Hash each image to 16 bytes, so that the hashes of millions of images fit into memory."""
+    for image in dataset.images.numpy():
         yield blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def accuracies(answers: Tensor, labels: Tensor) -> Tensor:
-    """The accuracy of each task, [tasks] in 0..1, from [tasks, query, way] and [tasks, query]."""
-    return (answers.argmax(-1) == labels).double().mean(1).cpu()
+def accuracies(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy of each task, [tasks] in 0..1, from [tasks, query, way] and [tasks, query]."""
+    return (log_p.argmax(-1) == labels).double().mean(1).cpu()
 
 
 def standard_error(scores: Tensor) -> float:
-    """Of the mean of these scores, [tasks]."""
+    """Standard error of the mean of scores, [tasks]."""
     return scores.std().item() / math.sqrt(len(scores))
 
 
@@ -305,23 +307,25 @@ def make_noise_dataset(
     classes: int = NOISE_CLASSES,
     images: int = NOISE_IMAGES,
 ) -> ClassDataset:
-    """Samples that no class has a part in: noise, in images with an upright grain.
+    """Make a data set of noise, whose samples do not depend on their class.
 
-    The grain lets a method see that an image was turned, and nothing else.
+    Images of noise have an upright grain, so that a method can see that an image was rotated, and
+    nothing else.
 
     Args:
-        shape: Of one sample, [channels, height, width] or [features].
-        dtype: uint8, or a floating point type.
-        seed: Of the noise.
-        classes: How many names the samples are dealt out to.
-        images: Samples of each.
+        shape: Shape of one sample, [channels, height, width] or [features].
+        dtype: uint8 or a floating point type.
+        seed: Seed of the noise.
+        classes: Number of classes.
+        images: Number of samples of each class.
     """
     generator = torch.Generator().manual_seed(seed)
     n = classes * images
     noise = torch.randn(n, *shape, generator=generator)
     if len(shape) == 3:
-        noise = F.avg_pool2d(noise, (min(GRAIN, shape[1]), 1), 1, (min(GRAIN, shape[1]) // 2, 0))
-        noise = noise[:, :, : shape[1]] * math.sqrt(GRAIN)
+        grain = min(NOISE_GRAIN, shape[1])
+        noise = F.avg_pool2d(noise, (grain, 1), 1, (grain // 2, 0))
+        noise = noise[:, :, : shape[1]] * math.sqrt(NOISE_GRAIN)
     if dtype == torch.uint8:
         noise = (128 + 60 * noise).clamp(0, 255).to(torch.uint8)
     names = [f"noise {i}" for i in range(classes)]

@@ -1,4 +1,4 @@
-"""Embedding a store once, so that thousands of tasks drawn from it need not embed it again."""
+"""Embedding of a whole data set, so that tasks drawn from it need not embed its images again."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from lgmnet.data.sampler import fill_from_bytes
 from lgmnet.episode import EpisodeShape
 from lgmnet.methods.base import Method
 
-IMAGES_A_BATCH = 512
-MOST_BYTES = 3 << 30
-"""Embeddings beyond this size are not kept."""
+EMBEDDING_BATCH_SIZE = 512
+MAX_CACHE_BYTES = 3 << 30
+"""Size of the embeddings above which they are not cached."""
 
 
 @torch.inference_mode()
-def cache_embeddings(method: Method, store: ClassDataset) -> tuple[Method, ClassDataset]:
-    """A store's images as the method's shared embedding sees them, and the method behind it.
+def cache_embeddings(method: Method, dataset: ClassDataset) -> tuple[Method, ClassDataset]:
+    """Embed all images of a data set with the shared embedding of a method.
 
     Args:
-        method: In evaluation mode, with a shared embedding.
-        store: Images.
+        method: Method in evaluation mode, with a shared embedding.
+        dataset: Images.
 
     Returns:
-        A method that takes embeddings and shares all weights with ``method``, and the store of
-        embeddings, on the CPU, with the same classes in the same order.
+        The method for embedded samples, which shares all weights with ``method``, and the
+        embeddings on the CPU, with the same classes in the same order.
     """
-    assert not method.training, "in training the embedding would change with every batch"
+    assert not method.training, "in training mode the embedding depends on the batch"
     device = method.device
-    kept = torch.empty(0)
-    for start in range(0, len(store.images), IMAGES_A_BATCH):
-        raw = store.images[start : start + IMAGES_A_BATCH].to(device)
+    embeddings = torch.empty(0)
+    for start in range(0, len(dataset.images), EMBEDDING_BATCH_SIZE):
+        raw = dataset.images[start : start + EMBEDDING_BATCH_SIZE].to(device)
         batch = torch.empty(raw.shape, device=device)
         fill_from_bytes(batch, raw)
         features = method.embedding(batch)
-        if start == 0:  # Filled part by part: parts put together at the end would be there twice.
-            kept = torch.empty(len(store.images), *features.shape[1:])
-        kept[start : start + len(batch)] = features
+        if start == 0:  # Concatenating all batches at the end would need twice the memory.
+            embeddings = torch.empty(len(dataset.images), *features.shape[1:])
+        embeddings[start : start + len(batch)] = features
     embedded = ClassDataset(
-        kept,
-        store.counts.tolist(),
-        store.class_names,
-        name=store.name,
-        split=store.split,
+        embeddings,
+        dataset.counts.tolist(),
+        dataset.class_names,
+        name=dataset.name,
+        split=dataset.split,
     )
     return method.without_embedding(), embedded
 
 
 def is_worth_caching(
-    method: Method, store: ClassDataset, shape: EpisodeShape, episodes: int
+    method: Method, dataset: ClassDataset, shape: EpisodeShape, episodes: int
 ) -> bool:
-    """Whether a store is smaller than the tasks drawn from it, and its embeddings fit in memory."""
-    if isinstance(method.embedding, nn.Identity) or store.images.is_floating_point():
+    """Return True if a data set has fewer images than its tasks, and its embeddings fit in memory.
+
+    Embeddings of at most `MAX_CACHE_BYTES` count as fitting.
+    """
+    if isinstance(method.embedding, nn.Identity) or dataset.images.is_floating_point():
         return False
-    if len(store.images) > episodes * shape.way * shape.per_class:
+    if len(dataset.images) > episodes * shape.way * shape.per_class:
         return False
     with torch.inference_mode():
-        device = method.device
-        one = method.embedding(store.images[:1].to(device, torch.float32))
-    size: int = one.numel() * 4 * len(store.images)
-    return size <= MOST_BYTES
+        embedding = method.embedding(dataset.images[:1].to(method.device, torch.float32))
+    size: int = embedding.numel() * 4 * len(dataset.images)
+    return size <= MAX_CACHE_BYTES

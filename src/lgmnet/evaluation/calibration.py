@@ -1,4 +1,4 @@
-"""How far the probabilities that a method gives are from how often it is right."""
+"""Calibration of the probabilities that a method predicts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ BINS = 15
 
 
 def calibration_error(
-    confidence: Float[Tensor, " answers"], right: Bool[Tensor, " answers"]
+    confidence: Float[Tensor, " queries"], correct: Bool[Tensor, " queries"]
 ) -> float:
     """Expected calibration error (Naeini et al., AAAI 2015; Guo et al., ICML 2017), 0 to 1.
 
-    Answers are sorted into 15 bins of equal width by their confidence; in each, the mean confidence
-    is compared to the part that is right::
+    Predictions are sorted by confidence into 15 bins of equal width. In each bin, the mean
+    confidence is compared with the share of correct predictions::
 
         ECE = sum over bins of |bin| / n * |accuracy(bin) - confidence(bin)|
 
     Args:
-        confidence: The largest probability of each answer.
-        right: Whether the answer was right.
+        confidence: Largest probability of each prediction.
+        correct: True for each correct prediction.
     """
-    place = (confidence.double() * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
-    apart = torch.zeros(BINS, dtype=torch.float64, device=confidence.device)
-    apart.index_add_(0, place, confidence.double() - right.double())
-    return float(apart.abs().sum() / len(confidence))
+    bins = (confidence.double() * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+    differences = torch.zeros(BINS, dtype=torch.float64, device=confidence.device)
+    differences.index_add_(0, bins, confidence.double() - correct.double())
+    return float(differences.abs().sum() / len(confidence))

@@ -1,4 +1,4 @@
-"""Several methods on the very same episodes, and how sure their differences are."""
+"""Comparison of several methods on the same episodes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate, mean_and_ci95
 from lgmnet.methods.base import Method
 
-REPEATS, FEWEST, SECONDS = 15, 3, 1.0
-"""How often a method is timed: less often, but no less than so, once it has taken so long."""
+MIN_TIMINGS, MAX_TIMINGS, MAX_TIMING_SECONDS = 3, 15, 1.0
+"""Repetitions of a timing: the maximum, unless the time runs out after the minimum."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method's line of a comparison."""
+class ComparisonRow:
+    """Results of one method in a comparison."""
 
     name: str
     score: Score
     difference: float
-    """Mean over episodes of this method's accuracy less the first one's, in percent points."""
+    """Mean accuracy of this method minus that of the first one, in percentage points."""
     difference_ci95: float
-    """Half-width of its 95 % interval; the episodes are paired."""
+    """Half-width of its 95 % interval, with the episodes paired."""
     adapt_ms: float
     """Median milliseconds to adapt to one task."""
     query_ms: float
-    """Median milliseconds to answer one query alone."""
+    """Median milliseconds to classify a single query."""
     parameters: int
-    """Numbers that meta-training learned."""
+    """Number of weights that meta-training learns."""
 
 
 def compare(
@@ -46,24 +46,24 @@ def compare(
     episodes: int = 1000,
     seed: int = 0,
     progress: Callable[[str, int], object] = lambda name, done: None,
-) -> list[Row]:
-    """Score several methods on the same episodes and pair them with the first.
+) -> list[ComparisonRow]:
+    """Score several methods on the same episodes and compare each with the first.
 
     Args:
-        methods: By name; at least two.
-        source: Where the tasks come from; classes that none of them was trained on.
-        shape: Way, shot and queries of a task; ``tasks`` is not read.
-        episodes: How many tasks.
-        seed: Of the tasks.
-        progress: Told a method's name and the number of episodes just done.
+        methods: At least two methods by name.
+        source: Source of the tasks, with classes that no method was trained on.
+        shape: Way, shot and queries of a task; ``tasks`` is ignored.
+        episodes: Number of tasks.
+        seed: Seed of the tasks.
+        progress: Called with a method's name and the number of episodes just scored.
 
     Raises:
         ConfigError: if there are fewer than two methods.
-        EpisodeError: if the source cannot give such tasks.
+        EpisodeError: if the source does not have enough classes or samples.
     """
     if len(methods) < 2:
         raise ConfigError(f"A comparison needs at least two models; there is {len(methods)}.")
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     for name, method in methods.items():
         score = evaluate(
             method,
@@ -77,50 +77,54 @@ def compare(
         difference, ci95 = paired_difference(score, first)
         adapt_ms, query_ms = measure_timings(method, source, shape)
         parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-        rows.append(Row(name, score, difference, ci95, adapt_ms, query_ms, parameters))
+        rows.append(ComparisonRow(name, score, difference, ci95, adapt_ms, query_ms, parameters))
     return rows
 
 
 def paired_difference(score: Score, first: Score) -> tuple[float, float]:
-    """Mean and 95 % half-width of the difference over the same episodes, in percent points."""
-    apart = torch.tensor(score.scores, dtype=torch.float64) - torch.tensor(
+    """Mean and 95 % half-width of the difference on the same episodes, in percentage points."""
+    differences = torch.tensor(score.scores, dtype=torch.float64) - torch.tensor(
         first.scores, dtype=torch.float64
     )
-    mean, ci95 = mean_and_ci95(apart)
+    mean, ci95 = mean_and_ci95(differences)
     return 100 * mean, 100 * ci95
 
 
 def measure_timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[float, float]:
-    """Median milliseconds to adapt to one task and to answer one query, with torch's threads."""
+    """Measure the median milliseconds to adapt to one task and to classify a single query.
+
+    The number of threads is that of torch.
+    """
     sampler = Sampler(source, torch.Generator().manual_seed(0))
     episode = sampler.sample(EpisodeShape(shape.way, shape.shot, 1, 1))
     device = method.device
     support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
-    query = episode.query_x[:, :1].to(device)
+    query_x = episode.query_x[:, :1].to(device)
     training = method.training
     method.eval()
-    adapting: list[float] = []
-    answering: list[float] = []
+    adapt_seconds: list[float] = []
+    query_seconds: list[float] = []
     try:
         with torch.no_grad():
-            begun = time.perf_counter()
-            while len(adapting) < REPEATS:
-                if len(adapting) >= FEWEST and time.perf_counter() - begun > SECONDS:
+            first_start = time.perf_counter()
+            while len(adapt_seconds) < MAX_TIMINGS:
+                elapsed = time.perf_counter() - first_start
+                if len(adapt_seconds) >= MIN_TIMINGS and elapsed > MAX_TIMING_SECONDS:
                     break
-                started = time.perf_counter()
+                start = time.perf_counter()
                 classifier = method.adapt(support_x, support_y, shape.way)
-                finish(device)
+                synchronize(device)
                 adapted = time.perf_counter()
-                classifier(query)
-                finish(device)
-                adapting.append(adapted - started)
-                answering.append(time.perf_counter() - adapted)
+                classifier(query_x)
+                synchronize(device)
+                adapt_seconds.append(adapted - start)
+                query_seconds.append(time.perf_counter() - adapted)
     finally:
         method.train(training)
-    return 1000 * statistics.median(adapting), 1000 * statistics.median(answering)
+    return 1000 * statistics.median(adapt_seconds), 1000 * statistics.median(query_seconds)
 
 
-def finish(device: torch.device) -> None:
-    """Wait for what a device was asked to do."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""The number that a method earns: mean and 95 % interval over many episodes, protocol beside it."""
+"""Accuracy of a method: mean and 95 % interval over many episodes, with the protocol."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from lgmnet.evaluation.calibration import calibration_error
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
 
-IMAGES_A_BATCH = 2048
+EVALUATION_BATCH_SIZE = 2048
 
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy of a method on one kind of task, with all that is needed to obtain it again."""
+    """Accuracy of a method on one kind of task, with everything needed to measure it again."""
 
     data: str
     split: str
     split_hash: str
     protocol: str
-    """Whether queries are answered one by one (inductive), and how the context was taken."""
+    """Inductive (each query is classified on its own) or transductive, and the number of draws."""
     way: int
     shot: int
     query: int
@@ -41,16 +41,16 @@ class Score:
     accuracy: float
     """Mean over episodes, in percent."""
     ci95: float
-    """Half of the 95 % interval of that mean, in percent."""
+    """Half-width of the 95 % interval of that mean, in percent."""
     seconds: float
     scores: tuple[float, ...]
-    """Accuracy of every episode, 0..1, in the order of drawing."""
+    """Accuracy of each episode, 0..1, in the order of drawing."""
     calibration_error: float | None = None
-    """How far probabilities are from how often they are right (`calibration_error`), in percent."""
+    """Expected calibration error of the probabilities (`calibration_error`), in percent."""
 
     @property
     def task(self) -> str:
-        """The kind of task, as the field writes it."""
+        """Kind of task, such as ``5-way 1-shot``."""
         return f"{self.way}-way {self.shot}-shot"
 
 
@@ -65,59 +65,60 @@ def evaluate(
     draws: int = 0,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Score:
-    """Score a method on fresh episodes, without training anything.
+    """Score a method on new episodes, without training it.
 
     Args:
-        method: Is left as it came, in training mode or not.
-        source: The split to score on.
-        shape: Size of a task; ``tasks`` is not read, batches are chosen by size.
-        episodes: How many tasks.
-        seed: Of the tasks (and of the draws).
-        draws: 0 for the method's best single guess; M to average over M random draws.
-        progress: Told the number of episodes just done.
+        method: Method, whose training or evaluation mode is restored.
+        source: Split to score on.
+        shape: Size of a task; ``tasks`` is ignored, because the batch size follows from the size.
+        episodes: Number of tasks.
+        seed: Seed of the tasks and of the draws.
+        draws: Number of random draws to average over; 0 for the single best guess of the method.
+        progress: Called with the number of episodes just scored.
 
     Raises:
-        EpisodeError: if the source cannot give such tasks.
+        EpisodeError: if the source does not have enough classes or samples.
         ConfigError: if there are too few episodes for an interval.
     """
     if episodes < 2:
         raise ConfigError(f"'episodes' must be at least 2 for an interval, but is {episodes}.")
     source.check(shape)
     device = method.device
-    noise = torch.Generator(device).manual_seed(seed)
-    batch = tasks_per_batch(shape)
-    started = time.perf_counter()
+    draw_generator = torch.Generator(device).manual_seed(seed)
+    batch_size = tasks_per_batch(shape)
+    start = time.perf_counter()
     training = method.training
     method.eval()
     scores: list[float] = []
-    sure, right = [], []
+    confidence, correct = [], []
     try:
-        answering = method
+        adapter = method
         if isinstance(source, ClassDataset) and is_worth_caching(method, source, shape, episodes):
-            answering, source = cache_embeddings(method, source)
+            adapter, source = cache_embeddings(method, source)
         sampler = Sampler(source, torch.Generator().manual_seed(seed))
         while len(scores) < episodes:
-            tasks = min(batch, episodes - len(scores))
+            tasks = min(batch_size, episodes - len(scores))
             episode = sampler.sample(EpisodeShape(shape.way, shape.shot, shape.query, tasks))
             support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
             classifier = (
-                Ensemble(answering, support_x, support_y, shape.way, draws, noise)
+                Ensemble(adapter, support_x, support_y, shape.way, draws, draw_generator)
                 if draws
-                else answering.adapt(support_x, support_y, shape.way)
+                else adapter.adapt(support_x, support_y, shape.way)
             )
             best = classifier(episode.query_x.to(device)).max(-1)
-            right.append(best.indices == episode.query_y.to(device))
-            sure.append(best.values.exp())
-            scores += right[-1].double().mean(1).tolist()
+            correct.append(best.indices == episode.query_y.to(device))
+            confidence.append(best.values.exp())
+            scores += correct[-1].double().mean(1).tolist()
             progress(tasks)
     finally:
         method.train(training)
     accuracy, ci95 = mean_and_ci95(torch.tensor(scores, dtype=torch.float64))
+    error = calibration_error(torch.cat(confidence).flatten(), torch.cat(correct).flatten())
     return Score(
         data=source.name,
         split=source.split,
         split_hash=source.split_hash,
-        protocol=protocol(method, draws),
+        protocol=describe_protocol(method, draws),
         way=shape.way,
         shot=shape.shot,
         query=shape.query,
@@ -125,27 +126,26 @@ def evaluate(
         seed=seed,
         accuracy=100 * accuracy,
         ci95=100 * ci95,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - start,
         scores=tuple(scores),
-        calibration_error=100
-        * calibration_error(torch.cat(sure).flatten(), torch.cat(right).flatten()),
+        calibration_error=100 * error,
     )
 
 
 def tasks_per_batch(shape: EpisodeShape) -> int:
-    """How many tasks are drawn and answered at once.
+    """Compute the number of tasks that are drawn and classified at once.
 
-    The tasks of a score are the first of those of a longer one, as far as they fill batches.
+    With the same seed, whole batches of a shorter evaluation are the first tasks of a longer one.
     """
-    return max(1, IMAGES_A_BATCH // (shape.way * shape.per_class))
+    return max(1, EVALUATION_BATCH_SIZE // (shape.way * shape.per_class))
 
 
-def protocol(method: Method, draws: int = 0) -> str:
-    """How queries are answered, in words that stand beside every number."""
+def describe_protocol(method: Method, draws: int = 0) -> str:
+    """Describe how queries are classified, in the words that stand beside every score."""
     kind = "transductive" if method.is_transductive else "inductive"
     return f"{kind}, mean of {draws} draws" if draws else kind
 
 
 def mean_and_ci95(scores: Float[Tensor, " episodes"]) -> tuple[float, float]:
-    """Mean and half-width of its 95 % interval, 1.96 standard errors, over episodes."""
+    """Mean over episodes and half-width of its 95 % interval, 1.96 standard errors."""
     return scores.mean().item(), 1.96 * scores.std().item() / math.sqrt(len(scores))

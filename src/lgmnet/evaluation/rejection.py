@@ -1,4 +1,4 @@
-"""Telling what is of none of the classes: a threshold, and how often it errs."""
+"""Rejection of queries that belong to none of the classes: thresholds and their error rates."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from lgmnet.methods.base import Method
 
 @dataclass(frozen=True)
 class Rejection:
-    """When a query of a task is said to be of none of its classes, and how often that is wrong."""
+    """Threshold that rejects queries of none of the classes, with its error rates."""
 
     way: int
     shot: int
     threshold: float
-    """A query whose similarity (`Classifier.similarity`) is below this belongs to no class."""
+    """Similarity (`QueryAnalysis.similarity`) below which a query belongs to no class."""
     chosen_on: str
-    """The data and split whose classes chose the threshold, as ``data:split``."""
+    """Data and split whose classes chose the threshold, as ``data:split``."""
     measured_on: str
-    """The data and split on whose classes the rates were measured."""
+    """Data and split whose classes the error rates were measured on, as ``data:split``."""
     false_accept: float
-    """Part of queries of no class that are taken for one, in percent."""
+    """Share of the queries of none of the classes that are accepted, in percent."""
     false_reject: float
-    """Part of queries of a class that are said to be of none, in percent."""
+    """Share of the queries of one of the classes that are rejected, in percent."""
 
 
 @torch.inference_mode()
@@ -45,32 +45,38 @@ def measure_similarities(
     episodes: int = 500,
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
-) -> tuple[Float[Tensor, " known"], Float[Tensor, " foreign"]]:
-    """How like their tasks' classes queries are: those of the classes, and those of as many others.
+) -> tuple[Float[Tensor, " in_class"], Float[Tensor, " out_of_class"]]:
+    """Measure the similarity of queries to the classes of tasks.
+
+    Each task is drawn with twice as many classes as ``way``. The method adapts to the first half;
+    the queries of the other half belong to none of its classes.
 
     Args:
-        method: In evaluation mode; asked in tasks of half of the classes drawn.
-        source: Where the tasks come from; must have twice as many classes as ``way``.
-        shape: Way, shot and query of a task.
-        episodes: How many tasks.
-        seed: Of the tasks.
-        progress: Told the number of episodes just done.
+        method: Method in evaluation mode.
+        source: Source of the tasks, with at least twice as many classes as ``way``.
+        shape: Way, shot and queries of a task.
+        episodes: Number of tasks.
+        seed: Seed of the tasks.
+        progress: Called with the number of episodes just measured.
+
+    Returns:
+        Similarities of the queries of the task's classes, and of as many queries of other classes.
 
     Raises:
-        EpisodeError: if the source cannot give such tasks.
+        EpisodeError: if the source does not have enough classes or samples.
         ConfigError: if the method compares classes only with each other.
     """
-    drawn = EpisodeShape(2 * shape.way, shape.shot, shape.query)
-    source.check(drawn)
+    sampled = EpisodeShape(2 * shape.way, shape.shot, shape.query)
+    source.check(sampled)
     sampler = Sampler(source, torch.Generator().manual_seed(seed))
-    known, foreign = [], []
+    in_class, out_of_class = [], []
     device, done = method.device, 0
     while done < episodes:
-        tasks = min(tasks_per_batch(drawn), episodes - done)
-        e = sampler.sample(EpisodeShape(drawn.way, drawn.shot, drawn.query, tasks))
-        # Classes come one after the other: the first half are shown, the others are foreign.
-        shown = shape.way * shape.shot
-        support_x, support_y = e.support_x[:, :shown], e.support_y[:, :shown]
+        tasks = min(tasks_per_batch(sampled), episodes - done)
+        e = sampler.sample(EpisodeShape(sampled.way, sampled.shot, sampled.query, tasks))
+        # Samples are sorted by class, so the first half belongs to the first half of the classes.
+        n_support = shape.way * shape.shot
+        support_x, support_y = e.support_x[:, :n_support], e.support_y[:, :n_support]
         classifier = method.adapt(support_x.to(device), support_y.to(device), shape.way)
         similarity = classifier.analyze(e.query_x.to(device)).similarity
         if similarity is None:
@@ -78,27 +84,26 @@ def measure_similarities(
                 f"A {type(classifier).__name__} compares classes only with each other, so it "
                 "cannot tell that a query belongs to none of them."
             )
-        found = similarity.cpu()
-        own, others = found.split([shape.way * shape.query] * 2, 1)
-        known.append(own.flatten())
-        foreign.append(others.flatten())
+        halves = similarity.cpu().split([shape.way * shape.query] * 2, 1)
+        in_class.append(halves[0].flatten())
+        out_of_class.append(halves[1].flatten())
         done += tasks
         progress(tasks)
-    return torch.cat(known), torch.cat(foreign)
+    return torch.cat(in_class), torch.cat(out_of_class)
 
 
 def equal_error_threshold(
-    known: Float[Tensor, " known"], foreign: Float[Tensor, " foreign"]
+    in_class: Float[Tensor, " in_class"], out_of_class: Float[Tensor, " out_of_class"]
 ) -> float:
-    """The threshold that rejects as large a part of the known as it accepts of the foreign."""
-    known, foreign = known.double().sort().values, foreign.double().sort().values
-    candidates = torch.cat([known, foreign]).sort().values
-    rejected = torch.searchsorted(known, candidates) / len(known)
-    accepted = 1 - torch.searchsorted(foreign, candidates) / len(foreign)
-    return float(candidates[(rejected - accepted).abs().argmin()])
+    """Compute the threshold at which false rejects and false accepts are equally frequent."""
+    in_class, out_of_class = in_class.double().sort().values, out_of_class.double().sort().values
+    candidates = torch.cat([in_class, out_of_class]).sort().values
+    false_rejects = torch.searchsorted(in_class, candidates) / len(in_class)
+    false_accepts = 1 - torch.searchsorted(out_of_class, candidates) / len(out_of_class)
+    return float(candidates[(false_rejects - false_accepts).abs().argmin()])
 
 
-def rejection(
+def calibrate_rejection(
     method: Method,
     chosen_on: TaskSource,
     measured_on: TaskSource,
@@ -108,30 +113,30 @@ def rejection(
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Rejection:
-    """Choose a threshold on some classes, and measure its errors on others.
+    """Choose a threshold on some classes and measure its error rates on others.
 
     Args:
-        method: In evaluation mode.
-        chosen_on: Classes never trained on, nor tested on.
+        method: Method in evaluation mode.
+        chosen_on: Classes to choose the threshold on; neither training nor test classes.
         measured_on: Test classes.
-        shape: Way, shot and query of the tasks.
-        episodes: How many tasks of each.
-        seed: Of the tasks.
-        progress: Told the number of episodes just done.
+        shape: Way, shot and queries of the tasks.
+        episodes: Number of tasks of each source.
+        seed: Seed of the tasks.
+        progress: Called with the number of episodes just measured.
 
     Raises:
-        EpisodeError: if a source cannot give tasks of twice as many classes.
+        EpisodeError: if a source does not have twice as many classes as ``way``, or enough samples.
         ConfigError: if the method compares classes only with each other.
     """
-    about: dict[str, Any] = {"episodes": episodes, "seed": seed, "progress": progress}
-    threshold = equal_error_threshold(*measure_similarities(method, chosen_on, shape, **about))
-    known, foreign = measure_similarities(method, measured_on, shape, **about)
+    options: dict[str, Any] = {"episodes": episodes, "seed": seed, "progress": progress}
+    threshold = equal_error_threshold(*measure_similarities(method, chosen_on, shape, **options))
+    in_class, out_of_class = measure_similarities(method, measured_on, shape, **options)
     return Rejection(
         way=shape.way,
         shot=shape.shot,
         threshold=threshold,
         chosen_on=f"{chosen_on.name}:{chosen_on.split}",
         measured_on=f"{measured_on.name}:{measured_on.split}",
-        false_accept=100 * (foreign >= threshold).double().mean().item(),
-        false_reject=100 * (known < threshold).double().mean().item(),
+        false_accept=100 * (out_of_class >= threshold).double().mean().item(),
+        false_reject=100 * (in_class < threshold).double().mean().item(),
     )

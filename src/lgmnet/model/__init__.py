@@ -1,1 +1,1 @@
-"""A trained method as a folder."""
+"""Trained methods as folders, on disk and on the Hugging Face hub."""

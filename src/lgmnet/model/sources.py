@@ -1,4 +1,4 @@
-"""Data as a model takes it: images, or the features that its backbone gives of them."""
+"""Data in the form that a model takes: images, or features of photos."""
 
 from __future__ import annotations
 
@@ -24,41 +24,40 @@ from lgmnet.nn.pretrained import load_backbone
 def open_model_source(
     data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAPE, backbone: str = ""
 ) -> TaskSource:
-    """Open a split of the named data as a model with this backbone takes it.
+    """Open a split of the named data in the form that a model takes.
 
     Args:
-        data: Name of the data, or the path of a folder (see `lgmnet.data.registry`).
+        data: Name of the data, or path of a folder (see `lgmnet.data.registry`).
         split: Name of the split.
-        feature_shape: Shape to which the images of a folder are brought.
-        backbone: The frozen network whose features of the photos are wanted; empty for none.
+        feature_shape: Shape that the images of a folder are resized to.
+        backbone: Frozen network that embeds the photos; empty for none.
 
     Raises:
         ConfigError: if there is no such data, split or backbone.
         DataError: if its files cannot be found or read.
     """
     if backbone:
-        return photos_through(backbone, data, split)
+        return open_embedded_photos(data, split, backbone)
     return open_source(data, split, feature_shape)
 
 
-def photos_through(backbone: str, data: str, split: str) -> ClassDataset:
-    """Photos as the features that a backbone gives of them.
+def open_embedded_photos(data: str, split: str, backbone: str) -> ClassDataset:
+    """Open a split of photos and embed them.
 
     Raises:
-        ConfigError: if there is no such backbone, data or split, or the data is no photos.
+        ConfigError: if there is no such data, split or backbone, or the data has no photos.
     """
-    loaded = load_backbone(backbone)
-    side = loaded.side
-    stores = []
-    for name, part in list_joined_splits(data, split):
-        store = open_source(name, part, (3, side, side))
-        if not isinstance(store, ClassDataset) or len(store.images[0]) != 3:
-            raise ConfigError(f"'{data}' is no data of photos, which '{backbone}' takes.")
-        stores.append(embed_dataset(loaded, store))
+    network = load_backbone(backbone)
+    datasets = []
+    for part, part_split in list_joined_splits(data, split):
+        dataset = open_source(part, part_split, network.inputs.shape)
+        if not isinstance(dataset, ClassDataset) or len(dataset.images[0]) != 3:
+            raise ConfigError(f"'{backbone}' takes photos, but '{data}' has none.")
+        datasets.append(embed_dataset(network, dataset))
     return (
-        concat_datasets(stores, data, split, N_JOINED_GROUPS)
+        concat_datasets(datasets, data, split, N_JOINED_GROUPS)
         if data in JOINED_SPLITS
-        else stores[0]
+        else datasets[0]
     )
 
 
@@ -68,50 +67,50 @@ def open_training_splits(
     feature_shape: Sequence[int] = PHOTO_SHAPE,
     backbone: str = "",
 ) -> list[TaskSource]:
-    """The splits, of what a model was trained on, that may have classes of the named data.
+    """Open the training splits of a model that may share classes with the named data.
 
     Args:
-        trained_on: All splits that it has seen, as ``data:split``.
+        trained_on: All splits, as ``data:split``, that the model was trained on.
         data: Name of the data.
-        feature_shape: As for `open_source`.
-        backbone: As for `open_source`.
+        feature_shape: Shape that the images of a folder are resized to.
+        backbone: Frozen network that embeds the photos; empty for none.
     """
-    seen = [name.rsplit(":", 1) for name in trained_on]
-    parts = [part for name, split in seen for part in list_joined_splits(name, split)]
-    asked = {name for some in JOINED_SPLITS.get(data, {}).values() for name, _ in some} or {data}
+    splits = [name.rsplit(":", 1) for name in trained_on]
+    parts = [part for name, split in splits for part in list_joined_splits(name, split)]
+    tested = {name for mixed in JOINED_SPLITS.get(data, {}).values() for name, _ in mixed} or {data}
     return [
         open_model_source(name, split, feature_shape, backbone)
         for name, split in parts
-        if any(has_same_images(name, other) for other in asked)
+        if any(has_same_images(name, other) for other in tested)
     ]
 
 
 def open_unseen_source(
     models: Sequence[tuple[str, Model]], data: str, split: str, *, may_overlap: bool = False
 ) -> TaskSource:
-    """The split of the data, of which none of the models has seen a class in training.
+    """Open a split of the data, and check that none of the models was trained on its classes.
 
     Args:
-        models: With the names that they were asked for by.
+        models: Models, each with the name that messages call it by.
         data: Name of the data.
-        split: As a person gives it.
-        may_overlap: Whether classes seen in training are let pass, for others to find.
+        split: Name of the split; for Omniglot, ``test`` means that of the first model's scheme.
+        may_overlap: If True, training classes are allowed, for a caller that looks for them itself.
 
     Raises:
-        DataError: if a model has seen such classes, or takes samples of another shape.
+        DataError: if a model was trained on such classes, or takes samples of another shape.
     """
-    first = models[0][1].training
-    trained_on = first.split if first.data == data else None
-    shape, backbone = models[0][1].method.inputs.shape, models[0][1].backbone
-    source = open_model_source(data, add_scheme(data, split, trained_on), shape, backbone)
+    _, first = models[0]
+    trained_on = first.training.split if first.training.data == data else None
+    shape = first.method.inputs.shape
+    source = open_model_source(data, add_scheme(data, split, trained_on), shape, first.backbone)
     for name, model in models:
-        trained = () if may_overlap else model.training.training_splits
-        for seen in open_training_splits(trained, data, shape):
-            if shares_classes(source, seen):
+        training_splits = () if may_overlap else model.training.training_splits
+        for trained in open_training_splits(training_splits, data, shape):
+            if shares_classes(source, trained):
                 raise DataError(
-                    f"'{name}' was trained on {seen.name}, split '{seen.split}', which shares "
-                    f"classes with the split '{source.split}' of {source.name}; a score on classes "
-                    "seen in training says nothing."
+                    f"'{name}' was trained on {trained.name}, split '{trained.split}', which "
+                    f"shares classes with the split '{source.split}' of {source.name}. Scores on "
+                    "training classes say nothing; choose another split or other data."
                 )
         check_feature_shape(source, model.method.inputs.shape)
     return source

@@ -33,7 +33,8 @@ from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import ImageBytes, read_images, to_photo
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError, unknown_name
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.model.model import Model, load_model, shipped_models
+from lgmnet.model.model import Model, load_model
+from lgmnet.model.registry import shipped_models
 from lgmnet.studio.store import AbsentError, ConflictError, Metadata, Record, Store
 from lgmnet.studio.worker import Worker
 

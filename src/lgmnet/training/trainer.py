@@ -25,7 +25,8 @@ from lgmnet.evaluation.evaluate import Score, evaluate
 from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
-from lgmnet.model.model import Model, Training, load_model, save_model
+from lgmnet.model.model import Model, load_model, save_model
+from lgmnet.model.training_record import TrainingRecord
 from lgmnet.progress import track_progress
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.progress import StopRequest, TrainingMetrics
@@ -202,9 +203,9 @@ def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path
 
 def training_record(
     run: Run, train_source: TaskSource, val_source: TaskSource | None, first: Model | None
-) -> Training:
+) -> TrainingRecord:
     """Describe a run before its first step, for the model card."""
-    return Training(
+    return TrainingRecord(
         recipe=run.recipe,
         data=train_source.name,
         split=train_source.split,
@@ -212,7 +213,7 @@ def training_record(
         val_split=None if val_source is None else val_source.split,
         settings=dataclasses.asdict(run.train),
         start=run.start,
-        seen=first.training.training_splits if first is not None else (),
+        earlier_splits=first.training.training_splits if first is not None else (),
     )
 
 
@@ -290,7 +291,7 @@ def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
     return evaluate(method, source, shape, episodes=episodes, seed=config.seed + 1)
 
 
-def make_best_model(state: TrainState, run: Run, record: Training, score: Score) -> Model:
+def make_best_model(state: TrainState, run: Run, record: TrainingRecord, score: Score) -> Model:
     """Describe the model that is the best so far, with its validation score."""
     record = replace(
         record,
@@ -303,7 +304,7 @@ def make_best_model(state: TrainState, run: Run, record: Training, score: Score)
     return make_model(run, state.method, record)
 
 
-def make_model(run: Run, method: Method, record: Training) -> Model:
+def make_model(run: Run, method: Method, record: TrainingRecord) -> Model:
     """Make a model of a method and the record of its training."""
     return Model(method, run.method, record, backbone=run.backbone)
 

@@ -1,0 +1,122 @@
+"""Model card: a README in Markdown, with the metadata that the Hugging Face hub reads.
+
+Every saved model gets a card, so the card is written without the optional `huggingface_hub`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lgmnet.evaluation.evaluate import Score
+from lgmnet.evaluation.rejection import Rejection
+from lgmnet.methods.base import Method
+from lgmnet.model.training_record import TrainingRecord
+
+
+def format_model_card(
+    name: str,
+    method: Method,
+    training: TrainingRecord,
+    backbone: str = "",
+    scores: Sequence[Score] = (),
+    rejections: Sequence[Rejection] = (),
+) -> str:
+    """Format the card of a model from the fields of `lgmnet.Model`."""
+    lines = [
+        "---",
+        "library_name: lgmnet",
+        "license: mit",
+        # JSON is valid YAML, whatever the name of a folder of images contains.
+        f"datasets: {json.dumps([training.data])}",
+        "tags: [few-shot-learning, image-classification, meta-learning, weight-generation]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        *describe_method(method, backbone),
+        "",
+        "## Training",
+        "",
+        *describe_training(training),
+        "",
+        "## Test scores",
+        "",
+        *format_scores(scores),
+    ]
+    if rejections:
+        lines += ["", "## Rejection thresholds", "", *format_rejections(rejections)]
+    return "\n".join(lines) + "\n"
+
+
+def describe_method(method: Method, backbone: str) -> list[str]:
+    """Describe the method and its inputs in one or two paragraphs."""
+    parameters = sum(p.numel() for p in method.parameters())
+    lines = [
+        f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
+        f"{tuple(method.inputs.shape)}."
+    ]
+    if backbone:
+        lines.append(
+            f"The samples are features of photos, computed by the frozen network `{backbone}`, "
+            "which was trained on ImageNet. Its 1,000 classes include many of the classes tested "
+            "here; scores on those are not scores on unseen classes."
+        )
+    if method.card_note:
+        lines += ["", method.card_note]
+    return lines
+
+
+def describe_training(training: TrainingRecord) -> list[str]:
+    """Describe the training run as the lines of a list."""
+    start = f" from the weights of `{training.start}`" if training.start else ""
+    choice = "last step" if training.val_split is None else "best on validation"
+    if training.step == 0:
+        validation = "No meta-training: each task is learned from its support set alone."
+    elif training.val_split is None:
+        validation = "Validation: none; the run also trains on the validation classes."
+    else:
+        validation = (
+            f"Validation classes `{training.val_split}`: {training.val_accuracy:.2f} ± "
+            f"{training.val_ci95:.2f} % ({training.val_task}, {training.val_protocol})."
+        )
+    return [
+        f"- Recipe `{training.recipe}`{start}, seed {training.settings.get('seed')}, "
+        f"{training.settings.get('steps'):,} steps; weights of step {training.step:,} ({choice}).",
+        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`.",
+        f"- {validation}",
+    ]
+
+
+def format_scores(scores: Sequence[Score]) -> list[str]:
+    """Format test scores as the lines of a Markdown table."""
+    if not scores:
+        return ["None yet; `lgmnet evaluate MODEL --record` adds them here."]
+    return [
+        "| task | accuracy, % | calibration error, % | data | split (class hash) | protocol "
+        "| episodes x queries per class |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} "
+            f"| {'' if s.calibration_error is None else f'{s.calibration_error:.1f}'} "
+            f"| {s.data} | {s.split} ({s.split_hash}) | {s.protocol} | {s.episodes} x {s.query} |"
+            for s in scores
+        ),
+    ]
+
+
+def format_rejections(rejections: Sequence[Rejection]) -> list[str]:
+    """Format rejection thresholds and their error rates as the lines of a Markdown table."""
+    return [
+        "A query is rejected if its similarity to the most likely class is below the threshold. "
+        "False accepts are accepted queries of none of the task's classes; false rejects are "
+        "rejected queries of one of them.",
+        "",
+        "| task | threshold | chosen on | measured on | false accepts, % | false rejects, % |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {r.way}-way {r.shot}-shot | {r.threshold:.3f} | {r.chosen_on} | {r.measured_on} "
+            f"| {r.false_accept:.1f} | {r.false_reject:.1f} |"
+            for r in rejections
+        ),
+    ]

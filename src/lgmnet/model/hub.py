@@ -1,0 +1,55 @@
+"""Download and upload of models with the optional `huggingface_hub`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lgmnet.errors import UserError, extra
+from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+
+
+def download_model(repo_id: str, revision: str | None = None) -> Path:
+    """Download a model of the Hugging Face hub into its cache, and return the folder.
+
+    Args:
+        repo_id: Repository of the hub, such as ``someone/symbols``.
+        revision: Branch, tag or commit; None for the main branch.
+
+    Raises:
+        UserError: if `huggingface_hub` is not installed, or the download fails.
+    """
+    with extra("hub", "models of the Hugging Face hub"):
+        from huggingface_hub import snapshot_download
+    files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
+    with translate_hub_errors(f"download '{repo_id}' from"):
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
+
+
+def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
+    """Upload the folder of a model to the Hugging Face hub, and return its address.
+
+    Raises:
+        UserError: if `huggingface_hub` is not installed, or the upload fails.
+    """
+    with extra("hub", "models of the Hugging Face hub"):
+        from huggingface_hub import HfApi
+    with translate_hub_errors(f"upload '{repo_id}' to"):
+        hub = HfApi()
+        hub.create_repo(repo_id, private=private, exist_ok=True)
+        return str(hub.upload_folder(repo_id=repo_id, folder_path=folder))
+
+
+@contextmanager
+def translate_hub_errors(action: str) -> Iterator[None]:
+    """Turn errors of `huggingface_hub` into a `UserError` of one sentence.
+
+    Raises:
+        UserError: with the first line of the original message.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:  # Base classes of the errors of huggingface_hub.
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"Cannot {action} the Hugging Face hub: {reason}") from error

@@ -1,0 +1,31 @@
+"""Models by name: those that ship with the package, and folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lgmnet.errors import unknown_name
+
+WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+"""Files of a model's folder, with the names that the Hugging Face hub expects."""
+PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
+
+
+def shipped_models() -> list[str]:
+    """List the names of the models that ship with the package."""
+    return sorted(path.parent.name for path in PRETRAINED_FOLDER.glob(f"*/{CONFIG_FILE}"))
+
+
+def model_folder(name: str | Path) -> Path:
+    """Return the folder of a shipped model, given its name, or of any model, given its path.
+
+    A shipped model takes precedence over a folder of the same name.
+
+    Raises:
+        ConfigError: if there is no such model.
+    """
+    if str(name) in shipped_models():
+        return PRETRAINED_FOLDER / str(name)
+    if Path(name).is_dir():
+        return Path(name)
+    raise unknown_name("shipped model or folder of a model", str(name), shipped_models())
