@@ -24,7 +24,7 @@ def calibrate(
         str,
         typer.Option(
             metavar="DATA:SPLIT",
-            help="Data to choose the thresholds on; the model was not trained on these classes.",
+            help="Data for choosing the thresholds; its classes must not be in the training data.",
         ),
     ],
     data: Data = "omniglot",

@@ -130,10 +130,11 @@ def print_error(message: str) -> None:
     stderr.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 
-def _print_version(requested: bool) -> None:
+def _print_version(requested: bool) -> bool:
     if requested:
         print_text(f"lgmnet {__version__}")
         raise typer.Exit
+    return requested
 
 
 @app.callback()

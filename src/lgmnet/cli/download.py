@@ -21,7 +21,7 @@ def download(
         typer.Option("--to", help="Data folder. Default: LGMNET_DATA, else shared/data."),
     ] = None,
 ) -> CommandResult:
-    """Download a data set; no other command does so."""
+    """Download a data set; no other command downloads data."""
     from lgmnet.data.datasets import omniglot
     from lgmnet.data.images.archives import data_folders
 

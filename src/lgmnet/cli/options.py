@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options shared by the commands."""
 
 from __future__ import annotations
 

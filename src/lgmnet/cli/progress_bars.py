@@ -19,7 +19,7 @@ from rich.progress import (
 class ProgressBars:
     """Bars for all work in progress; they share one display and disappear when the work ends.
 
-    No bar is shown if the console is not a terminal. Lines that stay are always printed.
+    Bars are only shown on a terminal. The lines of `ProgressBar.print` are always printed.
 
     Args:
         console: Console to show the bars on.
@@ -74,7 +74,7 @@ class ProgressBar:
         self._task_id = task_id
 
     def advance(self, n: int = 1, detail: str = "") -> None:
-        """Advance the bar by ``n`` steps; a ``detail`` replaces the text beside the bar."""
+        """Advance the bar by ``n`` steps; a ``detail`` replaces the text after the bar."""
         self._progress.update(self._task_id, advance=n)
         if detail:
             self._progress.update(self._task_id, detail=detail)

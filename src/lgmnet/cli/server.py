@@ -40,12 +40,12 @@ def run_server(
         store: Folder of the classifiers, if there is no ``database``; None for the default folder.
         database: URL of the database for the index.
         files: URL of the folder or bucket for the files of ``database``.
-        models: Folders of models to offer beside the shipped ones.
-        host_names: Host names of the server beside its address.
+        models: Folders of models in addition to the shipped ones.
+        host_names: Host names of the server in addition to its address.
         without_token: If True, allow access from other machines without a token.
         verbose: If True, print a line for every request.
         as_json: If True, print the address as a JSON object.
-        page: If True, serve the studio's page beside the HTTP API.
+        page: If True, serve the studio's page in addition to the HTTP API.
         workers: Number of processes.
         open_browser: If True, open the page in a browser.
 

@@ -26,7 +26,7 @@ DatabaseUrl = Annotated[
         "--database",
         metavar="URL",
         help="Database for the index instead of --store, such as "
-        "postgresql+psycopg://user@host/name; several servers may share it. Needs --files.",
+        "postgresql+psycopg://user@host/name; servers may share it. Needs --files.",
     ),
 ]
 FilesUrl = Annotated[
@@ -37,11 +37,11 @@ FilesUrl = Annotated[
 ]
 ModelNames = Annotated[
     list[str] | None,
-    typer.Option("--model", help="Folder of a model to offer beside the shipped ones; repeatable."),
+    typer.Option("--model", help="Folder of an additional model; repeatable."),
 ]
 HostNames = Annotated[
     list[str] | None,
-    typer.Option("--host-name", help="Host name of the server beside its address; repeatable."),
+    typer.Option("--host-name", help="Additional host name of the server; repeatable."),
 ]
 WithoutToken = Annotated[
     bool,
