@@ -47,10 +47,10 @@ class CommandResult:
     """Exit code of the program after the result is printed."""
 
 
-C = TypeVar("C", bound=Callable[..., "CommandResult | None"])
+F = TypeVar("F", bound=Callable[..., "CommandResult | None"])
 
 
-def command(panel: Panel, *, example: str) -> Callable[[C], C]:
+def command(panel: Panel, *, example: str) -> Callable[[F], F]:
     """Register a function as the command of the same name and give it the option ``--json``.
 
     The command prints the `CommandResult` that the function returns. A function that prints its
@@ -62,7 +62,7 @@ def command(panel: Panel, *, example: str) -> Callable[[C], C]:
         example: Example call in rich markup, shown at the end of the command's help.
     """
 
-    def register(function: C) -> C:
+    def register(function: F) -> F:
         # Typer would keep the line breaks inside the paragraphs of the docstring.
         paragraphs = (inspect.getdoc(function) or "").split("\n\n")
         register_run = app.command(
