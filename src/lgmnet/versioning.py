@@ -1,4 +1,4 @@
-"""Version of this code, recorded with every result."""
+"""Version of this code, recorded beside every result."""
 
 from __future__ import annotations
 
