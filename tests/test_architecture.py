@@ -20,7 +20,7 @@ ROOT = "lgmnet"
 # A room imports only from floors above its own, or from rooms of its own floor.
 FLOORS = [
     {"errors"},
-    {"config", "devices", "input_spec", "io", "progress"},
+    {"config", "devices", "input_spec", "io", "progress", "versioning"},
     {"episode"},
     {"data", "nn"},
     {"methods"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"estimator"},
     {ROOT},  # lgmnet/__init__.py, the public surface
     {"experiments"},
-    {"cli", "studio"},
+    {"__main__", "cli", "studio"},
 ]
 FLOOR = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 

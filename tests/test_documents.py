@@ -22,7 +22,7 @@ from lgmnet.episode import EpisodeShape
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/tutorial.md")
 FEWER = {
-    "train": "--steps 2 --set val_episodes=2 --set val_every=2 --set tasks=1 --set way=4",
+    "train": "--steps 2 --set validation.episodes=2 --set every=2 --set tasks=1 --set way=4",
     "evaluate": "--episodes 2",
     "compare": "--episodes 2",
     "audit": "--episodes 16",

@@ -1,4 +1,4 @@
-"""A tiny model and a classifier forged by it, made once for all tests of the command line."""
+"""Fixtures of the command line's tests: a tiny model, and a classifier forged by it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.making import lgmnet, symbols, tiny_model
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny model, as if trained on the training split of ``strokes``."""
+    """Folder of a tiny model whose card names the training split of ``strokes``."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(tiny_model(), folder)
     return folder
@@ -28,7 +28,7 @@ def folder_of_symbols(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def classifier(
     tiny: Path, folder_of_symbols: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A classifier forged of these symbols."""
+    """File of a classifier forged from these symbols."""
     path = tmp_path_factory.mktemp("classifiers") / "symbols.safetensors"
     assert lgmnet("forge", folder_of_symbols, "-o", path, "--model", tiny).code == 0
     return path

@@ -1,7 +1,8 @@
-"""What these tests work with: the command line in this process, a tiny model, drawings, files."""
+"""Test tools: the command line in this process, a tiny model, drawings and image files."""
 
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import os
@@ -30,6 +31,7 @@ from lgmnet.io import CHECKSUM
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
 from lgmnet.model.model import Model
 from lgmnet.model.training_record import TrainingRecord
+from tests.support.configs import TINY, TINY_SETTINGS
 
 COMMANDS = (
     "train",
@@ -54,34 +56,23 @@ COMMANDS = (
     "serve",
 )
 
-TINY = LGMNetConfig(
-    embedding_widths=(8, 8),
-    embedding_pooled=(True, True),
-    encoder_width=8,
-    context=4,
-    target_widths=(8, 8),
-)
 TINY_RUN = {
-    "embedding_widths": "[8,8]",
-    "embedding_pooled": "[true,true]",
-    "encoder_width": "8",
-    "context": "4",
-    "target_widths": "[8,8]",
+    **dict(setting.split("=") for setting in TINY_SETTINGS),
     "tasks": "1",
     "way": "3",
     "query": "1",
     "warmup": "1",
     "precision": "32-true",
-    "val_way": "3",
-    "val_query": "1",
-    "val_episodes": "4",
+    "validation.way": "3",
+    "validation.query": "1",
+    "validation.episodes": "4",
 }
-"""What makes a recipe a matter of a second."""
+"""Settings with which a recipe takes about a second."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -89,20 +80,20 @@ class Ran:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The one JSON object on stdout; nothing else may be there."""
+        """The JSON object on stdout, which must contain nothing else."""
         assert self.out.endswith("\n"), self.out
         assert self.out.count("\n") == 1, self.out
-        found = json.loads(self.out, parse_constant=not_json)
-        assert isinstance(found, dict)
-        return found
+        value = json.loads(self.out, parse_constant=reject_constant)
+        assert isinstance(value, dict)
+        return value
 
 
-def not_json(word: str) -> None:
-    raise AssertionError(f"{word} is no JSON")
+def reject_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not valid JSON")
 
 
 def lgmnet(*words: object, columns: int = 300) -> Ran:
-    """Run ``lgmnet WORDS...`` as a shell would, but in this process."""
+    """Run ``lgmnet WORDS...`` in this process."""
     argv = ["lgmnet", *map(str, words)]
     with (
         redirect_stdout(io.StringIO()) as out,
@@ -112,24 +103,24 @@ def lgmnet(*words: object, columns: int = 300) -> Ran:
     ):
         code = 0
         try:
-            main()
+            contextvars.copy_context().run(main)  # The progress display is not for other tests.
         except SystemExit as end:
             code = end.code  # type: ignore[assignment]
     return Ran(code or 0, out.getvalue(), err.getvalue())
 
 
 def settings(**others: object) -> list[str]:
-    """The words that make ``train`` quick."""
+    """Return the options that make ``train`` quick."""
     fields = TINY_RUN | {name: str(value) for name, value in others.items()}
     return [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
 
 
 def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -> Model:
-    """A model that has never been trained, but answers like any other."""
+    """Return a model with random weights and a complete training record."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         method = LGMNet(config).eval()
-    story: dict[str, Any] = {
+    record: dict[str, Any] = {
         "recipe": "tiny",
         "data": "strokes",
         "split": "train",
@@ -141,11 +132,11 @@ def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -
         "val_accuracy": 50.0,
         "val_ci95": 2.5,
     }
-    return Model(method, "lgm-net", TrainingRecord(**story | training), name="tiny")
+    return Model(method, "lgm-net", TrainingRecord(**record | training), name="tiny")
 
 
 def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes each 1 28 28"]:
-    """Drawings of invented characters, ink = 255."""
+    """Draw synthetic characters, ink = 255."""
     shape = EpisodeShape(way=max(2, classes), shot=each, query=1)
     out = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
     SyntheticCharacters("test").draw(shape, torch.Generator().manual_seed(seed), out)
@@ -154,13 +145,13 @@ def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes e
 
 
 def write_drawing(path: Path, drawing: Tensor) -> Path:
-    """A drawing as a person has it: dark ink on white paper."""
+    """Write a drawing as an image file with dark ink on white paper."""
     Image.fromarray(255 - drawing[0].numpy()).save(path)
     return path
 
 
 def symbols(folder: Path, shots: Mapping[str, int], seed: int = 0) -> Path:
-    """``folder/<class>/<image>`` with so many drawings of each class."""
+    """Write ``folder/<class>/<image>`` with the given number of drawings per class."""
     drawn = drawings(len(shots), max(*shots.values(), 1), seed)
     for (name, shot), images in zip(shots.items(), drawn, strict=True):
         (folder / name).mkdir(parents=True)
@@ -170,26 +161,27 @@ def symbols(folder: Path, shots: Mapping[str, int], seed: int = 0) -> Path:
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, hidden ones too, and what is in them."""
+    """Return the content of all files in a folder and its subfolders, hidden ones included."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def content(path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What a safetensors file says and holds (the order of what it says is left to chance).
+    """Return the metadata and the tensors of a safetensors file, for comparisons.
 
-    What a clock said is left out, and the checksum, in which it counts.
+    The order of the metadata is random, so it is a dict. The measured seconds are left out, and so
+    is the checksum, which depends on them.
     """
     raw = path.read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     tensors = safetensors.torch.load(raw)
-    said = header["__metadata__"].items()
-    about = {name: text for name, text in said if name not in ("seconds", CHECKSUM)}
-    return about, {k: t.numpy().tobytes() for k, t in tensors.items()}
+    fields = header["__metadata__"].items()
+    metadata = {name: text for name, text in fields if name not in ("seconds", CHECKSUM)}
+    return metadata, {k: t.numpy().tobytes() for k, t in tensors.items()}
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    """A tiny PNG file whose header claims to be of this size."""
+    """Return a small PNG file whose header claims this size."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + body))
@@ -203,37 +195,37 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 def as_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """An image as a file of some kind."""
+    """Encode an image in a file format."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
 
 
-def floats(value: float) -> bytes:
-    """A 32-bit float TIFF with one pixel of this value."""
+def float_tiff(value: float) -> bytes:
+    """Return a 32-bit float TIFF with one pixel of this value."""
     pixels = np.ones((28, 28), np.float32)
     pixels[3, 4] = value
     return as_bytes(Image.fromarray(pixels), "TIFF")
 
 
-def ordinary(kind: str) -> bytes:
-    """An image without fault."""
+def valid_image(kind: str) -> bytes:
+    """Return a valid image file."""
     return as_bytes(Image.fromarray(255 - drawings(2, 1, seed=9)[0, 0, 0].numpy()), kind)
 
 
 BAD_IMAGES: dict[str, Callable[[], bytes]] = {
     "empty.png": lambda: b"",
-    "text.png": lambda: b"This is no picture at all.\n" * 20,
-    "cut.png": lambda: ordinary("PNG")[:-100],
-    "cut.jpg": lambda: ordinary("JPEG")[:-200],
-    "cut.gif": lambda: ordinary("GIF")[:40],
+    "text.png": lambda: b"This is not a picture.\n" * 20,
+    "cut.png": lambda: valid_image("PNG")[:-100],
+    "cut.jpg": lambda: valid_image("JPEG")[:-200],
+    "cut.gif": lambda: valid_image("GIF")[:40],
     "claims-60000x60000.png": lambda: png_claiming(60_000, 60_000),
     "claims-12000x8000.png": lambda: png_claiming(12_000, 8_000),
     "many-pixels.png": lambda: as_bytes(Image.new("1", (10_000, 10_000), 1), "PNG"),
-    "nan.tiff": lambda: floats(float("nan")),
-    "infinite.tif": lambda: floats(float("inf")),
+    "nan.tiff": lambda: float_tiff(float("nan")),
+    "infinite.tif": lambda: float_tiff(float("inf")),
 }
-"""Files that claim to be images and cannot be read, by their names."""
+"""Content of image files that cannot be read, by file name."""
 
 
 WITHOUT_TORCH = """
@@ -241,7 +233,7 @@ import runpy, sys
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("torch", "lgmnet"):
-            raise ImportError(f"{name} is not to be had here")
+            raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, NoTorch())
 script, *sys.argv = sys.argv[1:]
 sys.argv.insert(0, script)
@@ -250,7 +242,7 @@ runpy.run_path(script, run_name="__main__")
 
 
 def run_without_torch(script: Path, *words: Path) -> list[str]:
-    """The lines that a script prints where neither torch nor lgmnet can be had."""
+    """Return the lines that a script prints where torch and lgmnet cannot be imported."""
     ran = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, script, *words],
         capture_output=True,

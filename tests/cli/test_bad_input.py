@@ -1,4 +1,4 @@
-"""Bad input: exit code 2, a sentence that names what is at fault, and nothing half-written."""
+"""Bad input: exit code 2, a message that names the fault, and no incomplete files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from lgmnet.classifier.classifier import KIND
 from lgmnet.io import CHECKSUM, checksum
+from lgmnet.nn.embedding import vector_embedding
 from tests.cli.making import (
     BAD_IMAGES,
     Ran,
@@ -26,21 +27,22 @@ from tests.cli.making import (
     tiny_model,
     write_drawing,
 )
+from tests.support.configs import lgm_net_config
 
-OLD = b"a classifier that took an afternoon to draw"
+OLD = b"content of an older file"
 
 
-def refused(ran: Ran, *names: object) -> None:
-    """Check that a command ended as bad input must: one sentence that names these things."""
+def assert_error(ran: Ran, *parts: object) -> None:
+    """Check that a command failed with code 2 and one error message with these parts."""
     assert ran.code == 2, ran.err
     assert ran.out == ""
     assert ran.err.startswith("error: ")
     assert ran.err.count("error:") == 1
-    for name in names:
-        assert str(name) in ran.err
+    for part in parts:
+        assert str(part) in ran.err
 
 
-def empty(folder: Path) -> Path:
+def empty_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
 
@@ -50,15 +52,15 @@ def one_class(folder: Path) -> Path:
 
 
 def class_without_images(folder: Path) -> Path:
-    symbols(folder, {"full": 2, "void": 1})
-    (folder / "void" / "0.png").unlink()
+    symbols(folder, {"full": 2, "empty": 1})
+    (folder / "empty" / "0.png").unlink()
     return folder
 
 
 def class_of_bad_images(folder: Path) -> Path:
-    symbols(folder, {"full": 2, "spoilt": 2})
-    (folder / "spoilt" / "0.png").write_bytes(b"")
-    (folder / "spoilt" / "1.png").write_bytes(BAD_IMAGES["cut.png"]())
+    symbols(folder, {"full": 2, "broken": 2})
+    (folder / "broken" / "0.png").write_bytes(b"")
+    (folder / "broken" / "1.png").write_bytes(BAD_IMAGES["cut.png"]())
     return folder
 
 
@@ -68,19 +70,19 @@ def images_without_classes(folder: Path) -> Path:
     return folder
 
 
-def a_file(folder: Path) -> Path:
-    folder.write_text("no folder")
+def file_as_folder(folder: Path) -> Path:
+    folder.write_text("a file")
     return folder
 
 
 BAD_FOLDERS: dict[Callable[[Path], Path], tuple[str, ...]] = {
     lambda folder: folder: ("images", "<class>/<image>"),
-    a_file: ("images", "<class>/<image>"),
-    empty: ("images", "at least two classes", "none"),
+    file_as_folder: ("images", "<class>/<image>"),
+    empty_folder: ("images", "at least two classes", "none"),
     images_without_classes: ("images", "at least two classes", "none"),
     one_class: ("images", "at least two classes", "'lonely'"),
-    class_without_images: ("'void'",),
-    class_of_bad_images: ("'spoilt'", "0.png", "1.png"),
+    class_without_images: ("'empty'",),
+    class_of_bad_images: ("'broken'", "0.png", "1.png"),
 }
 
 
@@ -88,21 +90,21 @@ BAD_FOLDERS: dict[Callable[[Path], Path], tuple[str, ...]] = {
 @pytest.mark.parametrize(
     ("make", "names"),
     BAD_FOLDERS.items(),
-    ids=["absent", "a file", *(make.__name__ for make in list(BAD_FOLDERS)[2:])],
+    ids=["absent", "file", *(make.__name__ for make in list(BAD_FOLDERS)[2:])],
 )
-def test_forge_from_a_folder_that_cannot_serve(make, names, old, tiny, tmp_path):
+def test_forge_from_an_unusable_folder(make, names, old, tiny, tmp_path):
     folder = make(tmp_path / "images")
     output = tmp_path / "out" / "c.safetensors"
     output.parent.mkdir()
     if old:
         output.write_bytes(old)
     before = listing(tmp_path)
-    refused(lgmnet("forge", folder, "-o", output, "--model", tiny, "--json"), *names)
+    assert_error(lgmnet("forge", folder, "-o", output, "--model", tiny, "--json"), *names)
     assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
-def test_forge_leaves_a_bad_image_out_and_keeps_the_others(name, tiny, tmp_path):
+def test_forge_leaves_out_a_bad_image_and_uses_the_others(name, tiny, tmp_path):
     folder = symbols(tmp_path / "images", {"moon": 2, "star": 1})
     clean, output = tmp_path / "clean.safetensors", tmp_path / "c.safetensors"
     assert lgmnet("forge", folder, "-o", clean, "--model", tiny).code == 0
@@ -112,7 +114,7 @@ def test_forge_leaves_a_bad_image_out_and_keeps_the_others(name, tiny, tmp_path)
     ran = lgmnet("forge", folder, "-o", output, "--model", tiny, "--json")
     assert ran.code == 2
     assert ran.json["classes"] == {"moon": 2, "star": 1}
-    assert [name in sentence for sentence in ran.json["unreadable"]] == [True, True]
+    assert [name in message for message in ran.json["unreadable"]] == [True, True]
     assert str(folder / "moon" / name) in ran.err
     assert str(folder / "star" / f"also-{name}") in ran.err
     assert ran.err.count("left out") == 2
@@ -121,18 +123,18 @@ def test_forge_leaves_a_bad_image_out_and_keeps_the_others(name, tiny, tmp_path)
 
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("name", [*BAD_IMAGES, "absent.png"])
-def test_predict_answers_all_but_the_bad_image(name, as_json, classifier, tmp_path):
+def test_predict_classifies_all_but_the_bad_image(name, as_json, classifier, tmp_path):
     bad = tmp_path / name
     if name in BAD_IMAGES:
         bad.write_bytes(BAD_IMAGES[name]())
     good = [write_drawing(tmp_path / f"{i}.png", d[0]) for i, d in enumerate(drawings(2, 1, 4))]
     flags = ["--json"] if as_json else []
-    alone = lgmnet("predict", classifier, *good, *flags)
+    expected = lgmnet("predict", classifier, *good, *flags)
     ran = lgmnet("predict", classifier, good[0], bad, good[1], *flags)
-    assert (alone.code, ran.code) == (0, 2)
+    assert (expected.code, ran.code) == (0, 2)
     if as_json:
         first, problem, last = ran.json["predictions"]
-        assert [first, last] == alone.json["predictions"]
+        assert [first, last] == expected.json["predictions"]
         assert problem.keys() == {"image", "error"}
         assert problem["image"] == str(bad)
         assert str(bad) in problem["error"]
@@ -140,100 +142,100 @@ def test_predict_answers_all_but_the_bad_image(name, as_json, classifier, tmp_pa
         assert all(str(path) in ran.out for path in (*good, bad))
 
 
-def test_predict_when_no_image_can_be_read(classifier, tmp_path):
+def test_predict_without_any_readable_image(classifier, tmp_path):
     ran = lgmnet("predict", classifier, tmp_path / "a.png", tmp_path / "b.png", "--json")
     assert ran.code == 2
     assert ["error" in prediction for prediction in ran.json["predictions"]] == [True, True]
 
 
-def changed(good: bytes, *, drop: str = "", **about: str) -> bytes:
-    """The file without one tensor, or with something else said in it, but with a true checksum."""
+def change_file(good: bytes, *, drop: str = "", **fields: str) -> bytes:
+    """Remove a tensor or replace metadata, and make the checksum match."""
     header = json.loads(good[8 : 8 + int.from_bytes(good[:8], "little")])
     tensors = {k: t for k, t in safetensors.torch.load(good).items() if k != drop}
-    said = header["__metadata__"] | about
-    del said[CHECKSUM]
-    return safetensors.torch.save(tensors, said | {CHECKSUM: checksum(tensors, said)})
+    metadata = header["__metadata__"] | fields
+    del metadata[CHECKSUM]
+    return safetensors.torch.save(tensors, metadata | {CHECKSUM: checksum(tensors, metadata)})
 
 
-FOREIGN: dict[str, Callable[[bytes], bytes]] = {
+DAMAGED_FILES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda good: b"",
     "cut to 4 bytes": lambda good: good[:4],
     "cut in the header": lambda good: good[:300],
     "cut in half": lambda good: good[: len(good) // 2],
     "cut by a byte": lambda good: good[:-1],
-    "of version 1": lambda good: changed(good, version="1"),
-    "of another kind": lambda good: changed(good, format="lgmnet-model"),
-    "of an unknown method": lambda good: changed(good, method="proto-net"),
-    "of another config": lambda good: changed(good, config='{"target_widths": [8, 16]}'),
-    "of a config with a fault": lambda good: changed(good, config='{"context": -1}'),
-    "altered in a byte": lambda good: good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
-    "with a class too many": lambda good: changed(good, classes='["a", "b", "c", "d"]'),
-    "with a class too few": lambda good: changed(good, classes='["a", "b"]'),
-    "with a source too few": lambda good: changed(good, sources='["a"]'),
-    "without its labels": lambda good: changed(good, drop="support.labels"),
-    "of an unknown threshold": lambda good: changed(good, rejections='[{"shot": 1}]'),
-    "with classes that are no list": lambda good: changed(good, classes="3"),
-    "without a tensor": lambda good: changed(good, drop="weight_0"),
+    "version 1": lambda good: change_file(good, version="1"),
+    "another kind": lambda good: change_file(good, format="lgmnet-model"),
+    "unknown method": lambda good: change_file(good, method="proto-net"),
+    "another config": lambda good: change_file(good, config='{"target_widths": [8, 16]}'),
+    "invalid config": lambda good: change_file(good, config='{"context": -1}'),
+    "one byte changed": lambda good: good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
+    "one class too many": lambda good: change_file(good, classes='["a", "b", "c", "d"]'),
+    "one class too few": lambda good: change_file(good, classes='["a", "b"]'),
+    "one source too few": lambda good: change_file(good, sources='["a"]'),
+    "no labels": lambda good: change_file(good, drop="support.labels"),
+    "invalid threshold": lambda good: change_file(good, rejections='[{"shot": 1}]'),
+    "classes are no list": lambda good: change_file(good, classes="3"),
+    "a tensor is missing": lambda good: change_file(good, drop="weight_0"),
     "foreign safetensors": lambda good: safetensors.torch.save({"x": torch.zeros(3)}),
-    "a pickle": lambda good: pickle.dumps({"classes": ["a", "b"]}),
-    "an image": lambda good: BAD_IMAGES["many-pixels.png"](),
-    "a text": lambda good: "ⓒ not a classifier".encode(),
+    "pickle": lambda good: pickle.dumps({"classes": ["a", "b"]}),
+    "image": lambda good: BAD_IMAGES["many-pixels.png"](),
+    "text": lambda good: "ⓒ not a classifier".encode(),
 }
 
 
-@pytest.mark.parametrize("damage", FOREIGN.values(), ids=FOREIGN)
-def test_predict_with_a_classifier_file_that_is_none(damage, classifier, tmp_path):
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1)[0, 0])
+@pytest.mark.parametrize("damage", DAMAGED_FILES.values(), ids=DAMAGED_FILES)
+def test_predict_with_a_damaged_classifier_file(damage, classifier, tmp_path):
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1)[0, 0])
     file = tmp_path / "c.safetensors"
     file.write_bytes(damage(classifier.read_bytes()))
-    refused(lgmnet("predict", file, asked, "--json"), file)
+    assert_error(lgmnet("predict", file, query, "--json"), file)
 
 
-def test_what_is_wrong_with_a_classifier_file_is_said(classifier, tmp_path):
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1)[0, 0])
+def test_the_message_names_the_fault_of_a_classifier_file(classifier, tmp_path):
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1)[0, 0])
     file = tmp_path / "c.safetensors"
-    for damage, words in (
-        ("of version 1", ("version 1", "version 2")),
-        ("altered in a byte", ("its checksum does not match", str(file))),
-        ("of another kind", (KIND,)),
+    for damage, parts in (
+        ("version 1", ("version 1", "version 2")),
+        ("one byte changed", ("its checksum does not match", str(file))),
+        ("another kind", (KIND,)),
         ("foreign safetensors", (KIND,)),
     ):
-        file.write_bytes(FOREIGN[damage](classifier.read_bytes()))
-        refused(lgmnet("predict", file, asked), *words)
+        file.write_bytes(DAMAGED_FILES[damage](classifier.read_bytes()))
+        assert_error(lgmnet("predict", file, query), *parts)
 
 
-def test_a_pickle_is_never_opened(tmp_path):
-    """A file that would act when unpickled does not get to act."""
+def test_a_pickle_is_never_loaded(tmp_path):
+    """A file that runs code when unpickled does not run it."""
 
-    class Trap:
+    class CreatesFile:
         def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-            return Path.touch, (tmp_path / "sprung",)
+            return Path.touch, (tmp_path / "created",)
 
-    torch.save(Trap(), tmp_path / "c.safetensors")
-    refused(lgmnet("predict", tmp_path / "c.safetensors", tmp_path / "x.png"), "c.safetensors")
-    assert not (tmp_path / "sprung").exists()
-
-
-def test_predict_without_a_classifier(tmp_path):
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1)[0, 0])
-    refused(lgmnet("predict", tmp_path / "absent.safetensors", asked), "absent.safetensors")
-    refused(lgmnet("predict", tmp_path, asked), tmp_path)
+    torch.save(CreatesFile(), tmp_path / "c.safetensors")
+    assert_error(lgmnet("predict", tmp_path / "c.safetensors", tmp_path / "x.png"), "c.safetensors")
+    assert not (tmp_path / "created").exists()
 
 
-def test_forge_where_no_file_can_be_written(tiny, folder_of_symbols, tmp_path):
+def test_predict_without_a_classifier_file(tmp_path):
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1)[0, 0])
+    assert_error(lgmnet("predict", tmp_path / "absent.safetensors", query), "absent.safetensors")
+    assert_error(lgmnet("predict", tmp_path, query), tmp_path)
+
+
+def test_forge_to_a_path_that_cannot_be_written(tiny, folder_of_symbols, tmp_path):
     before = listing(tmp_path)
     for output, name in (
         (tmp_path / "no" / "such" / "c.safetensors", tmp_path / "no" / "such"),
         (tmp_path, tmp_path),
         (tmp_path / ("n" * 254), "nnnn"),
     ):
-        refused(lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json"), name)
+        assert_error(
+            lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json"), name
+        )
     assert listing(tmp_path) == before
 
 
-def test_a_failure_while_writing_leaves_the_old_file(
-    tiny, folder_of_symbols, tmp_path, monkeypatch
-):
+def test_a_failed_write_keeps_the_old_file(tiny, folder_of_symbols, tmp_path, monkeypatch):
     output = tmp_path / "c.safetensors"
     output.write_bytes(OLD)
 
@@ -244,13 +246,13 @@ def test_a_failure_while_writing_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     ran = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny)
-    refused(ran, output, "No space left on device")
+    assert_error(ran, output, "No space left on device")
     assert listing(tmp_path) == {"c.safetensors": OLD}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "publish", "forge", "quickstart"])
-def test_a_model_that_is_none(command, tmp_path, folder_of_symbols):
-    """No such name, a folder without a model, and a model folder that lost its weights."""
+def test_an_unusable_model(command, tmp_path, folder_of_symbols):
+    """An unknown name, a folder without a model, and a model folder without weights."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}")
@@ -266,7 +268,7 @@ def test_a_model_that_is_none(command, tmp_path, folder_of_symbols):
             "forge": [folder_of_symbols, "-o", output, "--model", model],
             "quickstart": ["--model", model, "-o", output],
         }
-        refused(lgmnet(command, *words[command], "--json"), *names)
+        assert_error(lgmnet(command, *words[command], "--json"), *names)
         assert not output.exists()
 
 
@@ -274,7 +276,7 @@ def test_a_model_with_damaged_weights(tiny, tmp_path):
     model = shutil.copytree(tiny, tmp_path / "model")
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    refused(lgmnet("evaluate", model, "--data", "strokes"), weights)
+    assert_error(lgmnet("evaluate", model, "--data", "strokes"), weights)
 
 
 @pytest.mark.parametrize(
@@ -290,34 +292,37 @@ def test_a_model_with_damaged_weights(tiny, tmp_path):
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_evaluate_asked_for_more_than_there_is(words, names, tiny):
-    refused(lgmnet("evaluate", tiny, "--data", "digits", *words, "--json"), *names)
+def test_evaluate_with_impossible_tasks(words, names, tiny):
+    assert_error(lgmnet("evaluate", tiny, "--data", "digits", *words, "--json"), *names)
 
 
-def test_evaluate_saves_nothing_where_it_cannot(tiny, tmp_path):
-    """Said before the work, not after it."""
+def test_evaluate_checks_the_output_file_before_it_starts(tiny, tmp_path):
     words = ["--data", "strokes", "--episodes", 10**9, "--save", tmp_path / "no" / "score.json"]
-    refused(lgmnet("evaluate", tiny, *words), tmp_path / "no")
+    assert_error(lgmnet("evaluate", tiny, *words), tmp_path / "no")
 
 
-def test_evaluate_lists_the_classes_of_a_folder_that_are_too_small(tiny, folder_of_symbols):
+def test_evaluate_lists_classes_with_too_few_images(tiny, folder_of_symbols):
     words = ["--data", folder_of_symbols, "--way", 2, "--shot", 1, "--query", 2]
-    refused(lgmnet("evaluate", tiny, *words), "1 + 2 = 3", "fewer images: 'moon' (1), 'star' (2).")
+    assert_error(
+        lgmnet("evaluate", tiny, *words), "1 + 2 = 3", "fewer images: 'moon' (1), 'star' (2)."
+    )
 
 
-def test_a_name_that_is_nearly_right_is_suggested(tiny, tmp_path):
+def test_the_nearest_name_is_suggested(tiny, tmp_path):
     out = ["--out", tmp_path / "out"]
-    refused(lgmnet("train", "omniglt", *out), "recipe 'omniglt'", "'omniglot'?")
-    refused(lgmnet("train", "omniglot", "--data", "stroke", *out), "'stroke'", "'strokes'?")
-    refused(lgmnet("evaluate", tiny, "--data", "digit"), "'digit'", "'digits'?")
-    refused(lgmnet("evaluate", tiny, "--data", "strokes", "--split", "tset"), "'tset'", "'test'?")
+    assert_error(lgmnet("train", "omniglt", *out), "recipe 'omniglt'", "'omniglot'?")
+    assert_error(lgmnet("train", "omniglot", "--data", "stroke", *out), "'stroke'", "'strokes'?")
+    assert_error(lgmnet("evaluate", tiny, "--data", "digit"), "'digit'", "'digits'?")
+    assert_error(
+        lgmnet("evaluate", tiny, "--data", "strokes", "--split", "tset"), "'tset'", "'test'?"
+    )
     assert not (tmp_path / "out").exists()
 
 
-def test_no_omniglot(tiny, tmp_path, monkeypatch):
+def test_missing_omniglot(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
     missing = lgmnet("evaluate", tiny, "--data", "omniglot")
-    refused(missing, tmp_path, "LGMNET_DATA", "lgmnet download omniglot", "--data strokes")
+    assert_error(missing, tmp_path, "LGMNET_DATA", "lgmnet download omniglot", "--data strokes")
 
 
 @pytest.mark.parametrize(
@@ -328,27 +333,24 @@ def test_a_damaged_omniglot(content, tiny, tmp_path, monkeypatch):
     pack.parent.mkdir()
     pack.write_bytes(content)
     monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
-    refused(lgmnet("evaluate", tiny, "--data", "omniglot"), pack)
+    assert_error(lgmnet("evaluate", tiny, "--data", "omniglot"), pack)
 
 
-def test_another_archive_than_omniglot(tiny, tmp_path, monkeypatch):
+def test_an_archive_that_is_not_omniglot(tiny, tmp_path, monkeypatch):
     pack = tmp_path / "omniglot" / "omniglot28.npz"
     pack.parent.mkdir()
     np.savez(pack, allow_pickle=False, images=np.zeros((4, 28, 28), np.uint8))
     monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
-    refused(lgmnet("evaluate", tiny, "--data", "omniglot"), pack)
+    assert_error(lgmnet("evaluate", tiny, "--data", "omniglot"), pack)
 
 
-def test_a_model_of_other_samples(tmp_path):
-    from lgmnet.methods.lgm_net import LGMNetConfig
+def test_a_model_with_another_feature_shape(tmp_path):
     from lgmnet.model.model import save_model
 
-    points = LGMNetConfig(
-        feature_shape=(2,), target="linear", embedding_widths=(8,), target_widths=(8,)
-    )
+    points = lgm_net_config(vector_embedding(2, 8), target_widths=(8,))
     save_model(tiny_model(points), tmp_path / "points")
     ran = lgmnet("evaluate", tmp_path / "points", "--data", "strokes")
-    refused(ran, "strokes", "(1, 28, 28)", "(2,)")
+    assert_error(ran, "strokes", "(1, 28, 28)", "(2,)")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +364,7 @@ def test_a_model_of_other_samples(tmp_path):
     ],
     ids=" ".join,
 )
-def test_a_line_that_cannot_be_understood(words):
+def test_a_usage_error(words):
     ran = lgmnet(*words)
     assert ran.code == 2
     assert ran.out == ""

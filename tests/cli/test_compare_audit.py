@@ -1,4 +1,4 @@
-"""``lgmnet compare``, ``audit``, ``demo`` and ``figure``: whether a number can be trusted."""
+"""``lgmnet compare``, ``audit``, ``demo`` and ``figure``."""
 
 from __future__ import annotations
 
@@ -16,36 +16,42 @@ TASKS = ["--data", "strokes", "--way", 3, "--query", 2]
 
 
 @pytest.fixture
-def other(tmp_path):
-    folder = tmp_path / "other"
-    save_model(dataclasses.replace(tiny_model(seed=1), name="other"), folder)
+def second_model(tmp_path):
+    folder = tmp_path / "second"
+    save_model(dataclasses.replace(tiny_model(seed=1), name="second"), folder)
     return folder
 
 
-def test_a_comparison_is_paired_with_the_first(tiny, other, tmp_path):
-    words = ["compare", tiny, other, *TASKS, "--episodes", 30, "--seed", 2]
-    saved = tmp_path / "rows.json"
-    ran = lgmnet(*words, "--save", saved, "--json")
+def test_differences_are_paired_with_the_first_model(tiny, second_model, tmp_path):
+    words = ["compare", tiny, second_model, *TASKS, "--episodes", 30, "--seed", 2]
+    file = tmp_path / "rows.json"
+    ran = lgmnet(*words, "--save", file, "--json")
     assert ran.code == 0, ran.err
     first, second = ran.json["rows"]
-    assert (first["model"], second["model"]) == (str(tiny), str(other))
+    assert (first["model"], second["model"]) == (str(tiny), str(second_model))
     assert (first["difference"], first["difference_ci95"]) == (0, 0)
     assert second["difference"] == pytest.approx(second["accuracy"] - first["accuracy"])
     assert first["protocol"] == "inductive"
-    for row, model in ((first, tiny), (second, other)):
-        alone = lgmnet("evaluate", model, *TASKS, "--episodes", 30, "--seed", 2, "--json").json
-        assert row["accuracy"] == alone["accuracy"], "the same episodes as evaluate"
-        assert row["ci95"] == alone["ci95"]
+    for row, model in ((first, tiny), (second, second_model)):
+        score = lgmnet("evaluate", model, *TASKS, "--episodes", 30, "--seed", 2, "--json").json
+        assert row["accuracy"] == score["accuracy"], "the same episodes as evaluate"
+        assert row["ci95"] == score["ci95"]
         assert min(row["adapt_ms"], row["query_ms"], row["parameters"]) > 0
-    kept = json.loads(saved.read_text())
-    apart = [b - a for a, b in zip(*(row["scores"] for row in kept["rows"]), strict=True)]
-    assert second["difference"] == pytest.approx(100 * sum(apart) / 30)
+    result = json.loads(file.read_text())
+    differences = [b - a for a, b in zip(*(row["scores"] for row in result["rows"]), strict=True)]
+    assert second["difference"] == pytest.approx(100 * sum(differences) / 30)
 
 
-def test_a_comparison_is_printed_as_a_table(tiny, other):
-    ran = lgmnet("compare", tiny, other, *TASKS, "--episodes", 4)
+def test_a_comparison_is_printed_as_a_table(tiny, second_model):
+    ran = lgmnet("compare", tiny, second_model, *TASKS, "--episodes", 4)
     assert ran.code == 0
-    for words in ("to the first", "adapt, ms", "inductive", "strokes", "the same 4 episodes"):
+    for words in (
+        "difference to first",
+        "adapt, ms",
+        "inductive",
+        "strokes",
+        "the same 4 episodes",
+    ):
         assert words in ran.out
 
 
@@ -57,35 +63,35 @@ def test_a_comparison_needs_two_models(models, tiny, tmp_path):
     assert "rows.json" not in listing(tmp_path)
 
 
-def test_an_honest_model_passes_the_audit(tiny):
+def test_a_sound_model_passes_the_audit(tiny):
     ran = lgmnet("audit", tiny, *TASKS, "--episodes", 40, "--json")
     assert ran.code == 0, ran.out
     assert ran.json["passed"] is True
     assert [check["passed"] for check in ran.json["checks"]] == [True] * 6
-    told = lgmnet("audit", tiny, *TASKS, "--episodes", 40)
-    assert told.out.count("passed") == 6
-    assert "nothing found" in told.out
+    printed = lgmnet("audit", tiny, *TASKS, "--episodes", 40)
+    assert printed.out.count("passed") == 6
+    assert "no problems" in printed.out
 
 
-def test_a_split_seen_in_training_ends_the_audit_with_code_1(tiny):
+def test_auditing_on_the_training_split_exits_with_code_1(tiny):
     ran = lgmnet("audit", tiny, *TASKS, "--split", "train", "--episodes", 16)
     assert ran.code == 1
     assert "share classes" in ran.out
     assert "1 of 6 checks failed" in ran.out
 
 
-def test_the_leak_is_shown():
+def test_the_leak_scores_above_chance_and_sound_protocols_do_not():
     ran = lgmnet("demo", "leak", "--steps", 60, "--episodes", 100, "--json")
     assert ran.code == 0
-    leak, *honest = (row["accuracy"] for row in ran.json["rows"])
+    leak, *sound = (row["accuracy"] for row in ran.json["rows"])
     assert leak > 45
-    assert all(abs(accuracy - ran.json["chance"]) < 4 for accuracy in honest)
+    assert all(abs(accuracy - ran.json["chance"]) < 4 for accuracy in sound)
     assert round(ran.json["perfect_angle_detector"], 1) == 67.2
-    told = lgmnet("demo", "leak", "--steps", 1, "--episodes", 8)
-    assert "1 - (4/5)^5 = 67.2 %" in told.out
+    printed = lgmnet("demo", "leak", "--steps", 1, "--episodes", 8)
+    assert "1 - (4/5)^5 = 67.2 %" in printed.out
 
 
-def test_an_unknown_demo_is_refused():
+def test_an_unknown_demo_is_an_error():
     ran = lgmnet("demo", "leek")
     assert ran.code == 2
     assert "Did you mean 'leak'?" in ran.err
@@ -93,15 +99,15 @@ def test_an_unknown_demo_is_refused():
 
 @pytest.fixture(scope="module")
 def families(tmp_path_factory):
-    """A model for each family of tasks in the plane, trained for a moment."""
+    """Folder with a model, trained for a few steps, for each family of tasks in the plane."""
     folder = tmp_path_factory.mktemp("families")
-    quick = ["--steps", 60, "--set", "val_every=60", "--set", "val_episodes=20"]
+    options = ["--steps", 60, "--set", "val_every=60", "--set", "val_episodes=20"]
     for family in PLANES:
-        assert lgmnet("train", family, "--out", folder / family, *quick).code == 0
+        assert lgmnet("train", family, "--out", folder / family, *options).code == 0
     return folder
 
 
-def test_the_figure_of_boundaries(families, tmp_path):
+def test_the_boundaries_figure_and_its_scores(families, tmp_path):
     words = [
         "figure",
         "boundaries",

@@ -1,4 +1,4 @@
-"""``lgmnet edit``, ``inspect`` and ``report``: a classifier changed, looked into, and examined."""
+"""``lgmnet edit``, ``inspect`` and ``report``."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tests.cli.making import BAD_IMAGES, drawings, lgmnet, listing, symbols, wri
 
 
 @pytest.fixture
-def mine(classifier, tmp_path):
-    """A copy of the classifier, to be changed."""
-    return Path(shutil.copy(classifier, tmp_path / "mine.safetensors"))
+def editable(classifier, tmp_path):
+    """Copy of the classifier file."""
+    return Path(shutil.copy(classifier, tmp_path / "copy.safetensors"))
 
 
-def test_edit_is_what_python_does(mine, tiny, tmp_path):
+def test_edit_gives_the_same_classifier_as_python(editable, tiny, tmp_path):
     more = symbols(tmp_path / "more", {"star": 2, "tree": 3}, seed=4)
-    before = FittedClassifier.load(mine)
+    before = FittedClassifier.load(editable)
     ran = lgmnet(
-        *("edit", mine, "--add", more, "--remove", "moon", "--rename", "sun=sol"),
+        *("edit", editable, "--add", more, "--remove", "moon", "--rename", "sun=sol"),
         *("--model", tiny, "--json"),
     )
     assert ran.code == 0, ran.err
     assert ran.json["classes"] == {"star": 4, "sol": 4, "tree": 3}
-    after, model = FittedClassifier.load(mine), load_model(tiny)
+    after, model = FittedClassifier.load(editable), load_model(tiny)
     images = drawings(2, 3, seed=4)
     expected = (
         before.with_samples(
@@ -46,17 +46,17 @@ def test_edit_is_what_python_does(mine, tiny, tmp_path):
     )
     assert after.classes == expected.classes
     assert after.support.sources == expected.support.sources
-    asked = drawings(5, 1, seed=9)[:, 0]
-    torch.testing.assert_close(after.predict_proba(asked), expected.predict_proba(asked))
+    queries = drawings(5, 1, seed=9)[:, 0]
+    torch.testing.assert_close(after.predict_proba(queries), expected.predict_proba(queries))
 
 
-def test_edit_may_leave_the_file_as_it_is(mine, tmp_path):
-    before = mine.read_bytes()
+def test_edit_can_write_another_file(editable, tmp_path):
+    before = editable.read_bytes()
     other = tmp_path / "other.safetensors"
-    ran = lgmnet("edit", mine, "--rename", "sun=sol", "-o", other)
+    ran = lgmnet("edit", editable, "--rename", "sun=sol", "-o", other)
     assert ran.code == 0, "renaming needs no model"
     assert "moon (1), star (2), sol (4)" in ran.out
-    assert mine.read_bytes() == before
+    assert editable.read_bytes() == before
     assert FittedClassifier.load(other).classes == ("moon", "star", "sol")
 
 
@@ -76,24 +76,24 @@ def test_edit_may_leave_the_file_as_it_is(mine, tmp_path):
         (["--rename", "sun=sol", "-o", "{tmp}/absent/c.safetensors"], "does not exist"),
     ],
 )
-def test_edits_that_cannot_be_leave_the_file_alone(words, names, mine, tiny, tmp_path):
+def test_a_failed_edit_does_not_change_the_file(words, names, editable, tiny, tmp_path):
     before = listing(tmp_path)
-    ran = lgmnet("edit", mine, *(word.format(tiny=tiny, tmp=tmp_path) for word in words))
+    ran = lgmnet("edit", editable, *(word.format(tiny=tiny, tmp=tmp_path) for word in words))
     assert ran.code == 2
     assert names in " ".join(ran.err.split())
     assert listing(tmp_path) == before
 
 
-def test_edit_names_what_it_cannot_read_and_adds_the_rest(mine, tiny, tmp_path):
+def test_edit_names_unreadable_images_and_adds_the_others(editable, tiny, tmp_path):
     more = symbols(tmp_path / "more", {"tree": 1, "leaf": 1})
     (more / "tree" / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
-    ran = lgmnet("edit", mine, "--add", more, "--model", tiny, "--json")
+    ran = lgmnet("edit", editable, "--add", more, "--model", tiny, "--json")
     assert ran.code == 2
     assert "cut.png" in ran.err
     assert ran.json["classes"] == {"moon": 1, "star": 2, "sun": 4, "leaf": 1, "tree": 1}
 
 
-def test_inspect_tells_all_there_is(classifier, tiny):
+def test_inspect_shows_the_content_of_the_file(classifier, tiny):
     ran = lgmnet("inspect", classifier, "--json")
     model = load_model(tiny)
     assert ran.json == {
@@ -106,14 +106,14 @@ def test_inspect_tells_all_there_is(classifier, tiny):
         "method": "lgm-net",
         "notes": ran.json["notes"],
     }
-    said = lgmnet("inspect", classifier).out
+    printed = lgmnet("inspect", classifier).out
     for words in ("moon", "3 classes, 7 samples", "tiny", model.fingerprint, "lgmnet forge"):
-        assert words in said
+        assert words in printed
 
 
 @pytest.fixture
 def labelled(tmp_path):
-    """Test images of three classes; two suns lie among the moons."""
+    """Test images of three classes; two of the moons are suns."""
     folder = tmp_path / "labelled"
     drawn = drawings(3, 12)[:, 4:]
     for name, images in zip(("moon", "star", "sun"), drawn, strict=True):
@@ -125,30 +125,30 @@ def labelled(tmp_path):
     return folder
 
 
-def test_report_counts_what_predict_answers(classifier, tiny, labelled):
+def test_report_counts_the_labels_that_predict_gives(classifier, tiny, labelled):
     paths = sorted(labelled.glob("*/*.png"))
-    answers = lgmnet("predict", classifier, *paths, "--json").json["predictions"]
-    found = lgmnet("report", classifier, labelled, "--model", tiny, "--json").json
+    predictions = lgmnet("predict", classifier, *paths, "--json").json["predictions"]
+    result = lgmnet("report", classifier, labelled, "--model", tiny, "--json").json
     names = ["moon", "star", "sun"]
     expected = [[0] * 3 for _ in names]
-    for path, answer in zip(paths, answers, strict=True):
-        expected[names.index(path.parent.name)][names.index(answer["label"])] += 1
-    assert found["classes"] == names
-    assert found["confusion"] == expected
-    right = sum(expected[i][i] for i in range(3))
-    assert found["asked"] == len(paths) == 17
-    assert found["accuracy"] == pytest.approx(100 * right / 17)
-    low, high = found["interval"]
-    assert 0 <= low < found["accuracy"] < high <= 100
-    assert len(found["wrong"]) == 17 - right
-    sure = [answer["probability"] for answer in found["wrong"]]
-    assert sure == sorted(sure, reverse=True)
-    said = lgmnet("report", classifier, labelled, "--model", tiny).out
-    assert f"{found['accuracy']:.1f} %" in said
-    assert "most confused" in said
+    for path, prediction in zip(paths, predictions, strict=True):
+        expected[names.index(path.parent.name)][names.index(prediction["label"])] += 1
+    assert result["classes"] == names
+    assert result["confusion"] == expected
+    n_correct = sum(expected[i][i] for i in range(3))
+    assert result["asked"] == len(paths) == 17
+    assert result["accuracy"] == pytest.approx(100 * n_correct / 17)
+    low, high = result["interval"]
+    assert 0 <= low < result["accuracy"] < high <= 100
+    assert len(result["wrong"]) == 17 - n_correct
+    probabilities = [answer["probability"] for answer in result["wrong"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    printed = lgmnet("report", classifier, labelled, "--model", tiny).out
+    assert f"{result['accuracy']:.1f} %" in printed
+    assert "most confused" in printed
 
 
-def test_the_page_has_its_pictures_in_it(classifier, tiny, labelled, tmp_path):
+def test_the_report_page_contains_its_pictures(classifier, tiny, labelled, tmp_path):
     page = tmp_path / "report.html"
     ran = lgmnet("report", classifier, labelled, "--model", tiny, "-o", page)
     assert ran.code == 0, ran.err
@@ -163,24 +163,24 @@ def test_the_page_has_its_pictures_in_it(classifier, tiny, labelled, tmp_path):
     assert all(answer["source"] in text for answer in wrong)
 
 
-def test_report_without_the_model_says_so(classifier, labelled):
+def test_report_without_the_model_prints_a_notice(classifier, labelled):
     ran = lgmnet("report", classifier, labelled, "--json")
     assert ran.code == 0
     assert ran.json["suspects"] is None
-    assert "The support is not looked through" in ran.err
+    assert "The support images are not checked" in ran.err
 
 
-def test_report_of_classes_that_are_none(classifier, tiny, labelled):
+def test_report_on_unknown_classes_is_an_error(classifier, tiny, labelled):
     shutil.copytree(labelled / "sun", labelled / "comet")
     ran = lgmnet("report", classifier, labelled, "--model", tiny)
     assert ran.code == 2
-    assert "no classes of this classifier: comet. It knows: moon, star, sun" in ran.err
+    assert "no classes of this classifier: comet. Its classes: moon, star, sun" in ran.err
 
 
-def test_a_mislabelled_drawing_is_found(tmp_path):
-    """By the model that ships: a drawing of one class in the folder of another."""
+def test_report_finds_a_mislabelled_support_image(tmp_path):
+    """With the shipped model: a drawing of one class in the folder of another."""
     drawn = drawings(4, 6)
-    folder = tmp_path / "shown"
+    folder = tmp_path / "support"
     for number, images in enumerate(drawn):
         (folder / f"class {number}").mkdir(parents=True)
         for i, image in enumerate(images[:5]):
@@ -188,7 +188,7 @@ def test_a_mislabelled_drawing_is_found(tmp_path):
     write_drawing(folder / "class 1" / "strange.png", drawn[3, 5])
     file = tmp_path / "c.safetensors"
     assert lgmnet("forge", folder, "-o", file).code == 0
-    found = lgmnet("report", file, folder, "--json").json["suspects"]
-    assert found[0]["source"] == "class 1/strange.png"
-    assert found[0]["label"] == "class 1"
-    assert found[0]["answered"] == "class 3"
+    suspects = lgmnet("report", file, folder, "--json").json["suspects"]
+    assert suspects[0]["source"] == "class 1/strange.png"
+    assert suspects[0]["label"] == "class 1"
+    assert suspects[0]["answered"] == "class 3"

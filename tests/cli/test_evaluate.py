@@ -1,4 +1,4 @@
-"""``lgmnet evaluate``: an honest number, with all that is needed to obtain it again."""
+"""``lgmnet evaluate``: the score, its protocol, and the files it is written to."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ KEYS = [
 
 
 def score(model: object, *words: object) -> Ran:
-    small = ["--data", "strokes", "--way", 3, "--query", 2, "--episodes", 20]
-    return lgmnet("evaluate", model, *small, *words)
+    options = ["--data", "strokes", "--way", 3, "--query", 2, "--episodes", 20]
+    return lgmnet("evaluate", model, *options, *words)
 
 
-def test_json_holds_what_was_promised(tiny):
+def test_json_has_the_documented_keys(tiny):
     ran = score(tiny, "--shot", 2, "--seed", 4, "--json")
     assert ran.code == 0
     assert list(ran.json) == KEYS
@@ -53,7 +53,7 @@ def test_json_holds_what_was_promised(tiny):
     assert ran.json["seconds"] > 0
 
 
-def test_the_number_is_that_of_python_in_percent(tiny):
+def test_the_score_equals_that_of_python_in_percent(tiny):
     ran = score(tiny, "--json")
     expected = evaluate(
         load_model(tiny).method,
@@ -64,19 +64,19 @@ def test_the_number_is_that_of_python_in_percent(tiny):
     )
     assert ran.json["accuracy"] == expected.accuracy
     assert ran.json["ci95"] == expected.ci95
-    assert 20 < ran.json["accuracy"] < 100, "a share would be below 1, and guessing gives 33"
+    assert 20 < ran.json["accuracy"] < 100, "a fraction would be below 1, and guessing gives 33"
 
 
-def test_the_seed_decides_the_tasks(tiny):
-    def number(*words: object) -> tuple[float, float]:
-        found = score(tiny, "--json", *words).json
-        return found["accuracy"], found["ci95"]
+def test_the_seed_determines_the_tasks(tiny):
+    def accuracy(*words: object) -> tuple[float, float]:
+        result = score(tiny, "--json", *words).json
+        return result["accuracy"], result["ci95"]
 
-    assert number("--seed", 1) == number("--seed", 1)
-    assert number("--seed", 1) != number("--seed", 2)
+    assert accuracy("--seed", 1) == accuracy("--seed", 1)
+    assert accuracy("--seed", 1) != accuracy("--seed", 2)
 
 
-def test_the_printed_score_has_its_protocol_and_split_beside_it(tiny):
+def test_the_printed_score_includes_its_protocol_and_split(tiny):
     ran = score(tiny)
     assert ran.code == 0
     assert ran.err == ""
@@ -90,32 +90,32 @@ def test_the_printed_score_has_its_protocol_and_split_beside_it(tiny):
         assert words in ran.out
 
 
-def test_averaging_over_draws_is_said_aloud(tiny):
+def test_the_protocol_names_averaging_over_draws(tiny):
     ran = score(tiny, "--draws", 2, "--json")
     assert ran.json["protocol"] == "inductive, mean of 2 draws"
 
 
-def test_every_episodes_score_can_be_kept(tiny, tmp_path):
+def test_the_scores_of_all_episodes_can_be_saved(tiny, tmp_path):
     file = tmp_path / "score.json"
     ran = score(tiny, "--save", file, "--json")
-    kept = json.loads(file.read_text())
-    scores = kept.pop("scores")
+    result = json.loads(file.read_text())
+    scores = result.pop("scores")
     assert len(scores) == 20
     assert 100 * statistics.fmean(scores) == pytest.approx(ran.json["accuracy"])
-    assert kept.items() >= ran.json.items()
-    assert kept.keys() - ran.json.keys() == {"lgmnet", "commit"}
+    assert result.items() >= ran.json.items()
+    assert result.keys() - ran.json.keys() == {"lgmnet", "commit"}
 
 
-def test_a_score_is_recorded_in_the_card(tiny, tmp_path):
+def test_a_score_is_recorded_in_the_model_card(tiny, tmp_path):
     model = shutil.copytree(tiny, tmp_path / "model")
     before = (model / "model.safetensors").read_bytes()
     first = score(model, "--record", "--json").json
     score(model, "--record", "--shot", 2)
     last = score(model, "--record", "--seed", 9, "--json").json
 
-    kept = load_model(model).scores
-    assert [(s.shot, s.seed) for s in kept] == [(1, 9), (2, 0)], "one of a kind, the newest"
-    assert kept[0].accuracy == last["accuracy"]
+    scores = load_model(model).scores
+    assert [(s.shot, s.seed) for s in scores] == [(1, 9), (2, 0)], "the newest of each protocol"
+    assert scores[0].accuracy == last["accuracy"]
     card = (model / "README.md").read_text()
     assert f"{last['accuracy']:.2f} ± {last['ci95']:.2f}" in card
     assert last["split_hash"] in card
@@ -123,7 +123,7 @@ def test_a_score_is_recorded_in_the_card(tiny, tmp_path):
     assert len((model / "model.safetensors").read_bytes()) == len(before)
 
 
-def test_classes_seen_in_training_give_no_score(tiny):
+def test_training_classes_are_not_scored(tiny):
     ran = score(tiny, "--split", "train", "--json")
     assert ran.code == 2
     assert ran.out == ""
@@ -132,14 +132,14 @@ def test_classes_seen_in_training_give_no_score(tiny):
     assert score(tiny, "--split", "val").code == 0
 
 
-def test_the_folder_one_stands_in(tiny, monkeypatch):
+def test_the_current_folder_can_be_the_model(tiny, monkeypatch):
     monkeypatch.chdir(tiny)
     assert score(".", "--json").json["model"] == "tiny"
 
 
 @pytest.mark.pack
 @pytest.mark.parametrize(
-    ("trained_on", "asked", "scored_on"),
+    ("trained_on", "split", "scored_on"),
     [
         ("vinyals/train", "test", "vinyals/test"),
         ("lake/train", "test", "lake/test"),
@@ -149,9 +149,11 @@ def test_the_folder_one_stands_in(tiny, monkeypatch):
         ("vinyals/train", "train", None),
     ],
 )
-def test_on_omniglot_a_split_is_of_the_scheme_trained_by(trained_on, asked, scored_on, tmp_path):
+def test_an_omniglot_split_belongs_to_the_scheme_of_the_training(
+    trained_on, split, scored_on, tmp_path
+):
     save_model(tiny_model(data="omniglot", split=trained_on), tmp_path / "m")
-    words = ["--way", 3, "--query", 2, "--episodes", 2, "--split", asked, "--json"]
+    words = ["--way", 3, "--query", 2, "--episodes", 2, "--split", split, "--json"]
     ran = lgmnet("evaluate", tmp_path / "m", *words)
     if scored_on is None:
         assert ran.code == 2
@@ -162,12 +164,11 @@ def test_on_omniglot_a_split_is_of_the_scheme_trained_by(trained_on, asked, scor
         assert ran.json["split"] == scored_on
 
 
-def test_a_folder_of_images_is_data_too(tiny, folder_of_symbols):
+def test_a_folder_of_images_can_be_the_data(tiny, folder_of_symbols):
     words = ["--data", folder_of_symbols, "--way", 3, "--shot", 1, "--query", 1]
-    with_moons = lgmnet("evaluate", tiny, *words, "--episodes", 5)
-    assert with_moons.code == 2  # there is one moon: nothing to ask
+    too_small = lgmnet("evaluate", tiny, *words, "--episodes", 5)
+    assert too_small.code == 2, "with a single moon, none is left for the query"
     folder = symbols(folder_of_symbols.parent / "enough", {"moon": 3, "star": 4, "sun": 3})
     ran = lgmnet("evaluate", tiny, "--data", folder, *words[2:], "--episodes", 5, "--json")
-    about = json.loads(ran.out)
-    assert about["data"] == str(folder)
-    assert (about["way"], about["episodes"]) == (3, 5)
+    assert ran.json["data"] == str(folder)
+    assert (ran.json["way"], ran.json["episodes"]) == (3, 5)

@@ -1,4 +1,4 @@
-"""``lgmnet forge`` and ``lgmnet predict``: from folders of images to answers."""
+"""``lgmnet forge`` and ``lgmnet predict``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 
 from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier, fit_classifier
-from lgmnet.cli.asking import predict
+from lgmnet.cli.predict import predict
 from lgmnet.data.images.read import read_drawing, read_folder
 from lgmnet.model.model import load_model
 from tests.cli.making import content, drawings, lgmnet, listing, symbols, write_drawing
 
-ODD_NAMES = (
+SPECIAL_NAMES = (
     "two words",
     "[red]",
     "[bold",
@@ -36,7 +36,7 @@ ODD_NAMES = (
 )
 
 
-def test_forge_tells_what_it_made(tiny, folder_of_symbols, tmp_path):
+def test_forge_reports_the_classifier(tiny, folder_of_symbols, tmp_path):
     output = tmp_path / "symbols.safetensors"
     ran = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json")
     assert ran.code == 0
@@ -51,39 +51,39 @@ def test_forge_tells_what_it_made(tiny, folder_of_symbols, tmp_path):
     assert ran.json["leave_one_out"]["asked"] == 6, "the only moon cannot be left out"
     assert listing(tmp_path).keys() == {"symbols.safetensors"}
 
-    said = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny)
-    assert said.code == 0
-    assert said.err == ""
+    printed = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny)
+    assert printed.code == 0
+    assert printed.err == ""
     for words in (str(output), "3 classes", "7 images", "moon (1), star (2), sun (4)", "tiny"):
-        assert words in said.out
+        assert words in printed.out
 
 
-def test_forging_again_gives_the_same_classifier(tiny, folder_of_symbols, classifier, tmp_path):
+def test_forge_is_deterministic(tiny, folder_of_symbols, classifier, tmp_path):
     output = tmp_path / "c.safetensors"
-    output.write_bytes(b"an older file, which is replaced")
+    output.write_bytes(b"an older file")
     assert lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny).code == 0
     assert content(output) == content(classifier)
 
 
-def test_predict_answers_as_python_does(tiny, folder_of_symbols, classifier, tmp_path):
+def test_predict_equals_python(tiny, folder_of_symbols, classifier, tmp_path):
     paths = [write_drawing(tmp_path / f"{i}.png", d[0]) for i, d in enumerate(drawings(6, 1, 7))]
-    answers = lgmnet("predict", classifier, *paths, "--json").json
-    assert answers["classifier"] == str(classifier)
-    assert answers["classes"] == ["moon", "star", "sun"]
+    result = lgmnet("predict", classifier, *paths, "--json").json
+    assert result["classifier"] == str(classifier)
+    assert result["classes"] == ["moon", "star", "sun"]
 
-    found = read_folder(folder_of_symbols)
-    fitted = fit_classifier(load_model(tiny), found.images, found.labels, found.classes)
+    support = read_folder(folder_of_symbols)
+    fitted = fit_classifier(load_model(tiny), support.images, support.labels, support.classes)
     images = torch.stack([read_drawing(path) for path in paths])
     expected = fitted.predict_proba(images).tolist()
-    assert [p["image"] for p in answers["predictions"]] == [str(path) for path in paths]
-    assert [list(p["probabilities"].values()) for p in answers["predictions"]] == expected
-    assert [p["label"] for p in answers["predictions"]] == fitted.predict(images)
-    assert len({p["label"] for p in answers["predictions"]}) > 1, "all answers alike show nothing"
+    assert [p["image"] for p in result["predictions"]] == [str(path) for path in paths]
+    assert [list(p["probabilities"].values()) for p in result["predictions"]] == expected
+    assert [p["label"] for p in result["predictions"]] == fitted.predict(images)
+    assert len({p["label"] for p in result["predictions"]}) > 1, "equal labels would prove nothing"
 
 
-def test_a_drawing_that_was_shown_is_recognised(tiny, tmp_path):
+def test_support_drawings_get_their_own_label(tiny, tmp_path):
     names = [f"class {i}" for i in range(8)]
-    folder = symbols(tmp_path / "shown", dict.fromkeys(names, 1))
+    folder = symbols(tmp_path / "support", dict.fromkeys(names, 1))
     output = tmp_path / "c.safetensors"
     assert lgmnet("forge", folder, "-o", output, "--model", tiny).code == 0
     ran = lgmnet("predict", output, *(folder / name / "0.png" for name in names), "--json")
@@ -96,82 +96,82 @@ def test_a_drawing_that_was_shown_is_recognised(tiny, tmp_path):
         )
 
 
-def test_a_classifier_needs_neither_its_model_nor_its_images(tiny, tmp_path):
+def test_predict_needs_neither_the_model_nor_the_support_images(tiny, tmp_path):
     model = shutil.copytree(tiny, tmp_path / "model")
-    folder = symbols(tmp_path / "shown", {"a": 1, "b": 3})
+    folder = symbols(tmp_path / "support", {"a": 1, "b": 3})
     output = tmp_path / "c.safetensors"
     assert lgmnet("forge", folder, "-o", output, "--model", model).code == 0
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1, 3)[0, 0])
-    before = lgmnet("predict", output, asked, "--json")
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1, 3)[0, 0])
+    before = lgmnet("predict", output, query, "--json")
     shutil.rmtree(model)
     shutil.rmtree(folder)
-    assert lgmnet("predict", output, asked, "--json") == before
+    assert lgmnet("predict", output, query, "--json") == before
     assert before.code == 0
 
 
 def test_predict_prints_a_table(classifier, tmp_path):
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1, 3)[0, 0])
-    label = lgmnet("predict", classifier, asked, "--json").json["predictions"][0]["label"]
-    ran = lgmnet("predict", classifier, asked)
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1, 3)[0, 0])
+    label = lgmnet("predict", classifier, query, "--json").json["predictions"][0]["label"]
+    ran = lgmnet("predict", classifier, query)
     assert ran.code == 0
     head, row = ran.out.splitlines()
     assert head.split() == ["label", "probability", "image"]
     assert row.split()[0] == label
-    assert str(asked) in row
+    assert str(query) in row
     assert all(name in row for name in ("moon", "star", "sun"))
     assert row.count("%") == 3
 
 
-def test_long_names_stay_whole_on_a_narrow_terminal(tiny, tmp_path):
-    folder = symbols(tmp_path / "shown", {"long" * 30: 1, "b": 1})
+def test_long_names_are_not_cut_on_a_narrow_terminal(tiny, tmp_path):
+    folder = symbols(tmp_path / "support", {"long" * 30: 1, "b": 1})
     output = tmp_path / f"{'wide ' * 20}.safetensors"
-    said = lgmnet("forge", folder, "-o", output, "--model", tiny, columns=80)
-    assert str(output) in said.out
-    assert "long" * 30 in said.out
+    forged = lgmnet("forge", folder, "-o", output, "--model", tiny, columns=80)
+    assert str(output) in forged.out
+    assert "long" * 30 in forged.out
     absent = tmp_path / f"{'gone' * 30}.png"
-    answered = lgmnet("predict", output, folder / "b" / "0.png", absent, columns=80)
-    assert "…" not in answered.out
-    assert len(answered.out.splitlines()) == 3
-    assert f"{'gone' * 30}.png" in answered.out
+    predicted = lgmnet("predict", output, folder / "b" / "0.png", absent, columns=80)
+    assert "…" not in predicted.out
+    assert len(predicted.out.splitlines()) == 3
+    assert f"{'gone' * 30}.png" in predicted.out
 
 
-def test_three_hundred_images_are_answered_in_order(classifier, tmp_path):
+def test_several_batches_are_classified_in_order(classifier, tmp_path):
     images = drawings(20, 15, seed=2).flatten(0, 1)
     paths = [write_drawing(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
     ran = lgmnet("predict", classifier, *paths, "--json")
     assert ran.code == 0
     rows = [list(p["probabilities"].values()) for p in ran.json["predictions"]]
     fitted = FittedClassifier.load(classifier)
-    singly = torch.cat([fitted.predict_proba(image[None]) for image in images])
-    torch.testing.assert_close(torch.tensor(rows), singly, rtol=0, atol=1e-6)
+    expected = torch.cat([fitted.predict_proba(image[None]) for image in images])
+    torch.testing.assert_close(torch.tensor(rows), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_names_of_classes_may_be_odd(tiny, tmp_path, as_json):
-    folder = symbols(tmp_path / "shown", dict.fromkeys(ODD_NAMES, 1))
+def test_class_names_may_contain_markup_and_other_special_characters(tiny, tmp_path, as_json):
+    folder = symbols(tmp_path / "support", dict.fromkeys(SPECIAL_NAMES, 1))
     output = tmp_path / "[bold] c.safetensors"
     flags = ["--json"] if as_json else []
-    fitted = lgmnet("forge", folder, "-o", output, "--model", tiny, *flags)
-    asked = [folder / name / "0.png" for name in ODD_NAMES]
-    answered = lgmnet("predict", *flags, "--", output, *asked)
-    assert (fitted.code, answered.code) == (0, 0), fitted.err + answered.err
+    forged = lgmnet("forge", folder, "-o", output, "--model", tiny, *flags)
+    queries = [folder / name / "0.png" for name in SPECIAL_NAMES]
+    predicted = lgmnet("predict", *flags, "--", output, *queries)
+    assert (forged.code, predicted.code) == (0, 0), forged.err + predicted.err
     if as_json:
-        assert fitted.json["classes"] == dict.fromkeys(sorted(ODD_NAMES), 1)
-        assert [p["label"] for p in answered.json["predictions"]] == list(ODD_NAMES)
+        assert forged.json["classes"] == dict.fromkeys(sorted(SPECIAL_NAMES), 1)
+        assert [p["label"] for p in predicted.json["predictions"]] == list(SPECIAL_NAMES)
     else:
-        assert str(output) in fitted.out
-        assert all(f"{name} (1)" in fitted.out for name in ODD_NAMES)
-        for name, path in zip(ODD_NAMES, asked, strict=True):
-            row = next(line for line in answered.out.splitlines() if str(path) in line)
+        assert str(output) in forged.out
+        assert all(f"{name} (1)" in forged.out for name in SPECIAL_NAMES)
+        for name, path in zip(SPECIAL_NAMES, queries, strict=True):
+            row = next(line for line in predicted.out.splitlines() if str(path) in line)
             assert row.startswith(f"{name}  ")
 
 
-def test_what_is_no_image_is_passed_over(tiny, tmp_path):
-    folder = symbols(tmp_path / "shown", {"a": 2, "b": 1})
-    (folder / "a" / "notes.txt").write_text("not an image, and not said to be one")
-    (folder / "a" / ".hidden.png").write_text("left behind by some editor")
+def test_files_that_are_no_images_are_ignored(tiny, tmp_path):
+    folder = symbols(tmp_path / "support", {"a": 2, "b": 1})
+    (folder / "a" / "notes.txt").write_text("not an image")
+    (folder / "a" / ".hidden.png").write_text("not an image")
     (folder / ".cache").mkdir()
-    (folder / "readme.md").write_text("beside the classes")
+    (folder / "readme.md").write_text("not a class")
     (folder / "b" / "deeper").mkdir()
     output = tmp_path / "c.safetensors"
     ran = lgmnet("forge", folder, "-o", output, "--model", tiny, "--json")
@@ -179,46 +179,46 @@ def test_what_is_no_image_is_passed_over(tiny, tmp_path):
     assert ran.json["classes"] == {"a": 2, "b": 1}
 
 
-def test_files_of_many_kinds_in_one_folder(tiny, tmp_path):
-    """A PNG, a JPEG in capitals, a bitmap, a colour photo and a tall one: one class each."""
+def test_forge_reads_several_image_formats(tiny, tmp_path):
+    """One class each of a PNG, a JPEG with a name in capitals, a bitmap, a WebP and a GIF."""
     kinds = ("one.png", "TWO.JPG", "three.bmp", "four.webp", "five.gif")
     for name, drawn in zip(kinds, drawings(len(kinds), 1, 5), strict=True):
         paper = Image.new("RGB", (60, 90), (250, 240, 220))
         paper.paste((10, 20, 90), (15, 30), Image.fromarray(drawn[0, 0].numpy()))
-        (tmp_path / "shown" / name.split(".")[0]).mkdir(parents=True)
-        paper.save(tmp_path / "shown" / name.split(".")[0] / name)
+        (tmp_path / "support" / name.split(".")[0]).mkdir(parents=True)
+        paper.save(tmp_path / "support" / name.split(".")[0] / name)
     output = tmp_path / "c.safetensors"
-    ran = lgmnet("forge", tmp_path / "shown", "-o", output, "--model", tiny, "--json")
+    ran = lgmnet("forge", tmp_path / "support", "-o", output, "--model", tiny, "--json")
     assert ran.code == 0
     assert ran.json["classes"] == dict.fromkeys(["TWO", "five", "four", "one", "three"], 1)
 
 
-def shell(*words: object) -> subprocess.CompletedProcess[str]:
-    """A command as a user types it, in a process of its own."""
-    line = [sys.executable, "-m", "lgmnet.cli", *map(str, words)]
+def run_process(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``lgmnet WORDS...`` in a new process."""
+    line = [sys.executable, "-m", "lgmnet", *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
-def test_from_a_real_shell(tiny, folder_of_symbols, tmp_path):
+def test_forge_and_predict_in_new_processes(tiny, folder_of_symbols, tmp_path):
     output = tmp_path / "c.safetensors"
-    fitted = shell("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json")
-    assert fitted.returncode == 0, fitted.stderr
-    assert json.loads(fitted.stdout)["classes"] == {"moon": 1, "star": 2, "sun": 4}
-    asked = folder_of_symbols / "moon" / "0.png"
-    predicted = shell("predict", output, asked, tmp_path / "absent.png", "--json")
+    forged = run_process("forge", folder_of_symbols, "-o", output, "--model", tiny, "--json")
+    assert forged.returncode == 0, forged.stderr
+    assert json.loads(forged.stdout)["classes"] == {"moon": 1, "star": 2, "sun": 4}
+    query = folder_of_symbols / "moon" / "0.png"
+    predicted = run_process("predict", output, query, tmp_path / "absent.png", "--json")
     assert predicted.returncode == 2
     answer, missing = json.loads(predicted.stdout)["predictions"]
     assert set(answer["probabilities"]) == {"moon", "star", "sun"}
     assert "absent.png" in missing["error"]
-    assert "Traceback" not in fitted.stderr + predicted.stderr
+    assert "Traceback" not in forged.stderr + predicted.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is in /proc")
-def test_a_huge_scan_fits_in_memory(classifier, tmp_path):
-    """49 megapixels, just under the limit; the promise is 700 MB for the whole process."""
+def test_predict_reads_a_huge_scan_in_little_memory(classifier, tmp_path):
+    """49 megapixels, just under the limit; the whole process may use 700 MB."""
     Image.new("L", (7000, 7000), 255).save(tmp_path / "scan.png", compress_level=1)
     Image.new("L", (400_000, 40), 255).save(tmp_path / "ribbon.png", compress_level=1)
-    program = (  # getrusage would count the process that this one was forked from, too.
+    program = (  # getrusage would also count the process from which this one was forked.
         "import sys\n"
         "from lgmnet.cli import main\n"
         "try: main()\n"
@@ -234,82 +234,85 @@ def test_a_huge_scan_fits_in_memory(classifier, tmp_path):
     assert int(peak[1]) < 700_000
 
 
-def test_every_way_to_name_images(classifier, tmp_path, monkeypatch):
-    """Files, folders with all below them, patterns, and a list on stdin: the same answers."""
-    below = tmp_path / "scans" / "page 2"
-    below.mkdir(parents=True)
+def test_files_folders_patterns_and_stdin_give_the_same_predictions(
+    classifier, tmp_path, monkeypatch
+):
+    subfolder = tmp_path / "scans" / "page 2"
+    subfolder.mkdir(parents=True)
     images = drawings(4, 1, 7)[:, 0]
     paths = [write_drawing(tmp_path / "scans" / f"{i}.png", images[i]) for i in range(3)]
-    paths.append(write_drawing(below / "3.png", images[3]))
-    (tmp_path / "scans" / "notes.txt").write_text("no image")
+    paths.append(write_drawing(subfolder / "3.png", images[3]))
+    (tmp_path / "scans" / "notes.txt").write_text("not an image")
     (tmp_path / "scans" / ".hidden").mkdir()
     write_drawing(tmp_path / "scans" / ".hidden" / "x.png", images[0])
-    listed = lgmnet("predict", classifier, *paths, "--json")
-    assert lgmnet("predict", classifier, tmp_path / "scans", "--json") == listed
+    expected = lgmnet("predict", classifier, *paths, "--json")
+    assert lgmnet("predict", classifier, tmp_path / "scans", "--json") == expected
     pattern = tmp_path / "scans" / "**" / "*.png"
-    found = lgmnet("predict", classifier, pattern, "--json").json["predictions"]
-    assert sorted(found, key=str) == sorted(listed.json["predictions"], key=str)
+    matched = lgmnet("predict", classifier, pattern, "--json").json["predictions"]
+    assert sorted(matched, key=str) == sorted(expected.json["predictions"], key=str)
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, paths)) + "\n\n"))
-    assert lgmnet("predict", classifier, "-", "--json") == listed
+    assert lgmnet("predict", classifier, "-", "--json") == expected
 
 
-def test_answers_as_csv_and_as_lines_of_json(classifier, tmp_path):
-    asked = write_drawing(tmp_path / 'a "quoted", name.png', drawings(2, 1, 3)[0, 0])
+def test_predictions_as_csv_and_as_lines_of_json(classifier, tmp_path):
+    query = write_drawing(tmp_path / 'a "quoted", name.png', drawings(2, 1, 3)[0, 0])
     absent = tmp_path / "absent.png"
-    (right, wrong) = lgmnet("predict", classifier, asked, absent, "--json").json["predictions"]
-    lines = lgmnet("predict", classifier, asked, absent, "--format", "jsonl")
+    (readable, unreadable) = lgmnet("predict", classifier, query, absent, "--json").json[
+        "predictions"
+    ]
+    lines = lgmnet("predict", classifier, query, absent, "--format", "jsonl")
     assert lines.code == 2
-    assert [json.loads(line) for line in lines.out.splitlines()] == [right, wrong]
-    table = lgmnet("predict", classifier, asked, absent, "--format", "csv")
+    assert [json.loads(line) for line in lines.out.splitlines()] == [readable, unreadable]
+    table = lgmnet("predict", classifier, query, absent, "--format", "csv")
     assert table.code == 2
     first, second = csv.DictReader(io.StringIO(table.out))
     assert first.keys() == {"image", "label", "probability", "error", "moon", "star", "sun"}
-    assert (first["image"], first["label"], first["error"]) == (str(asked), right["label"], "")
-    for name, probability in right["probabilities"].items():
+    assert (first["image"], first["label"], first["error"]) == (str(query), readable["label"], "")
+    for name, probability in readable["probabilities"].items():
         assert float(first[name]) == probability
-    assert float(first["probability"]) == right["probabilities"][right["label"]]
+    assert float(first["probability"]) == readable["probabilities"][readable["label"]]
     assert (second["image"], second["label"]) == (str(absent), "")
-    assert second["error"] == wrong["error"] == f"There is no image file '{absent}'."
+    assert second["error"] == unreadable["error"] == f"There is no image file '{absent}'."
 
 
 @pytest.mark.parametrize(
-    ("words", "names"),
+    ("words", "message"),
     [
         (["-", "a.png"], "Give - alone"),
         (["{folder}"], "There are no images in"),
-        (["{folder}/*.png"], "No file fits"),
+        (["{folder}/*.png"], "No file matches"),
         (["a.png", "--format", "xml"], "'xml' is not one of"),
     ],
 )
-def test_images_that_cannot_be_meant(words, names, classifier, tmp_path):
+def test_paths_that_name_no_images(words, message, classifier, tmp_path):
     ran = lgmnet("predict", classifier, *(word.format(folder=tmp_path) for word in words))
     assert ran.code == 2
     assert ran.out == ""
-    assert names in " ".join(ran.err.split())
+    assert message in " ".join(ran.err.split())
 
 
-def test_answers_come_as_they_are_made(classifier, tmp_path, monkeypatch):
-    """However many images there are, some hundred are in memory, and their answers go out first."""
+def test_predictions_are_written_batch_by_batch(classifier, tmp_path, monkeypatch):
+    """Of endless input, at most two batches are read before the first rows are written."""
     path = write_drawing(tmp_path / "a.png", drawings(2, 1, 3)[0, 0])
-    read = 0
+    n_read = 0
 
     def endless() -> Iterator[str]:
-        nonlocal read
+        nonlocal n_read
         while True:
-            read += 1
+            n_read += 1
             yield f"{path}\n"
 
-    class Full(Exception):
+    class StreamFull(Exception):
         pass
 
-    class Narrow(io.StringIO):
-        def write(self, words: str) -> int:
+    class SmallStream(io.StringIO):
+        def write(self, text: str) -> int:
             if self.tell() > 1000:
-                raise Full
-            return super().write(words)
+                raise StreamFull
+            return super().write(text)
 
     monkeypatch.setattr(sys, "stdin", endless())
-    monkeypatch.setattr(sys, "stdout", Narrow())
-    with pytest.raises(Full):
-        predict(classifier, ["-"], layout="jsonl")
-    assert read <= 2 * IMAGES_A_BATCH
+    monkeypatch.setattr(sys, "stdout", SmallStream())
+    with pytest.raises(StreamFull):
+        predict(classifier, ["-"], row_format="jsonl")
+    assert n_read <= 2 * IMAGES_A_BATCH

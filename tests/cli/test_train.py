@@ -1,4 +1,4 @@
-"""``lgmnet train``: a recipe in, a folder out that every other command takes."""
+"""``lgmnet train``: from a recipe to a model folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.model.model import load_model
 from tests.cli.making import content, drawings, lgmnet, listing, settings, symbols, write_drawing
 
-LINE = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]
+TRAIN = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of three steps."""
+    """Folder of a run of three steps."""
     folder = tmp_path_factory.mktemp("runs") / "deeper" / "mine"
-    ran = lgmnet(*LINE, "--out", folder, "--steps", 3, *settings(val_every=2), "--json")
+    ran = lgmnet(*TRAIN, "--out", folder, "--steps", 3, *settings(every=2), "--json")
     assert ran.code == 0, ran.err
     assert ran.json.keys() == {
         "model",
@@ -51,8 +51,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_a_run_leaves(trained):
-    """Weights, config, model card, the state to resume from, both kinds of logs, and no drafts."""
+def test_a_run_writes_its_files(trained):
+    """Weights, config, model card, training state, two kinds of logs, and no temporary files."""
     files = {re.sub(r"tfevents.*", "tfevents", name) for name in listing(trained)}
     assert files == {
         "model.safetensors",
@@ -62,32 +62,34 @@ def test_what_a_run_leaves(trained):
         "logs/csv-from-step-0/metrics.csv",
         "logs/tensorboard/events.out.tfevents",
     }
-    story = load_model(trained).training
-    assert (story.recipe, story.data, story.split, story.val_split) == (
+    training = load_model(trained).training
+    assert (training.recipe, training.data, training.split, training.val_split) == (
         "omniglot",
         "strokes",
         "train",
         "val",
     )
-    assert story.settings["steps"] == 3
-    assert story.settings["way"] == 3
+    assert training.settings["steps"] == 3
+    assert training.settings["way"] == 3
 
 
-def reads_as_pickle(data: bytes) -> bool:
+def is_pickle(data: bytes) -> bool:
     try:
         return bool(list(pickletools.genops(data)))
-    except Exception:  # whatever it stumbles over, it is no pickle
+    except Exception:  # Any error means that the data is not a pickle.
         return False
 
 
-def test_nothing_a_run_leaves_is_a_pickle(trained):
-    assert reads_as_pickle(pickle.dumps({"weights": [1.0]}))
+def test_no_file_of_a_run_is_a_pickle(trained):
+    assert is_pickle(pickle.dumps({"weights": [1.0]}))
     for name, data in listing(trained).items():
-        assert not zipfile.is_zipfile(trained / name), f"{name} may hide a pickle, as torch.save's"
-        assert not reads_as_pickle(data), name
+        assert not zipfile.is_zipfile(trained / name), (
+            f"{name} may contain a pickle, like files of torch.save"
+        )
+        assert not is_pickle(data), name
 
 
-def test_every_other_command_takes_the_folder(trained, tmp_path):
+def test_other_commands_take_the_model_folder(trained, tmp_path):
     score = lgmnet(
         *("evaluate", trained, "--data", "strokes", "--way", 3, "--query", 2),
         *("--episodes", 4, "--json"),
@@ -95,12 +97,12 @@ def test_every_other_command_takes_the_folder(trained, tmp_path):
     assert score.json["model"] == "mine"
     assert score.json["data"] == "strokes"
     output = tmp_path / "c.safetensors"
-    folder = symbols(tmp_path / "shown", {"a": 1, "b": 2})
+    folder = symbols(tmp_path / "support", {"a": 1, "b": 2})
     assert lgmnet("forge", folder, "-o", output, "--model", trained, "--json").json["model"] == (
         "mine"
     )
-    asked = write_drawing(tmp_path / "asked.png", drawings(2, 1)[1, 0])
-    assert lgmnet("predict", output, asked).code == 0
+    query = write_drawing(tmp_path / "query.png", drawings(2, 1)[1, 0])
+    assert lgmnet("predict", output, query).code == 0
 
     published = lgmnet("publish", trained, "-o", tmp_path / "half", "--json")
     assert published.json["model"] == str(tmp_path / "half")
@@ -110,9 +112,9 @@ def test_every_other_command_takes_the_folder(trained, tmp_path):
     assert load_model(tmp_path / "half").training == load_model(trained).training
 
 
-def test_a_run_is_not_trained_over(trained):
+def test_an_existing_run_is_not_overwritten(trained):
     before = listing(trained)
-    ran = lgmnet(*LINE, "--out", trained, "--steps", 3, *settings(val_every=2))
+    ran = lgmnet(*TRAIN, "--out", trained, "--steps", 3, *settings(every=2))
     assert ran.code == 2
     assert str(trained) in ran.err
     assert "--resume" in ran.err
@@ -120,9 +122,9 @@ def test_a_run_is_not_trained_over(trained):
     assert listing(trained) == before
 
 
-def test_a_run_is_resumed_as_the_same_run_only(trained):
+def test_a_run_is_only_resumed_with_its_own_settings(trained):
     before = listing(trained)
-    words = [*LINE, "--out", trained, "--resume", *settings(val_every=2)]
+    words = [*TRAIN, "--out", trained, "--resume", *settings(every=2)]
     other = lgmnet(*words, "--steps", 3, "--set", "way=4")
     assert other.code == 2
     assert "way: 3 -> 4" in other.err
@@ -132,18 +134,18 @@ def test_a_run_is_resumed_as_the_same_run_only(trained):
     assert same.json["model"] == str(trained)
 
 
-def test_ctrl_c_loses_nothing(trained, tmp_path, monkeypatch):
-    """Stopped after two of three steps and resumed, the run ends with the very same weights."""
-    words = [*LINE, "--out", tmp_path / "run", "--steps", 3, *settings(val_every=2)]
-    draw, drawn = SyntheticCharacters.draw, []
+def test_a_run_stopped_by_ctrl_c_can_be_resumed(trained, tmp_path, monkeypatch):
+    """A run stopped after two of three steps and resumed ends with the same weights."""
+    words = [*TRAIN, "--out", tmp_path / "run", "--steps", 3, *settings(every=2)]
+    draw, splits = SyntheticCharacters.draw, []
 
-    def interrupting(self, shape, generator, out):
-        drawn.append(self.split)
-        if drawn == ["train", "train"]:
+    def interrupt_second_draw(self, shape, generator, out):
+        splits.append(self.split)
+        if splits == ["train", "train"]:
             os.kill(os.getpid(), signal.SIGINT)
         draw(self, shape, generator, out)
 
-    monkeypatch.setattr(SyntheticCharacters, "draw", interrupting)
+    monkeypatch.setattr(SyntheticCharacters, "draw", interrupt_second_draw)
     stopped = lgmnet(*words, "--json")
     assert stopped.code == 130
     assert stopped.out == ""
@@ -151,53 +153,53 @@ def test_ctrl_c_loses_nothing(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(SyntheticCharacters, "draw", draw)
     resumed = lgmnet(*words, "--resume", "--json")
     assert resumed.code == 0, resumed.err
-    assert drawn.count("train") == 2
+    assert splits.count("train") == 2
     for name in ("model.safetensors", "training.safetensors"):
         assert content(tmp_path / "run" / name) == content(trained / name)
 
 
-def test_resuming_where_there_is_no_run(tmp_path):
-    ran = lgmnet(*LINE, "--out", tmp_path / "none", "--resume", *settings())
+def test_resuming_without_a_run_is_an_error(tmp_path):
+    ran = lgmnet(*TRAIN, "--out", tmp_path / "none", "--resume", *settings())
     assert ran.code == 2
     assert str(tmp_path / "none") in ran.err
     assert "--resume" in ran.err
     assert not (tmp_path / "none").exists()
 
 
-def test_a_run_may_start_from_a_model(trained, tmp_path):
-    words = [*LINE, "--out", tmp_path / "second", *settings(steps=1)]
+def test_a_run_can_start_from_a_model(trained, tmp_path):
+    words = [*TRAIN, "--out", tmp_path / "second", *settings(steps=1)]
     assert lgmnet(*words, "--from", trained).code == 0
     assert load_model(tmp_path / "second").training.start == str(trained)
-    fresh = lgmnet(*LINE, "--out", tmp_path / "fresh", *settings(steps=1))
+    fresh = lgmnet(*TRAIN, "--out", tmp_path / "fresh", *settings(steps=1))
     assert fresh.code == 0
     weights = [content(tmp_path / name / "model.safetensors")[1] for name in ("second", "fresh")]
     assert weights[0] != weights[1]
 
 
-def test_a_model_that_no_run_can_start_from(trained, tmp_path):
-    words = [*LINE, "--out", tmp_path / "second", *settings(steps=1)]
-    for start, more, name in (
+def test_starting_from_an_unusable_model_is_an_error(trained, tmp_path):
+    words = [*TRAIN, "--out", tmp_path / "second", *settings(steps=1)]
+    for start, options, name in (
         (tmp_path / "absent", [], tmp_path / "absent"),
         (trained, ["--set", "context=5"], trained),
     ):
-        ran = lgmnet(*words, *more, "--from", start)
+        ran = lgmnet(*words, *options, "--from", start)
         assert ran.code == 2
         assert str(name) in ran.err
         assert listing(tmp_path) == {}
 
 
-def test_without_json_a_sentence_ends_the_run(tmp_path):
+def test_without_json_a_line_of_text_is_printed(tmp_path):
     folder = tmp_path / "[run]"
-    ran = lgmnet(*LINE, "--out", folder, *settings(steps=1))
+    ran = lgmnet(*TRAIN, "--out", folder, *settings(steps=1))
     assert ran.code == 0
     assert ran.out.startswith(f"{folder}: ")
     assert "on validation classes (3-way 1-shot), weights of step 1." in ran.out
     assert re.search(r"\d+\.\d\d ± \d+\.\d\d %", ran.out)
 
 
-def test_steps_is_short_for_a_setting(tmp_path):
+def test_the_steps_option_equals_the_setting(tmp_path):
     for name, words in (("a", ["--steps", 1]), ("b", ["--set", "steps=1"])):
-        assert lgmnet(*LINE, "--out", tmp_path / name, *settings(), *words).code == 0
+        assert lgmnet(*TRAIN, "--out", tmp_path / name, *settings(), *words).code == 0
     assert content(tmp_path / "a" / "model.safetensors") == content(
         tmp_path / "b" / "model.safetensors"
     )
@@ -205,7 +207,7 @@ def test_steps_is_short_for_a_setting(tmp_path):
 
 def test_settings_reach_the_method_and_the_run(tmp_path):
     words = settings(steps=1, temperature="none", seed=5, jitter="null")
-    assert lgmnet(*LINE, "--out", tmp_path / "m", *words, "--set", "config.context=6").code == 0
+    assert lgmnet(*TRAIN, "--out", tmp_path / "m", *words, "--set", "config.context=6").code == 0
     model = load_model(tmp_path / "m")
     assert model.method.config.temperature is None
     assert model.method.config.context == 6
@@ -214,7 +216,7 @@ def test_settings_reach_the_method_and_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"),
+    ("setting", "parts"),
     [
         ("wya=3", ("field 'wya'", "Did you mean 'way'?")),
         ("config.contxt=3", ("field 'contxt'", "Did you mean 'context'?")),
@@ -227,38 +229,39 @@ def test_settings_reach_the_method_and_the_run(tmp_path):
         ("steps=0", ("'steps'", "positive", "0")),
         ("learning_rate=nan", ("'learning_rate'", "a number")),
         ("learning_rate=NaN", ("'learning_rate'", "a number")),
-        ("intertask_norm=3", ("'intertask_norm'", "true or false", "3")),
+        ("norm=3", ("several fields 'norm'", "'config.embedding.norm'")),
+        ("target.norm=3", ("'norm'", "true or false", "3")),
         ("precision=fp8", ("'precision'", "'auto'", "'fp8'")),
-        ("encoder_pooled=[true]", ("'encoder_pooled'", "a list of 2", "[True]")),
-        ("target_widths=64", ("'target_widths'", "a list", "64")),
-        ("embedding_pooled=[true]", ("'embedding_pooled'", "2 values")),
+        ("context.pooled=[true]", ("'pooled'", "2 values", "(True,)")),
+        ("target.widths=64", ("'widths'", "a list", "64")),
+        ("embedding.pooled=[true]", ("'pooled'", "2 values")),
         ("temperature=-1", ("'temperature'", "positive or None", "-1")),
         ("method=lgmnet", ("method 'lgmnet'", "Did you mean 'lgm-net'?")),
         ("config=5", ("'config'", "LGMNetConfig", "5")),
         ("split=tarin", ("split of strokes 'tarin'", "Did you mean 'train'?")),
         ("feature_shape=[3,28,28]", ("(3, 28, 28)", "(1, 28, 28)", "'strokes'")),
-        ("target=linear", ("'feature_shape'", "(1, 28, 28)")),
+        ("layers=linear", ("'layers'", "'conv' or 'residual'")),
     ],
 )
-def test_a_setting_that_cannot_be(setting, words, tmp_path):
-    ran = lgmnet(*LINE, "--out", tmp_path / "out", *settings(steps=1), "--set", setting, "--json")
+def test_an_invalid_setting(setting, parts, tmp_path):
+    ran = lgmnet(*TRAIN, "--out", tmp_path / "out", *settings(steps=1), "--set", setting, "--json")
     assert ran.code == 2, ran.err
     assert ran.out == ""
-    for word in words:
-        assert word in ran.err
+    for part in parts:
+        assert part in ran.err
     assert listing(tmp_path) == {}
 
 
-def test_data_that_nothing_can_be_trained_on(tmp_path):
+def test_data_without_training_classes(tmp_path):
     ran = lgmnet("train", "omniglot", "--data", "digits", "--out", tmp_path / "out")
     assert ran.code == 2
     assert "'digits' is for testing only" in ran.err
 
 
 @pytest.mark.parametrize("accelerator", ["abacus", "cuda"])
-def test_a_device_that_is_not_here(accelerator, tmp_path):
+def test_an_unavailable_accelerator(accelerator, tmp_path):
     if accelerator == "cuda" and torch.cuda.is_available():
-        pytest.skip("there is one here")
+        pytest.skip("this machine has CUDA")
     words = ["train", "omniglot", "--data", "strokes", "--accelerator", accelerator]
     ran = lgmnet(*words, "--out", tmp_path / "out", *settings(steps=1))
     assert ran.code == 2
@@ -266,20 +269,20 @@ def test_a_device_that_is_not_here(accelerator, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_a_file(tmp_path):
+def test_the_output_folder_is_a_file(tmp_path):
     (tmp_path / "out").write_text("mine")
-    ran = lgmnet(*LINE, "--out", tmp_path / "out", *settings(steps=1))
+    ran = lgmnet(*TRAIN, "--out", tmp_path / "out", *settings(steps=1))
     assert ran.code == 2
     assert str(tmp_path / "out") in ran.err
     assert listing(tmp_path) == {"out": b"mine"}
 
 
-def test_training_without_the_packages_that_train(tmp_path, monkeypatch):
+def test_training_without_its_optional_packages(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     for name in [name for name in sys.modules if name.startswith("lgmnet.training.")]:
         if name != "lgmnet.training.config":
             monkeypatch.delitem(sys.modules, name)
-    ran = lgmnet(*LINE, "--out", tmp_path / "out", *settings(steps=1))
+    ran = lgmnet(*TRAIN, "--out", tmp_path / "out", *settings(steps=1))
     assert ran.code == 2
     assert "lightning_fabric" in ran.err
     assert "pip install 'lgmnet[train]'" in ran.err
@@ -299,10 +302,10 @@ def test_a_recipe_trains_on_omniglot(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["direct", "random-weights"])
-def test_what_learns_nothing_beforehand_is_a_model_at_once(method, tmp_path):
+def test_a_method_without_meta_training_is_written_at_once(method, tmp_path):
     out = tmp_path / "out"
     ran = lgmnet("train", f"circles-{method}", "--out", out)
-    assert (ran.code, ran.out) == (0, f"{out}: {method} learns nothing beforehand.\n")
+    assert (ran.code, ran.out) == (0, f"{out}: {method} needs no meta-training.\n")
     assert "No meta-training" in (out / "README.md").read_text()
     scored = lgmnet(
         "evaluate", out, "--data", "circles", "--way", 3, "--shot", 5, "--episodes", 4, "--json"
@@ -310,20 +313,20 @@ def test_what_learns_nothing_beforehand_is_a_model_at_once(method, tmp_path):
     assert scored.json["method"] == method
 
 
-def test_a_folder_with_splits_is_trained_on_and_its_training_classes_are_not_scored(tmp_path):
+def test_the_training_classes_of_a_folder_with_splits_are_not_scored(tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
     for seed, split in enumerate(("train", "val", "test")):
         names = [f"{split}-{i}" for i in range(4)]
         symbols(data / split, dict.fromkeys(names, 5), seed)
-    words = ["--data", data, "--out", out, "--steps", 2, *settings(val_every=2)]
+    words = ["--data", data, "--out", out, "--steps", 2, *settings(every=2)]
     ran = lgmnet("train", "omniglot", *words, "--json")
     assert ran.code == 0, ran.err
     assert (ran.json["data"], ran.json["split"]) == (str(data), "train")
     score = ["evaluate", out, "--data", data, "--way", 3, "--query", 1, "--episodes", 4]
     assert lgmnet(*score, "--split", "test").code == 0
     (tmp_path / "link").symlink_to(data)
-    for spelled in (data, f"{data}/", tmp_path / "." / "data" / ".." / "data", tmp_path / "link"):
-        score[3] = spelled
-        seen = lgmnet(*score, "--split", "train")
-        assert seen.code == 2
-        assert "shares classes" in seen.err
+    for path in (data, f"{data}/", tmp_path / "." / "data" / ".." / "data", tmp_path / "link"):
+        score[3] = path
+        ran = lgmnet(*score, "--split", "train")
+        assert ran.code == 2
+        assert "shares classes" in ran.err

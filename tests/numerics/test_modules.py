@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lgmnet.nn.intertask_norm import IntertaskNorm, normalisation
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +21,6 @@ from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.class_conditioning import TOKEN, ClassTokens, ClassWriter
 from lgmnet.nn.context import Context, ContextEncoder, MeanContext
 from lgmnet.nn.generators import SharedWeights, WeightGenerator
-from lgmnet.nn.intertask_norm import IntertaskNorm, normalisation
 from lgmnet.nn.layers import (
     LEAK,
     ConvEmbedding,

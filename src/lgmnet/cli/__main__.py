@@ -1,4 +1,4 @@
-"""``python -m lgmnet.cli``."""
+"""Entry point of ``python -m lgmnet.cli``, the same program as ``python -m lgmnet``."""
 
 from lgmnet.cli import main
 

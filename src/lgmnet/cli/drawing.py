@@ -12,14 +12,18 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from lgmnet import __version__
-from lgmnet.cli.console import Json, app, out, print_json, progress_bar, say
-from lgmnet.cli.judging import commit
+from lgmnet.cli.console import JsonOption, app, print_json, print_text, stdout
 from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.progress import track_progress
+from lgmnet.versioning import git_commit
 
 FIGURES = ("boundaries",)
 
 
-@app.command(epilog="Example: [bold]lgmnet figure boundaries --out boundaries.png[/]")
+@app.command(
+    rich_help_panel="Measure",
+    epilog="Example: [bold]lgmnet figure boundaries --out boundaries.png[/]",
+)
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="boundaries.")],
     output: Annotated[Path | None, typer.Option("--out", "-o", help="The PNG to write.")] = None,
@@ -30,7 +34,7 @@ def figure(
     episodes: Annotated[int, typer.Option(min=2, help="Unseen tasks to score.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Of the tasks.")] = 0,
     save: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw what random weights, direct training and LGM-Net make of tasks in the plane.
 
@@ -55,11 +59,13 @@ def figure(
         )
     families = []
     trained = {family: load_model(models / family).method for family in PLANES}
-    with progress_bar("episodes", episodes * 3 * len(PLANES)) as progress:
+    with track_progress("episodes", episodes * 3 * len(PLANES)) as progress:
         shape = EpisodeShape(3, shot, 15)
         for family, method in trained.items():
             families.append(
-                look_at(family, method, shape, episodes=episodes, seed=seed, progress=progress)
+                look_at(
+                    family, method, shape, episodes=episodes, seed=seed, progress=progress.advance
+                )
             )
     draw_figure(families, path)
     lines = [
@@ -74,7 +80,7 @@ def figure(
     ]
     about = {"figure": name, "episodes": episodes, "seed": seed, "rows": lines}
     if save is not None:
-        kept = {**about, "lgmnet": __version__, "commit": commit()}
+        kept = {**about, "lgmnet": __version__, "commit": git_commit()}
         write_text(save, json.dumps(kept, indent=1) + "\n")
     if as_json:
         print_json({**about, "picture": str(path)})
@@ -92,5 +98,5 @@ def figure(
                 if line is found.lines[0]
                 else f"{line.difference:+.1f} ± {line.difference_ci95:.1f}",
             )
-    out.print(table)
-    say(f"{escape(str(path))}: 3-way {shot}-shot, the same {episodes} unseen tasks for all")
+    stdout.print(table)
+    print_text(f"{escape(str(path))}: 3-way {shot}-shot, the same {episodes} unseen tasks for all")

@@ -16,16 +16,19 @@ import typer
 from rich.markup import escape
 
 from lgmnet import __version__
-from lgmnet.cli.console import Json, app, err, print_json, progress_bar, say
-from lgmnet.cli.judging import commit
+from lgmnet.cli.console import JsonOption, app, print_json, print_text, stderr
 from lgmnet.errors import ConfigError, extra, unknown_name
+from lgmnet.progress import track_progress
+from lgmnet.versioning import git_commit
 
 if TYPE_CHECKING:
     from lgmnet.experiments.tables import Entry, Table
     from lgmnet.training.config import Run
 
 
-@app.command(epilog="Example: [bold]lgmnet reproduce table2 --from-results[/]")
+@app.command(
+    rich_help_panel="Measure", epilog="Example: [bold]lgmnet reproduce table2 --from-results[/]"
+)
 def reproduce(
     name: Annotated[
         str,
@@ -54,7 +57,7 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Run this row alone, and keep the others' results; repeatable."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a table or figure of the paper, or draw it anew from its results.
 
@@ -77,7 +80,7 @@ def reproduce(
     if as_json:
         print_json({"reproduced": name, "written": [str(path) for path in written]})
     else:
-        say("\n".join(escape(str(path)) for path in written))
+        print_text("\n".join(escape(str(path)) for path in written))
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,11 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
     names = [entry.name for entry in table.entries]
     chosen = [entry for entry in table.entries if not asked.only or entry.name in asked.only]
     for number, entry in enumerate(chosen, 1):
-        err.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
+        stderr.print(f"{table.name}, {number} of {len(chosen)}: {escape(entry.name)}")
         # By data, so that tables share what they have in common.
         method, cost = trained(entry, asked.models / "tables" / entry.run.data, train)
         through = partial(open_model_source, backbone=entry.run.backbone)
-        with progress_bar("episodes", tasks_of(table, entry, asked.episodes)) as progress:
+        with track_progress("episodes", tasks_of(table, entry, asked.episodes)) as progress:
             row = measured(
                 table,
                 entry,
@@ -146,7 +149,7 @@ def run_table(table: Table, file: Path, asked: Asked) -> None:
                 through,
                 episodes=asked.episodes,
                 seed=asked.seed,
-                progress=progress,
+                progress=progress.advance,
             )
         with FileLock(file.with_name(f".{file.name}.lock")):
             anew = number == 1 and not asked.only
@@ -192,17 +195,17 @@ def figure4(asked: Asked) -> list[Path]:
     def measured() -> dict[str, Any]:
         families, minutes = [], {}
         for family in PLANES:
-            err.print(f"figure4: {family}")
+            stderr.print(f"figure4: {family}")
             run = plane(family).for_steps(asked.steps)
             method, cost = trained(Entry(family, run), asked.models / "tables", train)
-            with progress_bar("episodes", 3 * asked.episodes) as progress:
+            with track_progress("episodes", 3 * asked.episodes) as progress:
                 found = look_at(
                     family,
                     method,
                     EpisodeShape(3, 5, 15),
                     episodes=asked.episodes,
                     seed=asked.seed,
-                    progress=progress,
+                    progress=progress.advance,
                 )
             families.append(dataclasses.asdict(found))
             minutes[family] = cost["seconds"] / 60
@@ -303,7 +306,7 @@ def train(run: Run, folder: Path, resume: bool) -> None:
 
 def origin() -> dict[str, Any]:
     """What a result was made by and on."""
-    return {"machine": machine(), "lgmnet": __version__, "commit": commit()}
+    return {"machine": machine(), "lgmnet": __version__, "commit": git_commit()}
 
 
 def machine() -> str:

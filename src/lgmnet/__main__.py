@@ -1,0 +1,5 @@
+"""Entry point of ``python -m lgmnet``."""
+
+from lgmnet.cli import main
+
+main()

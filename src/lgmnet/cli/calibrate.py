@@ -1,0 +1,85 @@
+"""Command ``lgmnet calibrate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Data, ModelName, Query, Seed, Split, Way
+from lgmnet.errors import ConfigError
+from lgmnet.progress import track_progress
+
+
+@command(
+    "Measure",
+    example="[bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]",
+)
+def calibrate(
+    model: ModelName,
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA:SPLIT",
+            help="Data for choosing the thresholds; its classes must not be in the training data.",
+        ),
+    ],
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--shot", help="Number of support images per class; repeatable. Default: 1 and 5."
+        ),
+    ] = None,
+    query: Query = 15,
+    episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per shot.")] = 500,
+    seed: Seed = 0,
+) -> CommandResult:
+    """Choose thresholds for "none of these" and write them into the model and its card.
+
+    A threshold makes both kinds of errors equally frequent on the classes of --on. The error rates
+    are then measured on the classes of --data.
+    """
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.evaluation.rejection import calibrate_rejection
+    from lgmnet.model.model import load_model, save_model
+    from lgmnet.model.registry import model_folder
+    from lgmnet.model.sources import open_unseen_source
+
+    trained = load_model(model)
+    on_data, colon, on_split = on.partition(":")
+    if not (colon and on_data and on_split):
+        raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
+    choice_source = open_unseen_source([(model, trained)], on_data, on_split)
+    measure_source = open_unseen_source([(model, trained)], data, split)
+    rejections = []
+    shots = shots or [1, 5]
+    with track_progress("episodes", 2 * episodes * len(shots)) as progress:
+        for shot in shots:
+            rejection = calibrate_rejection(
+                trained.method,
+                choice_source,
+                measure_source,
+                EpisodeShape(way, shot, query),
+                episodes=episodes,
+                seed=seed,
+                progress=progress.advance,
+            )
+            trained = trained.with_rejection(rejection)
+            rejections.append(rejection)
+    save_model(trained, model_folder(model))
+    return CommandResult(
+        {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]},
+        [
+            f"{r.way}-way {r.shot}-shot: threshold {r.threshold:.3f}, chosen on "
+            f"{escape(r.chosen_on)}; on {escape(r.measured_on)}, {r.false_accept:.1f} % of the "
+            f"images of other classes are accepted and {r.false_reject:.1f} % of the images of the "
+            "task's classes are rejected"
+            for r in rejections
+        ],
+    )

@@ -1,0 +1,74 @@
+"""Helpers of the commands that make, change and test classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from lgmnet.cli.console import print_error
+from lgmnet.errors import ConfigError, ImageError, UserError
+from lgmnet.progress import track_progress
+
+if TYPE_CHECKING:
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.read import LabelledImages
+    from lgmnet.model.model import Model
+
+
+def read_images(folder: Path, model: Model, min_classes: int = 2) -> LabelledImages:
+    """Read the images of a folder in the shape that a model takes.
+
+    Raises:
+        ConfigError: if the model takes vectors.
+        DataError: if the folder has too few classes, or a class without readable images.
+    """
+    from lgmnet.data.images.read import list_class_images, read_folder
+
+    shape = model.inputs.shape
+    if len(shape) != 3:
+        raise ConfigError(f"'{model.name}' takes vectors, not images.")
+    n_files = sum(map(len, list_class_images(folder, min_classes).values()))
+    with track_progress("images", n_files) as progress:
+        return read_folder(folder, shape, least=min_classes, progress=progress.advance)
+
+
+def load_original_model(fitted: FittedClassifier, name: str | None) -> Model:
+    """Load the model that forged a classifier.
+
+    Args:
+        fitted: Classifier.
+        name: Name or folder of the model; None for the name stored in the classifier.
+
+    Raises:
+        ConfigError: if the model is not found, or did not forge the classifier.
+    """
+    from lgmnet.model.model import load_model
+
+    try:
+        model = load_model(name or fitted.model)
+    except UserError as error:
+        hint = "" if name else " Give the folder of the model that forged it with --model."
+        raise ConfigError(f"{error}{hint}") from error
+    fitted.check_model(model)
+    return model
+
+
+def shots_by_class(fitted: FittedClassifier) -> dict[str, int]:
+    """Return the number of support samples of each class."""
+    return dict(zip(fitted.classes, fitted.shots, strict=True))
+
+
+def format_classes(fitted: FittedClassifier) -> str:
+    """Format the classes with their shots as one line of rich markup."""
+    return ", ".join(f"{escape(name)} ({shot})" for name, shot in shots_by_class(fitted).items())
+
+
+def report_unreadable(problems: Iterable[ImageError]) -> list[str]:
+    """Print on stderr which files could not be read, and return the messages."""
+    messages = [str(problem) for problem in problems]
+    for message in messages:
+        print_error(f"left out: {message}")
+    return messages

@@ -1,0 +1,129 @@
+"""Command ``lgmnet compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from lgmnet import __version__
+from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Data, Episodes, Query, Seed, Shot, Split, Way
+from lgmnet.errors import ConfigError
+from lgmnet.progress import track_progress
+from lgmnet.versioning import git_commit
+
+if TYPE_CHECKING:
+    from lgmnet.evaluation.compare import ComparisonRow
+
+
+@command("Measure", example="[bold]lgmnet compare omniglot outputs/proto --way 20 --shot 1[/]")
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Two or more models: names of shipped ones, or folders written by 'lgmnet train'.",
+        ),
+    ],
+    data: Data = "omniglot",
+    split: Split = "test",
+    way: Way = 5,
+    shot: Shot = 1,
+    query: Query = 15,
+    episodes: Episodes = 1000,
+    seed: Seed = 0,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="JSON file to write the rows to, with the score of every episode."),
+    ] = None,
+) -> CommandResult:
+    """Score models on the same tasks, each with its paired difference to the first."""
+    from lgmnet.episode import EpisodeShape
+    from lgmnet.evaluation.compare import compare as compare_methods
+    from lgmnet.io import check_writable, write_text
+    from lgmnet.model.model import load_model
+    from lgmnet.model.sources import open_unseen_source
+
+    if len(models) < 2 or len(set(models)) < len(models):
+        raise ConfigError(
+            f"compare needs at least two different models, but got: {', '.join(models)}."
+        )
+    if save is not None:
+        check_writable(save)
+    trained = {name: load_model(name) for name in models}
+    source = open_unseen_source(list(trained.items()), data, split)
+    with track_progress("episodes", episodes * len(models)) as progress:
+        rows = compare_methods(
+            {name: model.method for name, model in trained.items()},
+            source,
+            EpisodeShape(way, shot, query),
+            episodes=episodes,
+            seed=seed,
+            progress=lambda name, done: progress.advance(done, name),
+        )
+    first = rows[0].score
+    protocol = {
+        "data": first.data,
+        "split": first.split,
+        "split_hash": first.split_hash,
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "episodes": episodes,
+        "seed": seed,
+    }
+    method_names = {name: model.method_name for name, model in trained.items()}
+    row_data = [row_as_json(row, method_names[row.name]) for row in rows]
+    if save is not None:
+        code_version = {"lgmnet": __version__, "commit": git_commit()}
+        scored_rows = [
+            {**line, "scores": row.score.scores} for line, row in zip(row_data, rows, strict=True)
+        ]
+        write_text(save, json.dumps({**protocol, **code_version, "rows": scored_rows}) + "\n")
+    footer = (
+        f"{first.task}, {escape(first.data)}, split {first.split} (classes {first.split_hash}); "
+        f"the same {episodes} episodes for all models, {query} queries per class, seed {seed}"
+    )
+    return CommandResult({**protocol, "rows": row_data}, [row_table(rows, method_names), footer])
+
+
+def row_as_json(row: ComparisonRow, method_name: str) -> dict[str, Any]:
+    """Return one model's row as a JSON object, without the scores of the episodes."""
+    return {
+        "model": row.name,
+        "method": method_name,
+        "protocol": row.score.protocol,
+        "accuracy": row.score.accuracy,
+        "ci95": row.score.ci95,
+        "difference": row.difference,
+        "difference_ci95": row.difference_ci95,
+        "adapt_ms": row.adapt_ms,
+        "query_ms": row.query_ms,
+        "parameters": row.parameters,
+    }
+
+
+def row_table(rows: list[ComparisonRow], method_names: dict[str, str]) -> Table:
+    """Return the rows of all models as a table."""
+    numbers = ("accuracy, %", "difference to first", "adapt, ms", "query, ms", "parameters")
+    table = Table(
+        "model", "method", *(Column(name, justify="right") for name in numbers), "protocol"
+    )
+    for row in rows:
+        difference = f"{row.difference:+.2f} ± {row.difference_ci95:.2f}"
+        table.add_row(
+            escape(row.name),
+            method_names[row.name],
+            f"{row.score.accuracy:.2f} ± {row.score.ci95:.2f}",
+            "" if row is rows[0] else difference,
+            f"{row.adapt_ms:.1f}",
+            f"{row.query_ms:.1f}",
+            f"{row.parameters:,}",
+            row.score.protocol,
+        )
+    return table

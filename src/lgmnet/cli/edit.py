@@ -1,0 +1,96 @@
+"""Command ``lgmnet edit``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from lgmnet.cli.classifiers import (
+    format_classes,
+    load_original_model,
+    read_images,
+    report_unreadable,
+    shots_by_class,
+)
+from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import ClassifierPath, OriginalModel
+from lgmnet.errors import ConfigError
+
+
+@command(
+    "Make",
+    example="[bold]lgmnet edit symbols.safetensors --add more_symbols --rename moon=crescent[/]",
+)
+def edit(
+    file: ClassifierPath,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Images to add, as DIR/<class>/<image>, to old or new classes."
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Class to remove together with its images."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Class to rename, and its new name."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write the result to. Default: FILE itself."),
+    ] = None,
+    model: OriginalModel = None,
+) -> CommandResult:
+    """Add, remove and rename classes of a classifier, in this order, without training.
+
+    Every option may be given several times. If any of the changes fails, no file is written.
+    """
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.io import check_writable
+
+    if not (add or remove or rename):
+        raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
+    target = output or file
+    fitted = FittedClassifier.load(file)
+    check_writable(target)
+    problems = []
+    started = time.perf_counter()
+    if add or remove:
+        original_model = load_original_model(fitted, model)
+        for folder in add or ():
+            images = read_images(folder, original_model, min_classes=1)
+            problems += images.problems
+            labels = [images.classes[label] for label in images.labels]
+            fitted = fitted.with_samples(original_model, images.images, labels, images.sources)
+        for name in remove or ():
+            fitted = fitted.without(original_model, name)
+    for names in rename or ():
+        old, equals, new = names.partition("=")
+        if not (old and equals and new):
+            raise ConfigError(
+                f"'--rename {names}' must be OLD=NEW, such as --rename moon=crescent."
+            )
+        fitted = fitted.renamed(old, new)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    fitted.save(target)
+    unreadable = report_unreadable(problems)
+    return CommandResult(
+        {
+            "classifier": str(target),
+            "classes": shots_by_class(fitted),
+            "milliseconds": round(milliseconds, 3),
+            "unreadable": unreadable,
+        },
+        [
+            f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
+            f"edited in {milliseconds:.0f} ms",
+            format_classes(fitted),
+        ],
+        exit_code=2 if unreadable else 0,
+    )

@@ -1,0 +1,49 @@
+"""Arguments and options shared by the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Name of a shipped model, or a folder written by 'lgmnet train'."
+    ),
+]
+ClassifierPath = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Classifier file written by 'lgmnet forge'.")
+]
+ImagesDir = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IMAGES_DIR", help="Folder of labelled images, as IMAGES_DIR/<class>/<image>."
+    ),
+]
+OriginalModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Model that forged the classifier. Only needed if it is not shipped."
+    ),
+]
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="Name of the data (omniglot, cifar-fs, fc100, miniimagenet, strokes, digits), or a "
+        "folder of images."
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="Split of the data: train, val or test; for Omniglot also vinyals/test, lake/test, ..."
+    ),
+]
+Way = Annotated[int, typer.Option(help="Number of classes per task.")]
+Shot = Annotated[int, typer.Option(help="Number of support images per class.")]
+Query = Annotated[int, typer.Option(help="Number of query images per class.")]
+Episodes = Annotated[int, typer.Option(help="Number of tasks.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the task draws.")]

@@ -1,0 +1,87 @@
+"""Rows of ``lgmnet predict``: a table, CSV or lines of JSON."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from rich.cells import cell_len
+from rich.markup import escape
+
+from lgmnet.cli.console import print_json, print_text
+
+NONE_LABEL = "none of these"
+RowFormat = Literal["table", "jsonl", "csv"]
+
+
+def write_rows(
+    predictions: Iterable[dict[str, Any]],
+    classes: Sequence[str],
+    row_format: RowFormat,
+    *,
+    allow_none: bool,
+) -> bool:
+    """Write one row per prediction to stdout.
+
+    Args:
+        predictions: Objects with "image" and either "label" and "probabilities", or "error".
+        classes: Names of the classes.
+        row_format: Format of the rows.
+        allow_none: If True, `NONE_LABEL` may be among the labels.
+
+    Returns:
+        True if a prediction is an error.
+    """
+    has_errors = False
+    csv_writer = csv.writer(sys.stdout, lineterminator="\n")
+    width = max(map(cell_len, ("label", *([NONE_LABEL] if allow_none else []), *classes)))
+    if row_format == "csv":
+        csv_writer.writerow(["image", "label", "probability", "error", *classes])
+    elif row_format == "table":
+        print_text(f"{pad('label', width)}  probability  image")
+    for prediction in predictions:
+        has_errors |= "error" in prediction
+        if row_format == "jsonl":
+            print_json(prediction)
+        elif row_format == "csv":
+            csv_writer.writerow(csv_row(prediction, classes))
+        else:
+            print_text(table_row(prediction, width))
+    return has_errors
+
+
+def csv_row(prediction: dict[str, Any], classes: Sequence[str]) -> list[Any]:
+    """Return the cells of a row; those that a prediction lacks are empty."""
+    probabilities = prediction.get("probabilities", {})
+    return [
+        prediction["image"],
+        prediction.get("label", ""),
+        max(probabilities.values(), default=""),
+        prediction.get("error", ""),
+        *(probabilities.get(name, "") for name in classes),
+    ]
+
+
+def table_row(prediction: dict[str, Any], width: int) -> str:
+    """Format a row in rich markup: label, probability, image, and the next likely classes.
+
+    Args:
+        prediction: Object with "image" and either "label" and "probabilities", or "error".
+        width: Width of the column of labels, in terminal cells.
+    """
+    if "error" in prediction:
+        return f"{pad('', width)}        error  [red]{escape(prediction['error'])}[/]"
+    label = prediction["label"]
+    best = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:4]
+    others = ", ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best if name != label)
+    return (
+        f"[bold]{escape(pad(label, width))}[/]  {100 * best[0][1]:9.1f} %  "
+        f"{escape(prediction['image'])}  [dim]({others})[/]"
+    )
+
+
+def pad(name: str, width: int) -> str:
+    """Pad a name with blanks to a width in terminal cells."""
+    return name + " " * (width - cell_len(name))

@@ -1,0 +1,64 @@
+"""Command ``lgmnet quickstart``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.progress import track_progress
+
+
+@command("Make", example="[bold]lgmnet quickstart --out outputs/quickstart[/]")
+def quickstart(
+    folder: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the picture and the classifier.")
+    ] = Path("outputs/quickstart"),
+    draws: Annotated[
+        int, typer.Option(min=2, help="Number of random choices of support drawings.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
+    model: Annotated[str, typer.Option(help="Model that makes the classifiers.")] = "omniglot",
+    as_json: bool = False,
+) -> CommandResult:
+    """Make classifiers of digits from 1 and 5 drawings per class, and measure their accuracy."""
+    from lgmnet.experiments.quickstart import ASKED as N_QUERIES
+    from lgmnet.experiments.quickstart import LEARNERS, SHOTS
+    from lgmnet.experiments.quickstart import quickstart as run_quickstart
+    from lgmnet.model.model import load_model
+
+    loaded = load_model(model)
+    if not as_json:
+        print_notice(
+            "10 classes of scikit-learn's digits, never used in training; "
+            f"{draws} draws per number of shots, each tested on {N_QUERIES} of the other drawings."
+        )
+    with track_progress("draws", len(SHOTS) * draws) as progress:
+        outcome = run_quickstart(loaded, folder, draws=draws, seed=seed, progress=progress.advance)
+    table = Table(
+        "10-way, accuracy in % (95 % interval)", *(f"{shot}-shot" for shot in SHOTS), box=None
+    )
+    for learner in LEARNERS:
+        rows = [row for row in outcome.rows if row.learner == learner]
+        table.add_row(learner, *(f"{row.accuracy:.1f} ± {row.ci95:.1f}" for row in rows))
+    times = [f"{outcome.forging_ms[shot]:.1f} ms" for shot in SHOTS]
+    table.add_row("median time to forge", *times)
+    classifier = escape(str(outcome.classifier))
+    return CommandResult(
+        {
+            "rows": [dataclasses.asdict(row) for row in outcome.rows],
+            "forging_ms": outcome.forging_ms,
+            "picture": str(outcome.picture),
+            "classifier": str(outcome.classifier),
+        },
+        [
+            table,
+            f"picture: {escape(str(outcome.picture))}",
+            f"classifier: {classifier}  (try: lgmnet predict {classifier} IMAGE...)",
+        ],
+    )

@@ -1,0 +1,134 @@
+"""Command ``lgmnet report``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from lgmnet.cli.classifiers import load_original_model, report_unreadable
+from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.options import ClassifierPath, ImagesDir, OriginalModel
+from lgmnet.errors import DataError, UserError
+from lgmnet.progress import track_progress
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.report import Answer, Report
+
+MAX_CONFUSION_CLASSES = 20
+"""Largest number of classes whose confusion matrix fits a terminal."""
+
+
+@command("Use", example="[bold]lgmnet report symbols.safetensors test -o report.html[/]")
+def report(
+    file: ClassifierPath,
+    folder: ImagesDir,
+    page: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")
+    ] = None,
+    model: OriginalModel = None,
+) -> CommandResult:
+    """Test a classifier on labelled images: accuracy, confusions, possibly mislabelled images.
+
+    If the model that forged the classifier is available, the support images are checked as well:
+    every image is classified by a classifier made without it.
+    """
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.report import report_on, write_page
+    from lgmnet.data.images.read import list_class_images, read_folder
+    from lgmnet.io import check_writable
+
+    if page is not None:
+        check_writable(page)
+    fitted = FittedClassifier.load(file)
+    try:
+        original_model = load_original_model(fitted, model)
+    except UserError as error:
+        if model is not None:
+            raise
+        original_model = None
+        print_notice(f"The support images are not checked: {error}")
+    files = list_class_images(folder, least=1)
+    unknown = [name for name in files if name not in fitted.classes]
+    if unknown:
+        raise DataError(
+            f"'{folder}' has folders that are no classes of this classifier: {', '.join(unknown)}. "
+            f"Its classes: {', '.join(fitted.classes)}."
+        )
+    with track_progress("images", sum(map(len, files.values()))) as progress:
+        images = read_folder(folder, fitted.inputs.shape, least=1, progress=progress.advance)
+    labels = [images.classes[label] for label in images.labels]
+    probabilities = fitted.predict_proba(images.images)
+    result = report_on(fitted, probabilities, labels, images.sources, original_model)
+    unreadable = report_unreadable(images.problems)
+    text = format_report(result)
+    if page is not None:
+        pictures = (partial(open_thumbnail, folder), partial(support_picture, fitted))
+        write_page(result, page, file.name, *pictures)
+        text.append(f"page: {escape(str(page))}")
+    return CommandResult(
+        {"classifier": str(file), **result.as_json(), "unreadable": unreadable},
+        text,
+        exit_code=2 if unreadable else 0,
+    )
+
+
+def format_report(result: Report) -> list[RenderableType]:
+    """Format a report as lines of rich markup and a table."""
+    low, high = result.interval
+    text: list[RenderableType] = [
+        f"[bold]{result.accuracy:.1f} %[/] of {result.asked:,} images are classified correctly "
+        f"(95 % interval {low:.1f} to {high:.1f} %)"
+    ]
+    if len(result.classes) <= MAX_CONFUSION_CLASSES:
+        text.append(confusion_table(result))
+    if pairs := result.confused[:5]:
+        listed = ", ".join(f"{escape(a)} as {escape(b)} ({count})" for a, b, count in pairs)
+        text.append(f"most confused: {listed}")
+    if result.suspects:
+        text.append("possibly mislabelled support images:")
+        text += [
+            f"  {escape(suspect.source)}: looks like {escape(suspect.answered)} "
+            f"({100 * suspect.probability:.0f} %)"
+            for suspect in result.suspects[:10]
+        ]
+    return text
+
+
+def confusion_table(result: Report) -> Table:
+    """Return the confusion matrix as a table, with the accuracy of each class."""
+    numbers = [str(i) for i in range(1, len(result.classes) + 1)]
+    table = Table("", "class \\ predicted", *numbers, "correct", box=None)
+    for index, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
+        cells = [str(count) if count else "·" for count in row]
+        cells[index] = f"[bold]{cells[index]}[/]"
+        correct = f"{100 * row[index] / sum(row):.1f} %" if sum(row) else ""
+        table.add_row(numbers[index], escape(name), *cells, correct)
+    return table
+
+
+def open_thumbnail(folder: Path, answer: Answer) -> Image:
+    """Open a thumbnail of a test image."""
+    from PIL import Image
+
+    with Image.open(folder / answer.source) as image:
+        image.thumbnail((192, 192))
+        return image.convert("RGB")
+
+
+def support_picture(fitted: FittedClassifier, answer: Answer) -> Image | None:
+    """Return a support image from a classifier, or None if the classifier has only its features."""
+    from PIL import Image
+
+    if answer.source not in fitted.support.sources or fitted.support.samples.ndim != 4:
+        return None
+    pixels = fitted.support.samples[fitted.support.sources.index(answer.source)]
+    return Image.fromarray((255 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, 2)).numpy())

@@ -1,0 +1,117 @@
+"""The server process of ``lgmnet studio`` and ``lgmnet serve``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from lgmnet.cli.console import print_json, print_notice, print_text
+from lgmnet.cli.server_options import TOKEN_VARIABLE
+from lgmnet.errors import ConfigError, extra
+
+
+def run_server(
+    host: str,
+    port: int,
+    *,
+    store: Path | None,
+    database: str | None,
+    files: str | None,
+    models: Sequence[str],
+    host_names: Sequence[str],
+    without_token: bool,
+    verbose: bool,
+    as_json: bool,
+    page: bool,
+    workers: int = 1,
+    open_browser: bool = False,
+) -> None:
+    """Open the store and serve until Ctrl-C.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free port.
+        store: Folder of the classifiers, if there is no ``database``; None for the default folder.
+        database: URL of the database for the index.
+        files: URL of the folder or bucket for the files of ``database``.
+        models: Folders of models in addition to the shipped ones.
+        host_names: Host names of the server in addition to its address.
+        without_token: If True, allow access from other machines without a token.
+        verbose: If True, print a line for every request.
+        as_json: If True, print the address as a JSON object.
+        page: If True, serve the studio's page in addition to the HTTP API.
+        workers: Number of processes.
+        open_browser: If True, open the page in a browser.
+
+    Raises:
+        UserError: if a package, a model or the store is missing, or the address cannot be used.
+    """
+    with extra("studio", "the studio and the server"):
+        import fastapi_offline  # noqa: F401
+        import fsspec  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
+        import sqlalchemy  # noqa: F401
+        import uvicorn  # noqa: F401
+
+    from lgmnet.studio.app import Settings, create_app
+    from lgmnet.studio.middleware import is_loopback
+    from lgmnet.studio.process import check_address, listening, run, run_many
+    from lgmnet.studio.store import urls_in
+
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    check_address(host, token, anyone=without_token)
+    if (database is None) != (files is None) or (store and database):
+        raise ConfigError(
+            "Give --store FOLDER, or --database URL and --files URL together, or none of them."
+        )
+    if database is None or files is None:
+        location = str(store or default_store())
+        database, files = urls_in(Path(location))
+    else:
+        location = files
+    # A web page whose own host name resolves to this machine must not be able to call the server.
+    # On other addresses the token prevents that, and only the operator knows the host names.
+    known_hosts = ["localhost", "127.0.0.1", "::1", host, *host_names]
+    allowed_hosts = known_hosts if is_loopback(host) or host_names else []
+    print_notice("Loading the models…")
+    settings = Settings(
+        database, files, tuple(models), token=token, hosts=tuple(allowed_hosts), page=page
+    )
+    application = create_app(settings)
+    application.state.service.models()  # Reports a faulty model before the server listens.
+    socket = listening(host, port)
+    bound_port = socket.getsockname()[1]
+    url_host = f"[{host}]" if ":" in host else host
+    address = f"http://{url_host}:{bound_port}{'' if page else '/docs'}"
+
+    def on_started() -> None:
+        if as_json:
+            print_json({"address": address, "store": location, "process": os.getpid()})
+        else:
+            name = "lgmnet studio" if page else "lgmnet serve"
+            print_text(f"{name}: [bold]{escape(address)}[/]")
+        sys.stdout.flush()  # A program that started this one waits for the line.
+        print_notice(f"Classifiers are stored in {location}. Ctrl-C stops the server.")
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    if workers == 1:
+        run(application, socket, on_started, verbose=verbose)
+    else:
+        application.state.service.close()
+        run_many(settings, socket, on_started, workers, verbose=verbose)
+
+
+def default_store() -> Path:
+    """Return the default folder of the classifiers."""
+    import platformdirs
+
+    named = os.environ.get("LGMNET_STORE")
+    return Path(named) if named else platformdirs.user_data_path("lgmnet") / "studio"
