@@ -20,7 +20,7 @@ ROOT = "lgmnet"
 # A room imports only from floors above its own, or from rooms of its own floor.
 FLOORS = [
     {"errors"},
-    {"config", "devices", "input_spec", "io", "progress"},
+    {"config", "devices", "input_spec", "io", "progress", "versioning"},
     {"episode"},
     {"data", "nn"},
     {"methods"},

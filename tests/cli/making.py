@@ -37,7 +37,6 @@ COMMANDS = (
     "audit",
     "calibrate",
     "demo",
-    "figure",
     "reproduce",
     "forge",
     "predict",

@@ -7,11 +7,10 @@ from io import TextIOWrapper
 
 from lgmnet.cli import (  # noqa: F401  (they add their commands)
     asking,
-    drawing,
     exporting,
     forging,
     judging,
-    reproducing,
+    reproduce,
     serving,
     training,
 )

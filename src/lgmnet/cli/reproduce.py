@@ -1,0 +1,87 @@
+"""Command ``reproduce``: run or draw a table or figure of the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from lgmnet.cli.console import Json, app, err, print_json, progress_bar, say
+from lgmnet.progress import set_progress_display
+
+
+@app.command(epilog="Example: [bold]lgmnet reproduce table2 --from-results[/]")
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="table1 to table3, table-photos, or figure3 to figure5. table2-miniimagenet needs "
+            "its data; table2-resnet12 needs a GPU.",
+        ),
+    ],
+    from_results: Annotated[
+        bool, typer.Option("--from-results", help="Only draw, from the stored results.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
+    pages: Annotated[Path, typer.Option("--out", help="Folder of the pages and pictures.")] = Path(
+        "docs"
+    ),
+    models: Annotated[
+        Path, typer.Option(help="Folder of trained models; missing ones are trained into it.")
+    ] = Path("outputs"),
+    episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per score.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of training steps, for a quick trial.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only this row, and keep the results of the others; repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a table or figure of the papers, or draw it again from its stored results.
+
+    Trained models are kept, and an interrupted run continues. All rows of a table are scored on the
+    same tasks, even if they are run one by one.
+    """
+    from lgmnet.experiments.options import RunOptions
+    from lgmnet.experiments.reproduce import reproduce as reproduce_by_name
+
+    set_progress_display(show_progress)
+    options = RunOptions(
+        results, pages, models, from_results, episodes, seed, steps, tuple(only or ())
+    )
+    written = reproduce_by_name(name, options)
+    if as_json:
+        print_json({"reproduced": name, "written": [str(path) for path in written]})
+    else:
+        say("\n".join(escape(str(path)) for path in written))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Bar of one piece of work, and lines above it."""
+
+    advance_bar: Callable[..., object]
+
+    def advance(self, n: int = 1, detail: str = "") -> None:
+        """Advance the bar."""
+        self.advance_bar(n, detail or None)
+
+    def print(self, line: str) -> None:
+        """Print a line on stderr."""
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_progress(description: str, total: int | None) -> Iterator[Bar]:
+    """Show the progress of a piece of work on stderr."""
+    with progress_bar(description, total) as advance_bar:
+        yield Bar(advance_bar)
