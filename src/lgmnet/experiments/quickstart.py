@@ -148,15 +148,13 @@ def predict_with_rivals(
     with extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
-    support_x, support_y, query_x = pixels[support], labels[support], pixels[queries]
+    support_x, support_y = pixels[support].numpy(), labels[support].numpy()
     rivals = {
         NEAREST_NEIGHBOUR: KNeighborsClassifier(n_neighbors=1),
         LOGISTIC_REGRESSION: LogisticRegression(max_iter=1000),
     }
     return {
-        name: torch.from_numpy(
-            rival.fit(support_x.numpy(), support_y.numpy()).predict(query_x.numpy())
-        )
+        name: torch.from_numpy(rival.fit(support_x, support_y).predict(pixels[queries].numpy()))
         for name, rival in rivals.items()
     }
 
@@ -188,15 +186,7 @@ def draw_picture(
     queries: Int[Tensor, " queries"],
     path: Path,
 ) -> None:
-    """Draw the support images, and the answers to some queries, wrong ones in red.
-
-    Args:
-        fitted: Classifier to ask.
-        dataset: Data of all indices.
-        support: Indices of the support images, class by class.
-        queries: Indices of the queries.
-        path: PNG file to write.
-    """
+    """Draw the support images, and the predictions for some queries, wrong ones in red."""
     with extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
     shots = len(support) // dataset.classes

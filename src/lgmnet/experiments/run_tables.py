@@ -40,11 +40,17 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
         Paths of the pages.
 
     Raises:
-        ConfigError: if there is no such row, or stored rows were scored on other tasks.
+        ConfigError: if there is no such row, stored rows were scored on other tasks, or rows are
+            chosen but not run.
         UserError: if a file cannot be read or written.
     """
+    if options.rows and options.from_results:
+        raise ConfigError("--from-results draws all stored rows; leave out --only.")
     tables = [table.with_steps(options.steps) for table in TABLES[name]()]
-    check_rows(name, tables, options)
+    known = list(dict.fromkeys(entry.name for table in tables for entry in table.entries))
+    for row in options.rows:
+        if row not in known:
+            raise unknown_name(f"row of {name}", row, known)
     files = [options.results / f"{table.name}.json" for table in tables]
     pages = [options.pages / f"{table.name}.md" for table in tables]
     for path in pages if options.from_results else [*pages, *files]:
@@ -54,20 +60,6 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
             run_rows(table, file, options)
         write_text(page, format_page(read_result(file, table.name, "rows"), table))
     return pages
-
-
-def check_rows(name: str, tables: list[Table], options: RunOptions) -> None:
-    """Check that the chosen rows exist and can be run.
-
-    Raises:
-        ConfigError: if a row does not exist, or nothing is run at all.
-    """
-    if options.rows and options.from_results:
-        raise ConfigError("--from-results draws all stored rows; leave out --only.")
-    known = list(dict.fromkeys(entry.name for table in tables for entry in table.entries))
-    for row in options.rows:
-        if row not in known:
-            raise unknown_name(f"row of {name}", row, known)
 
 
 def run_rows(table: Table, file: Path, options: RunOptions) -> None:
@@ -97,8 +89,10 @@ def run_rows(table: Table, file: Path, options: RunOptions) -> None:
             row |= collect_provenance()
             with FileLock(file.with_name(f".{file.name}.lock")):
                 starts_over = number == 1 and not options.rows
-                rows = [] if starts_over else read_rows(file, table.name, empty)
-                write_result(file, table.name, empty | {"rows": insert_row(rows, row, table)})
+                stored = [] if starts_over else read_rows(file, table.name, empty)
+                by_name = {other["name"]: other for other in [*stored, row]}
+                rows = [by_name[e.name] for e in table.entries if e.name in by_name]
+                write_result(file, table.name, empty | {"rows": rows})
             progress.advance()
 
 
@@ -182,11 +176,3 @@ def read_rows(file: Path, name: str, expected: dict[str, Any]) -> list[dict[str,
             )
     rows: list[dict[str, Any]] = stored["rows"]
     return rows
-
-
-def insert_row(
-    rows: list[dict[str, Any]], row: dict[str, Any], table: Table
-) -> list[dict[str, Any]]:
-    """Add a row, or replace the one of the same name; drop rows that the table does not define."""
-    by_name = {other["name"]: other for other in [*rows, row]}
-    return [by_name[entry.name] for entry in table.entries if entry.name in by_name]

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.experiments.markdown import format_table
 from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table
 
 OUTDATED_NOTE = "† Trained with an earlier version of its recipe; not yet run with the present one."
@@ -141,6 +140,12 @@ def summarize_differences(rows: Sequence[Mapping[str, Any]], column: int, task: 
         if group
     ]
     return f"- At {task}, {first['name']} {'. It '.join(parts)}." if parts else ""
+
+
+def format_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Format the lines of a Markdown table; all columns but the first are aligned to the right."""
+    marks = ["---", *["---:"] * (len(titles) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows)]
 
 
 def format_accuracy(task: Mapping[str, Any], episodes: int) -> str:

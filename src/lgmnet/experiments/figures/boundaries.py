@@ -15,20 +15,14 @@ from torch import Tensor
 
 from lgmnet.config import from_json
 from lgmnet.data.synthetic.plane import PLANES, Plane
-from lgmnet.data.task_source import check_feature_shape
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import extra
 from lgmnet.evaluation.compare import compare
-from lgmnet.experiments.figures.plane_grid import (
-    CLASS_COLOURS,
-    GRID_EXTENT,
-    GRID_POINTS,
-    make_grid,
-)
-from lgmnet.experiments.markdown import format_table
+from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.recipes.plane import plane as plane_recipe
 from lgmnet.experiments.results import collect_provenance, read_result, write_result
+from lgmnet.experiments.table_page import format_table
 from lgmnet.experiments.tables import Entry
 from lgmnet.experiments.train_entry import train_entry
 from lgmnet.io import atomic_write, check_writable, write_text
@@ -110,84 +104,66 @@ def run_families(options: RunOptions) -> dict[str, Any]:
             progress.print(f"figure4: {name}")
             entry = Entry(name, plane_recipe(name).for_steps(options.steps))
             method, cost = train_entry(entry, options.models / "tables")
-            family = compare_on_family(
-                name, method, BOUNDARY_SHAPE, episodes=options.episodes, seed=options.seed
-            )
+            family = compare_on_family(name, method, options)
             families.append(dataclasses.asdict(family))
             minutes[name] = cost.seconds / 60
             progress.advance()
     return {"families": families, "minutes": minutes}
 
 
-def compare_on_family(
-    name: str, method: Method, shape: EpisodeShape, *, episodes: int, seed: int
-) -> Family:
+def compare_on_family(name: str, method: Method, options: RunOptions) -> Family:
     """Score LGM-Net and its rivals on the same unseen tasks of a family, and record one task.
 
     Args:
         name: Name of the family, a key of `lgmnet.data.synthetic.plane.PLANES`.
         method: LGM-Net, trained on the family.
-        shape: Way, shot and queries of a task.
-        episodes: Number of tasks to score.
-        seed: Seed of the tasks.
-
-    Raises:
-        DataError: if the method does not take points of the plane.
+        options: Number of tasks to score, and their seed.
     """
-    plane = PLANES[name]("test")
-    check_feature_shape(plane, method.config.feature_shape)
-    methods = {LGM_NET: method, **make_rivals()}
-    with track_progress("episodes", len(methods) * episodes) as progress:
+    plane, shape = PLANES[name]("test"), BOUNDARY_SHAPE
+    rival_fields: dict[str, Any] = {"feature_shape": (2,), "embedding_widths": RIVAL_WIDTHS}
+    methods = {
+        LGM_NET: method,
+        DIRECT_TRAINING: TrainFromScratch(TrainFromScratchConfig(**rival_fields)).eval(),
+        RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(**rival_fields)).eval(),
+    }
+    with track_progress("episodes", len(methods) * options.episodes) as progress:
         rows = compare(
             methods,
             plane,
             shape,
-            episodes=episodes,
-            seed=seed,
+            episodes=options.episodes,
+            seed=options.seed,
             progress=lambda method_name, done: progress.advance(done, method_name),
         )
-    scores = tuple(
-        MethodScore(
-            row.name, row.score.accuracy, row.score.ci95, row.difference, row.difference_ci95
-        )
-        for row in rows
-    )
     return Family(
-        plane.name,
+        name,
         shape.way,
         shape.shot,
-        episodes,
-        seed,
-        scores,
-        **predict_grid(plane, methods, shape, seed + 1),
+        options.episodes,
+        options.seed,
+        tuple(
+            MethodScore(r.name, r.score.accuracy, r.score.ci95, r.difference, r.difference_ci95)
+            for r in rows
+        ),
+        **predict_grid(plane, methods, options.seed + 1),
     )
-
-
-def make_rivals() -> dict[str, Method]:
-    """Make the methods that LGM-Net is compared with; they learn nothing across tasks."""
-    fields: dict[str, Any] = {"feature_shape": (2,), "embedding_widths": RIVAL_WIDTHS}
-    return {
-        DIRECT_TRAINING: TrainFromScratch(TrainFromScratchConfig(**fields)).eval(),
-        RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(**fields)).eval(),
-    }
 
 
 @torch.no_grad()
-def predict_grid(
-    plane: Plane, methods: Mapping[str, Method], shape: EpisodeShape, seed: int
-) -> dict[str, Any]:
+def predict_grid(plane: Plane, methods: Mapping[str, Method], seed: int) -> dict[str, Any]:
     """Draw one task, and predict the class of every point of the grid with each method.
 
     Returns:
         Fields of `Family` that describe the task.
     """
+    way, shot = BOUNDARY_SHAPE.way, BOUNDARY_SHAPE.shot
     generator = torch.Generator().manual_seed(seed)
-    task = plane.tasks(1, shape.way, generator)
-    support_x = plane.points(task, shape.shot, generator).view(1, -1, 2)
-    support_y = torch.arange(shape.way).repeat_interleave(shape.shot)[None]
+    task = plane.tasks(1, way, generator)
+    support_x = plane.points(task, shot, generator).view(1, -1, 2)
+    support_y = torch.arange(way).repeat_interleave(shot)[None]
     grid = make_grid()
     answers = {
-        name: method.adapt(support_x, support_y, shape.way)(grid[None]).argmax(-1)
+        name: method.adapt(support_x, support_y, way)(grid[None]).argmax(-1)
         for name, method in methods.items()
     }
     return {
@@ -262,34 +238,20 @@ def draw_boundaries(families: Sequence[Family], path: Path) -> None:
         UserError: if matplotlib is not installed.
     """
     with extra("quickstart", "pictures"):
-        from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
 
     size = (3 * len(PANEL_METHODS), 3.2 * len(families))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(families), len(PANEL_METHODS), squeeze=False)
-    image: dict[str, Any] = {"origin": "lower", "extent": GRID_EXTENT}
     for family, row in zip(families, axes, strict=True):
-        way = family.way
-        colours: dict[str, Any] = {
-            "cmap": ListedColormap(CLASS_COLOURS[:way]),
-            "vmin": -0.5,
-            "vmax": way - 0.5,
-        }
-        scores = {score.method: score for score in family.scores}
         truth = decode_classes(family.truth)
-        x, y = np.array(family.support_x).T
+        points, labels = np.array(family.support_x), np.array(family.support_y)
+        scores = {score.method: score for score in family.scores}
         for name, ax in zip(PANEL_METHODS, row, strict=True):
-            ax.imshow(decode_classes(family.answers[name]), alpha=0.45, **image, **colours)
-            for label in range(way):
-                is_class = (truth == label).astype(float)
-                ax.contour(is_class, [0.5], colors="k", linewidths=0.6, **image)
-            ax.scatter(x, y, c=family.support_y, edgecolors="k", s=28, linewidths=0.7, **colours)
+            draw_task(ax, decode_classes(family.answers[name]), points, labels, truth)
             score = scores[name]
             ax.set_title(f"{name}\n{score.accuracy:.1f} ± {score.ci95:.1f} %", fontsize=10)
-            ax.set_xticks([])
-            ax.set_yticks([])
-        row[0].set_ylabel(f"{family.name}, {way}-way {family.shot}-shot")
+        row[0].set_ylabel(f"{family.name}, {family.way}-way {family.shot}-shot")
     figure.supxlabel(
         "Background: predicted class. Lines: true boundaries. Dots: support set. "
         f"Accuracy over {families[0].episodes} tasks.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,27 +62,19 @@ def reproduce(options: RunOptions) -> list[Path]:
     check_writable(picture)
     if not options.from_results:
         check_writable(file)
-        write_result(file, "figure5", collect_provenance() | project_omniglot(options.seed))
+        model = load_model("omniglot")
+        source = open_source("omniglot", "vinyals/test")
+        projection = project_weights(model.method, source, PROJECTED_SHAPE, seed=options.seed)
+        content = {
+            "model": model.name,
+            "data": source.name,
+            "split": source.split,
+            "projection": dataclasses.asdict(projection),
+        }
+        write_result(file, "figure5", collect_provenance() | content)
     result = read_result(file, "figure5", "projection")
     draw_projection(from_json(WeightProjection, result["projection"]), picture)
     return [picture]
-
-
-def project_omniglot(seed: int) -> dict[str, Any]:
-    """Project weights that the shipped model generates for test tasks of Omniglot.
-
-    Returns:
-        Names of model and data, and the projection, as JSON values.
-    """
-    model = load_model("omniglot")
-    source = open_source("omniglot", "vinyals/test")
-    projection = project_weights(model.method, source, PROJECTED_SHAPE, seed=seed)
-    return {
-        "model": model.name,
-        "data": source.name,
-        "split": source.split,
-        "projection": dataclasses.asdict(projection),
-    }
 
 
 def project_weights(

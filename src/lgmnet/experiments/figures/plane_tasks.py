@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from lgmnet.data.synthetic.plane import PLANES
 from lgmnet.errors import extra
-from lgmnet.experiments.figures.plane_grid import (
-    CLASS_COLOURS,
-    GRID_EXTENT,
-    GRID_POINTS,
-    make_grid,
-)
+from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.options import RunOptions
 from lgmnet.io import atomic_write
 
@@ -45,29 +39,20 @@ def draw_tasks(path: Path, seed: int) -> None:
         UserError: if matplotlib is not installed.
     """
     with extra("quickstart", "pictures"):
-        from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
 
     size = (2.6 * PANELS_PER_FAMILY, 2.7 * len(PLANES))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(PLANES), PANELS_PER_FAMILY, squeeze=False)
-    colours: dict[str, Any] = {
-        "cmap": ListedColormap(CLASS_COLOURS[:PANEL_WAY]),
-        "vmin": -0.5,
-        "vmax": PANEL_WAY - 0.5,
-    }
     labels = torch.arange(PANEL_WAY).repeat_interleave(POINTS_PER_CLASS).numpy()
     for name, row in zip(PLANES, axes, strict=True):
         plane = PLANES[name]("train")
         generator = torch.Generator().manual_seed(seed)
         for ax in row:
             task = plane.tasks(1, PANEL_WAY, generator)
-            x, y = plane.points(task, POINTS_PER_CLASS, generator).view(-1, 2).T.numpy()
+            points = plane.points(task, POINTS_PER_CLASS, generator).view(-1, 2).numpy()
             regions = plane.regions(task, make_grid()).view(GRID_POINTS, GRID_POINTS).numpy()
-            ax.imshow(regions, origin="lower", extent=GRID_EXTENT, alpha=0.3, **colours)
-            ax.scatter(x, y, c=labels, edgecolors="k", s=18, linewidths=0.5, **colours)
-            ax.set_xticks([])
-            ax.set_yticks([])
+            draw_task(ax, regions, points, labels)
         row[0].set_ylabel(name)
     figure.supxlabel("Dots: samples of three classes. Background: true class of each point.")
     with atomic_write(path) as draft:
