@@ -40,7 +40,6 @@ COMMANDS = (
     "audit",
     "calibrate",
     "demo",
-    "figure",
     "reproduce",
     "forge",
     "predict",

@@ -1,4 +1,4 @@
-"""``lgmnet compare``, ``audit``, ``demo`` and ``figure``."""
+"""``lgmnet compare``, ``audit`` and ``demo``: reliability of scores."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from PIL import Image
 
-from lgmnet.data.synthetic.plane import PLANES
 from lgmnet.model.model import save_model
 from tests.cli.making import lgmnet, listing, tiny_model
 
@@ -95,51 +93,3 @@ def test_an_unknown_demo_is_an_error():
     ran = lgmnet("demo", "leek")
     assert ran.code == 2
     assert "Did you mean 'leak'?" in ran.err
-
-
-@pytest.fixture(scope="module")
-def families(tmp_path_factory):
-    """Folder with a model, trained for a few steps, for each family of tasks in the plane."""
-    folder = tmp_path_factory.mktemp("families")
-    options = ["--steps", 60, "--set", "val_every=60", "--set", "val_episodes=20"]
-    for family in PLANES:
-        assert lgmnet("train", family, "--out", folder / family, *options).code == 0
-    return folder
-
-
-def test_the_boundaries_figure_and_its_scores(families, tmp_path):
-    words = [
-        "figure",
-        "boundaries",
-        "--models",
-        families,
-        "--episodes",
-        3,
-        "-o",
-        tmp_path / "b.png",
-    ]
-    ran = lgmnet(*words, "--save", tmp_path / "b.json", "--json")
-    assert ran.code == 0, ran.err
-    assert set(listing(tmp_path)) == {"b.png", "b.json"}
-    with Image.open(tmp_path / "b.png") as picture:
-        picture.verify()
-        assert min(picture.size) > 500
-    rows = {(row["family"], row["method"]): row for row in ran.json["rows"]}
-    assert len(rows) == 3 * len(PLANES)
-    for family in PLANES:
-        ours, direct = rows[family, "LGM-Net"], rows[family, "direct training"]
-        assert ours["difference"] == 0
-        assert direct["difference"] == pytest.approx(direct["accuracy"] - ours["accuracy"])
-        assert direct["accuracy"] > 40, "better than chance at 3-way"
-    assert json.loads((tmp_path / "b.json").read_text())["rows"] == ran.json["rows"]
-
-
-def test_a_figure_that_cannot_be_drawn(families, tmp_path):
-    ran = lgmnet("figure", "boundary", "-o", tmp_path / "b.png")
-    assert ran.code == 2
-    assert "Did you mean 'boundaries'?" in ran.err
-    ran = lgmnet("figure", "boundaries", "--models", tmp_path, "-o", tmp_path / "b.png")
-    assert ran.code == 2
-    assert "no model of blobs, lines, spirals, circles" in ran.err
-    assert "lgmnet train blobs" in ran.err
-    assert listing(tmp_path) == {}

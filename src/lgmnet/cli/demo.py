@@ -11,7 +11,6 @@ from rich.table import Column, Table
 from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.errors import unknown_name
-from lgmnet.progress import track_progress
 from lgmnet.versioning import git_commit
 
 
@@ -23,24 +22,23 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
 ) -> CommandResult:
     """Show the leak in the reference code's test protocol: noise scores far above chance."""
-    from lgmnet.experiments.leak import PROTOCOLS, WAY, demonstrate, perfect_angle_detector
+    from lgmnet.experiments.leak import LEAK_WAY, demonstrate, perfect_angle_detector
 
     if name != "leak":
         raise unknown_name("demo", name, ["leak"])
-    with track_progress("training steps", steps * len(PROTOCOLS)) as progress:
-        leaks = demonstrate(steps=steps, episodes=episodes, seed=seed, progress=progress.advance)
-    chance, detector_accuracy = 100 / WAY, perfect_angle_detector()
+    leaks = demonstrate(steps=steps, episodes=episodes, seed=seed)
+    chance, detector_accuracy = 100 / LEAK_WAY, perfect_angle_detector()
     table = Table("test images", Column("accuracy on pure noise, %", justify="right"))
     for leak in leaks:
         table.add_row(leak.protocol, f"{leak.accuracy:.1f} ± {leak.ci95:.1f}")
     footer = (
-        f"{WAY}-way 1-shot, {episodes} episodes, seed {seed}. No image here has a class: guessing "
-        f"gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of a query "
-        f"scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
+        f"{LEAK_WAY}-way 1-shot, {episodes} episodes, seed {seed}. No image here has a class: "
+        f"guessing gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of a "
+        f"query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
     )
     return CommandResult(
         {
-            "way": WAY,
+            "way": LEAK_WAY,
             "shot": 1,
             "steps": steps,
             "episodes": episodes,

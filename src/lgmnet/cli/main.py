@@ -14,9 +14,8 @@ from lgmnet.progress import set_progress_display
 # isort: off
 from lgmnet.cli import forge, edit, inspect, quickstart, export  # noqa: F401
 from lgmnet.cli import predict, report  # noqa: F401
-from lgmnet.cli import evaluate, compare, audit, calibrate, demo  # noqa: F401
-from lgmnet.cli import drawing, reproducing  # noqa: F401
-from lgmnet.cli import models  # noqa: F401
+from lgmnet.cli import evaluate, compare, audit, calibrate  # noqa: F401
+from lgmnet.cli import demo, reproduce, models  # noqa: F401
 from lgmnet.cli import train, publish, download  # noqa: F401
 from lgmnet.cli import studio, serve  # noqa: F401
 # isort: on

@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.progress import track_progress
 
 
 @command("Make", example="[bold]lgmnet quickstart --out outputs/quickstart[/]")
@@ -27,8 +26,7 @@ def quickstart(
     as_json: bool = False,
 ) -> CommandResult:
     """Make classifiers of digits from 1 and 5 drawings per class, and measure their accuracy."""
-    from lgmnet.experiments.quickstart import ASKED as N_QUERIES
-    from lgmnet.experiments.quickstart import LEARNERS, SHOTS
+    from lgmnet.experiments.quickstart import LEARNERS, N_QUERIES, SHOTS
     from lgmnet.experiments.quickstart import quickstart as run_quickstart
     from lgmnet.model.model import load_model
 
@@ -38,8 +36,7 @@ def quickstart(
             "10 classes of scikit-learn's digits, never used in training; "
             f"{draws} draws per number of shots, each tested on {N_QUERIES} of the other drawings."
         )
-    with track_progress("draws", len(SHOTS) * draws) as progress:
-        outcome = run_quickstart(loaded, folder, draws=draws, seed=seed, progress=progress.advance)
+    outcome = run_quickstart(loaded, folder, draws=draws, seed=seed)
     table = Table(
         "10-way, accuracy in % (95 % interval)", *(f"{shot}-shot" for shot in SHOTS), box=None
     )

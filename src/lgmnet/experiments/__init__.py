@@ -1,1 +1,1 @@
-"""What the papers and their code can be asked, and figures of the answers."""
+"""Reproduction of the papers' tables and figures, and experiments on the reference code."""

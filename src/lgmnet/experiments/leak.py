@@ -1,13 +1,13 @@
-"""The leak in the reference code's test protocol, shown where there is nothing to be known.
+"""Demonstration of the leak in the reference code's test protocol, on images without classes.
 
 The reference code (github.com/likesiwell/LGM-Net, ``data.py``, ``get_batch(augment=True)``) draws
-one of five angles for each **class** of a task and turns support and query by it, at test time too:
-a query then comes turned by the angle of its true class. Who can see an angle needs no classes.
+one of five angles for each **class** of a task and rotates its support and query images by it, at
+test time too. The rotation of a query thus reveals its true class: a method that recognises angles
+needs nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,26 +21,30 @@ from lgmnet.evaluation.audit import DataPath, accuracies, leave_unchanged, make_
 from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.progress import track_progress
 
-WAY, QUERIES, TASKS = 5, 5, 4
-ANGLES = (-45.0, -11.25, 0.0, 11.25, 45.0)
-"""In degrees; the reference code's."""
-SHAPE = (1, 28, 28)
+LEAK_WAY = 5
+LEAK_SHAPE = EpisodeShape(LEAK_WAY, shot=1, query=5, tasks=4)
+"""Shape of a batch of tasks, in training and scoring."""
+NOISE_SHAPE = (1, 28, 28)
+ROTATION_ANGLES = (-45.0, -11.25, 0.0, 11.25, 45.0)
+"""Angles of the reference code, in degrees."""
 
 
 @dataclass(frozen=True)
-class Leak:
-    """What noise was scored at by one protocol."""
+class LeakScore:
+    """Accuracy on pure noise under one protocol."""
 
     protocol: str
     accuracy: float
-    """In percent."""
+    """Mean over episodes, in percent."""
     ci95: float
+    """Half-width of its 95 % interval, in percent."""
 
 
 def angle_of_its_class(episode: Episode, generator: torch.Generator) -> Episode:
-    """The reference code's augmentation: one angle for each class, of support and queries."""
-    angles = drawn_angles(generator, episode.tasks, episode.way)
+    """Rotate the images of each class by one random angle, as the reference code does."""
+    angles = draw_angles(generator, episode.tasks, episode.way)
     return replace(
         episode,
         support_x=turned(episode.support_x, angles.gather(1, episode.support_y.cpu())),
@@ -49,9 +53,9 @@ def angle_of_its_class(episode: Episode, generator: torch.Generator) -> Episode:
 
 
 def angle_of_its_own(episode: Episode, generator: torch.Generator) -> Episode:
-    """The same angles, drawn for each image by itself."""
-    support = drawn_angles(generator, *episode.support_y.shape)
-    query = drawn_angles(generator, *episode.query_y.shape)
+    """Rotate every image by a random angle of its own."""
+    support = draw_angles(generator, *episode.support_y.shape)
+    query = draw_angles(generator, *episode.query_y.shape)
     return replace(
         episode,
         support_x=turned(episode.support_x, support),
@@ -59,25 +63,27 @@ def angle_of_its_own(episode: Episode, generator: torch.Generator) -> Episode:
     )
 
 
-def drawn_angles(
+def draw_angles(
     generator: torch.Generator, rows: int, columns: int
 ) -> Float[Tensor, "rows columns"]:
-    """One of `ANGLES`, in degrees, for each place."""
-    return torch.tensor(ANGLES)[torch.randint(len(ANGLES), (rows, columns), generator=generator)]
+    """Draw random elements of `ROTATION_ANGLES`, in degrees."""
+    places = torch.randint(len(ROTATION_ANGLES), (rows, columns), generator=generator)
+    return torch.tensor(ROTATION_ANGLES)[places]
 
 
 PROTOCOLS: dict[str, DataPath] = {
-    "each class turned by an angle of its own (the reference code)": angle_of_its_class,
-    "each image turned by an angle of its own": angle_of_its_own,
-    "no image turned": leave_unchanged,
+    "one random rotation per class (the reference code)": angle_of_its_class,
+    "one random rotation per image": angle_of_its_own,
+    "no rotation": leave_unchanged,
 }
+"""Changes of an episode before the method receives it, by description."""
 
 
 def turned(
     images: Float[Tensor, "tasks samples channels side side"],
     degrees: Float[Tensor, "tasks samples"],
 ) -> Float[Tensor, "tasks samples channels side side"]:
-    """Each image turned by its angle; what comes in from outside is like the border."""
+    """Rotate every image by its angle; uncovered corners repeat the border."""
     angle = degrees.deg2rad().flatten().to(images)
     zero = torch.zeros_like(angle)
     rows = [
@@ -90,63 +96,65 @@ def turned(
     return flat.view_as(images)
 
 
-def perfect_angle_detector(way: int = WAY, angles: int = len(ANGLES)) -> float:
-    """What one scores, in percent, who sees angles alone and guesses among classes that share one.
+def perfect_angle_detector(way: int = LEAK_WAY, angles: int = len(ROTATION_ANGLES)) -> float:
+    """Compute the accuracy, in percent, of guessing among the classes with the query's angle.
 
-    The number of classes that share the true one's angle is ``1 + Binomial(way - 1, 1 / angles)``,
-    and the mean of its inverse ``(angles / way) (1 - (1 - 1 / angles)^way)``; at five of each this
-    is ``1 - (4/5)^5``.
+    The number of classes that share the true one's angle is ``1 + Binomial(way - 1, 1 / angles)``.
+    The mean of its inverse is ``(angles / way) (1 - (1 - 1 / angles)^way)``, which is
+    ``1 - (4/5)^5`` for five classes and five angles.
     """
     return 100 * angles / way * (1 - (1 - 1 / angles) ** way)
 
 
-def demonstrate(
-    *,
-    steps: int = 300,
-    episodes: int = 1000,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
-) -> list[Leak]:
-    """Train a small Matching Network on noise under each protocol, and score it on other noise.
+def demonstrate(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> list[LeakScore]:
+    """Train a small Matching Network on noise under each protocol, and score it on new noise.
 
     Args:
-        steps: Training steps for each protocol.
-        episodes: Tasks for each score.
-        seed: Of everything.
-        progress: Told the number of training steps just done.
+        steps: Number of training steps per protocol.
+        episodes: Number of tasks per score.
+        seed: Seed of the weights, the noise and the tasks.
     """
-    leaks = []
-    for protocol, path in PROTOCOLS.items():
-        generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            method = MatchingNet(
-                MatchingNetConfig(
-                    EmbeddingConfig(SHAPE, widths=(16, 32, 32), pooled=(True, True, True))
+    scores = []
+    with track_progress("training steps", steps * len(PROTOCOLS)) as progress:
+        for protocol, path in PROTOCOLS.items():
+            generator = torch.Generator().manual_seed(seed)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                method = MatchingNet(
+                    MatchingNetConfig(
+                        EmbeddingConfig(NOISE_SHAPE, widths=(16, 32, 32), pooled=(True, True, True))
+                    )
                 )
-            )
-        optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
-        sampler = Sampler(make_noise_dataset(SHAPE, torch.uint8, seed), generator)
-        for _ in range(steps):
-            e = path(sampler.sample(EpisodeShape(WAY, 1, QUERIES, TASKS)), generator)
-            answers = method(e.support_x, e.support_y, e.query_x, e.way)
-            loss = F.nll_loss(answers.flatten(0, 1), e.query_y.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            progress(1)
-        leaks.append(score(method.eval(), protocol, path, episodes, seed))
-    return leaks
+            optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
+            sampler = Sampler(make_noise_dataset(NOISE_SHAPE, torch.uint8, seed), generator)
+            for _ in range(steps):
+                e = path(sampler.sample(LEAK_SHAPE), generator)
+                log_p = method(e.support_x, e.support_y, e.query_x, e.way)
+                loss = F.nll_loss(log_p.flatten(0, 1), e.query_y.flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                progress.advance()
+            accuracy, ci95 = score_on_noise(method.eval(), path, episodes, seed)
+            scores.append(LeakScore(protocol, accuracy, ci95))
+    return scores
 
 
 @torch.inference_mode()
-def score(method: MatchingNet, protocol: str, path: DataPath, episodes: int, seed: int) -> Leak:
-    """The accuracy on noise never seen in training, under a protocol."""
+def score_on_noise(
+    method: MatchingNet, path: DataPath, episodes: int, seed: int
+) -> tuple[float, float]:
+    """Score a method under a protocol, on noise that it was not trained on.
+
+    Returns:
+        Mean accuracy and half-width of its 95 % interval, in percent.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sampler = Sampler(make_noise_dataset(SHAPE, torch.uint8, seed + 1), generator)
+    sampler = Sampler(make_noise_dataset(NOISE_SHAPE, torch.uint8, seed + 1), generator)
     scores = []
-    for _ in range(-(-episodes // TASKS)):
-        e = path(sampler.sample(EpisodeShape(WAY, 1, QUERIES, TASKS)), generator)
-        scores.append(accuracies(method.adapt(e.support_x, e.support_y, WAY)(e.query_x), e.query_y))
+    for _ in range(-(-episodes // LEAK_SHAPE.tasks)):
+        e = path(sampler.sample(LEAK_SHAPE), generator)
+        classifier = method.adapt(e.support_x, e.support_y, e.way)
+        scores.append(accuracies(classifier(e.query_x), e.query_y))
     mean, ci95 = mean_and_ci95(torch.cat(scores)[:episodes])
-    return Leak(protocol, 100 * mean, 100 * ci95)
+    return 100 * mean, 100 * ci95

@@ -1,4 +1,4 @@
-"""The quickstart: real digits, a handful of examples, and what can be made of them at once."""
+"""Quickstart: classifiers of real digits from a few examples, compared with simple rivals."""
 
 from __future__ import annotations
 
@@ -23,197 +23,195 @@ from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.io import atomic_write, make_folder
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model
+from lgmnet.progress import track_progress
 
 SHOTS = (1, 5)
-FORGED, NEAREST, LOGISTIC = LEARNERS = (
-    "lgmnet, forged",
+LGMNET_LEARNER, NEAREST_NEIGHBOUR, LOGISTIC_REGRESSION = LEARNERS = (
+    "lgmnet",
     "nearest neighbour on pixels",
     "logistic regression on pixels",
 )
-FORGINGS = 20
-PART = 250
-ASKED = 500
-"""Drawings that are asked about in each draw: so few that the whole takes less than a minute."""
-SHOWN_ANSWERS = 40
+TIMING_REPEATS = 20
+QUERIES_PER_BATCH = 250
+N_QUERIES = 500
+"""Number of queries per draw; a larger one would make the quickstart longer than a minute."""
+PICTURED_QUERIES = 40
 
 
 @dataclass(frozen=True)
-class Row:
-    """One learner at one number of shots."""
+class QuickstartRow:
+    """Accuracy of one learner at one number of shots."""
 
     learner: str
     shot: int
     accuracy: float
     """Mean over draws, in percent."""
     ci95: float
-    """Half of its 95 % interval, in percent."""
+    """Half-width of its 95 % interval, in percent."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a quickstart found and wrote."""
+class QuickstartResult:
+    """Scores, timings and files of a quickstart."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[QuickstartRow, ...]
     forging_ms: dict[int, float]
-    """Median milliseconds from pixels to classifier, by shots."""
+    """Median milliseconds from pixels to classifier, by number of shots."""
     picture: Path
     classifier: Path
 
 
-def quickstart(
-    model: Model,
-    folder: Path,
-    *,
-    draws: int = 100,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
-) -> Outcome:
-    """Forge classifiers of scikit-learn's digits, score them, and write a picture and a file.
+def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -> QuickstartResult:
+    """Fit classifiers of scikit-learn's digits, score them, and write a picture and a classifier.
 
-    For each draw and each number of shots, all learners see the same few drawings and answer the
-    same `ASKED` of the others; the rivals get the original 8x8 pixels.
+    For each draw and number of shots, all learners get the same support drawings and classify the
+    same `N_QUERIES` queries. The rivals get the original 8x8 pixels.
 
     Args:
-        model: A model of 28x28 drawings.
-        folder: Where the picture and the classifier go; made if absent.
-        draws: How many random choices of support drawings, for each number of shots.
-        seed: Of the choices.
-        progress: Told how many draws are just done.
+        model: Model of 28x28 drawings.
+        folder: Folder of the picture and the classifier; made if absent.
+        draws: Number of random support sets per number of shots.
+        seed: Seed of the support sets and queries.
 
     Raises:
         UserError: if scikit-learn or matplotlib is not installed, or the folder cannot be made.
     """
     make_folder(folder)
     generator = torch.Generator().manual_seed(seed)
-    store = digits()
+    dataset = digits()
     pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
-    method, embedded = cache_embeddings(model.method, store)
-    rows: list[Row] = []
+    method, embedded = cache_embeddings(model.method, dataset)
+    rows: list[QuickstartRow] = []
     forging_ms: dict[int, float] = {}
-    for shot in SHOTS:
-        scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
-        for _ in range(draws):
-            support, rest = split_store(store, shot, generator)
-            asked = rest[torch.randperm(len(rest), generator=generator)[:ASKED]]
-            answers = rival_answers(pixels, store.labels, support, asked)
-            answers[FORGED] = forged_answers(method, embedded, support, asked)
+    with track_progress("draws", len(SHOTS) * draws) as progress:
+        for shot in SHOTS:
+            scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
+            for _ in range(draws):
+                support, rest = split_support(dataset, shot, generator)
+                queries = rest[torch.randperm(len(rest), generator=generator)[:N_QUERIES]]
+                answers = predict_with_rivals(pixels, dataset.labels, support, queries)
+                answers[LGMNET_LEARNER] = predict_with_method(method, embedded, support, queries)
+                for learner in LEARNERS:
+                    correct = answers[learner] == dataset.labels[queries]
+                    scores[learner].append(correct.double().mean().item())
+                progress.advance()
             for learner in LEARNERS:
-                right = answers[learner] == store.labels[asked]
-                scores[learner].append(right.double().mean().item())
-            progress(1)
-        for learner in LEARNERS:
-            accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
-            rows.append(Row(learner, shot, 100 * accuracy, 100 * ci95))
-        forging_ms[shot] = median_ms(partial(fit_support, model, store, support))
-    fitted = fit_support(model, store, support)
+                accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
+                rows.append(QuickstartRow(learner, shot, 100 * accuracy, 100 * ci95))
+            forging_ms[shot] = median_ms(partial(fit_digits, model, dataset, support))
+    fitted = fit_digits(model, dataset, support)
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
     fitted.save(classifier)
-    shown = rest[torch.randperm(len(rest), generator=generator)[:SHOWN_ANSWERS]]
-    draw_picture(fitted, store, support, shown, picture)
-    return Outcome(tuple(rows), forging_ms, picture, classifier)
+    pictured = rest[torch.randperm(len(rest), generator=generator)[:PICTURED_QUERIES]]
+    draw_picture(fitted, dataset, support, pictured, picture)
+    return QuickstartResult(tuple(rows), forging_ms, picture, classifier)
 
 
-def split_store(
-    store: ClassDataset, shot: int, generator: torch.Generator
+def split_support(
+    dataset: ClassDataset, shot: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " support"], Int[Tensor, " rest"]]:
-    """Places of ``shot`` random images of each class, class after class, and of all others."""
-    # Whole numbers keep the classes apart, random parts shuffle within them.
-    shuffled = (store.labels + torch.rand(len(store.labels), generator=generator)).argsort()
-    chosen = (store.starts[:, None] + torch.arange(shot)).flatten()
-    left = torch.ones(len(shuffled), dtype=torch.bool)
-    left[chosen] = False
-    return shuffled[chosen], shuffled[left]
+    """Choose ``shot`` random images per class.
+
+    Returns:
+        Indices of the chosen images, class by class, and of all others.
+    """
+    # The labels keep the classes apart, the fractions shuffle the images within each class.
+    shuffled = (dataset.labels + torch.rand(len(dataset.labels), generator=generator)).argsort()
+    chosen = (dataset.starts[:, None] + torch.arange(shot)).flatten()
+    is_rest = torch.ones(len(shuffled), dtype=torch.bool)
+    is_rest[chosen] = False
+    return shuffled[chosen], shuffled[is_rest]
 
 
 @torch.inference_mode()
-def forged_answers(
+def predict_with_method(
     method: Method,
     embedded: ClassDataset,
     support: Int[Tensor, " support"],
-    rest: Int[Tensor, " rest"],
-) -> Int[Tensor, " rest"]:
-    """Answers for ``rest`` of a classifier forged from ``support``, both embedded beforehand."""
+    queries: Int[Tensor, " queries"],
+) -> Int[Tensor, " queries"]:
+    """Adapt a method to the support images and classify the queries, all embedded already."""
     labels = embedded.labels[support]
     classifier = method.adapt(embedded.images[support][None], labels[None], embedded.classes)
-    # In parts that stay in the processor's cache: all at once would be a hundred megabytes a draw.
-    parts = [classifier(embedded.images[some][None])[0].argmax(-1) for some in rest.split(PART)]
-    return torch.cat(parts)
+    # Batches that fit the processor's cache: all queries at once would take 100 MB per draw.
+    batches = queries.split(QUERIES_PER_BATCH)
+    return torch.cat([classifier(embedded.images[batch][None])[0].argmax(-1) for batch in batches])
 
 
-def rival_answers(
+def predict_with_rivals(
     pixels: Float[Tensor, "drawings pixels"],
     labels: Int[Tensor, " drawings"],
     support: Int[Tensor, " support"],
-    rest: Int[Tensor, " rest"],
-) -> dict[str, Int[Tensor, " rest"]]:
-    """What scikit-learn makes of the very same drawings, from their pixels."""
+    queries: Int[Tensor, " queries"],
+) -> dict[str, Int[Tensor, " queries"]]:
+    """Fit scikit-learn's classifiers to the pixels of the support, and classify the queries."""
     with extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
-    few, classes, others = pixels[support].numpy(), labels[support].numpy(), pixels[rest].numpy()
+    support_x, support_y = pixels[support].numpy(), labels[support].numpy()
     rivals = {
-        NEAREST: KNeighborsClassifier(n_neighbors=1),
-        LOGISTIC: LogisticRegression(max_iter=1000),
+        NEAREST_NEIGHBOUR: KNeighborsClassifier(n_neighbors=1),
+        LOGISTIC_REGRESSION: LogisticRegression(max_iter=1000),
     }
     return {
-        name: torch.from_numpy(rival.fit(few, classes).predict(others))
+        name: torch.from_numpy(rival.fit(support_x, support_y).predict(pixels[queries].numpy()))
         for name, rival in rivals.items()
     }
 
 
-def fit_support(
-    model: Model, store: ClassDataset, support: Int[Tensor, " support"]
+def fit_digits(
+    model: Model, dataset: ClassDataset, support: Int[Tensor, " support"]
 ) -> FittedClassifier:
-    """A classifier forged from these images of a store, from pixels."""
+    """Fit a classifier to the support images, from pixels."""
     return fit_classifier(
-        model, store.images[support], store.labels[support].tolist(), store.class_names
+        model, dataset.images[support], dataset.labels[support].tolist(), dataset.class_names
     )
 
 
-def median_ms(act: Callable[[], object]) -> float:
-    """Median milliseconds of an act, after one that warms up."""
-    act()
+def median_ms(function: Callable[[], object]) -> float:
+    """Measure the median milliseconds of a call, after a warm-up call."""
+    function()
     seconds = []
-    for _ in range(FORGINGS):
+    for _ in range(TIMING_REPEATS):
         started = time.perf_counter()
-        act()
+        function()
         seconds.append(time.perf_counter() - started)
     return 1000 * statistics.median(seconds)
 
 
 def draw_picture(
     fitted: FittedClassifier,
-    store: ClassDataset,
+    dataset: ClassDataset,
     support: Int[Tensor, " support"],
-    shown: Int[Tensor, " shown"],
+    queries: Int[Tensor, " queries"],
     path: Path,
 ) -> None:
-    """Draw what the classifier was shown and some of its answers, wrong ones in red."""
+    """Draw the support images, and the predictions for some queries, wrong ones in red."""
     with extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
-    shots = len(support) // store.classes
-    columns = SHOWN_ANSWERS // store.classes
+    shots = len(support) // dataset.classes
+    columns = PICTURED_QUERIES // dataset.classes
     figure = Figure(figsize=(12, 9.5))
-    # The words beside the last column stand outside its axes and need a margin.
+    # The labels of the last column stand outside its axes and need a margin.
     figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
     halves: Any = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
     left, right = halves
-    left.suptitle(f"shown: {shots} drawings of each class")
-    right.suptitle(f"asked: {len(shown)} of the {len(store.images) - len(support)} others")
-    grid: Any = left.subplots(store.classes, shots, squeeze=False)
-    for axes, place in zip(grid.flat, support.tolist(), strict=True):
-        axes.imshow(store.images[place, 0].numpy(), cmap="gray_r")
-    grid = right.subplots(store.classes, columns, squeeze=False)
-    probabilities = fitted.predict_proba(store.images[shown])
-    for axes, place, answer in zip(grid.flat, shown.tolist(), probabilities, strict=True):
+    left.suptitle(f"support: {shots} drawings per class")
+    right.suptitle(f"queries: {len(queries)} of the {len(dataset.images) - len(support)} others")
+    grid: Any = left.subplots(dataset.classes, shots, squeeze=False)
+    for axes, index in zip(grid.flat, support.tolist(), strict=True):
+        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
+    grid = right.subplots(dataset.classes, columns, squeeze=False)
+    probabilities = fitted.predict_proba(dataset.images[queries])
+    for axes, index, answer in zip(grid.flat, queries.tolist(), probabilities, strict=True):
         guess = int(answer.argmax())
-        truth = int(store.labels[place])
-        axes.imshow(store.images[place, 0].numpy(), cmap="gray_r")
-        words = f"{store.class_names[guess]}  {100 * answer[guess]:.0f} %"
+        truth = int(dataset.labels[index])
+        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
+        text = f"{dataset.class_names[guess]}  {100 * answer[guess]:.0f} %"
         if guess != truth:
-            words += f"\n(is {store.class_names[truth]})"
+            text += f"\n(is {dataset.class_names[truth]})"
         axes.set_ylabel(
-            words,
+            text,
             rotation=0,
             ha="left",
             va="center",

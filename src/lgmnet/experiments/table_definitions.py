@@ -1,4 +1,4 @@
-"""The tables of results: which methods, trained how, scored on what."""
+"""Definitions of the tables of results: methods, training and scoring tasks."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import Run
 
-OURS = "LGM-Net (ours)"
-MORE = "two plain convolutions more"
-METRIC = ("lgm-net", "proto-net", "matching-net")
-TITLES = {
+LGM_NET_ROW = "LGM-Net (ours)"
+EXTRA_LAYERS = "two extra convolutions"
+"""Suffix of the rows whose embedding is as deep as LGM-Net with its generated layers."""
+METRIC_METHODS = ("lgm-net", "proto-net", "matching-net")
+DATA_TITLES = {
     "caltech101": "Caltech-101",
     "omniglot": "Omniglot",
     "cifar-fs": "CIFAR-FS",
     "miniimagenet": "MiniImageNet",
 }
-SAME = (
-    "All on the same shared embedding, the same training tasks and the same number of steps; the "
-    "rows with two plain convolutions more have as many layers as LGM-Net with its generated ones. "
-    "{ours}What is pretrained by classification sees the same images. MAML is trained on 5-way "
-    "1-shot tasks, four a step{maml}, and asked the others too. Direct training (Adam, 50 steps a "
-    "task) and random weights learn from the support set alone, with as many layers, on images as "
-    "they are. What is scored on fewer tasks says so. What each has cost stands below; "
-    "minutes are of one thread, with another run beside it."
+ABOUT_ALL_METHODS = (
+    "All methods use the same shared embedding, the same training tasks and the same number of "
+    f"steps. The rows with {EXTRA_LAYERS} have as many layers as LGM-Net with its generated ones. "
+    "{lgm_net}Methods that are pretrained by classification see the same images{pretrained}. MAML "
+    "is trained on 5-way 1-shot tasks, four per step{maml}, and is scored on the other tasks too. "
+    "Direct training (50 steps of Adam per task) and random weights use nothing but the support "
+    "set, with the same number of layers as LGM-Net{unaligned}. Accuracies over fewer tasks are "
+    "marked. The training times are for one thread, while another run used the same machine."
 )
 
 
 def table1() -> Table:
-    """Omniglot, 5- and 20-way, 1- and 5-shot, all methods."""
+    """Define table 1: all methods on Omniglot, 5- and 20-way, 1- and 5-shot."""
     ours = omniglot.omniglot()
     config = LGMNetConfig(
         embedding=EmbeddingConfig(
@@ -57,10 +58,15 @@ def table1() -> Table:
     return Table(
         name="table1",
         title="Omniglot: all methods on the same tasks",
-        about="Drawings are aligned first; the split is that of Vinyals et al. "
-        + SAME.format(ours="", maml=""),
-        # A task of 20 classes and 5 shots costs MAML two thirds of a second.
-        entries=all_methods(
+        about="Drawings are aligned first. The split is that of Vinyals et al. (2016). "
+        + ABOUT_ALL_METHODS.format(
+            lgm_net="",
+            pretrained=", except mirrored characters",
+            maml="",
+            unaligned=" but without alignment",
+        ),
+        # MAML takes two thirds of a second for a 20-way 5-shot task.
+        entries=define_all_methods(
             ours,
             episodes={
                 "maml": (2000, 500, 500, 250),
@@ -75,18 +81,19 @@ def table1() -> Table:
 
 
 def table2(data: str = "cifar-fs") -> Table:
-    """CIFAR-FS, or MiniImageNet where you have it: 5-way, 1- and 5-shot, all methods."""
+    """Define table 2: all methods on CIFAR-FS or MiniImageNet, 5-way, 1- and 5-shot."""
     ours = {"cifar-fs": cifar.cifar_fs, "miniimagenet": cifar.miniimagenet}[data]()
     return Table(
         name="table2" if data == "cifar-fs" else f"table2-{data}",
-        title=f"{TITLES[data]}: all methods on the same tasks",
-        about=f"Conv-4, pooled {sum(ours.config.embedding.pooled)} times, 64 channels. "
-        + SAME.format(
-            ours="LGM-Net also learns, beside its tasks, to tell all training classes apart; table "
-            "3 has it without. ",
-            maml=", for half as many steps, as its steps take more than twice as long",
+        title=f"{DATA_TITLES[data]}: all methods on the same tasks",
+        about=f"Conv-4 with {sum(ours.config.embedding.pooled)} poolings and 64 channels. "
+        + ABOUT_ALL_METHODS.format(
+            lgm_net="LGM-Net has an auxiliary loss, the classification of all training classes. ",
+            pretrained="",
+            maml=", for half as many steps because each one takes more than twice as long",
+            unaligned="",
         ),
-        entries=all_methods(ours, maml_steps=ours.train.steps // 2),
+        entries=define_all_methods(ours, maml_steps=ours.train.steps // 2),
         data=data,
         split="test",
         tasks=((5, 1), (5, 5)),
@@ -94,78 +101,83 @@ def table2(data: str = "cifar-fs") -> Table:
 
 
 def table2_resnet12() -> Table:
-    """CIFAR-FS with ResNet-12, for a GPU: the methods that can have it for their embedding."""
-    of_conv4, ours = table2(), cifar.cifar_fs_resnet12()
-    entries = [entry for entry in all_methods(ours) if entry.run.method in METRIC + PRETRAINED]
+    """Define table 2 with ResNet-12, for a GPU: the methods that can use it as embedding."""
+    entries = [
+        entry
+        for entry in define_all_methods(cifar.cifar_fs_resnet12())
+        if entry.run.method in METRIC_METHODS + PRETRAINED and EXTRA_LAYERS not in entry.name
+    ]
     return dataclasses.replace(
-        of_conv4,
+        table2(),
         name="table2-resnet12",
         title="CIFAR-FS with ResNet-12: all methods on the same tasks",
-        about="ResNet-12 of 64-160-320-640 channels. All on the same shared embedding, the same "
-        "training tasks and the same number of steps. LGM-Net also learns, beside its tasks, to "
-        "tell all training classes apart.",
-        entries=tuple(entry for entry in entries if MORE not in entry.name),
+        about="ResNet-12 with 64-160-320-640 channels. All methods use the same shared embedding, "
+        "the same training tasks and the same number of steps. LGM-Net has an auxiliary loss, the "
+        "classification of all training classes.",
+        entries=tuple(entries),
     )
 
 
-def all_methods(
+def define_all_methods(
     ours: Run,
     maml_steps: int | None = None,
     episodes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Entry, ...]:
-    """LGM-Net and its rivals, with what it is trained with.
+    """Define the rows of LGM-Net and its rivals, all trained on the same tasks.
 
     Args:
-        ours: LGM-Net's run.
-        maml_steps: Steps that MAML is trained for; None for as many as the others.
-        episodes: By method, where a task is dear to it, the tasks it is scored on in each column.
+        ours: Run of LGM-Net.
+        maml_steps: Number of training steps of MAML; None for as many as the others.
+        episodes: Number of scoring tasks per column, for methods that are slow to score.
     """
-    fewer = episodes or {}
+    limits = episodes or {}
 
     def entry(name: str, method: str, weights: Entry | None = None, **config: Any) -> Entry:
-        return Entry(name, rival(ours, method, **config), weights, fewer.get(method))
+        return Entry(name, rival(ours, method, **config), weights, limits.get(method))
 
     def maml(name: str, **config: Any) -> Entry:
         run = rival(ours, "maml", **config).for_steps(maml_steps)
-        return Entry(name, run, episodes=fewer.get("maml"))
+        return Entry(name, run, episodes=limits.get("maml"))
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
-    tuned_deeper = entry(f"Fine-tuning, linear head, {MORE}", "fine-tune", deeper=True)
+    tuned_deeper = entry(f"Fine-tuning, linear head, {EXTRA_LAYERS}", "fine-tune", deeper=True)
     return (
-        Entry(OURS, ours),
+        Entry(LGM_NET_ROW, ours),
         entry("ProtoNet", "proto-net"),
         entry("ProtoNet, cosine", "proto-net", distance="cosine", temperature=10.0),
         entry("Matching Networks", "matching-net"),
         maml("MAML"),
-        maml("MAML, statistics of the queries", query_statistics=True),
+        maml("MAML, transductive normalisation", query_statistics=True),
         tuned,
         entry("Fine-tuning, cosine head", "fine-tune", tuned, cosine_scale=10.0),
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
-        entry(f"ProtoNet, {MORE}", "proto-net", deeper=True),
-        entry(f"Matching Networks, {MORE}", "matching-net", deeper=True),
-        maml(f"MAML, {MORE}", deeper=True),
+        entry(f"ProtoNet, {EXTRA_LAYERS}", "proto-net", deeper=True),
+        entry(f"Matching Networks, {EXTRA_LAYERS}", "matching-net", deeper=True),
+        maml(f"MAML, {EXTRA_LAYERS}", deeper=True),
         tuned_deeper,
         entry(
-            f"Fine-tuning, cosine head, {MORE}",
+            f"Fine-tuning, cosine head, {EXTRA_LAYERS}",
             "fine-tune",
             tuned_deeper,
             deeper=True,
             cosine_scale=10.0,
         ),
-        entry(f"Logistic regression, {MORE}", "logistic-regression", tuned_deeper, deeper=True),
+        entry(
+            f"Logistic regression, {EXTRA_LAYERS}", "logistic-regression", tuned_deeper, deeper=True
+        ),
         Entry("Direct training", rival(ours, "from-scratch", steps=50), episodes=100),
         Entry("Random weights", rival(ours, "random-weights"), episodes=500),
     )
 
 
 def table3(data: str) -> Table:
-    """Ablation: LGM-Net without each of its parts, trained for half the steps of its table."""
-    of_data = {"omniglot": table1, "cifar-fs": table2}[data]()
-    whole = of_data.entries[0].run
-    ours = whole.for_steps(whole.train.steps // 2)
+    """Define table 3, the ablation: LGM-Net without each of its parts, at half the steps."""
+    base = {"omniglot": table1, "cifar-fs": table2}[data]()
+    full_run = base.entries[0].run
+    ours = full_run.for_steps(full_run.train.steps // 2)
     config = ours.config
 
-    def but(name: str, **fields: Any) -> Entry:
+    def variant(name: str, **fields: Any) -> Entry:
         return Entry(name, dataclasses.replace(ours, config=dataclasses.replace(config, **fields)))
 
     without_norm = dataclasses.replace(config.embedding, norm="sample")
@@ -175,56 +187,58 @@ def table3(data: str) -> Table:
     learned = dataclasses.replace(config.target, weights="learned")
     entries = [
         Entry("LGM-Net (ours), half the steps", ours),
-        but("without intertask normalisation", embedding=without_norm),
-        but("without the context encoder", context=None),
-        but("with randomness of the context", context=sampled),
-        but("without weight normalisation", target=without_weight_norm),
-        but("without class detectors", conditioning=None),
-        but("without class dropout", conditioning=without_dropout),
-        but("without generation", target=learned, context=None, conditioning=None),
+        variant("without intertask normalisation", embedding=without_norm),
+        variant("without the context encoder", context=None),
+        variant("with random context", context=sampled),
+        variant("without weight normalisation", target=without_weight_norm),
+        variant("without class detectors", conditioning=None),
+        variant("without class dropout", conditioning=without_dropout),
+        variant("without weight generation", target=learned, context=None, conditioning=None),
     ]
     if config.auxiliary_weight:
-        entries.append(but("without classification beside", auxiliary_weight=0.0))
+        entries.append(variant("without auxiliary classification", auxiliary_weight=0.0))
     return dataclasses.replace(
-        of_data,
+        base,
         name=f"table3-{data}",
         command="table3",
-        title=f"Ablation on {TITLES[data]}",
-        about="LGM-Net without each of its parts, all trained for half the steps of the other "
-        "tables; all else is the same. Its contexts are not drawn at random, as the paper's are, "
-        "so that part has a row with it.",
+        title=f"Ablation on {DATA_TITLES[data]}",
+        about="Each row leaves out or changes one part of LGM-Net. All rows are trained for half "
+        "the steps of the other tables; nothing else differs. Unlike the paper's, our LGM-Net does "
+        "not draw its context at random; one row does.",
         entries=tuple(entries),
-        tasks=((20, 1),) if data == "omniglot" else of_data.tasks,
+        tasks=((20, 1),) if data == "omniglot" else base.tasks,
     )
 
 
 def table_photos(data: str) -> Table:
-    """Features of a frozen backbone: LGM-Net and the simple things that people do with features."""
+    """Define the table of photos: LGM-Net and simple methods on features of a frozen backbone."""
     ours = photos.photos()
 
-    def simple(name: str, method: str, **config: Any) -> Entry:
-        bare = vector_embedding(*ours.config.feature_shape)
+    def baseline(name: str, method: str, **config: Any) -> Entry:
+        features = vector_embedding(*ours.config.feature_shape)
         run = dataclasses.replace(
-            ours, method=method, config=METHODS[method].config_type(embedding=bare, **config)
+            ours, method=method, config=METHODS[method].config_type(embedding=features, **config)
         )
         return Entry(name, run)
 
     return Table(
         name=f"table-photos-{data}",
         command="table-photos",
-        title=f"{TITLES[data]}, photos through {ours.backbone}",
-        about="All on the same features of a frozen network, which was trained on ImageNet and has "
-        "seen many such things. LGM-Net was trained on the features of Caltech-101's training "
-        "classes and those of CIFAR-FS; the others learn from the support set alone.",
+        title=f"{DATA_TITLES[data]} photos, on features of {ours.backbone}",
+        about="All methods use the same features of a frozen network. It was trained on ImageNet, "
+        "which has many similar classes. LGM-Net was trained on features of the training classes "
+        "of Caltech-101 and CIFAR-FS; the other methods learn from the support set alone.",
         entries=(
             Entry("LGM-Net (photos)", ours),
             Entry(
-                "the same, nothing generated",
+                "LGM-Net (photos), without weight generation",
                 dataclasses.replace(ours, config=dataclasses.replace(ours.config, generator=None)),
             ),
-            simple("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
-            simple("Logistic regression", "logistic-regression", normalize=False),
-            simple("Logistic regression, unit length", "logistic-regression", strength=10.0),
+            baseline("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
+            baseline("Logistic regression", "logistic-regression", normalize=False),
+            baseline(
+                "Logistic regression, unit-length features", "logistic-regression", strength=10.0
+            ),
         ),
         data=data,
         split="test",
@@ -240,4 +254,4 @@ TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
     "table-photos": lambda: (table_photos("caltech101"), table_photos("cifar-fs")),
     "table3": lambda: (table3("omniglot"), table3("cifar-fs")),
 }
-"""The tables by name; one may have a part for each data."""
+"""Tables by name; a table may have one part per data set."""

@@ -1,1 +1,1 @@
-"""The paper's figures."""
+"""The papers' figures: one module per figure, each with a function ``reproduce``."""

@@ -1,8 +1,9 @@
-"""The paper's figure 4: what three ways of finding weights make of tasks in the plane."""
+"""The paper's figure 4: decision boundaries of three ways to find weights for a plane task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,229 +13,249 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lgmnet.config import from_json
 from lgmnet.data.synthetic.plane import PLANES, Plane
-from lgmnet.data.task_source import check_feature_shape
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import extra
 from lgmnet.evaluation.compare import compare
-from lgmnet.experiments.tables import markdown
-from lgmnet.io import atomic_write
+from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
+from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.recipes.plane import plane as plane_recipe
+from lgmnet.experiments.results import collect_provenance, read_result, write_result
+from lgmnet.experiments.table_page import format_table
+from lgmnet.experiments.tables import Entry
+from lgmnet.experiments.train_entry import train_entry
+from lgmnet.io import atomic_write, check_writable, write_text
 from lgmnet.methods.base import Method
 from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
 from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
+from lgmnet.nn.embedding import vector_embedding
+from lgmnet.progress import track_progress
 
-WIDTHS = (64, 64, 64, 64)
-"""Of the rivals' networks: as many layers as LGM-Net's embedding and TargetNet together."""
-OURS, DIRECT, RANDOM = "LGM-Net", "direct training", "random weights"
-COLUMNS = (RANDOM, DIRECT, OURS)
-SIDE, REACH = 160, 3.0
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+BOUNDARY_SHAPE = EpisodeShape(3, 5, 15)
+"""Shape of the tasks of the figure."""
+RIVAL_WIDTHS = (64, 64, 64, 64)
+"""Layer widths of the rivals: as many layers as LGM-Net's embedding and TargetNet together."""
+LGM_NET, DIRECT_TRAINING, RANDOM_WEIGHTS = "LGM-Net", "direct training", "random weights"
+PANEL_METHODS = (RANDOM_WEIGHTS, DIRECT_TRAINING, LGM_NET)
+"""Columns of the figure, from left to right."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one method scored on a family, in percent."""
+class MethodScore:
+    """Accuracy of one method on one family of tasks, in percent."""
 
     method: str
     accuracy: float
     ci95: float
     difference: float
-    """To LGM-Net, over the same tasks."""
+    """Difference to LGM-Net over the same tasks."""
     difference_ci95: float
 
 
 @dataclass(frozen=True)
 class Family:
-    """What one family of tasks gave: scores on many tasks, and one task to look at."""
+    """Scores on many tasks of one family, and decision boundaries in one task."""
 
     name: str
     way: int
     shot: int
     episodes: int
     seed: int
-    lines: tuple[Line, ...]
-    """LGM-Net, direct training and random weights."""
+    scores: tuple[MethodScore, ...]
+    """Scores of LGM-Net, direct training and random weights."""
     support_x: tuple[tuple[float, float], ...]
-    """The support points of the task."""
+    """Support points of the pictured task."""
     support_y: tuple[int, ...]
     truth: tuple[str, ...]
-    """The true class at every point of the grid: a digit for each, a text for each row."""
+    """True class at every point of the grid: a text per row, a digit per point."""
     answers: dict[str, Any]
-    """The class that each method gives to every point, likewise, by the method's name."""
+    """Predicted class at every point of the grid in the same form, by the method's name."""
 
 
-def rivals() -> dict[str, Method]:
-    """What LGM-Net is compared with: networks that learn nothing from one task for another."""
-    vectors: dict[str, Any] = {"feature_shape": (2,), "embedding_widths": WIDTHS}
-    return {
-        DIRECT: TrainFromScratch(TrainFromScratchConfig(**vectors)).eval(),
-        RANDOM: RandomWeights(RandomWeightsConfig(**vectors)).eval(),
-    }
+def reproduce(options: RunOptions) -> list[Path]:
+    """Train LGM-Net on each family, score it with its rivals, and draw figure 4 and its page.
+
+    Returns:
+        Paths of the picture and the page.
+    """
+    picture, page = options.pages / "figure4.png", options.pages / "figure4.md"
+    file = options.results / "figure4.json"
+    for path in (picture, page):
+        check_writable(path)
+    if not options.from_results:
+        check_writable(file)
+        write_result(file, "figure4", collect_provenance() | run_families(options))
+    result = read_result(file, "figure4", "families")
+    families = [from_json(Family, family) for family in result["families"]]
+    draw_boundaries(families, picture)
+    write_text(page, format_page(families, result["minutes"]))
+    return [picture, page]
 
 
-def grid() -> Tensor:
-    """The points of the picture, [side * side, 2]."""
-    along = torch.linspace(-REACH, REACH, SIDE)
-    down, across = torch.meshgrid(along, along, indexing="ij")
-    return torch.stack([across, down], -1).view(-1, 2)
+def run_families(options: RunOptions) -> dict[str, Any]:
+    """Train LGM-Net on each family of tasks, and score it with its rivals.
+
+    Returns:
+        Families, and minutes of training by family, as JSON values.
+    """
+    families, minutes = [], {}
+    with track_progress("families", len(PLANES)) as progress:
+        for name in PLANES:
+            progress.print(f"figure4: {name}")
+            entry = Entry(name, plane_recipe(name).for_steps(options.steps))
+            method, cost = train_entry(entry, options.models / "tables")
+            family = compare_on_family(name, method, options)
+            families.append(dataclasses.asdict(family))
+            minutes[name] = cost.seconds / 60
+            progress.advance()
+    return {"families": families, "minutes": minutes}
 
 
-def look_at(
-    name: str,
-    method: Method,
-    shape: EpisodeShape,
-    *,
-    episodes: int = 500,
-    seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
-) -> Family:
-    """Score LGM-Net and its rivals on the same unseen tasks of a family, and draw one of them.
+def compare_on_family(name: str, method: Method, options: RunOptions) -> Family:
+    """Score LGM-Net and its rivals on the same unseen tasks of a family, and record one task.
 
     Args:
-        name: Of the family, a key of `lgmnet.data.synthetic.plane.PLANES`.
+        name: Name of the family, a key of `lgmnet.data.synthetic.plane.PLANES`.
         method: LGM-Net, trained on the family.
-        shape: Way, shot and queries of a task.
-        episodes: Tasks to score.
-        seed: Of the tasks.
-        progress: Told the number of episodes just done.
-
-    Raises:
-        DataError: if the method does not take points of the plane.
+        options: Number of tasks to score, and their seed.
     """
-    plane = PLANES[name]("test")
-    check_feature_shape(plane, method.inputs.shape)
-    methods = {OURS: method, **rivals()}
-    rows = compare(
-        methods,
-        plane,
-        shape,
-        episodes=episodes,
-        seed=seed,
-        progress=lambda _, done: progress(done),
+    plane, shape = PLANES[name]("test"), BOUNDARY_SHAPE
+    embedding = vector_embedding(2, *RIVAL_WIDTHS)
+    methods = {
+        LGM_NET: method,
+        DIRECT_TRAINING: TrainFromScratch(TrainFromScratchConfig(embedding)).eval(),
+        RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(embedding)).eval(),
+    }
+    with track_progress("episodes", len(methods) * options.episodes) as progress:
+        rows = compare(
+            methods,
+            plane,
+            shape,
+            episodes=options.episodes,
+            seed=options.seed,
+            progress=lambda method_name, done: progress.advance(done, method_name),
+        )
+    return Family(
+        name,
+        shape.way,
+        shape.shot,
+        options.episodes,
+        options.seed,
+        tuple(
+            MethodScore(r.name, r.score.accuracy, r.score.ci95, r.difference, r.difference_ci95)
+            for r in rows
+        ),
+        **predict_grid(plane, methods, options.seed + 1),
     )
-    lines = tuple(
-        Line(row.name, row.score.accuracy, row.score.ci95, row.difference, row.difference_ci95)
-        for row in rows
-    )
-    return drawn(plane, methods, lines, shape, episodes, seed)
 
 
 @torch.no_grad()
-def drawn(
-    plane: Plane,
-    methods: Mapping[str, Method],
-    lines: tuple[Line, ...],
-    shape: EpisodeShape,
-    episodes: int,
-    seed: int,
-) -> Family:
-    """One further task, and what each method says of every point of the plane."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    task = plane.tasks(1, shape.way, generator)
-    support_x = plane.points(task, shape.shot, generator).view(1, -1, 2)
-    support_y = torch.arange(shape.way).repeat_interleave(shape.shot)[None]
-    points = grid()
+def predict_grid(plane: Plane, methods: Mapping[str, Method], seed: int) -> dict[str, Any]:
+    """Draw one task, and predict the class of every point of the grid with each method.
+
+    Returns:
+        Fields of `Family` that describe the task.
+    """
+    way, shot = BOUNDARY_SHAPE.way, BOUNDARY_SHAPE.shot
+    generator = torch.Generator().manual_seed(seed)
+    task = plane.tasks(1, way, generator)
+    support_x = plane.points(task, shot, generator).view(1, -1, 2)
+    support_y = torch.arange(way).repeat_interleave(shot)[None]
+    grid = make_grid()
     answers = {
-        name: method.adapt(support_x, support_y, shape.way)(points[None]).argmax(-1)
+        name: method.adapt(support_x, support_y, way)(grid[None]).argmax(-1)
         for name, method in methods.items()
     }
-    x = [(float(across), float(down)) for across, down in support_x[0].tolist()]
-    return Family(
-        plane.name,
-        shape.way,
-        shape.shot,
-        episodes,
-        seed,
-        lines,
-        tuple(x),
-        tuple(support_y[0].tolist()),
-        spelled(plane.regions(task, points)[0]),
-        {name: spelled(answer[0]) for name, answer in answers.items()},
-    )
+    return {
+        "support_x": tuple((float(x), float(y)) for x, y in support_x[0].tolist()),
+        "support_y": tuple(support_y[0].tolist()),
+        "truth": encode_classes(plane.regions(task, grid)[0]),
+        "answers": {name: encode_classes(answer[0]) for name, answer in answers.items()},
+    }
 
 
-def spelled(classes: Int[Tensor, " points"]) -> tuple[str, ...]:
-    """The class of each point of the grid as a digit, row after row."""
-    return tuple("".join(map(str, row)) for row in classes.view(SIDE, SIDE).tolist())
+def encode_classes(classes: Int[Tensor, " points"]) -> tuple[str, ...]:
+    """Write the class of each point of the grid as a digit, one text per row."""
+    rows = classes.view(GRID_POINTS, GRID_POINTS).tolist()
+    return tuple("".join(map(str, row)) for row in rows)
 
 
-def read(rows: Sequence[str]) -> np.ndarray:
-    """What `spelled` wrote, [side, side]."""
+def decode_classes(rows: Sequence[str]) -> np.ndarray:
+    """Read what `encode_classes` wrote, as an array [rows, columns] of the grid."""
     return np.array([[int(digit) for digit in row] for row in rows])
 
 
-def page(families: Sequence[Family], minutes: Mapping[str, float]) -> str:
-    """The scores beside the figure, as Markdown.
+def format_page(families: Sequence[Family], minutes: Mapping[str, float]) -> str:
+    """Write the page with the scores beside the figure, as Markdown.
 
     Args:
-        families: What each family gave.
-        minutes: That LGM-Net was trained on each.
+        families: Results of all families.
+        minutes: Minutes of training of LGM-Net, by family.
     """
     rows = []
     for family in families:
-        of = {line.method: line for line in family.lines}
+        scores = {score.method: score for score in family.scores}
+        rivals = [scores[name] for name in (DIRECT_TRAINING, RANDOM_WEIGHTS)]
         rows.append(
             [
                 f"{family.name}, {family.way}-way {family.shot}-shot",
-                *(f"{of[name].accuracy:.1f} ± {of[name].ci95:.1f}" for name in COLUMNS),
-                *(
-                    f"{-of[name].difference:+.1f} ± {of[name].difference_ci95:.1f}"
-                    for name in (DIRECT, RANDOM)
-                ),
+                *(f"{scores[m].accuracy:.1f} ± {scores[m].ci95:.1f}" for m in PANEL_METHODS),
+                *(f"{-rival.difference:+.1f} ± {rival.difference_ci95:.1f}" for rival in rivals),
                 f"{minutes[family.name]:.1f}",
             ]
         )
+    titles = [
+        "family",
+        *PANEL_METHODS,
+        f"LGM-Net minus {DIRECT_TRAINING}",
+        f"LGM-Net minus {RANDOM_WEIGHTS}",
+        "training of LGM-Net, minutes",
+    ]
     lines = [
-        "# Tasks in the plane: decision boundaries",
+        "# Decision boundaries of tasks in the plane",
         "",
-        "![Rows: the families; columns: random weights, direct training, LGM-Net.](figure4.png)",
+        "![Rows: families of tasks. Columns: random weights, direct training, LGM-Net.]"
+        "(figure4.png)",
         "",
-        *markdown(
-            ["family", *COLUMNS, f"ahead of {DIRECT}", f"ahead of {RANDOM}", "training, minutes"],
-            rows,
-        ),
+        *format_table(titles, rows),
         "",
-        f"Accuracy in % over the same {families[0].episodes} unseen tasks (15 queries a class, "
-        f"seed {families[0].seed}), and how far LGM-Net is ahead, paired, in points; mean and 95 % "
-        "interval. Direct training takes 200 steps of Adam a task. Drawn by `lgmnet reproduce "
-        "figure4 --from-results`.",
+        f"Accuracy in %, mean and 95 % interval over the same {families[0].episodes} unseen tasks "
+        f"(15 queries per class, seed {families[0].seed}). The differences are paired, in "
+        "percentage points. Direct training takes 200 steps of Adam per task. Generated by "
+        "`lgmnet reproduce figure4 --from-results`.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def draw_figure(families: list[Family], path: Path) -> None:
-    """The figure: a row for each family, a column for each method.
+def draw_boundaries(families: Sequence[Family], path: Path) -> None:
+    """Draw the figure: a row per family, a column per method.
+
+    Args:
+        families: Results of all families.
+        path: PNG file to write.
 
     Raises:
         UserError: if matplotlib is not installed.
     """
     with extra("quickstart", "pictures"):
-        from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3 * len(COLUMNS), 3.2 * len(families)), layout="constrained")
-    axes = figure.subplots(len(families), len(COLUMNS), squeeze=False)
-    box = (-REACH, REACH, -REACH, REACH)
-    for family, line in zip(families, axes, strict=True):
-        way = family.way
-        colours = ListedColormap(COLOURS[:way])
-        scores = {line.method: line for line in family.lines}
-        for name, ax in zip(COLUMNS, line, strict=True):
-            shown: dict[str, Any] = {"cmap": colours, "vmin": -0.5, "vmax": way - 0.5}
-            ax.imshow(read(family.answers[name]), origin="lower", extent=box, alpha=0.45, **shown)
-            for label in range(way):
-                true = (read(family.truth) == label).astype(float)
-                ax.contour(true, [0.5], origin="lower", extent=box, colors="k", linewidths=0.6)
-            x, y = np.array(family.support_x).T
-            ax.scatter(x, y, c=family.support_y, edgecolors="k", s=28, linewidths=0.7, **shown)
+    size = (3 * len(PANEL_METHODS), 3.2 * len(families))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(families), len(PANEL_METHODS), squeeze=False)
+    for family, row in zip(families, axes, strict=True):
+        truth = decode_classes(family.truth)
+        points, labels = np.array(family.support_x), np.array(family.support_y)
+        scores = {score.method: score for score in family.scores}
+        for name, ax in zip(PANEL_METHODS, row, strict=True):
+            draw_task(ax, decode_classes(family.answers[name]), points, labels, truth)
             score = scores[name]
             ax.set_title(f"{name}\n{score.accuracy:.1f} ± {score.ci95:.1f} %", fontsize=10)
-            ax.set_xticks([])
-            ax.set_yticks([])
-        line[0].set_ylabel(f"{family.name}, {way}-way {family.shot}-shot")
+        row[0].set_ylabel(f"{family.name}, {family.way}-way {family.shot}-shot")
     figure.supxlabel(
-        "Fields: answers. Lines: true borders. Dots: the support set. "
-        f"Accuracy: over {families[0].episodes} tasks.",
+        "Background: predicted class. Lines: true boundaries. Dots: support set. "
+        f"Accuracy over {families[0].episodes} tasks.",
         fontsize=9,
     )
     with atomic_write(path) as draft:

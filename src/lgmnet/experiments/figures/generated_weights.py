@@ -1,7 +1,8 @@
-"""The paper's figure 5: generated weights of several tasks, by t-SNE, and two numbers beside it."""
+"""The paper's figure 5: generated weights of several tasks, projected by t-SNE."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,56 +11,83 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lgmnet.config import from_json
+from lgmnet.data.registry import open_source
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, extra
-from lgmnet.io import atomic_write
+from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.results import collect_provenance, read_result, write_result
+from lgmnet.io import atomic_write, check_writable
 from lgmnet.methods.base import Method
 from lgmnet.methods.lgm_net import LGMClassifier
+from lgmnet.model.model import load_model
 
-COLOUR_MAP = "tab10"
+PROJECTED_SHAPE = EpisodeShape(5, 5, 1, 8)
+"""Shape of the tasks of the figure."""
+TASK_COLOUR_MAP = "tab10"
 
 
 @dataclass(frozen=True)
-class Clouds:
-    """The weights generated for several tasks, many times each."""
+class WeightProjection:
+    """Weights generated several times for each of several tasks, projected to the plane."""
 
     way: int
     shot: int
     draws: int
-    """Draws of the context, each with the support in another order, for each task."""
+    """Number of draws of the context per task, each with the support set in another order."""
     seed: int
-    places: tuple[tuple[float, float], ...]
-    """Where t-SNE puts each draw, task after task."""
+    positions: tuple[tuple[float, float], ...]
+    """Position of each draw by t-SNE, task by task."""
     ratio: float
-    """Mean distance between weights of two tasks over that between two draws of one."""
+    """Mean distance between weights of two tasks, divided by that between two draws of one."""
     reordering: float
-    """Largest change of a task's weights when its support is reordered and nothing is drawn, as a
-    part of their length."""
+    """Largest change of a task's weights when its support set is reordered and the context is not
+    drawn, relative to their norm."""
 
     @property
     def tasks(self) -> int:
-        """How many tasks."""
-        return len(self.places) // self.draws
+        """Number of tasks."""
+        return len(self.positions) // self.draws
 
 
-def look_at_weights(
-    method: Method,
-    source: TaskSource,
-    shape: EpisodeShape,
-    *,
-    draws: int = 20,
-    seed: int = 0,
-) -> Clouds:
-    """Generate the weights of several tasks again and again.
+def reproduce(options: RunOptions) -> list[Path]:
+    """Generate weights with the shipped model of Omniglot, and draw figure 5.
+
+    Returns:
+        Path of the picture.
+    """
+    picture, file = options.pages / "figure5.png", options.results / "figure5.json"
+    check_writable(picture)
+    if not options.from_results:
+        check_writable(file)
+        model = load_model("omniglot")
+        source = open_source("omniglot", "vinyals/test")
+        projection = project_weights(model.method, source, PROJECTED_SHAPE, seed=options.seed)
+        content = {
+            "model": model.name,
+            "data": source.name,
+            "split": source.split,
+            "projection": dataclasses.asdict(projection),
+        }
+        write_result(file, "figure5", collect_provenance() | content)
+    result = read_result(file, "figure5", "projection")
+    draw_projection(from_json(WeightProjection, result["projection"]), picture)
+    return [picture]
+
+
+def project_weights(
+    method: Method, source: TaskSource, shape: EpisodeShape, *, draws: int = 20, seed: int = 0
+) -> WeightProjection:
+    """Generate the weights of several tasks repeatedly, and project them to the plane.
 
     Args:
         method: An LGM-Net.
-        source: Where the tasks come from.
-        shape: ``tasks`` says how many; queries are not read.
-        draws: For each task.
-        seed: Of tasks, orders and draws.
+        source: Source of the tasks.
+        shape: Shape of the tasks, and their number ``tasks``; queries are ignored.
+        draws: Number of draws per task.
+        seed: Seed of tasks, support orders and context draws.
 
     Raises:
         ConfigError: if the method generates no weights.
@@ -68,67 +96,72 @@ def look_at_weights(
     episode = Sampler(source, generator).sample(shape).clone()
     noise = torch.Generator(method.device).manual_seed(seed)
     support_x, support_y = episode.support_x.to(method.device), episode.support_y.to(method.device)
-    drawn, plain = [], []
+    random_draws, reorderings = [], []
     for _ in range(draws):
         order = torch.randperm(support_y.shape[1], generator=generator)
         x, y = support_x[:, order], support_y[:, order]
-        drawn.append(weights_of(method, x, y, shape.way, noise))
-        plain.append(weights_of(method, x, y, shape.way, None))
-    clouds, orders = torch.stack(drawn, 1), torch.stack(plain, 1)
-    changes = (orders - orders[:, :1]).norm(dim=2) / orders[:, :1].norm(dim=2)
-    return Clouds(
+        random_draws.append(generate_weights(method, x, y, shape.way, noise))
+        reorderings.append(generate_weights(method, x, y, shape.way, None))
+    weights, reordered = torch.stack(random_draws, 1), torch.stack(reorderings, 1)
+    changes = (reordered - reordered[:, :1]).norm(dim=2) / reordered[:, :1].norm(dim=2)
+    return WeightProjection(
         shape.way,
         shape.shot,
         draws,
         seed,
-        places(clouds.flatten(0, 1), seed),
-        between_to_within(clouds),
+        project_with_tsne(weights.flatten(0, 1), seed),
+        between_to_within(weights),
         changes.max().item(),
     )
 
 
 @torch.no_grad()
-def weights_of(
+def generate_weights(
     method: Method,
     support_x: Float[Tensor, "tasks support *feature"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "tasks numbers"]:
-    """All generated weights and biases of each task, side by side.
+    """Concatenate all generated weights and biases of each task.
 
     Raises:
-        ConfigError: if the method generates none.
+        ConfigError: if the method generates no weights.
     """
     classifier = method.adapt(support_x, support_y, way, generator=generator)
     if not isinstance(classifier, LGMClassifier):
-        raise ConfigError(f"A {type(method).__name__} generates no weights; give an LGM-Net.")
+        raise ConfigError(f"{type(method).__name__} generates no weights; use an LGM-Net.")
     return torch.cat([w.flatten(1) for w in classifier.weights.values()], 1).double().cpu()
 
 
-def between_to_within(clouds: Float[Tensor, "tasks draws numbers"]) -> float:
-    """Mean distance of two draws of different tasks, over that of two draws of the same."""
-    tasks, draws = clouds.shape[:2]
-    flat = clouds.flatten(0, 1)
-    apart = torch.cdist(flat, flat)
+def between_to_within(weights: Float[Tensor, "tasks draws numbers"]) -> float:
+    """Divide the mean distance between draws of two tasks by that between two draws of one."""
+    tasks, draws = weights.shape[:2]
+    flat = weights.flatten(0, 1)
+    distances = torch.cdist(flat, flat)
     task = torch.arange(tasks).repeat_interleave(draws)
-    same = task[:, None] == task
+    same_task = task[:, None] == task
     other_draw = ~torch.eye(len(flat), dtype=torch.bool)
-    return (apart[~same].mean() / apart[same & other_draw].mean()).item()
+    return (distances[~same_task].mean() / distances[same_task & other_draw].mean()).item()
 
 
-def places(weights: Float[Tensor, "samples numbers"], seed: int) -> tuple[tuple[float, float], ...]:
-    """Places in the plane by t-SNE (van der Maaten and Hinton, 2008)."""
+def project_with_tsne(
+    weights: Float[Tensor, "samples numbers"], seed: int
+) -> tuple[tuple[float, float], ...]:
+    """Project weights to the plane by t-SNE (van der Maaten and Hinton, 2008)."""
     with extra("quickstart", "pictures of weights"):
         from sklearn.manifold import TSNE
     perplexity = min(30.0, (len(weights) - 1) / 3)
-    solver = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    found = solver.fit_transform(weights.numpy())
-    return tuple((float(x), float(y)) for x, y in found)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    return tuple((float(x), float(y)) for x, y in tsne.fit_transform(weights.numpy()))
 
 
-def draw_clouds(clouds: Clouds, path: Path) -> None:
-    """The figure: a dot for each draw, a colour for each task.
+def draw_projection(projection: WeightProjection, path: Path) -> None:
+    """Draw the figure: a dot per draw, a colour per task.
+
+    Args:
+        projection: Projected weights.
+        path: PNG file to write.
 
     Raises:
         UserError: if matplotlib is not installed.
@@ -138,19 +171,20 @@ def draw_clouds(clouds: Clouds, path: Path) -> None:
 
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     ax = figure.subplots()
-    x, y = np.array(clouds.places).T
-    task = np.repeat(np.arange(clouds.tasks), clouds.draws)
-    ax.scatter(x, y, c=task, cmap=COLOUR_MAP, s=22, edgecolors="k", linewidths=0.3)
+    x, y = np.array(projection.positions).T
+    task = np.repeat(np.arange(projection.tasks), projection.draws)
+    ax.scatter(x, y, c=task, cmap=TASK_COLOUR_MAP, s=22, edgecolors="k", linewidths=0.3)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_title(
-        f"Generated weights: {clouds.tasks} tasks, {clouds.way}-way {clouds.shot}-shot, "
-        f"{clouds.draws} draws each",
+        f"Generated weights: {projection.tasks} tasks, {projection.way}-way "
+        f"{projection.shot}-shot, {projection.draws} draws each",
         fontsize=10,
     )
     figure.supxlabel(
-        f"Weights of two tasks are {clouds.ratio:.1f} times as far apart as two draws of one.\n"
-        f"Reordering a support set changes its weights by {clouds.reordering:.1e} of their length.",
+        f"Weights of two tasks are {projection.ratio:.1f} times as far apart as two draws of one.\n"
+        f"Reordering the support set changes its weights by {projection.reordering:.1e} of their "
+        "norm.",
         fontsize=9,
     )
     with atomic_write(path) as draft:

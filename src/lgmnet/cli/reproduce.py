@@ -1,0 +1,57 @@
+"""Command ``lgmnet reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from lgmnet.cli.console import CommandResult, command
+
+
+@command("Measure", example="[bold]lgmnet reproduce table2 --from-results[/]")
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="table1 to table3, table-photos, or figure3 to figure5. table2-miniimagenet needs "
+            "its data; table2-resnet12 needs a GPU.",
+        ),
+    ],
+    from_results: Annotated[
+        bool, typer.Option("--from-results", help="Only draw, from the stored results.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
+    pages: Annotated[Path, typer.Option("--out", help="Folder of the pages and pictures.")] = Path(
+        "docs"
+    ),
+    models: Annotated[
+        Path, typer.Option(help="Folder of trained models; missing ones are trained into it.")
+    ] = Path("outputs"),
+    episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per score.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Number of training steps, for a quick trial.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run only this row, and keep the results of the others; repeatable."),
+    ] = None,
+) -> CommandResult:
+    """Run a table or figure of the papers, or draw it again from its stored results.
+
+    Trained models are kept, and an interrupted run continues. All rows of a table are scored on the
+    same tasks, even if they are run one by one.
+    """
+    from lgmnet.experiments.options import RunOptions
+    from lgmnet.experiments.reproduce import reproduce as reproduce_by_name
+
+    options = RunOptions(
+        results, pages, models, from_results, episodes, seed, steps, tuple(only or ())
+    )
+    written = reproduce_by_name(name, options)
+    paths = [str(path) for path in written]
+    return CommandResult({"reproduced": name, "written": paths}, [escape(path) for path in paths])

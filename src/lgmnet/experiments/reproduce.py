@@ -1,0 +1,41 @@
+"""Reproduction of a table or figure of the papers by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.experiments.figures import boundaries, generated_weights, plane_tasks
+from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.run_tables import run_table
+from lgmnet.experiments.table_definitions import TABLES
+
+FIGURES: dict[str, Callable[[RunOptions], list[Path]]] = {
+    "figure3": plane_tasks.reproduce,
+    "figure4": boundaries.reproduce,
+    "figure5": generated_weights.reproduce,
+}
+
+
+def reproduce(name: str, options: RunOptions) -> list[Path]:
+    """Run a table or figure and draw it, or only draw it from its result file.
+
+    Args:
+        name: Key of `TABLES` or `FIGURES`.
+        options: Folders, and size of the run.
+
+    Returns:
+        Paths of the pages and pictures.
+
+    Raises:
+        ConfigError: if there is no such table or figure, or the options do not fit it.
+        UserError: if a file cannot be read or written, or a package is not installed.
+    """
+    if name in TABLES:
+        return run_table(name, options)
+    if name not in FIGURES:
+        raise unknown_name("table or figure", name, [*TABLES, *FIGURES])
+    if options.rows:
+        raise ConfigError(f"{name} has no rows to choose from; leave out --only.")
+    return FIGURES[name](options)

@@ -1,0 +1,38 @@
+"""A small table whose rows train in a second."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lgmnet.experiments.recipes.plane import plane
+from lgmnet.experiments.recipes.rivals import rival
+from lgmnet.experiments.tables import Entry, Table
+from lgmnet.methods import TrainFromScratchConfig
+from lgmnet.nn.embedding import vector_embedding
+
+
+def define_small_table() -> tuple[Table]:
+    ours = plane("circles")
+    validation = dataclasses.replace(ours.train.validation, episodes=4)
+    train = dataclasses.replace(ours.train, tasks=2, validation=validation)
+    ours = dataclasses.replace(ours, train=train)
+    direct = TrainFromScratchConfig(vector_embedding(2, 4), steps=2)
+    untrained = dataclasses.replace(ours, method="from-scratch", config=direct)
+    means = Entry("means | deeper", rival(ours, "proto-net", deeper=True))
+    cosine = rival(ours, "proto-net", deeper=True, distance="cosine")
+    return (
+        Table(
+            name="small",
+            title="A small table",
+            about="Introduction.",
+            entries=(
+                Entry("ours", ours),
+                means,
+                Entry("cosine means", cosine, means),
+                Entry("direct", untrained, episodes=30),
+            ),
+            data="circles",
+            split="test",
+            tasks=((3, 5), (2, 1)),
+        ),
+    )
