@@ -180,7 +180,7 @@ def test_starting_from_an_unusable_model_is_an_error(trained, tmp_path):
     words = [*TRAIN, "--out", tmp_path / "second", *settings(steps=1)]
     for start, options, name in (
         (tmp_path / "absent", [], tmp_path / "absent"),
-        (trained, ["--set", "context=5"], trained),
+        (trained, ["--set", "context.length=5"], trained),
     ):
         ran = lgmnet(*words, *options, "--from", start)
         assert ran.code == 2
@@ -207,7 +207,10 @@ def test_the_steps_option_equals_the_setting(tmp_path):
 
 def test_settings_reach_the_method_and_the_run(tmp_path):
     words = settings(steps=1, temperature="none", seed=5, jitter="null")
-    assert lgmnet(*TRAIN, "--out", tmp_path / "m", *words, "--set", "config.context=6").code == 0
+    assert (
+        lgmnet(*TRAIN, "--out", tmp_path / "m", *words, "--set", "config.context.length=6").code
+        == 0
+    )
     model = load_model(tmp_path / "m")
     assert model.method.config.temperature is None
     assert model.method.config.context == 6
@@ -301,7 +304,7 @@ def test_a_recipe_trains_on_omniglot(tmp_path):
     assert about["training"]["val_split"] == "lake/val"
 
 
-@pytest.mark.parametrize("method", ["direct", "random-weights"])
+@pytest.mark.parametrize("method", ["from-scratch", "random-weights"])
 def test_a_method_without_meta_training_is_written_at_once(method, tmp_path):
     out = tmp_path / "out"
     ran = lgmnet("train", f"circles-{method}", "--out", out)

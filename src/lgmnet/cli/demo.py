@@ -33,8 +33,8 @@ def demo(
         table.add_row(leak.protocol, f"{leak.accuracy:.1f} ± {leak.ci95:.1f}")
     footer = (
         f"{LEAK_WAY}-way 1-shot, {episodes} episodes, seed {seed}. No image here has a class: "
-        f"guessing gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of a "
-        f"query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
+        f"guessing gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of "
+        f"a query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
     )
     return CommandResult(
         {
