@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lgmnet.classifier.classifier import KIND
+from lgmnet.classifier.file import CLASSIFIER_KIND
 from lgmnet.io import CHECKSUM, checksum
 from tests.cli.making import (
     BAD_IMAGES,
@@ -195,8 +195,8 @@ def test_what_is_wrong_with_a_classifier_file_is_said(classifier, tmp_path):
     for damage, words in (
         ("of version 1", ("version 1", "version 2")),
         ("altered in a byte", ("its checksum is another", str(file))),
-        ("of another kind", (KIND,)),
-        ("foreign safetensors", (KIND,)),
+        ("of another kind", (CLASSIFIER_KIND,)),
+        ("foreign safetensors", (CLASSIFIER_KIND,)),
     ):
         file.write_bytes(FOREIGN[damage](classifier.read_bytes()))
         refused(lgmnet("predict", file, asked), *words)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_classifier
 from lgmnet.cli.asking import predict
 from lgmnet.data.images.read import read_drawing, read_folder
 from lgmnet.model.model import load_model
@@ -312,4 +312,4 @@ def test_answers_come_as_they_are_made(classifier, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Narrow())
     with pytest.raises(Full):
         predict(classifier, ["-"], layout="jsonl")
-    assert read <= 2 * IMAGES_A_BATCH
+    assert read <= 2 * BATCH_SIZE

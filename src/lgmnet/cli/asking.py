@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import Answer, Report
+    from lgmnet.classifier.report import Prediction, Report
 
 NONE = "none of these"
 Layout = Literal["table", "jsonl", "csv"]
@@ -137,11 +137,11 @@ def answer_files(
     """
     import torch
 
-    from lgmnet.classifier.classifier import IMAGES_A_BATCH
+    from lgmnet.classifier.classifier import BATCH_SIZE
     from lgmnet.data.images.read import read_images
 
     waiting = iter(paths)
-    while some := list(itertools.islice(waiting, IMAGES_A_BATCH)):
+    while some := list(itertools.islice(waiting, BATCH_SIZE)):
         read = read_images(some, fitted.inputs.shape)
         good = [image for image in read if not isinstance(image, ImageError)]
         found = iter(label_all(fitted, torch.stack(good), none=none) if good else ())
@@ -238,7 +238,8 @@ def report(
     is asked of a classifier that has not seen it.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import report_on, write_page
+    from lgmnet.classifier.report import report_on
+    from lgmnet.classifier.report_page import write_page
     from lgmnet.data.images.read import list_class_images, read_folder
     from lgmnet.io import check_writable
 
@@ -282,7 +283,7 @@ def print_report(result: Report) -> None:
     """A report as tables."""
     low, high = result.interval
     say(
-        f"[bold]{result.accuracy:.1f} %[/] of {result.asked:,} images answered rightly "
+        f"[bold]{result.accuracy:.1f} %[/] of {result.n_images:,} images answered rightly "
         f"(95 % interval {low:.1f} to {high:.1f} %)"
     )
     columns = [str(i) for i in range(1, len(result.classes) + 1)]
@@ -301,12 +302,12 @@ def print_report(result: Report) -> None:
         say("perhaps mislabelled among the images it was made from:")
         for answer in result.suspects[:10]:
             say(
-                f"  {escape(answer.source)}: looks like {escape(answer.answered)} "
+                f"  {escape(answer.source)}: looks like {escape(answer.predicted)} "
                 f"({100 * answer.probability:.0f} %)"
             )
 
 
-def picture_in(folder: Path, answer: Answer) -> Image:
+def picture_in(folder: Path, answer: Prediction) -> Image:
     """The picture of an image that was asked about."""
     from PIL import Image
 
@@ -315,7 +316,7 @@ def picture_in(folder: Path, answer: Answer) -> Image:
         return image.convert("RGB")
 
 
-def picture_shown(fitted: FittedClassifier, answer: Answer) -> Image | None:
+def picture_shown(fitted: FittedClassifier, answer: Prediction) -> Image | None:
     """A support image as the classifier has it."""
     from PIL import Image
 

@@ -125,6 +125,7 @@ def edit(
     Every option may be given several times. Nothing is written if anything is wrong.
     """
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.io import check_writable
 
     if not (add or remove or rename):
@@ -140,16 +141,16 @@ def edit(
             found = read_images(folder, inference_method, least=1)
             problems += found.problems
             labels = [found.classes[label] for label in found.labels]
-            fitted = fitted.with_samples(inference_method, found.images, labels, found.sources)
+            fitted = add_samples(fitted, inference_method, found.images, labels, found.sources)
         for name in remove or ():
-            fitted = fitted.without(inference_method, name)
+            fitted = remove_class(fitted, inference_method, name)
     for words in rename or ():
         old, equals, new = words.partition("=")
         if not (old and equals and new):
             raise ConfigError(
                 f"'--rename {words}' must be OLD=NEW, such as --rename moon=crescent."
             )
-        fitted = fitted.renamed(old, new)
+        fitted = rename_class(fitted, old, new)
     milliseconds = 1000 * (time.perf_counter() - started)
     fitted.save(written)
     unreadable = report_unreadable(problems)
@@ -277,13 +278,10 @@ def report_unreadable(problems: Iterable[ImageError]) -> list[str]:
 
 def estimated(model: Model, fitted: FittedClassifier) -> dict[str, Any] | None:
     """How many images are answered rightly by classifiers that have not seen them, if any can."""
-    from lgmnet.classifier.classifier import leave_one_out
+    from lgmnet.classifier.cross_validation import leave_one_out
 
-    asked, answers = leave_one_out(model, fitted.support, len(fitted.classes))
-    if not len(asked):
-        return None
-    right = int((answers.argmax(1) == fitted.support.labels[asked]).sum())
-    return {"asked": len(asked), "right": right}
+    result = leave_one_out(model, fitted.support, len(fitted.classes))
+    return None if result is None else {"asked": result.n_samples, "right": result.n_correct}
 
 
 def in_words(estimate: dict[str, Any] | None) -> str:
