@@ -51,9 +51,9 @@ def test_fitting_and_validation_share_one_embedding_pass(fitted, queries):
         batch_sizes.append(len(inputs[0]))
 
     with model.method.embedding.register_forward_hook(count):
-        both, result = fit_and_validate(model, fitted.support, CLASSES, {"note": "kept"})
+        both, result = fit_and_validate(model, fitted.support, CLASSES, {"made": "here"})
     assert batch_sizes == [6]
-    assert both.notes == {"note": "kept"}
+    assert both.notes == {"made": "here"}
     assert torch.equal(both.predict_proba(queries), fitted.predict_proba(queries))
     expected = leave_one_out(model, fitted.support, 3)
     assert result is not None
