@@ -39,7 +39,7 @@ def tiny(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[np.ndarray, np.ndarray]:
+def labelled_drawings() -> tuple[np.ndarray, np.ndarray]:
     """Five drawings of each of four classes, ink = 255, and their names."""
     images = drawings(4, 5).flatten(0, 1)[:, 0].numpy()
     return images, np.repeat(["d", "a", "c", "b"], 5)
@@ -57,8 +57,8 @@ def test_it_is_part_of_the_public_surface():
     assert lgmnet.FewShotClassifier is FewShotClassifier
 
 
-def test_fit_equals_fit_classifier(tiny, drawn):
-    images, names = drawn
+def test_fit_equals_fit_classifier(tiny, labelled_drawings):
+    images, names = labelled_drawings
     classifier = FewShotClassifier(tiny).fit(images, names)
     assert classifier.classes_.tolist() == ["a", "b", "c", "d"]
     model = load_model(tiny)
@@ -101,8 +101,8 @@ def test_a_file_preserves_labels_of_any_type(labels, tiny, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(images), classifier.predict_proba(images))
 
 
-def test_files_are_exchanged_with_the_command_line(tiny, drawn, tmp_path):
-    images, names = drawn
+def test_files_are_exchanged_with_the_command_line(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
     paths = []
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
         (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
@@ -119,46 +119,46 @@ def test_files_are_exchanged_with_the_command_line(tiny, drawn, tmp_path):
     assert [p["label"] for p in result.json["predictions"]] == labels
 
 
-def test_an_edit_equals_a_new_fit(tiny, drawn):
+def test_an_edit_equals_a_new_fit(tiny, labelled_drawings):
     """The order of the labels does not matter."""
-    images, names = drawn
-    whole = FewShotClassifier(tiny).fit(images, names)
+    images, names = labelled_drawings
+    refitted = FewShotClassifier(tiny).fit(images, names)
     grown = FewShotClassifier(tiny).partial_fit(images[:12], names[:12])
     assert grown.classes_.tolist() == ["a", "c", "d"]
     grown.partial_fit(images[12:], names[12:])
     queries = drawings(4, 3, seed=2).flatten(0, 1)[:, 0].numpy()
 
     def check_alike() -> None:
-        assert grown.classes_.tolist() == whole.classes_.tolist()
+        assert grown.classes_.tolist() == refitted.classes_.tolist()
         np.testing.assert_allclose(
-            grown.predict_proba(queries), whole.predict_proba(queries), atol=1e-6
+            grown.predict_proba(queries), refitted.predict_proba(queries), atol=1e-6
         )
 
     check_alike()
     grown.remove_class("b")
-    whole.fit(images[names != "b"], names[names != "b"])
+    refitted.fit(images[names != "b"], names[names != "b"])
     check_alike()
     grown.rename_class("a", "z")
-    whole.fit(images[names != "b"], np.where(names == "a", "z", names)[names != "b"])
+    refitted.fit(images[names != "b"], np.where(names == "a", "z", names)[names != "b"])
     check_alike()
 
 
-def test_invalid_edits(tiny, drawn):
-    classifier = FewShotClassifier(tiny).fit(*drawn)
+def test_invalid_edits(tiny, labelled_drawings):
+    classifier = FewShotClassifier(tiny).fit(*labelled_drawings)
     with pytest.raises(ConfigError, match="no class 'x'"):
         classifier.remove_class("x")
     with pytest.raises(ConfigError, match="a class 'b' already"):
         classifier.rename_class("a", "b")
-    numbers = FewShotClassifier(tiny).fit(drawn[0], np.arange(20) % 3)
+    numbers = FewShotClassifier(tiny).fit(labelled_drawings[0], np.arange(20) % 3)
     with pytest.raises(ConfigError, match="Expected a label like the others"):
         numbers.rename_class(1, "one")
     numbers.rename_class(1, 7)
     assert numbers.classes_.tolist() == [0, 2, 7]
 
 
-def test_a_label_longer_than_the_others_is_another_label(tiny, drawn):
+def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings):
     """NumPy would cut it to their length."""
-    images, names = drawn
+    images, names = labelled_drawings
     classifier = FewShotClassifier(tiny).fit(images, names)
     with pytest.raises(ConfigError, match="no class 'abc'"):
         classifier.remove_class("abc")
@@ -202,9 +202,12 @@ def test_unknown_samples_in_batches_pass_the_network_once(calibrated):
     np.testing.assert_array_equal(labels, np.where(fits, plain, "neither"))
 
 
-def test_the_number_of_features_is_that_of_vectors(tiny, drawn, tmp_path):
+def test_the_number_of_features_is_that_of_vectors(tiny, labelled_drawings, tmp_path):
     X, y = load_iris(return_X_y=True)
-    for classifier in (FewShotClassifier(tiny).fit(*drawn), FewShotClassifier("vectors").fit(X, y)):
+    for classifier in (
+        FewShotClassifier(tiny).fit(*labelled_drawings),
+        FewShotClassifier("vectors").fit(X, y),
+    ):
         classifier.save(tmp_path / "c.safetensors")
         model = classifier.model
         loaded = FewShotClassifier.load(tmp_path / "c.safetensors", model=model)
@@ -215,8 +218,8 @@ def test_the_number_of_features_is_that_of_vectors(tiny, drawn, tmp_path):
             assert loaded.n_features_in_ == classifier.n_features_in_ == 4
 
 
-def test_edits_keep_notes(tiny, drawn, tmp_path):
-    images, names = drawn
+def test_edits_keep_notes(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
     fitted = FewShotClassifier(tiny).fit(images, names).classifier_
     dataclasses.replace(fitted, notes={**fitted.notes, "made": "here"}).save(tmp_path / "c")
     classifier = FewShotClassifier.load(tmp_path / "c", model=tiny)
@@ -224,8 +227,8 @@ def test_edits_keep_notes(tiny, drawn, tmp_path):
     assert classifier.classifier_.notes == {"made": "here", "labels": "U"}
 
 
-def test_explanations_spread_and_report(tiny, drawn):
-    images, names = drawn
+def test_explanations_spread_and_report(tiny, labelled_drawings):
+    images, names = labelled_drawings
     classifier = FewShotClassifier(tiny, random_state=3).fit(images, names)
     weights = classifier.explain(images[:2])
     assert weights.shape == (2, 20)
@@ -252,8 +255,8 @@ def test_hundred_classes_and_hundred_shots(tiny):
     assert uneven.classifier_.shots == (100, 1)
 
 
-def test_tools_of_scikit_learn(tiny, drawn, tmp_path):
-    images, names = drawn
+def test_tools_of_scikit_learn(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
     paths = [
         str(write_drawing(tmp_path / f"{i}.png", torch.from_numpy(x)[None]))
         for i, x in enumerate(images)
@@ -277,9 +280,9 @@ def test_vectors_outperform_logistic_regression_on_tasks_like_those_of_training(
     scores, baseline = [], []
     y, truth = np.arange(5).repeat(5), np.arange(5).repeat(20)
     for seed in range(60):
-        drawn = torch.empty(shape.samples, 64)
-        Clouds("test").draw(shape, torch.Generator().manual_seed(seed), drawn)
-        support, query = drawn[:25].double().numpy(), drawn[25:].double().numpy()
+        samples = torch.empty(shape.samples, 64)
+        Clouds("test").draw(shape, torch.Generator().manual_seed(seed), samples)
+        support, query = samples[:25].double().numpy(), samples[25:].double().numpy()
         scores.append(FewShotClassifier("vectors").fit(support, y).score(query, truth))
         baseline.append(LogisticRegression(max_iter=1000).fit(support, y).score(query, truth))
     assert np.mean(scores) > np.mean(baseline)
@@ -313,17 +316,17 @@ def test_invalid_support_sets(X, y, error, words, tiny):
         FewShotClassifier(tiny).fit(X, y)
 
 
-def test_unfitted_estimators_and_damaged_files(tiny, drawn, tmp_path):
+def test_unfitted_estimators_and_damaged_files(tiny, labelled_drawings, tmp_path):
     from sklearn.exceptions import NotFittedError
 
     for name in ("predict", "predict_proba", "explain", "spread"):
         with pytest.raises(NotFittedError):
-            getattr(FewShotClassifier(tiny), name)(drawn[0])
+            getattr(FewShotClassifier(tiny), name)(labelled_drawings[0])
     with pytest.raises(NotFittedError):
         FewShotClassifier(tiny).save(tmp_path / "c.safetensors")
     with pytest.raises(ConfigError, match="Did you mean 'omniglot'"):
-        FewShotClassifier("omniglt").fit(*drawn)
-    classifier = FewShotClassifier(tiny).fit(*drawn)
+        FewShotClassifier("omniglt").fit(*labelled_drawings)
+    classifier = FewShotClassifier(tiny).fit(*labelled_drawings)
     classifier.save(tmp_path / "c.safetensors")
     intact = (tmp_path / "c.safetensors").read_bytes()
     for damaged in (intact[:-9], intact[:-9] + b"x" + intact[-8:], b"\x80\x04K\x01."):

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Shaped
 
 from lgmnet.classifier import edit
-from lgmnet.classifier.classifier import FittedClassifier, Support, fit_support, to_support_samples
+from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
+from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
 from lgmnet.errors import ConfigError, DataError, extra
 from lgmnet.model.model import Model, load_model, model_folder
@@ -146,7 +147,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._check_labels(values)
         if labels.dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
-                f"Expected a label like the others, such as {self.classes_[0]!r}, but came {new!r}."
+                f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
             )
         classes, order = np.unique(labels, return_index=True)
         if not np.array_equal(labels, classes):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lgmnet import load_model
-from lgmnet.classifier.classifier import BATCH_SIZE, fit_classifier, to_float
+from lgmnet.classifier.classifier import BATCH_SIZE, fit_classifier
+from lgmnet.classifier.support import to_float
 from lgmnet.errors import ConfigError, DataError, EpisodeError
 from lgmnet.methods import METHODS, ProtoNetConfig
 from tests.classifier.conftest import CLASSES, LABELS, support_images
@@ -84,9 +85,9 @@ def test_batches_of_300_images_are_predicted_like_single_images(fitted):
 
 def test_batches_of_an_analysis_make_up_the_whole(fitted):
     images = drawings(30, 10, seed=3).flatten(0, 1)
-    whole, batches = fitted.analyze(images), list(fitted.analyze_batches(images))
+    analysis, batches = fitted.analyze(images), list(fitted.analyze_batches(images))
     assert [len(batch.log_p) for batch in batches] == [BATCH_SIZE, 300 - BATCH_SIZE]
-    for name, value in vars(whole).items():
+    for name, value in vars(analysis).items():
         assert value is not None
         assert torch.equal(value, torch.cat([getattr(batch, name) for batch in batches]))
 

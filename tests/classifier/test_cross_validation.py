@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import Support, fit_classifier
+from lgmnet.classifier.classifier import fit_classifier
 from lgmnet.classifier.cross_validation import fit_and_validate, leave_one_out
+from lgmnet.classifier.support import Support
 from lgmnet.methods import METHODS
 from lgmnet.model.model import Model
 from tests.classifier.conftest import CLASSES

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
+from lgmnet.classifier.support import Support, make_support, to_float, to_support_samples
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
 from lgmnet.errors import ConfigError, DataError, unknown_name
@@ -24,23 +25,6 @@ from lgmnet.nn.pretrained import load_backbone
 
 BATCH_SIZE = 256
 """Number of samples that pass a classifier at a time."""
-
-
-@dataclass(frozen=True)
-class Support:
-    """Labelled samples that a classifier is fitted to."""
-
-    samples: Num[Tensor, "samples *feature"]
-    """uint8 images, or vectors, of the shape that the model takes."""
-    labels: Int[Tensor, " samples"]
-    """Class index of each sample."""
-    sources: tuple[str, ...]
-    """File name of each sample; empty where there is no file."""
-
-    def select(self, mask: Bool[Tensor, " samples"]) -> Support:
-        """Select the samples for which ``mask`` is True."""
-        sources = (s for s, selected in zip(self.sources, mask.tolist(), strict=True) if selected)
-        return Support(self.samples[mask], self.labels[mask], tuple(sources))
 
 
 @dataclass(frozen=True)
@@ -317,30 +301,6 @@ def fit_classifier(
     return fit_support(model, make_support(model, samples, labels, sources), classes)
 
 
-def make_support(
-    model: Model,
-    samples: Num[Tensor, "samples *feature"],
-    labels: Sequence[int],
-    sources: Sequence[str] | None = None,
-) -> Support:
-    """Make a support set for a model; photos become features if the model has a backbone.
-
-    Args:
-        model: A trained model.
-        samples: Support samples as the model takes them.
-        labels: Class index of each sample.
-        sources: Source of each sample, such as the name of its file.
-
-    Raises:
-        DataError: if the samples are not of the kind and shape that the model takes.
-    """
-    spec = model.method.inputs
-    any_length = spec.any_length and samples.ndim == 2
-    shape = tuple(samples.shape[1:]) if any_length else spec.shape
-    samples = to_support_samples(samples, shape, model.backbone)
-    return Support(samples, torch.tensor(labels), tuple(sources or [""] * len(samples)))
-
-
 @torch.inference_mode()
 def embed_support(model: Model, support: Support) -> Float[Tensor, "samples *embedding"]:
     """Compute the shared embedding of support samples, which does not depend on the task."""
@@ -393,36 +353,3 @@ def fit_support(
         model.rejections,
         notes or {},
     )
-
-
-def to_support_samples(
-    samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
-) -> Num[Tensor, "samples *stored"]:
-    """Convert samples to what a support set stores: features of photos, other samples unchanged.
-
-    Args:
-        samples: uint8 images or vectors.
-        expected: Shape of a sample that a support set stores.
-        backbone: Name of the network that computes features of photos; empty if there is none.
-
-    Raises:
-        DataError: if the samples are neither photos for the backbone nor of the expected shape.
-    """
-    if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
-        from lgmnet.model.feature_cache import features_of
-
-        return features_of(load_backbone(backbone), samples)
-    is_image = len(expected) == 3
-    is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
-    if not is_valid_type or tuple(samples.shape[1:]) != expected:
-        noun, dtype = ("Images", "uint8") if is_image else ("Vectors", "floats")
-        raise DataError(
-            f"{noun} must be {dtype} [{noun.lower()}, {', '.join(map(str, expected))}], but are "
-            f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}."
-        )
-    return samples
-
-
-def to_float(samples: Num[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Convert uint8 images to floats in 0 to 1; return vectors unchanged."""
-    return samples if samples.is_floating_point() else samples.to(torch.float32) / 255

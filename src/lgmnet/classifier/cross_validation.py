@@ -9,13 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lgmnet.classifier.classifier import (
-    FittedClassifier,
-    Support,
-    embed_support,
-    fit_support,
-    to_float,
-)
+from lgmnet.classifier.classifier import FittedClassifier, embed_support, fit_support
+from lgmnet.classifier.support import Support, to_float
 from lgmnet.model.model import Model
 
 MAX_FOLDS = 10

@@ -13,12 +13,8 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from lgmnet.classifier.classifier import (
-    FittedClassifier,
-    Support,
-    fit_support,
-    to_support_samples,
-)
+from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.errors import ConfigError
 from lgmnet.model.model import Model
 

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from lgmnet.classifier.classifier import FittedClassifier, to_float
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.support import to_float
 from lgmnet.errors import ConfigError, UserError, extra, unknown_name
 from lgmnet.io import atomic_write, check_writable
 from lgmnet.methods import METHODS

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from lgmnet.classifier.classifier import FittedClassifier, Support
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.support import Support
 from lgmnet.config import from_json
 from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import FileFormatError

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from lgmnet.data.images import folder as folder_module
-from lgmnet.data.images.folder import MIN_DECODED_SIDE, decode_image, scan_class_folder
+from lgmnet.data.images.folder import SAMPLED_MIN_SIDE, decode_image, scan_class_folder
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import list_class_images, read_folder
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import BAD_IMAGES, as_bytes, floats, symbols
+from tests.cli.making import BAD_IMAGES, as_bytes, drawings, floats, symbols
 
-DRAWING, PHOTO = (1, 28, 28), (3, 32, 32)
+DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
 
 
 @pytest.fixture
@@ -48,8 +48,19 @@ def photos(folder: Path, count: int) -> Path:
     return folder
 
 
+def jpegs(folder: Path) -> Path:
+    """Two classes of one drawing each, on coloured paper of 3,000 x 2,500 pixels."""
+    for name, drawing in zip(("a", "b"), drawings(2, 1)[:, 0, 0], strict=True):
+        (folder / name).mkdir(parents=True)
+        paper = Image.new("RGB", (3000, 2500), (250, 240, 220))
+        ink = Image.fromarray(drawing.numpy()).resize((2000, 2000), Image.Resampling.BICUBIC)
+        paper.paste((10, 20, 90), (300, 100), ink)
+        paper.save(folder / name / "0.jpg")
+    return folder
+
+
 def test_a_folder_is_listed_once_and_each_file_opened_once(tmp_path, opened, monkeypatch):
-    path = symbols(tmp_path / "shown", {"a": 30, "b": 25, "c": 1})
+    path = symbols(tmp_path / "images", {"a": 30, "b": 25, "c": 1})
     (path / "a" / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
     listed: Counter[Path] = Counter()
     iterdir = Path.iterdir
@@ -75,7 +86,7 @@ def test_a_folder_is_listed_once_and_each_file_opened_once(tmp_path, opened, mon
 @pytest.mark.parametrize("sampled", [False, True])
 def test_images_equal_those_of_read_folder(shape, sampled, tmp_path):
     """PNG files of many kinds, whether or not they were decoded for the decision."""
-    path = photos(tmp_path / "shown", 3)
+    path = photos(tmp_path / "images", 3)
     picture = Image.open(path / "a" / "0.png")
     picture.convert("L").save(path / "a" / "gray.png")
     picture.convert("RGBA").rotate(30, fillcolor=(0, 0, 0, 0)).save(path / "a" / "clear.png")
@@ -106,7 +117,7 @@ def test_the_decision_is_that_of_detect_drawings(tmp_path):
 
 
 def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
-    path = symbols(tmp_path / "shown", {"a": 2, "b": 2})
+    path = symbols(tmp_path / "images", {"a": 2, "b": 2})
     (path / "a" / "floats.tiff").write_bytes(floats(500.0))
     class_folder = scan_class_folder(path)
     assert class_folder.detect_drawings()[0]
@@ -116,7 +127,7 @@ def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
 
 
 def test_large_images_are_not_all_held_in_memory(tmp_path, opened, monkeypatch):
-    path = photos(tmp_path / "shown", 3)
+    path = photos(tmp_path / "images", 3)
     monkeypatch.setattr(folder_module, "MAX_CACHED_PIXELS", 4 * 64 * 48)
     class_folder = scan_class_folder(path)
     class_folder.detect_drawings()
@@ -127,25 +138,35 @@ def test_large_images_are_not_all_held_in_memory(tmp_path, opened, monkeypatch):
 def test_jpegs_are_decoded_at_a_reduced_size(tmp_path):
     large = Image.new("RGB", (4000, 3000), "white")
     (tmp_path / "large.jpg").write_bytes(as_bytes(large, "JPEG"))
-    assert decode_image(tmp_path / "large.jpg", MIN_DECODED_SIDE).size == (1000, 750)
+    assert decode_image(tmp_path / "large.jpg", SAMPLED_MIN_SIDE).size == (1000, 750)
     assert decode_image(tmp_path / "large.jpg", 1000).size == (2000, 1500)
 
 
-def test_images_larger_than_the_sample_are_decoded_again(tmp_path, opened):
-    """A JPEG that was reduced for the decision may be too small for a larger shape."""
-    path = tmp_path / "shown"
-    for name in ("a", "b"):
-        (path / name).mkdir(parents=True)
-        Image.linear_gradient("L").resize((2000, 2000)).save(path / name / "0.jpg")
+@pytest.mark.parametrize(("side", "opens"), [(84, 2), (224, 1), (600, 2)])
+def test_jpeg_photos_equal_those_of_read_photo(side, opens, tmp_path, opened):
+    """Sampled files are decoded again if photos of this size are decoded at another size."""
+    path = jpegs(tmp_path / "images")
     class_folder = scan_class_folder(path)
     class_folder.detect_drawings()
-    images = class_folder.read((3, 600, 600))
-    assert torch.equal(images.images, read_folder(path, (3, 600, 600)).images)
-    assert set(opened.values()) == {3}, "the sample, the images, and those of read_folder"
+    images = class_folder.read((3, side, side))
+    assert set(opened.values()) == {opens}
+    assert torch.equal(images.images, read_folder(path, (3, side, side)).images)
+
+
+def test_jpeg_drawings_are_close_to_those_of_read_drawing(tmp_path):
+    """They are decoded in colour and at a larger size."""
+    path = jpegs(tmp_path / "images")
+    for sampled in (False, True):
+        class_folder = scan_class_folder(path)
+        if sampled:
+            class_folder.detect_drawings()
+        images, expected = class_folder.read(DRAWING).images, read_folder(path, DRAWING).images
+        assert (images.float() - expected.float()).abs().mean() < 2
+        assert (images.float() - expected.float()).abs().max() < 25
 
 
 def test_progress_counts_every_file(tmp_path):
-    path = symbols(tmp_path / "shown", {"a": 2, "b": 1})
+    path = symbols(tmp_path / "images", {"a": 2, "b": 1})
     (path / "a" / "zero.png").write_bytes(b"")
     steps: list[int] = []
     class_folder = scan_class_folder(path)
@@ -162,15 +183,15 @@ def test_progress_counts_every_file(tmp_path):
     ],
 )
 def test_folders_with_too_few_classes(shots, min_classes, words, tmp_path):
-    (tmp_path / "shown").mkdir()
+    (tmp_path / "images").mkdir()
     for name in shots:
-        (tmp_path / "shown" / name).mkdir()
+        (tmp_path / "images" / name).mkdir()
     with pytest.raises(DataError, match=words):
-        scan_class_folder(tmp_path / "shown", min_classes)
+        scan_class_folder(tmp_path / "images", min_classes)
 
 
 def test_classes_without_readable_images(tmp_path):
-    path = symbols(tmp_path / "shown", {"a": 1, "none": 0})
+    path = symbols(tmp_path / "images", {"a": 1, "none": 0})
     with pytest.raises(DataError, match="The class 'none' has no image"):
         scan_class_folder(path).read()
     bad = tmp_path / "bad"
@@ -191,4 +212,4 @@ def test_classes_without_readable_images(tmp_path):
 
 def test_an_absent_file(tmp_path):
     with pytest.raises(ImageError, match="There is no image file"):
-        decode_image(tmp_path / "absent.png", MIN_DECODED_SIDE)
+        decode_image(tmp_path / "absent.png", SAMPLED_MIN_SIDE)

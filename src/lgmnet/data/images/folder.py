@@ -25,9 +25,10 @@ from lgmnet.data.images.read import (
 )
 from lgmnet.errors import DataError, ImageError
 
-MIN_DECODED_SIDE = 448
-"""Least height and width at which a JPEG is decoded: twice those of the shipped model's photos."""
 MAX_SAMPLED_FILES = 24
+SAMPLED_MIN_SIDE = 448
+"""Least height and width at which a sampled JPEG is decoded. It serves as a drawing, and as a photo
+of the shipped model, which has half this side."""
 PREVIEW_SIDE = 128
 MAX_CACHED_PIXELS = 64_000_000
 """Limit for the decoded images that wait for `ClassFolder.read`, in pixels of all together."""
@@ -37,7 +38,8 @@ class ClassFolder:
     """Image files of ``folder/<class>/<image>``.
 
     `detect_drawings` decodes some of the images and keeps them for `read`, which decodes the
-    others. So each image is decoded once, but for images beyond `MAX_CACHED_PIXELS`.
+    others. So each image is decoded once. Exceptions are sampled images beyond `MAX_CACHED_PIXELS`,
+    and all of them if `read` needs another size than they were decoded at.
 
     Args:
         folder: Folder of the class folders.
@@ -68,7 +70,7 @@ class ClassFolder:
         n_pixels = 0
         for path in paths[:: max(1, len(paths) // MAX_SAMPLED_FILES)][:MAX_SAMPLED_FILES]:
             try:
-                image = decode_image(path, MIN_DECODED_SIDE)
+                image = decode_image(path, SAMPLED_MIN_SIDE)
             except ImageError as problem:
                 self._decoded[path] = problem
                 continue
@@ -97,9 +99,11 @@ class ClassFolder:
         Raises:
             DataError: if a class has no image that can be read.
         """
-        min_side = max(MIN_DECODED_SIDE, 2 * max(shape[1:]))
-        if min_side > MIN_DECODED_SIDE:
-            self._decoded.clear()  # They may be too small.
+        # Photos are decoded at the size of `read_photo`, so that their pixels are the same.
+        is_drawing = shape[0] == 1
+        min_side = max(SAMPLED_MIN_SIDE, 2 * shape[1]) if is_drawing else 2 * max(shape[1:])
+        if min_side != SAMPLED_MIN_SIDE:
+            self._decoded.clear()
         images: list[Tensor] = []
         labels: list[int] = []
         sources: list[str] = []
