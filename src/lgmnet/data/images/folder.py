@@ -134,7 +134,7 @@ class ClassFolder:
             image = decode_image(path, min_side)
         if isinstance(image, ImageError):
             raise image
-        with errors_named(path):
+        with translate_image_errors(path):
             return to_drawing(image, shape[1]) if shape[0] == 1 else to_photo(image, *shape[1:])
 
 
@@ -166,7 +166,7 @@ def decode_image(path: Path, min_side: int) -> Image.Image:
     """
     if not path.is_file():
         raise ImageError(f"There is no image file '{path}'.")
-    with errors_named(path), warnings.catch_warnings():
+    with translate_image_errors(path), warnings.catch_warnings():
         # Pillow warns of files that it can read all the same, and of large sizes, for which our
         # own limit raises an error that names the file.
         warnings.simplefilter("ignore")
@@ -189,7 +189,7 @@ def make_preview(image: Image.Image, name: str) -> ImageBytes:
 
 
 @contextmanager
-def errors_named(path: Path) -> Iterator[None]:
+def translate_image_errors(path: Path) -> Iterator[None]:
     """Turn any error of reading an image into one that names its file.
 
     Raises:
