@@ -1,7 +1,8 @@
-"""The estimator: scikit-learn's own checks, and what a person does with it."""
+"""The estimator: scikit-learn's own checks, and typical uses."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lgmnet
-from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
+from lgmnet.evaluation.rejection import Rejection
 from lgmnet.model.model import load_model, save_model
 from tests.cli.making import drawings, tiny_model, write_drawing
 from tests.cli.making import lgmnet as run_lgmnet
@@ -37,7 +39,7 @@ def tiny(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> tuple[np.ndarray, np.ndarray]:
+def labelled_drawings() -> tuple[np.ndarray, np.ndarray]:
     """Five drawings of each of four classes, ink = 255, and their names."""
     images = drawings(4, 5).flatten(0, 1)[:, 0].numpy()
     return images, np.repeat(["d", "a", "c", "b"], 5)
@@ -45,28 +47,28 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 
 @parametrize_with_checks([FewShotClassifier("vectors")])
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-@pytest.mark.usefixtures("unchecked")  # Some of its parameters are of no kind that is annotated.
-def test_what_scikit_learn_expects(estimator, check):
-    """None may fail; what scikit-learn itself skips, it skips for want of pandas and the like."""
+@pytest.mark.usefixtures("unchecked")  # Some checks pass values of other types.
+def test_checks_of_scikit_learn(estimator, check):
+    """No check may fail. scikit-learn skips checks that need packages such as pandas."""
     check(estimator)
 
 
-def test_it_is_found_where_people_look():
+def test_it_is_part_of_the_public_surface():
     assert lgmnet.FewShotClassifier is FewShotClassifier
 
 
-def test_fit_is_forging(tiny, drawn):
-    images, names = drawn
+def test_fit_equals_fit_classifier(tiny, labelled_drawings):
+    images, names = labelled_drawings
     classifier = FewShotClassifier(tiny).fit(images, names)
     assert classifier.classes_.tolist() == ["a", "b", "c", "d"]
     model = load_model(tiny)
     labels = [["a", "b", "c", "d"].index(name) for name in names]
     fitted = lgmnet.fit_classifier(model, torch.from_numpy(images)[:, None], labels, list("abcd"))
-    asked = drawings(4, 3, seed=2).flatten(0, 1)
-    expected = fitted.predict_proba(asked).numpy()
-    came = classifier.predict_proba(asked[:, 0].numpy())
-    np.testing.assert_allclose(came, expected, atol=1e-6)
-    assert classifier.predict(asked[:, 0]).tolist() == [
+    queries = drawings(4, 3, seed=2).flatten(0, 1)
+    expected = fitted.predict_proba(queries).numpy()
+    probabilities = classifier.predict_proba(queries[:, 0].numpy())
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert classifier.predict(queries[:, 0]).tolist() == [
         "abcd"[i] for i in expected.argmax(1).tolist()
     ]
     assert classifier.score(images, names) == (classifier.predict(images) == names).mean()
@@ -83,11 +85,11 @@ def test_fit_is_forging(tiny, drawn):
         np.array([2, 7], np.uint8),
     ],
 )
-def test_labels_of_any_kind_survive_a_file(labels, tiny, tmp_path):
+def test_a_file_preserves_labels_of_any_type(labels, tiny, tmp_path):
     labels = np.asarray(labels)
     images = drawings(2, 3).flatten(0, 1)[:, 0].numpy()
     classifier = FewShotClassifier(tiny)
-    if labels.dtype.kind == "f":  # scikit-learn takes parts of numbers for no classes.
+    if labels.dtype.kind == "f":  # scikit-learn refuses fractional labels.
         with pytest.raises(ValueError, match="Unknown label type"):
             classifier.fit(images, labels.repeat(3))
         return
@@ -99,63 +101,134 @@ def test_labels_of_any_kind_survive_a_file(labels, tiny, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(images), classifier.predict_proba(images))
 
 
-def test_what_the_shell_forged_is_loaded_and_the_other_way_round(tiny, drawn, tmp_path):
-    images, names = drawn
+def test_files_are_exchanged_with_the_command_line(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
     paths = []
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
-        (tmp_path / "shown" / name).mkdir(parents=True, exist_ok=True)
-        path = tmp_path / "shown" / name / f"{i}.png"
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "images" / name / f"{i}.png"
         paths.append(write_drawing(path, torch.from_numpy(image)[None]))
     file = tmp_path / "c.safetensors"
-    assert run_lgmnet("forge", tmp_path / "shown", "-o", file, "--model", tiny).code == 0
+    assert run_lgmnet("forge", tmp_path / "images", "-o", file, "--model", tiny).code == 0
     classifier = FewShotClassifier(tiny).fit(paths, names)
-    answers = classifier.predict(paths).tolist()
-    assert FewShotClassifier.load(file).predict(paths).tolist() == answers
+    labels = classifier.predict(paths).tolist()
+    assert FewShotClassifier.load(file).predict(paths).tolist() == labels
     classifier.save(file)
     assert FittedClassifier.load(file).support.sources == tuple(map(str, paths))
-    ran = run_lgmnet("predict", file, *paths, "--json")
-    assert [p["label"] for p in ran.json["predictions"]] == answers
+    result = run_lgmnet("predict", file, *paths, "--json")
+    assert [p["label"] for p in result.json["predictions"]] == labels
 
 
-def test_editing(tiny, drawn):
-    """As if all had been shown at once, whatever the order of the labels."""
-    images, names = drawn
-    whole = FewShotClassifier(tiny).fit(images, names)
+def test_an_edit_equals_a_new_fit(tiny, labelled_drawings):
+    """The order of the labels does not matter."""
+    images, names = labelled_drawings
+    refitted = FewShotClassifier(tiny).fit(images, names)
     grown = FewShotClassifier(tiny).partial_fit(images[:12], names[:12])
     assert grown.classes_.tolist() == ["a", "c", "d"]
     grown.partial_fit(images[12:], names[12:])
-    asked = drawings(4, 3, seed=2).flatten(0, 1)[:, 0].numpy()
+    queries = drawings(4, 3, seed=2).flatten(0, 1)[:, 0].numpy()
 
-    def same() -> None:
-        assert grown.classes_.tolist() == whole.classes_.tolist()
+    def check_alike() -> None:
+        assert grown.classes_.tolist() == refitted.classes_.tolist()
         np.testing.assert_allclose(
-            grown.predict_proba(asked), whole.predict_proba(asked), atol=1e-6
+            grown.predict_proba(queries), refitted.predict_proba(queries), atol=1e-6
         )
 
-    same()
+    check_alike()
     grown.remove_class("b")
-    whole.fit(images[names != "b"], names[names != "b"])
-    same()
+    refitted.fit(images[names != "b"], names[names != "b"])
+    check_alike()
     grown.rename_class("a", "z")
-    whole.fit(images[names != "b"], np.where(names == "a", "z", names)[names != "b"])
-    same()
+    refitted.fit(images[names != "b"], np.where(names == "a", "z", names)[names != "b"])
+    check_alike()
 
 
-def test_edits_that_cannot_be(tiny, drawn):
-    classifier = FewShotClassifier(tiny).fit(*drawn)
+def test_invalid_edits(tiny, labelled_drawings):
+    classifier = FewShotClassifier(tiny).fit(*labelled_drawings)
     with pytest.raises(ConfigError, match="no class 'x'"):
         classifier.remove_class("x")
     with pytest.raises(ConfigError, match="a class 'b' already"):
         classifier.rename_class("a", "b")
-    numbers = FewShotClassifier(tiny).fit(drawn[0], np.arange(20) % 3)
+    numbers = FewShotClassifier(tiny).fit(labelled_drawings[0], np.arange(20) % 3)
     with pytest.raises(ConfigError, match="Expected a label like the others"):
         numbers.rename_class(1, "one")
     numbers.rename_class(1, 7)
     assert numbers.classes_.tolist() == [0, 2, 7]
 
 
-def test_explanations(tiny, drawn):
-    images, names = drawn
+def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings):
+    """NumPy would cut it to their length."""
+    images, names = labelled_drawings
+    classifier = FewShotClassifier(tiny).fit(images, names)
+    with pytest.raises(ConfigError, match="no class 'abc'"):
+        classifier.remove_class("abc")
+    with pytest.raises(ConfigError, match="no class 'abc'"):
+        classifier.rename_class("abc", "x")
+    with pytest.raises(ConfigError, match="no class 'abc'"):
+        classifier.report(images[:1], ["abc"])
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Path:
+    """The folder of a tiny model with a threshold that a quarter of some drawings exceed."""
+    model = tiny_model()
+    images = drawings(2, 1)[:, 0]
+    fitted = lgmnet.fit_classifier(model, images, [0, 1], ["a", "b"])
+    similarity = fitted.analyze(drawings(30, 10, seed=3).flatten(0, 1)).similarity
+    assert similarity is not None
+    threshold = float(similarity.quantile(0.75))
+    rejection = Rejection(2, 1, threshold, "strokes:val", "strokes:test", 0.0, 0.0)
+    save_model(dataclasses.replace(model, rejections=(rejection,)), tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_unknown_samples_in_batches_pass_the_network_once(calibrated):
+    support = drawings(2, 1)[:, 0, 0].numpy()
+    images = drawings(30, 10, seed=3).flatten(0, 1)[:, 0].numpy()
+    assert BATCH_SIZE < len(images) == 300
+    classifier = FewShotClassifier(calibrated).fit(support, ["a", "b"])
+    plain = classifier.predict(images)
+    fits = classifier.classifier_.fits(torch.from_numpy(images)[:, None]).numpy()
+    assert 0 < fits.sum() < 300
+    batch_sizes = []
+
+    def count(module: object, inputs: tuple[torch.Tensor], output: object) -> None:
+        batch_sizes.append(len(inputs[0]))
+
+    embedding = classifier.classifier_.classifier.get_submodule("embedding")
+    with embedding.register_forward_hook(count):
+        labels = classifier.set_params(unknown="neither").predict(images)
+    assert batch_sizes == [BATCH_SIZE, 300 - BATCH_SIZE]
+    np.testing.assert_array_equal(labels, np.where(fits, plain, "neither"))
+
+
+def test_the_number_of_features_is_that_of_vectors(tiny, labelled_drawings, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    for classifier in (
+        FewShotClassifier(tiny).fit(*labelled_drawings),
+        FewShotClassifier("vectors").fit(X, y),
+    ):
+        classifier.save(tmp_path / "c.safetensors")
+        model = classifier.model
+        loaded = FewShotClassifier.load(tmp_path / "c.safetensors", model=model)
+        is_vector = model == "vectors"
+        assert hasattr(loaded, "n_features_in_") == hasattr(classifier, "n_features_in_")
+        assert hasattr(loaded, "n_features_in_") == is_vector
+        if is_vector:
+            assert loaded.n_features_in_ == classifier.n_features_in_ == 4
+
+
+def test_edits_keep_notes(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
+    fitted = FewShotClassifier(tiny).fit(images, names).classifier_
+    dataclasses.replace(fitted, notes={**fitted.notes, "made": "here"}).save(tmp_path / "c")
+    classifier = FewShotClassifier.load(tmp_path / "c", model=tiny)
+    classifier.partial_fit(images[:1], names[:1]).rename_class("a", "z").remove_class("b")
+    assert classifier.classifier_.notes == {"made": "here", "labels": "U"}
+
+
+def test_explanations_spread_and_report(tiny, labelled_drawings):
+    images, names = labelled_drawings
     classifier = FewShotClassifier(tiny, random_state=3).fit(images, names)
     weights = classifier.explain(images[:2])
     assert weights.shape == (2, 20)
@@ -168,7 +241,7 @@ def test_explanations(tiny, drawn):
     other = FewShotClassifier(tiny, random_state=4).fit(images, names).spread(images[:2], draws=3)
     assert not np.array_equal(spread, other)
     report = classifier.report(images, names)
-    assert report.asked == 20
+    assert report.n_images == 20
     assert report.accuracy == 100 * classifier.score(images, names)
     with pytest.raises(ConfigError, match="no class 'x'"):
         classifier.report(images, ["x"] * 20)
@@ -182,8 +255,8 @@ def test_hundred_classes_and_hundred_shots(tiny):
     assert uneven.classifier_.shots == (100, 1)
 
 
-def test_it_works_with_the_tools_of_scikit_learn(tiny, drawn, tmp_path):
-    images, names = drawn
+def test_tools_of_scikit_learn(tiny, labelled_drawings, tmp_path):
+    images, names = labelled_drawings
     paths = [
         str(write_drawing(tmp_path / f"{i}.png", torch.from_numpy(x)[None]))
         for i, x in enumerate(images)
@@ -201,18 +274,18 @@ def test_it_works_with_the_tools_of_scikit_learn(tiny, drawn, tmp_path):
     assert clone(FewShotClassifier(tiny, random_state=9)).get_params()["random_state"] == 9
 
 
-def test_on_tasks_like_those_it_was_trained_on_vectors_are_ahead_of_logistic_regression():
-    """And on handwriting, which is unlike them, five vectors of each digit go a long way."""
+def test_vectors_outperform_logistic_regression_on_tasks_like_those_of_training():
+    """On handwriting, which is unlike them, five vectors of each digit give 80 %."""
     shape = EpisodeShape(5, 5, 20)
-    ours, theirs = [], []
+    scores, baseline = [], []
     y, truth = np.arange(5).repeat(5), np.arange(5).repeat(20)
     for seed in range(60):
-        drawn = torch.empty(shape.samples, 64)
-        SyntheticVectors("test").draw(shape, torch.Generator().manual_seed(seed), drawn)
-        support, query = drawn[:25].double().numpy(), drawn[25:].double().numpy()
-        ours.append(FewShotClassifier("vectors").fit(support, y).score(query, truth))
-        theirs.append(LogisticRegression(max_iter=1000).fit(support, y).score(query, truth))
-    assert np.mean(ours) > np.mean(theirs)
+        samples = torch.empty(shape.samples, 64)
+        SyntheticVectors("test").draw(shape, torch.Generator().manual_seed(seed), samples)
+        support, query = samples[:25].double().numpy(), samples[25:].double().numpy()
+        scores.append(FewShotClassifier("vectors").fit(support, y).score(query, truth))
+        baseline.append(LogisticRegression(max_iter=1000).fit(support, y).score(query, truth))
+    assert np.mean(scores) > np.mean(baseline)
 
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
@@ -238,25 +311,25 @@ def test_on_tasks_like_those_it_was_trained_on_vectors_are_ahead_of_logistic_reg
         ("no.png", [0], DataError, "put it into a list"),
     ],
 )
-def test_what_cannot_be_fitted(X, y, error, words, tiny):
+def test_invalid_support_sets(X, y, error, words, tiny):
     with pytest.raises(error, match=words):
         FewShotClassifier(tiny).fit(X, y)
 
 
-def test_what_cannot_be_asked_or_loaded(tiny, drawn, tmp_path):
+def test_unfitted_estimators_and_damaged_files(tiny, labelled_drawings, tmp_path):
     from sklearn.exceptions import NotFittedError
 
-    for ask in ("predict", "predict_proba", "explain", "spread"):
+    for name in ("predict", "predict_proba", "explain", "spread"):
         with pytest.raises(NotFittedError):
-            getattr(FewShotClassifier(tiny), ask)(drawn[0])
+            getattr(FewShotClassifier(tiny), name)(labelled_drawings[0])
     with pytest.raises(NotFittedError):
         FewShotClassifier(tiny).save(tmp_path / "c.safetensors")
     with pytest.raises(ConfigError, match="Did you mean 'omniglot'"):
-        FewShotClassifier("omniglt").fit(*drawn)
-    classifier = FewShotClassifier(tiny).fit(*drawn)
+        FewShotClassifier("omniglt").fit(*labelled_drawings)
+    classifier = FewShotClassifier(tiny).fit(*labelled_drawings)
     classifier.save(tmp_path / "c.safetensors")
-    whole = (tmp_path / "c.safetensors").read_bytes()
-    for damaged in (whole[:-9], whole[:-9] + b"x" + whole[-8:], b"\x80\x04K\x01."):
+    intact = (tmp_path / "c.safetensors").read_bytes()
+    for damaged in (intact[:-9], intact[:-9] + b"x" + intact[-8:], b"\x80\x04K\x01."):
         (tmp_path / "c.safetensors").write_bytes(damaged)
         with pytest.raises(FileFormatError):
             FewShotClassifier.load(tmp_path / "c.safetensors")

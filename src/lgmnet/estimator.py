@@ -1,7 +1,8 @@
-"""A few-shot classifier with scikit-learn's contract: fit adapts, in one forward pass."""
+"""Few-shot classifier with the interface of a scikit-learn estimator."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,8 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
-from lgmnet.classifier.classifier import FittedClassifier, Support, fit_support, to_support_samples
+from lgmnet.classifier import edit
+from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
+from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
 from lgmnet.errors import ConfigError, DataError, extra
 from lgmnet.model.model import Model, load_model
@@ -24,29 +27,30 @@ with extra("sklearn", "estimators"):
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
-LABELS = {"b": bool, "i": int, "u": int, "f": float, "U": str}
-"""Kinds of labels that a file can keep, by NumPy's letter for each."""
-KIND_OF_LABELS = "labels"
+LABEL_TYPES = {"b": bool, "i": int, "u": int, "f": float, "U": str}
+"""Types of labels that a file can store, by the letter of their NumPy kind."""
+LABEL_KIND_NOTE = "labels"
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A handful of labelled samples in, a classifier out; nothing is trained.
+    """Few-shot classifier that adapts to labelled samples in one forward pass, without training.
 
-    ``X`` is what the model knows: for a model of images a list of paths, PIL images or arrays, or
-    one array [images, height, width] or [images, height, width, channels]; for a model of vectors
-    an array [samples, features]. ``y`` are labels of any kind that scikit-learn takes.
+    ``X`` is what the model takes. For a model of images it is a list of paths, PIL images or
+    arrays, or one array [images, height, width] or [images, height, width, channels]. For a model
+    of vectors it is an array [samples, features]. ``y`` are labels of any type that scikit-learn
+    takes.
 
     Args:
-        model: Name of a shipped model, or the folder of one.
-        random_state: Seed of whatever is drawn at random (`spread`); None for another each time.
-        device: Where to compute, such as ``cuda``.
-        unknown: What `predict` answers where a sample fits no class, such as ``-1`` or
-            ``"none of these"``; None to always answer a class.
+        model: Name of a shipped model, or the folder of a model.
+        random_state: Seed of the random draws (`spread`); None for a different one each time.
+        device: Device to compute on, such as ``cuda``.
+        unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
+            ``"none of these"``. If None, `predict` always gives a class.
 
     Attributes:
         classes_: The labels, sorted; the columns of `predict_proba`.
-        classifier_: The classifier itself (`lgmnet.FittedClassifier`).
-        n_features_in_: Length of the vectors, for a model of vectors.
+        classifier_: The fitted classifier (`lgmnet.FittedClassifier`).
+        n_features_in_: Length of the vectors; absent for a model of images.
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
@@ -67,144 +71,159 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.unknown = unknown
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
-        """Make the classifier of these samples, in one forward pass.
+        """Fit to labelled samples in one forward pass.
 
         Args:
             X: Support samples; uneven shots are fine.
-            y: The label of each.
+            y: Label of each sample.
 
         Raises:
             ConfigError: if there is no such model.
-            DataError: if ``X`` is empty or not what the model knows, ``X`` and ``y`` differ in
-                length, a label is of no known kind, or there is one class only.
+            DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
+                length, a label has an unknown type, or there is one class only.
         """
-        labels = self._labels(y)
-        samples = self._samples(X, len(labels))
-        classes, places = np.unique(labels, return_inverse=True)
+        labels = self._check_labels(y)
+        samples = self._prepare_samples(X, len(labels))
+        classes, indices = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise DataError(
                 f"Expected samples of at least two classes, but all are of one class, "
                 f"{classes.tolist()[0]!r}."
             )
-        support = Support(samples, torch.from_numpy(places), self._sources(X, len(samples)))
-        self._keep(fit_support(self._model(), support, self._names(classes)), classes)
+        support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
+        fitted = fit_support(self._load_model(), support, self._class_names(classes))
+        self._set_fitted(fitted, classes)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
-        """Add samples, of classes known or new; the classifier is made anew of all.
+        """Add samples, of existing or new classes, and fit again to all samples.
 
         Args:
-            X: Further samples.
-            y: The label of each.
-            classes: Not needed; a class exists once it is shown.
+            X: Samples to add.
+            y: Label of each sample.
+            classes: Ignored; new classes are those of ``y``.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._labels(y)
-        samples = self._samples(X, len(labels), reset=False)
-        all_labels = np.concatenate([self.classes_[self.classifier_.support.labels], labels])
-        merged, places = np.unique(all_labels, return_inverse=True)
+        labels = self._check_labels(y)
+        samples = self._prepare_samples(X, len(labels), reset=False)
         old = self.classifier_.support
+        all_labels = np.concatenate([self.classes_[old.labels], labels])
+        merged, indices = np.unique(all_labels, return_inverse=True)
         support = Support(
             torch.cat([old.samples, samples]),
-            torch.from_numpy(places),
+            torch.from_numpy(indices),
             (*old.sources, *self._sources(X, len(samples))),
         )
-        self._keep(fit_support(self._forger(), support, self._names(merged)), merged)
+        names, notes = self._class_names(merged), self.classifier_.notes
+        fitted = fit_support(self._fitting_model(), support, names, notes)
+        self._set_fitted(fitted, merged)
         return self
 
     def remove_class(self, label: Any) -> FewShotClassifier:
-        """Forget a class and its samples.
+        """Remove a class and its samples, and fit again to the others.
 
         Raises:
-            ConfigError: if there is no such class, or fewer than two would be left.
+            ConfigError: if there is no such class, or fewer than two classes would be left.
         """
         check_is_fitted(self)
-        fitted = self.classifier_.without(self._forger(), self._name(label))
-        self._keep(fitted, self.classes_[self.classes_ != label])
+        name = self._class_name(label)
+        index = self.classifier_.class_index(name)
+        fitted = edit.remove_class(self.classifier_, self._fitting_model(), name)
+        self._set_fitted(fitted, np.delete(self.classes_, index))
         return self
 
     def rename_class(self, old: Any, new: Any) -> FewShotClassifier:
-        """Give a class another label.
+        """Rename a class.
 
         Raises:
-            ConfigError: if there is no such class, or already one with the new label.
+            ConfigError: if there is no class ``old``, already a class ``new``, or ``new`` is not of
+                the type of the other labels.
         """
         check_is_fitted(self)
-        renamed = self.classifier_.renamed(self._name(old), str(new))
-        labels = self._labels([new if label == old else label for label in self.classes_.tolist()])
+        name = self._class_name(old)
+        renamed = edit.rename_class(self.classifier_, name, str(new))
+        values = self.classes_.tolist()
+        values[self.classifier_.class_index(name)] = new
+        labels = self._check_labels(values)
         if labels.dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
-                f"Expected a label like the others, such as {self.classes_[0]!r}, but came {new!r}."
+                f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
             )
         classes, order = np.unique(labels, return_index=True)
-        if np.array_equal(labels, classes):
-            self._keep(renamed, classes)
-            return self
-        # The columns follow the labels' order, so the classes move.
-        places = torch.from_numpy(np.argsort(order))[renamed.support.labels]
-        support = Support(renamed.support.samples, places, renamed.support.sources)
-        self._keep(fit_support(self._forger(), support, self._names(classes)), classes)
+        if not np.array_equal(labels, classes):
+            # The columns follow the order of the labels, so the class moves to another column.
+            indices = torch.from_numpy(np.argsort(order))[renamed.support.labels]
+            support = dataclasses.replace(renamed.support, labels=indices)
+            names = self._class_names(classes)
+            renamed = fit_support(self._fitting_model(), support, names, renamed.notes)
+        self._set_fitted(renamed, classes)
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
-        """Probability of each class, in the order of ``classes_``."""
+        """Compute the probability of each class, in the order of ``classes_``."""
         check_is_fitted(self)
-        samples = self._samples(X, reset=False)
+        samples = self._prepare_samples(X, reset=False)
         return self.classifier_.predict_proba(samples).cpu().numpy()
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
-        """The most probable label of each sample, or ``unknown`` where it fits no class.
+        """Predict the most probable label, or ``unknown`` for a sample that belongs to no class.
 
         Raises:
-            ConfigError: if ``unknown`` is asked for and the model has no threshold, or it is not
-                of the labels' kind.
+            ConfigError: if ``unknown`` is set, but it is not of the type of the labels, or the
+                model has no threshold.
         """
         check_is_fitted(self)
-        samples = self._samples(X, reset=False)
-        places = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
-        labels: np.ndarray = self.classes_[places]
+        samples = self._prepare_samples(X, reset=False)
         if self.unknown is None:
+            indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
+            labels: np.ndarray = self.classes_[indices]
             return labels
-        if np.asarray(self.unknown).dtype.kind != labels.dtype.kind:
+        if np.asarray(self.unknown).dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
                 f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
                 f"{self.unknown!r}."
             )
-        return np.where(self.classifier_.fits(samples).cpu().numpy(), labels, self.unknown)
+        batches = []
+        for analysis in self.classifier_.analyze_batches(samples):
+            labels = self.classes_[analysis.log_p.argmax(1).cpu().numpy()]
+            is_unknown = self.classifier_.rejected(analysis).cpu().numpy()
+            batches.append(np.where(is_unknown, self.unknown, labels))
+        return np.concatenate(batches)
 
     def explain(self, X: Any) -> Float[np.ndarray, "samples support"]:
-        """How much each support sample carries of each answer; each row sums to 1.
+        """Compute the share of each prediction that each support sample accounts for.
 
-        Columns are in the order in which `fit` and `partial_fit` were shown the samples.
+        Each row sums to 1. Columns are in the order in which `fit` and `partial_fit` were given the
+        samples.
         """
         check_is_fitted(self)
-        return self.classifier_.explain(self._samples(X, reset=False)).cpu().numpy()
+        return self.classifier_.explain(self._prepare_samples(X, reset=False)).cpu().numpy()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
-        """How far classifiers of several random contexts disagree: standard deviations.
+        """Compute the standard deviation of each probability over random task contexts.
 
         Args:
-            X: Samples to ask about.
-            draws: How many classifiers to draw.
+            X: Samples to predict.
+            draws: Number of classifiers to draw.
         """
         check_is_fitted(self)
-        return self.classifier_.spread(
-            self._forger(), self._samples(X, reset=False), draws, self.random_state
-        ).numpy()
+        samples = self._prepare_samples(X, reset=False)
+        model = self._fitting_model()
+        return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
 
     def report(self, X: Any, y: Any) -> Report:
-        """What is confused among labelled samples, and which support samples may be mislabelled.
+        """Compare predictions with labels, and search for mislabelled support samples.
 
         Raises:
             ConfigError: if a label is none of ``classes_``.
         """
         check_is_fitted(self)
-        labels = self._labels(y)
-        samples = self._samples(X, len(labels), reset=False)
-        names, sources = [*map(self._name, labels)], self._sources(X, len(samples))
-        answered = self.classifier_.predict_proba(samples)
-        return report_on(self.classifier_, answered, names, sources, self._forger())
+        labels = self._check_labels(y)
+        samples = self._prepare_samples(X, len(labels), reset=False)
+        names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
+        probabilities = self.classifier_.predict_proba(samples)
+        return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
 
     def save(self, path: str | Path) -> None:
         """Write the classifier to one file, without pickle; `lgmnet predict` reads it too."""
@@ -215,47 +234,49 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(
         cls, path: str | Path, *, model: str | Path | None = None, device: str = "cpu"
     ) -> FewShotClassifier:
-        """Read what `save`, or `lgmnet forge`, wrote.
+        """Read a classifier that `save` or `lgmnet forge` wrote.
 
         Args:
-            path: The file.
-            model: The model that forged it, for editing it, where that does not ship.
-            device: Where to compute.
+            path: Path of the file.
+            model: Model that fitted the classifier; needed for edits if it is not a shipped one.
+            device: Device to compute on.
 
         Raises:
-            FileFormatError: if the file is absent, damaged, altered, not ours, or of another
+            FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
         fitted = FittedClassifier.load(Path(path))
-        kind = fitted.notes.get(KIND_OF_LABELS, "U")
+        kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
         labels = np.array(fitted.classes)
+        classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
         estimator = cls(model or fitted.model, device=device)
-        estimator.n_features_in_ = fitted.inputs.shape[0]
-        estimator._keep(fitted, labels == "True" if kind == "b" else labels.astype(LABELS[kind]))
+        if not fitted.inputs.is_image:
+            estimator.n_features_in_ = fitted.inputs.shape[0]
+        estimator._set_fitted(fitted, classes)
         return estimator
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         fitted = getattr(self, "classifier_", None)
-        kind = fitted.inputs.kind if fitted else self._model().input_kind
-        vectors = kind == "vector"
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = vectors, not vectors
+        kind = fitted.inputs.kind if fitted else self._load_model().input_kind
+        is_vector = kind == "vector"
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = is_vector, not is_vector
         return tags
 
-    def _model(self) -> Model:
-        """The model that ``model`` names."""
+    def _load_model(self) -> Model:
+        """Load the model that the parameter ``model`` names."""
         folder = model_folder(self.model)
-        stamp = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return loaded(folder, stamp, self.device)
+        modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
+        return load_model_once(folder, modified, self.device)
 
-    def _forger(self) -> Model:
-        """The model that made the classifier, for making another."""
-        model = self._model()
+    def _fitting_model(self) -> Model:
+        """Load the model, and check that it fitted the classifier."""
+        model = self._load_model()
         self.classifier_.check_model(model)
         return model
 
-    def _labels(self, y: Any) -> np.ndarray:
-        """Labels as an array of one of the kinds of `LABELS`."""
+    def _check_labels(self, y: Any) -> np.ndarray:
+        """Convert labels to a one-dimensional array of one of the `LABEL_TYPES`."""
         if y is None:
             raise DataError(
                 "This FewShotClassifier requires y to be passed, but the target y is None."
@@ -268,57 +289,62 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if labels.dtype == object and all(isinstance(label, str) for label in labels.ravel()):
             labels = labels.astype(str)
         with warnings.catch_warnings():
-            # One sample of each class is what this is for.
+            # One sample of each class is a normal support set.
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             check_classification_targets(labels)
-        if labels.dtype.kind not in LABELS or labels.ndim != 1:
+        if labels.dtype.kind not in LABEL_TYPES or labels.ndim != 1:
             raise DataError(
                 "Unknown label type: labels must be texts, whole numbers, floats or truth values, "
                 f"one for each sample, but are {labels.dtype} of shape {list(labels.shape)}."
             )
         return labels
 
-    def _samples(self, X: Any, labels: int | None = None, *, reset: bool = True) -> torch.Tensor:
-        """``X`` as the model takes it, checked for its length where labels come with it.
+    def _prepare_samples(
+        self, X: Any, n_labels: int | None = None, *, reset: bool = True
+    ) -> torch.Tensor:
+        """Convert ``X`` to samples as a support set stores them.
 
         Args:
-            X: As a person gives it.
-            labels: How many labels came with it.
-            reset: Whether the model is asked what it takes, or the classifier that there is.
+            X: Samples in any form that `fit` takes.
+            n_labels: Number of labels, which must be that of the samples; None if there are none.
+            reset: If True, the model decides which samples are valid, else the classifier does.
         """
-        asked = self._model() if reset else self.classifier_
-        shape = asked.inputs.shape
+        source = self._load_model() if reset else self.classifier_
+        shape = source.inputs.shape
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
-            shape = X.shape[1:] if reset and self._model().inputs.any_length else shape
+            shape = X.shape[1:] if reset and source.inputs.any_length else shape
         samples = to_samples(X, shape)
-        if labels is not None and labels != len(samples):
+        if n_labels is not None and n_labels != len(samples):
             raise DataError(
-                f"There are {len(samples)} samples, but {labels} labels; expected one each."
+                f"There are {len(samples)} samples, but {n_labels} labels; expected one each."
             )
-        if asked.backbone:  # A classifier keeps features, not photos.
-            samples = to_support_samples(samples, shape, asked.backbone)
+        if source.backbone:  # A support set stores features of photos.
+            samples = to_support_samples(samples, shape, source.backbone)
         return samples.to(self.device)
 
-    def _sources(self, X: Any, samples: int) -> tuple[str, ...]:
+    def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):
-            return ("",) * samples
+            return ("",) * n_samples
         return tuple(str(x) if isinstance(x, (str, Path)) else "" for x in X)
 
-    def _names(self, classes: np.ndarray) -> tuple[str, ...]:
+    def _class_names(self, classes: np.ndarray) -> tuple[str, ...]:
         return tuple(str(label) for label in classes.tolist())
 
-    def _name(self, label: Any) -> str:
-        return self._names(np.asarray([label]).astype(self.classes_.dtype))[0]
+    def _class_name(self, label: Any) -> str:
+        # Not the dtype itself: it would cut a text to the length of the longest label.
+        kind = LABEL_TYPES[self.classes_.dtype.kind]
+        return self._class_names(np.asarray([label]).astype(kind))[0]
 
-    def _keep(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
-        fitted.notes[KIND_OF_LABELS] = classes.dtype.kind
-        self.classifier_, self.classes_ = fitted, classes
+    def _set_fitted(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
+        notes = {**fitted.notes, LABEL_KIND_NOTE: classes.dtype.kind}
+        self.classifier_ = dataclasses.replace(fitted, notes=notes)
+        self.classes_ = classes
 
 
 @lru_cache(maxsize=4)
-def loaded(folder: Path, stamp: int, device: str) -> Model:
-    """The model in a folder, read once as long as the folder stays as it is."""
+def load_model_once(folder: Path, modified: int, device: str) -> Model:
+    """Load the model in a folder; load it again only if ``modified`` has changed."""
     model = load_model(folder)
     model.method.to(device)
     return model

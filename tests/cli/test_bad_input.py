@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from lgmnet.classifier.classifier import KIND
+from lgmnet.classifier.file import CLASSIFIER_KIND
 from lgmnet.io import CHECKSUM, checksum
 from lgmnet.nn.embedding import vector_embedding
 from tests.cli.making import (
@@ -195,10 +195,10 @@ def test_the_message_names_the_fault_of_a_classifier_file(classifier, tmp_path):
     query = write_drawing(tmp_path / "query.png", drawings(2, 1)[0, 0])
     file = tmp_path / "c.safetensors"
     for damage, parts in (
-        ("version 1", ("version 1", "version 2")),
+        ("version 1", ("version 1", "version 3")),
         ("one byte changed", ("its checksum does not match", str(file))),
-        ("another kind", (KIND,)),
-        ("foreign safetensors", (KIND,)),
+        ("another kind", (CLASSIFIER_KIND,)),
+        ("foreign safetensors", (CLASSIFIER_KIND,)),
     ):
         file.write_bytes(DAMAGED_FILES[damage](classifier.read_bytes()))
         assert_error(lgmnet("predict", file, query), *parts)

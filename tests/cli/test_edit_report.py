@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.edit import add_samples, remove_class, rename_class
 from lgmnet.model.model import load_model
 from tests.cli.making import BAD_IMAGES, drawings, lgmnet, listing, symbols, write_drawing
 
@@ -34,16 +35,14 @@ def test_edit_gives_the_same_classifier_as_python(editable, tiny, tmp_path):
     assert ran.json["classes"] == {"star": 4, "sol": 4, "tree": 3}
     after, model = FittedClassifier.load(editable), load_model(tiny)
     images = drawings(2, 3, seed=4)
-    expected = (
-        before.with_samples(
-            model,
-            torch.cat([images[0, :2], images[1]]),
-            ["star"] * 2 + ["tree"] * 3,
-            [f"star/{i}.png" for i in range(2)] + [f"tree/{i}.png" for i in range(3)],
-        )
-        .without(model, "moon")
-        .renamed("sun", "sol")
+    expected = add_samples(
+        before,
+        model,
+        torch.cat([images[0, :2], images[1]]),
+        ["star"] * 2 + ["tree"] * 3,
+        [f"star/{i}.png" for i in range(2)] + [f"tree/{i}.png" for i in range(3)],
     )
+    expected = rename_class(remove_class(expected, model, "moon"), "sun", "sol")
     assert after.classes == expected.classes
     assert after.support.sources == expected.support.sources
     queries = drawings(5, 1, seed=9)[:, 0]

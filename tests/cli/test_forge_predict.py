@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_classifier
 from lgmnet.cli.predict import predict
 from lgmnet.data.images.read import read_drawing, read_folder
 from lgmnet.model.model import load_model
@@ -315,4 +315,4 @@ def test_predictions_are_written_batch_by_batch(classifier, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "stdout", SmallStream())
     with pytest.raises(StreamFull):
         predict(classifier, ["-"], row_format="jsonl")
-    assert n_read <= 2 * IMAGES_A_BATCH
+    assert n_read <= 2 * BATCH_SIZE

@@ -1,1 +1,1 @@
-"""A person's classifier: made from labelled samples, edited, saved, measured and exported."""
+"""Classifiers fitted to labelled samples: edits, files, validation, reports and export."""

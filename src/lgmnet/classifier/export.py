@@ -1,4 +1,4 @@
-"""Export: a classifier, or the MetaNet that forges them, as one ONNX file that runs anywhere."""
+"""Export of a classifier, or of a MetaNet, to one ONNX file that runs without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from lgmnet.classifier.classifier import FittedClassifier, to_float
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.support import to_float
 from lgmnet.errors import ConfigError, UserError, extra, unknown_name
 from lgmnet.io import atomic_write, check_writable
 from lgmnet.methods import METHODS
@@ -26,93 +27,102 @@ from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import Backbone, load_backbone
 
 OPSET = 20
-"""The oldest that can resample drawings (GridSample)."""
-MOST_APART = 1e-4
-"""An exported network may answer so far from what torch does, not farther."""
-DRAWING = (
-    "drawing: gray; ink = distance from the median of the border; middle of a square; bicubic to "
-    "this shape; the darkest 255; uint8"
+"""Oldest ONNX opset that can resample drawings (GridSample)."""
+MAX_DIFFERENCE = 1e-4
+"""Largest accepted difference between a probability from onnxruntime and from torch."""
+DRAWING_PREPROCESSING = (
+    "drawing: convert to gray; ink = absolute difference from the median of the border pixels; "
+    "center in a square; resize to this shape (bicubic); scale so that the darkest ink is 255; "
+    "uint8"
 )
-PHOTO = "photo: RGB, cropped about its middle to the shape's proportions; bicubic to it; uint8"
+PHOTO_PREPROCESSING = (
+    "photo: convert to RGB; crop the center to the aspect ratio of this shape; resize to this "
+    "shape (bicubic); uint8"
+)
 SNIPPETS = {"python": "predict.py", "javascript": "predict.mjs"}
 
 
 def export(fitted: FittedClassifier, path: Path) -> float:
-    """Write a classifier of images as one ONNX file, checked against torch before it appears.
+    """Write a classifier of images as one ONNX file, after comparing it with torch.
 
-    Its input ``images`` is uint8 [images, channels, height, width], its output ``probabilities``
-    [images, classes]; its metadata hold the classes and what is done to a picture first.
+    The input ``images`` is uint8 [images, channels, height, width], the output ``probabilities`` is
+    float32 [images, classes]. The metadata hold the classes and describe the preprocessing.
 
     Args:
         fitted: The classifier.
-        path: The file.
+        path: Path of the file.
 
     Returns:
-        The largest difference between what onnxruntime and torch answer.
+        The largest difference between a probability from onnxruntime and from torch.
 
     Raises:
         UserError: if the packages of the extra ``export`` are not installed, the file cannot be
-            written, or the network answers otherwise than torch.
-        ConfigError: if the classifier is of vectors.
+            written, or the results of onnxruntime differ from those of torch.
+        ConfigError: if the classifier takes vectors.
     """
-    need_images(fitted.inputs.shape, fitted.model)
-    # Its tensors were made where nothing is learned; the exporter wants ordinary ones.
+    check_takes_images(fitted.inputs.shape, fitted.model, "classifiers")
+    # The classifier's tensors are inference tensors, which the exporter does not take: clone them.
     state = {name: t.cpu().clone() for name, t in fitted.classifier.state_dict().items()}
-    kind = METHODS[fitted.method]
-    classifier = kind.restore(fitted.config, len(fitted.classes), state)
+    method = METHODS[fitted.method]
+    classifier = method.restore(fitted.config, len(fitted.classes), state)
     backbone = load_backbone(fitted.backbone) if fitted.backbone else None
-    answering = Answering(classifier, backbone)
-    shown = smooth(4, fitted.inputs.shape) if backbone else fitted.support.samples.cpu()
-    asked = torch.cat([shown, shown.flip(-1), 255 - shown])
-    about = described(fitted.inputs.shape, fitted.model) | {
+    images = draw_photos(4, fitted.inputs.shape) if backbone else fitted.support.samples.cpu()
+    images = torch.cat([images, images.flip(-1), 255 - images])
+    metadata = build_metadata(fitted.inputs.shape, fitted.model) | {
         "classes": json.dumps(fitted.classes, ensure_ascii=False)
     }
-    return exported(
-        answering,
-        {"images": asked[:3]},
+    return export_network(
+        PixelClassifier(classifier, backbone),
+        {"images": images[:3]},
         path,
-        about,
-        [{"images": part} for part in (asked, asked[:1])],
+        metadata,
+        [{"images": batch} for batch in (images, images[:1])],
     )
 
 
 def export_meta(model: Model, path: Path) -> float:
-    """Write the MetaNet itself as one ONNX file, so that forging runs without torch too.
+    """Write a MetaNet as one ONNX file, which adapts to a support set without torch.
 
-    Its inputs are ``support`` uint8 [support, channels, height, width], ``labels`` float32
-    [support, way], a 1 in the column of each image's class, and ``images``; its output is
-    ``probabilities`` [images, way].
+    The inputs are ``support`` uint8 [support, channels, height, width], ``labels`` float32
+    [support, way] (one-hot) and ``images`` uint8 [images, channels, height, width]. The output is
+    ``probabilities`` float32 [images, way].
 
     Args:
         model: A model of images.
-        path: The file.
+        path: Path of the file.
 
     Returns:
-        The largest difference between what onnxruntime and torch answer.
+        The largest difference between a probability from onnxruntime and from torch.
 
     Raises:
         UserError: as `export` does.
-        ConfigError: if the model is of vectors.
+        ConfigError: if the model takes vectors.
     """
     shape = model.method.inputs.shape
-    need_images(shape, model.name, "only MetaNets of images can be exported")
+    check_takes_images(shape, model.name, "MetaNets")
     generator = torch.Generator().manual_seed(0)
 
-    def noise(images: int) -> UInt8[Tensor, "images channels height width"]:
-        drawn = torch.rand(images, *shape, generator=generator) < 0.2
-        return drawn.to(torch.uint8) * 255
+    def draw_noise(images: int) -> UInt8[Tensor, "images channels height width"]:
+        is_ink = torch.rand(images, *shape, generator=generator) < 0.2
+        return is_ink.to(torch.uint8) * 255
 
-    def task(way: int, shots: Sequence[int], images: int) -> dict[str, Tensor]:
+    def draw_task(way: int, shots: Sequence[int], images: int) -> dict[str, Tensor]:
         labels = torch.eye(way)[torch.arange(way).repeat_interleave(torch.tensor(shots))]
-        return {"support": noise(sum(shots)), "labels": labels, "images": noise(images)}
+        return {"support": draw_noise(sum(shots)), "labels": labels, "images": draw_noise(images)}
 
-    tried = [task(5, [1] * 5, 3), task(2, [1, 4], 1), task(20, [5] * 20, 7)]
-    about = described(shape, model.name)
-    return exported(Forging(model.method), task(3, [2, 1, 2], 4), path, about, tried)
+    tests = [draw_task(5, [1] * 5, 3), draw_task(2, [1, 4], 1), draw_task(20, [5] * 20, 7)]
+    example = draw_task(3, [2, 1, 2], 4)
+    metadata = build_metadata(shape, model.name)
+    return export_network(PixelMetaNet(model.method), example, path, metadata, tests)
 
 
-class Answering(nn.Module):
-    """Pixels to probabilities."""
+class PixelClassifier(nn.Module):
+    """Classifier that maps uint8 pixels to probabilities.
+
+    Args:
+        classifier: Classifier of one task.
+        backbone: Network that computes features of photos, or None.
+    """
 
     def __init__(self, classifier: Classifier, backbone: Backbone | None) -> None:
         super().__init__()
@@ -120,87 +130,100 @@ class Answering(nn.Module):
         self.backbone = backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [images, channels, height, width] to [images, classes]."""
-        seen = to_float(images) if self.backbone is None else self.backbone(images)
-        answer: Tensor = self.classifier(seen[None])[0]
-        return answer.exp()
+        """Map uint8 [images, channels, height, width] to probabilities [images, classes]."""
+        queries = to_float(images) if self.backbone is None else self.backbone(images)
+        log_p: Tensor = self.classifier(queries[None])[0]
+        return log_p.exp()
 
 
-def smooth(photos: int, shape: Sequence[int]) -> UInt8[Tensor, "photos 3 height width"]:
-    """Something like photos, to try a network on."""
-    small = torch.rand(photos, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    large = nn.functional.interpolate(small, tuple(shape[1:]), mode="bilinear")
-    return (255 * large).to(torch.uint8)
+class PixelMetaNet(nn.Module):
+    """MetaNet that maps a support set and images, both as uint8 pixels, to probabilities.
 
-
-class Forging(nn.Module):
-    """Support pixels, labels and pixels to probabilities."""
+    Args:
+        method: Trained method.
+    """
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
     def forward(self, support: Tensor, labels: Tensor, images: Tensor) -> Tensor:
-        """[support, ...], [support, way] and [images, ...] to [images, way]."""
-        # Not `adapt`: what it checks are numbers, and there are none yet.
+        """Map [support, ...], [support, way] and [images, ...] to [images, way]."""
+        # `adapt` checks values, and a traced tensor has none: call `_adapt`.
         support_x, support_y = to_float(support)[None], labels.argmax(1)[None]
         classifier = self.method._adapt(support_x, support_y, labels.shape[1], None)
-        answer: Tensor = classifier(to_float(images)[None])[0]
-        return answer.exp()
+        log_p: Tensor = classifier(to_float(images)[None])[0]
+        return log_p.exp()
 
 
-def exported(
+def draw_photos(count: int, shape: Sequence[int]) -> UInt8[Tensor, "photos 3 height width"]:
+    """Draw smooth random pictures of this shape, to test a network on."""
+    small = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    large = nn.functional.interpolate(small, tuple(shape[1:]), mode="bilinear")
+    return (255 * large).to(torch.uint8)
+
+
+def export_network(
     network: nn.Module,
     example: dict[str, Tensor],
     path: Path,
-    about: dict[str, str],
-    tried: Sequence[dict[str, Tensor]],
+    metadata: dict[str, str],
+    tests: Sequence[dict[str, Tensor]],
 ) -> float:
-    """Write a network as ONNX and compare it with torch; the file appears if they agree.
+    """Write a network as ONNX if onnxruntime gives the same results as torch.
 
     Args:
-        network: Gives probabilities.
-        example: Inputs to follow through it; their first axes may be of any length afterwards.
-        path: The file.
-        about: What to keep in the file's metadata.
-        tried: Inputs to compare the answers to.
+        network: Network that returns probabilities.
+        example: Inputs to trace the network with. The first axis of each stays dynamic, and both
+            axes of ``labels``.
+        path: Path of the file.
+        metadata: Metadata of the file.
+        tests: Inputs on which the results are compared.
+
+    Returns:
+        The largest difference between a result of onnxruntime and of torch.
+
+    Raises:
+        UserError: if the packages of the extra ``export`` are not installed, the file cannot be
+            written, or the results differ by more than `MAX_DIFFERENCE`.
     """
     check_writable(path)
     with extra("export", "exported networks"):
         import onnxruntime
-        import onnxscript  # noqa: F401  (torch asks for it late)
-    free = torch.export.Dim.DYNAMIC
-    axes: dict[str, Any] = {name: {0: free} for name in example}
+        import onnxscript  # noqa: F401  (torch imports it later, where the error would be obscure)
+    dynamic = torch.export.Dim.DYNAMIC
+    axes: dict[str, Any] = {name: {0: dynamic} for name in example}
     if "labels" in axes:
-        axes["labels"] = {0: free, 1: free}
+        axes["labels"] = {0: dynamic, 1: dynamic}
     network = network.eval()
-    # With gradients on, images are not split into parts, whose number would be fixed.
-    with quiet(), torch.enable_grad():
-        followed = torch.export.export(network, (), example, dynamic_shapes=axes, strict=False)
-        program = torch.onnx.export(followed, dynamo=True, opset_version=OPSET, verbose=False)
+    # Without gradients, images are split into parts, and tracing would fix the number of parts.
+    with silence_exporter(), torch.enable_grad():
+        traced = torch.export.export(network, (), example, dynamic_shapes=axes, strict=False)
+        program = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False)
     assert program is not None
     program.model.graph.outputs[0].name = "probabilities"
-    program.model.metadata_props.update(about)
-    worst = 0.0
+    program.model.metadata_props.update(metadata)
+    difference = 0.0
     with atomic_write(path) as draft:
         program.save(draft)
         session = onnxruntime.InferenceSession(draft, providers=["CPUExecutionProvider"])
-        for inputs in tried:
-            came = session.run(None, {name: x.numpy() for name, x in inputs.items()})[0]
+        for inputs in tests:
+            result = session.run(None, {name: x.numpy() for name, x in inputs.items()})[0]
             with torch.inference_mode():
                 expected = network(**inputs).numpy()
-            worst = max(worst, float(np.abs(came - expected).max()))
-        if not worst <= MOST_APART:
+            difference = max(difference, float(np.abs(result - expected).max()))
+        if not difference <= MAX_DIFFERENCE:
             raise UserError(
-                f"The exported network answers up to {worst:.1e} apart from torch, more than "
-                f"{MOST_APART:.0e}; nothing was written. Another release of onnxruntime may help."
+                f"The results of the exported network differ from those of torch by up to "
+                f"{difference:.1e}, more than {MAX_DIFFERENCE:.0e}; nothing was written. Try "
+                "another release of onnxruntime."
             )
-    return worst
+    return difference
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without what the exporter has to say of itself."""
+def silence_exporter() -> Iterator[None]:
+    """Silence the log, the output and the warnings of torch's exporter."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -212,48 +235,50 @@ def quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def described(shape: Sequence[int], model: str) -> dict[str, str]:
-    """What is kept in the metadata of every exported file."""
+def build_metadata(shape: Sequence[int], model: str) -> dict[str, str]:
+    """Build the metadata that every exported file has."""
     return {
         "lgmnet": version("lgmnet"),
         "model": model,
         "shape": json.dumps(list(shape)),
-        "preprocessing": DRAWING if shape[0] == 1 else PHOTO,
+        "preprocessing": DRAWING_PREPROCESSING if shape[0] == 1 else PHOTO_PREPROCESSING,
     }
 
 
-def need_images(
-    shape: Sequence[int],
-    model: str,
-    what: str = "only classifiers of images can be exported",
-) -> None:
+def check_takes_images(shape: Sequence[int], model: str, subject: str) -> None:
     """Check that samples are images.
 
+    Args:
+        shape: Shape of a sample.
+        model: Name of the model.
+        subject: Plural noun for what is exported.
+
     Raises:
-        ConfigError: if they are vectors.
+        ConfigError: if samples are vectors.
     """
     if len(shape) != 3:
-        raise ConfigError(f"'{model}' takes vectors; {what}.")
+        raise ConfigError(f"'{model}' takes vectors; only {subject} of images can be exported.")
 
 
 def snippet(language: str, fitted: FittedClassifier) -> str:
-    """The lines that run an exported classifier.
+    """Return a program that runs an exported classifier.
 
     Args:
         language: ``python`` or ``javascript``.
-        fitted: The classifier; its classes are written into what cannot read them from the file.
+        fitted: The classifier. Its classes and shape are inserted into the JavaScript program,
+            which cannot read them from the file.
 
     Raises:
-        ConfigError: if the language is neither.
+        ConfigError: if there is no program in this language.
     """
     if language not in SNIPPETS:
         raise unknown_name("language of a snippet", language, SNIPPETS)
     path = Path(__file__).parent / "snippets" / SNIPPETS[language]
-    lines = path.read_text(encoding="utf-8")
-    written = {
+    program = path.read_text(encoding="utf-8")
+    values = {
         "/* classes */ []": json.dumps(fitted.classes, ensure_ascii=False),
         "/* shape */ [1, 28, 28]": json.dumps(fitted.inputs.shape),
     }
-    for blank, value in written.items():
-        lines = lines.replace(blank, value)
-    return lines
+    for placeholder, value in values.items():
+        program = program.replace(placeholder, value)
+    return program

@@ -1,112 +1,111 @@
-"""How good a classifier is on labelled images: what it confuses, and what may be mislabelled."""
+"""Evaluation of a classifier on labelled images, and search for mislabelled support images."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
-from lgmnet.classifier.classifier import FittedClassifier, leave_one_out
-from lgmnet.errors import UserError, extra
-from lgmnet.io import write_text
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.cross_validation import leave_one_out
+from lgmnet.errors import UserError
 from lgmnet.model.model import Model
 
-SUSPECT = 0.1
-"""A support sample is suspect if, left out, it is given less than this for its own label."""
-MOST_SHOWN = 60
-"""Images of a kind that a page shows."""
+MAX_SUSPECT_PROBABILITY = 0.1
+"""A support sample is suspect if its own class gets less than this when the sample is left out."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One image and what was answered."""
+class Prediction:
+    """Prediction for one labelled image."""
 
     source: str
-    """Its file, or empty."""
+    """File name of the image, or empty."""
     label: str
-    """What it is said to be."""
-    answered: str
+    predicted: str
     probability: float
-    """Of what was answered."""
+    """Probability of the predicted class."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Convert to plain numbers and texts."""
+        return {
+            "source": self.source,
+            "label": self.label,
+            "answered": self.predicted,
+            "probability": self.probability,
+        }
 
 
 @dataclass(frozen=True)
 class Report:
-    """Answers to labelled images, counted."""
+    """Confusion matrix of labelled images, errors, and suspect support images."""
 
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """How often images of each class (rows) were answered with each class (columns)."""
-    wrong: tuple[Answer, ...]
-    """Images answered wrongly, the surest first."""
-    suspects: tuple[Answer, ...] | None
-    """Support images that may be mislabelled, the most suspect first; None if it was not asked."""
+    """Number of images by label (rows) and predicted class (columns)."""
+    wrong: tuple[Prediction, ...]
+    """Misclassified images, the most confident prediction first."""
+    suspects: tuple[Prediction, ...] | None
+    """Support images that may be mislabelled, the most suspect first; None if not searched."""
 
     @property
-    def asked(self) -> int:
-        """How many images were asked about."""
+    def n_images(self) -> int:
+        """Number of images."""
         return sum(map(sum, self.confusion))
 
     @property
-    def right(self) -> int:
-        """How many of them were answered rightly."""
-        return sum(row[place] for place, row in enumerate(self.confusion))
+    def n_correct(self) -> int:
+        """Number of correctly classified images."""
+        return sum(row[index] for index, row in enumerate(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        """In percent."""
-        return 100 * self.right / self.asked
+        """Accuracy in percent."""
+        return 100 * self.n_correct / self.n_images
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the accuracy, in percent (Wilson, 1927)."""
-        n, part, z = self.asked, self.right / self.asked, 1.959964
-        middle, half = (
-            part + z * z / (2 * n),
-            z * math.sqrt(part * (1 - part) / n + z * z / (4 * n * n)),
-        )
-        low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+        n, p, z = self.n_images, self.n_correct / self.n_images, 1.959964
+        center = p + z * z / (2 * n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        low, high = ((center + sign * half) / (1 + z * z / n) for sign in (-1, 1))
         return 100 * low, 100 * high
 
     @property
     def per_class(self) -> list[tuple[str, int, int]]:
-        """Of each class that was asked about: its name, the images asked, and those right."""
+        """Name, number of images and number of correct ones, for each class that has images."""
         rows = enumerate(zip(self.classes, self.confusion, strict=True))
-        return [(name, sum(row), row[place]) for place, (name, row) in rows if sum(row)]
+        return [(name, sum(row), row[index]) for index, (name, row) in rows if sum(row)]
 
     @property
     def confused(self) -> list[tuple[str, str, int]]:
-        """Pairs of a class and what it was taken for, with counts; the most frequent first."""
+        """Label, wrong prediction and number of images; the most frequent pair first."""
         pairs = [
-            (name, other, count)
-            for place, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
-            for column, (other, count) in enumerate(zip(self.classes, row, strict=True))
-            if count and column != place
+            (label, predicted, count)
+            for label, row in zip(self.classes, self.confusion, strict=True)
+            for predicted, count in zip(self.classes, row, strict=True)
+            if count and predicted != label
         ]
         return sorted(pairs, key=lambda pair: -pair[2])
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, of plain numbers and texts."""
+        """Convert to plain numbers and texts."""
+        suspects = self.suspects
         return {
-            "asked": self.asked,
+            "asked": self.n_images,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
             "classes": list(self.classes),
             "confusion": [list(row) for row in self.confusion],
-            "per_class": {name: [right, asked] for name, asked, right in self.per_class},
-            "wrong": [vars(answer) for answer in self.wrong],
-            "suspects": None if self.suspects is None else [vars(a) for a in self.suspects],
+            "per_class": {name: [correct, images] for name, images, correct in self.per_class},
+            "wrong": [prediction.as_json() for prediction in self.wrong],
+            "suspects": None if suspects is None else [p.as_json() for p in suspects],
         }
 
 
@@ -117,180 +116,63 @@ def report_on(
     sources: Sequence[str],
     model: Model | None = None,
 ) -> Report:
-    """Count the answers to labelled images, and look for mislabelled support images.
+    """Compare predictions with labels, and search for mislabelled support images.
 
     Args:
         fitted: The classifier.
-        probabilities: What it answered.
-        labels: The class of each image.
-        sources: Where each image came from.
-        model: The model that forged it, by which the support is looked through; None leaves that.
+        probabilities: Its predictions for the images.
+        labels: Class name of each image.
+        sources: Source of each image, such as the name of its file.
+        model: Model that fitted the classifier. If None, the support is not searched.
 
     Raises:
         UserError: if there are no images.
-        ConfigError: if another model forged it, or a label is none of its classes.
+        ConfigError: if another model fitted the classifier, or a label is none of its classes.
     """
     if not len(labels):
         raise UserError("There are no images to report on: expected at least one.")
     way = len(fitted.classes)
-    truth, answered = torch.tensor([*map(fitted.place_of, labels)]), probabilities.argmax(1).cpu()
-    counts = (truth * way + answered).bincount(minlength=way * way).view(way, way)
-    wrong = answers(fitted, probabilities, truth, sources, (answered != truth).nonzero()[:, 0])
+    probabilities = probabilities.cpu()
+    truth, predicted = torch.tensor([*map(fitted.class_index, labels)]), probabilities.argmax(1)
+    counts = (truth * way + predicted).bincount(minlength=way * way).view(way, way)
+    mistakes = (predicted != truth).nonzero()[:, 0]
+    wrong = select_predictions(fitted.classes, probabilities, truth, sources, mistakes)
     return Report(
         fitted.classes,
         tuple(map(tuple, counts.tolist())),
-        tuple(sorted(wrong, key=lambda answer: -answer.probability)),
-        None if model is None else suspects(fitted, model),
+        tuple(sorted(wrong, key=lambda prediction: -prediction.probability)),
+        None if model is None else find_suspects(fitted, model),
     )
 
 
-def suspects(fitted: FittedClassifier, model: Model) -> tuple[Answer, ...]:
-    """Support samples that a classifier made of the others takes for another class."""
+def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, ...]:
+    """Find support samples that a classifier fitted to the others assigns to another class."""
     fitted.check_model(model)
     support = fitted.support
-    asked, probabilities = leave_one_out(model, support, len(fitted.classes), max(fitted.shots))
-    labels = support.labels[asked]
-    own = probabilities.gather(1, labels[:, None])[:, 0]
+    validation = leave_one_out(model, support, len(fitted.classes), max(fitted.shots))
+    if validation is None:
+        return ()
+    own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
     order = own.argsort()
-    found = order[own[order] < SUSPECT]
-    sources = [support.sources[i] or f"sample {i}" for i in asked.tolist()]
-    return tuple(answers(fitted, probabilities, labels, sources, found))
+    suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]
+    sources = [support.sources[i] or f"sample {i}" for i in validation.indices.tolist()]
+    return tuple(
+        select_predictions(
+            fitted.classes, validation.probabilities, validation.labels, sources, suspect
+        )
+    )
 
 
-def answers(
-    fitted: FittedClassifier,
+def select_predictions(
+    classes: Sequence[str],
     probabilities: Float[Tensor, "images classes"],
     labels: Int[Tensor, " images"],
     sources: Sequence[str],
-    places: Int[Tensor, " some"],
-) -> list[Answer]:
-    """The answers to the images at these places."""
-    best = probabilities.max(1)
+    indices: Int[Tensor, " selected"],
+) -> list[Prediction]:
+    """Select the predictions for the images with these indices."""
+    confidences, predicted = (part.tolist() for part in probabilities.max(1))
     return [
-        Answer(
-            sources[i],
-            fitted.classes[int(labels[i])],
-            fitted.classes[int(best.indices[i])],
-            float(best.values[i]),
-        )
-        for i in places.tolist()
+        Prediction(sources[i], classes[int(labels[i])], classes[predicted[i]], confidences[i])
+        for i in indices.tolist()
     ]
-
-
-PictureOf = Callable[[Answer], Image.Image | None]
-
-
-def write_page(report: Report, path: Path, title: str, asked: PictureOf, shown: PictureOf) -> None:
-    """Write a report as one HTML page with its pictures in it.
-
-    Args:
-        report: What to show.
-        path: The page.
-        title: Its heading.
-        asked: Gives the picture of an image that was asked about, or None where there is none.
-        shown: The same of a support image.
-    """
-    low, high = report.interval
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{right} of {asked}</td>"
-        f"<td>{100 * right / asked:.1f} %</td></tr>"
-        for name, asked, right in report.per_class
-    )
-    pairs = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(other)}</td><td>{count}</td></tr>"
-        for name, other, count in report.confused[:20]
-    )
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<p><b>{report.accuracy:.1f} %</b> of {report.asked:,} images answered rightly "
-        f"(95 % interval {low:.1f} to {high:.1f} %).</p>",
-        "<h2>What was answered</h2>",
-        f'<img alt="Confusion matrix" src="{as_data(confusion_picture(report))}">',
-        f"<h2>Each class</h2><table><tr><th>class<th>right<th>accuracy</tr>{rows}</table>",
-    ]
-    if pairs:
-        parts.append(
-            f"<h2>Most confused</h2><table><tr><th>is<th>was taken for<th>times</tr>{pairs}</table>"
-        )
-    if report.suspects:
-        parts.append(
-            "<h2>Perhaps mislabelled</h2><p>Shown as examples of one class, but taken for another "
-            "by a classifier that has not seen them:</p>"
-            + gallery(report.suspects, "shown as", shown)
-        )
-    if report.wrong:
-        parts.append("<h2>Answered wrongly</h2>" + gallery(report.wrong, "is", asked))
-    body = "\n".join(parts)
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}'
-        f"</title>\n<style>{STYLE}</style>\n<body>{body}</body></html>\n",
-    )
-
-
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
-    "color:#1f2328}img{max-width:100%}table{border-collapse:collapse}"
-    "td,th{text-align:left;padding:.2rem 1.5rem .2rem 0;border-bottom:1px solid #d1d9e0}"
-    "figure{display:inline-block;margin:0 1rem 1rem 0;width:9rem;vertical-align:top}"
-    "figure img{height:6rem}figcaption{font-size:.8rem;overflow-wrap:anywhere}"
-)
-
-
-def gallery(found: Sequence[Answer], words: str, picture_of: PictureOf) -> str:
-    """Images with what they are, what was answered, and where they are."""
-    figures = []
-    for answer in found[:MOST_SHOWN]:
-        picture = picture_of(answer)
-        shown = "" if picture is None else f'<img alt="" src="{as_data(picture)}">'
-        figures.append(
-            f"<figure>{shown}<figcaption>{words} <b>{html.escape(answer.label)}</b>, answered "
-            f"<b>{html.escape(answer.answered)}</b> ({100 * answer.probability:.0f} %)<br>"
-            f"{html.escape(answer.source)}</figcaption></figure>"
-        )
-    more = len(found) - MOST_SHOWN
-    return "".join(figures) + (f"<p>And {more:,} more.</p>" if more > 0 else "")
-
-
-def as_data(picture: Image.Image) -> str:
-    """A picture as an address that holds the picture itself."""
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
-def confusion_picture(report: Report) -> Image.Image:
-    """The confusion matrix, rows in parts of their sums.
-
-    Raises:
-        UserError: if matplotlib is not installed.
-    """
-    with extra("quickstart", "pictures"):
-        from matplotlib.figure import Figure
-    counts = torch.tensor(report.confusion, dtype=torch.float64)
-    parts = counts / counts.sum(1, keepdim=True).clamp_min(1)
-    way = len(report.classes)
-    side = min(max(3.5, 0.45 * way + 1.5), 20)
-    figure = Figure(figsize=(side, side), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(parts.numpy(), cmap="Blues", vmin=0, vmax=1)
-    small = 9 if way <= 40 else 5
-    axes.set_xticks(range(way), report.classes, rotation=90, fontsize=small, parse_math=False)
-    axes.set_yticks(range(way), report.classes, fontsize=small, parse_math=False)
-    axes.set(xlabel="answered", ylabel="is")
-    if way <= 40:
-        for row, column in counts.nonzero().tolist():
-            axes.text(
-                column,
-                row,
-                f"{int(counts[row, column])}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if parts[row, column] > 0.5 else "black",
-            )
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of names in letters that the font lacks.
-        figure.savefig(stream, format="png")
-    return Image.open(stream).convert("RGB")

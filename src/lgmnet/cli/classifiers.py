@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from lgmnet.cli.console import print_error
 from lgmnet.errors import ConfigError, ImageError, UserError
-from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.folder import ClassFolder
     from lgmnet.data.images.read import LabelledImages
     from lgmnet.model.model import Model
 
 
-def read_images(folder: Path, model: Model, min_classes: int = 2) -> LabelledImages:
+def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
     """Read the images of a folder in the shape that a model takes.
 
     Raises:
         ConfigError: if the model takes vectors.
-        DataError: if the folder has too few classes, or a class without readable images.
+        DataError: if a class has no readable image.
     """
-    from lgmnet.data.images.read import list_class_images, read_folder
-
-    shape = model.inputs.shape
-    if len(shape) != 3:
+    if not model.inputs.is_image:
         raise ConfigError(f"'{model.name}' takes vectors, not images.")
-    n_files = sum(map(len, list_class_images(folder, min_classes).values()))
-    with track_progress("images", n_files) as progress:
-        return read_folder(folder, shape, least=min_classes, progress=progress.advance)
+    return folder.read(model.inputs.shape)
 
 
 def load_original_model(fitted: FittedClassifier, name: str | None) -> Model:

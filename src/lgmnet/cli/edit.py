@@ -52,6 +52,8 @@ def edit(
     Every option may be given several times. If any of the changes fails, no file is written.
     """
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.edit import add_samples, remove_class, rename_class
+    from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.io import check_writable
 
     if not (add or remove or rename):
@@ -64,19 +66,19 @@ def edit(
     if add or remove:
         original_model = load_original_model(fitted, model)
         for folder in add or ():
-            images = read_images(folder, original_model, min_classes=1)
+            images = read_images(scan_class_folder(folder, min_classes=1), original_model)
             problems += images.problems
             labels = [images.classes[label] for label in images.labels]
-            fitted = fitted.with_samples(original_model, images.images, labels, images.sources)
+            fitted = add_samples(fitted, original_model, images.images, labels, images.sources)
         for name in remove or ():
-            fitted = fitted.without(original_model, name)
+            fitted = remove_class(fitted, original_model, name)
     for names in rename or ():
         old, equals, new = names.partition("=")
         if not (old and equals and new):
             raise ConfigError(
                 f"'--rename {names}' must be OLD=NEW, such as --rename moon=crescent."
             )
-        fitted = fitted.renamed(old, new)
+        fitted = rename_class(fitted, old, new)
     milliseconds = 1000 * (time.perf_counter() - started)
     fitted.save(target)
     unreadable = report_unreadable(problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +15,8 @@ from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import ImagesDir
 
 if TYPE_CHECKING:
-    from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.model.model import Model
+    from lgmnet.classifier.cross_validation import LeaveOneOut
+    from lgmnet.data.images.folder import ClassFolder
 
 
 @command(
@@ -44,21 +43,25 @@ def forge(
     every image is classified by a classifier made without it. A file that cannot be read is named
     and left out; the exit code is then 2, and the classifier is made from all other files.
     """
-    from lgmnet.classifier.classifier import fit_classifier
+    from lgmnet.classifier.classifier import embed_support, fit_support
+    from lgmnet.classifier.cross_validation import leave_one_out
+    from lgmnet.classifier.support import make_support
+    from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.io import check_writable
     from lgmnet.model.model import load_model
 
     check_writable(output)
-    loaded = load_model(model or choose_model(folder))
-    images = read_images(folder, loaded)
+    class_folder = scan_class_folder(folder)
+    loaded = load_model(model or choose_model(class_folder))
+    images = read_images(class_folder, loaded)
+    support = make_support(loaded, images.images, images.labels, images.sources)
     started = time.perf_counter()
-    fitted = fit_classifier(
-        loaded, images.images, images.labels, images.classes, sources=images.sources
-    )
+    notes = {"made": f"lgmnet {__version__}, lgmnet forge"}
+    embedded = embed_support(loaded, support)
+    fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
-    fitted = dataclasses.replace(fitted, notes={"made": f"lgmnet {__version__}, lgmnet forge"})
     fitted.save(output)
-    estimate = leave_one_out_counts(loaded, fitted)
+    estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
     return CommandResult(
@@ -68,7 +71,8 @@ def forge(
             "classes": shots_by_class(fitted),
             "milliseconds": round(milliseconds, 3),
             "unreadable": unreadable,
-            "leave_one_out": estimate,
+            "leave_one_out": estimate
+            and {"asked": estimate.n_samples, "right": estimate.n_correct},
         },
         [
             f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
@@ -80,46 +84,26 @@ def forge(
     )
 
 
-def choose_model(folder: Path) -> str:
+def choose_model(folder: ClassFolder) -> str:
     """Choose the shipped model that suits the images of a folder, and print why on stderr.
 
     Raises:
-        DataError: if the folder is not a folder of images.
+        DataError: if none of the images can be read.
     """
-    from lgmnet.data.images.kind import detect_drawings
-    from lgmnet.data.images.read import list_class_images
-
-    files = [path for paths in list_class_images(folder).values() for path in paths]
-    if not files:
+    if not folder.n_files:
         return "omniglot"  # Any model will do: reading the folder then reports what is missing.
-    is_drawn, reason = detect_drawings(files)
+    is_drawn, reason = folder.detect_drawings()
     name = "omniglot" if is_drawn else "photos"
     print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
     return name
 
 
-def leave_one_out_counts(model: Model, fitted: FittedClassifier) -> dict[str, int] | None:
-    """Count how many support images are classified correctly by classifiers made without them.
-
-    Returns:
-        The number of classified images ("asked") and of correct answers ("right"); None if no class
-        has two images.
-    """
-    from lgmnet.classifier.classifier import leave_one_out
-
-    indices, probabilities = leave_one_out(model, fitted.support, len(fitted.classes))
-    if not len(indices):
-        return None
-    n_correct = int((probabilities.argmax(1) == fitted.support.labels[indices]).sum())
-    return {"asked": len(indices), "right": n_correct}
-
-
-def format_estimate(counts: dict[str, int] | None) -> str:
+def format_estimate(estimate: LeaveOneOut | None) -> str:
     """Format the leave-one-out estimate as one line."""
-    if counts is None:
+    if estimate is None:
         return "No estimate of the accuracy: it needs a class with two images or more."
-    percent = 100 * counts["right"] / counts["asked"]
+    percent = 100 * estimate.n_correct / estimate.n_samples
     return (
-        f"Leave-one-out estimate: {counts['right']} of {counts['asked']} images are classified "
-        f"correctly ({percent:.0f} %)."
+        f"Leave-one-out estimate: {estimate.n_correct} of {estimate.n_samples} images are "
+        f"classified correctly ({percent:.0f} %)."
     )

@@ -87,7 +87,7 @@ def predict_files(
     """
     import torch
 
-    from lgmnet.classifier.classifier import IMAGES_A_BATCH as BATCH_SIZE
+    from lgmnet.classifier.classifier import BATCH_SIZE
     from lgmnet.data.images.read import read_images
 
     remaining = iter(paths)

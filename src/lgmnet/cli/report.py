@@ -15,13 +15,12 @@ from lgmnet.cli.classifiers import load_original_model, report_unreadable
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import ClassifierPath, ImagesDir, OriginalModel
 from lgmnet.errors import DataError, UserError
-from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import Answer, Report
+    from lgmnet.classifier.report import Prediction, Report
 
 MAX_CONFUSION_CLASSES = 20
 """Largest number of classes whose confusion matrix fits a terminal."""
@@ -42,8 +41,9 @@ def report(
     every image is classified by a classifier made without it.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import report_on, write_page
-    from lgmnet.data.images.read import list_class_images, read_folder
+    from lgmnet.classifier.report import report_on
+    from lgmnet.classifier.report_page import write_page
+    from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.io import check_writable
 
     if page is not None:
@@ -56,15 +56,14 @@ def report(
             raise
         original_model = None
         print_notice(f"The support images are not checked: {error}")
-    files = list_class_images(folder, least=1)
-    unknown = [name for name in files if name not in fitted.classes]
+    class_folder = scan_class_folder(folder, min_classes=1)
+    unknown = [name for name in class_folder.files if name not in fitted.classes]
     if unknown:
         raise DataError(
             f"'{folder}' has folders that are no classes of this classifier: {', '.join(unknown)}. "
             f"Its classes: {', '.join(fitted.classes)}."
         )
-    with track_progress("images", sum(map(len, files.values()))) as progress:
-        images = read_folder(folder, fitted.inputs.shape, least=1, progress=progress.advance)
+    images = class_folder.read(fitted.inputs.shape)
     labels = [images.classes[label] for label in images.labels]
     probabilities = fitted.predict_proba(images.images)
     result = report_on(fitted, probabilities, labels, images.sources, original_model)
@@ -85,7 +84,7 @@ def format_report(result: Report) -> list[RenderableType]:
     """Format a report as lines of rich markup and a table."""
     low, high = result.interval
     text: list[RenderableType] = [
-        f"[bold]{result.accuracy:.1f} %[/] of {result.asked:,} images are classified correctly "
+        f"[bold]{result.accuracy:.1f} %[/] of {result.n_images:,} images are classified correctly "
         f"(95 % interval {low:.1f} to {high:.1f} %)"
     ]
     if len(result.classes) <= MAX_CONFUSION_CLASSES:
@@ -96,7 +95,7 @@ def format_report(result: Report) -> list[RenderableType]:
     if result.suspects:
         text.append("possibly mislabelled support images:")
         text += [
-            f"  {escape(suspect.source)}: looks like {escape(suspect.answered)} "
+            f"  {escape(suspect.source)}: looks like {escape(suspect.predicted)} "
             f"({100 * suspect.probability:.0f} %)"
             for suspect in result.suspects[:10]
         ]
@@ -115,7 +114,7 @@ def confusion_table(result: Report) -> Table:
     return table
 
 
-def open_thumbnail(folder: Path, answer: Answer) -> Image:
+def open_thumbnail(folder: Path, answer: Prediction) -> Image:
     """Open a thumbnail of a test image."""
     from PIL import Image
 
@@ -124,7 +123,7 @@ def open_thumbnail(folder: Path, answer: Answer) -> Image:
         return image.convert("RGB")
 
 
-def support_picture(fitted: FittedClassifier, answer: Answer) -> Image | None:
+def support_picture(fitted: FittedClassifier, answer: Prediction) -> Image | None:
     """Return a support image from a classifier, or None if the classifier has only its features."""
     from PIL import Image
 

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import ImageBytes, read_images, to_photo
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError, unknown_name
@@ -280,15 +281,15 @@ class Service:
             started = time.perf_counter()
             fitted = old
             for before, after in edit.rename:
-                fitted = fitted.renamed(before, after)
+                fitted = rename_class(fitted, before, after)
             # Dropped first: the places are those that were there before.
             if edit.drop:
-                fitted = fitted.without_samples(loaded, edit.drop)
+                fitted = remove_samples(fitted, loaded, edit.drop)
             for name in edit.remove:
-                fitted = fitted.without(loaded, name)
+                fitted = remove_class(fitted, loaded, name)
             if good:
                 labels, sources = zip(*((o.label, source_of(o.file)) for o in good), strict=True)
-                fitted = fitted.with_samples(loaded, pixels, labels, sources)
+                fitted = add_samples(fitted, loaded, pixels, labels, sources)
             return fitted, 1000 * (time.perf_counter() - started)
 
         fitted, milliseconds = await asyncio.wrap_future(self.worker.run(act))

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from lgmnet.classifier.classifier import IMAGES_A_BATCH, FittedClassifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.methods.base import QueryAnalysis
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Worker:
                         tasks.append(taken)
                 elif taken.answer.set_running_or_notify_cancel():
                     questions.append(taken)
-                if stopping or sum(len(q.samples) for q in questions) >= IMAGES_A_BATCH:
+                if stopping or sum(len(q.samples) for q in questions) >= BATCH_SIZE:
                     break
                 try:
                     taken = self.waiting.get_nowait()

@@ -1,4 +1,4 @@
-"""Answer images with an exported classifier: python predict.py model.onnx image.png ...
+"""Classify images with an exported classifier: python predict.py model.onnx image.png ...
 
 Needs onnxruntime, numpy and Pillow, and nothing else.
 """
@@ -11,17 +11,23 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
-def drawing(path: str, side: int) -> np.ndarray:
-    """An image file as the network knows it: ink = 255 on 0, [1, side, side]."""
+def open_upright(path: str) -> Image.Image:
+    """Open an image file, rotated as its EXIF data say, with white where it is transparent."""
     with Image.open(path) as image:
         picture = ImageOps.exif_transpose(image)
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        large = max(picture.size) // (8 * side)
-        picture = picture.convert("L")
-        gray = np.asarray(picture.reduce(large) if large > 1 else picture, np.float64)
-    # Paper is what the border is like; ink is whatever differs from it, dark or light.
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture
+
+
+def read_drawing(path: str, side: int) -> np.ndarray:
+    """Read an image file as a drawing [1, side, side] with ink = 255 on 0."""
+    picture = open_upright(path)
+    factor = max(picture.size) // (8 * side)
+    picture = picture.convert("L")
+    gray = np.asarray(picture.reduce(factor) if factor > 1 else picture, np.float64)
+    # The median of the border is the paper. Ink is the difference from it, dark or light.
     ink = np.abs(gray - np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
     picture = Image.fromarray((ink / (ink.max() or 1)).astype(np.float32))
     longest = max(picture.size)
@@ -33,30 +39,27 @@ def drawing(path: str, side: int) -> np.ndarray:
     return (255 * ink / (ink.max() or 1)).round().astype(np.uint8)[None]
 
 
-def photo(path: str, height: int, width: int) -> np.ndarray:
-    """An image file as the network knows it: [3, height, width], cropped about its middle."""
-    with Image.open(path) as image:
-        picture = ImageOps.exif_transpose(image)
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        size = (width, height)
-        picture = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.BICUBIC)
-        return np.array(picture).transpose(2, 0, 1)
+def read_photo(path: str, height: int, width: int) -> np.ndarray:
+    """Read the center of an image file as a photo [3, height, width]."""
+    picture = open_upright(path).convert("RGB")
+    picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+    return np.array(picture).transpose(2, 0, 1)
 
 
 def main() -> None:
-    """Print the label, its probability and the name of each image."""
+    """Print the label, its probability and the file name of each image."""
     model, *paths = sys.argv[1:]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    about = session.get_modelmeta().custom_metadata_map
-    classes, (channels, height, width) = json.loads(about["classes"]), json.loads(about["shape"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    classes = json.loads(metadata["classes"])
+    channels, height, width = json.loads(metadata["shape"])
+    is_drawing = channels == 1
     images = np.stack(
-        [drawing(path, width) if channels == 1 else photo(path, height, width) for path in paths]
+        [read_drawing(p, width) if is_drawing else read_photo(p, height, width) for p in paths]
     )
     (probabilities,) = session.run(None, {"images": images})
-    for path, answer in zip(paths, probabilities, strict=True):
-        print(f"{classes[answer.argmax()]}\t{answer.max():.4f}\t{path}")
+    for path, row in zip(paths, probabilities, strict=True):
+        print(f"{classes[row.argmax()]}\t{row.max():.4f}\t{path}")
 
 
 if __name__ == "__main__":

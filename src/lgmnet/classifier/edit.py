@@ -1,0 +1,121 @@
+"""Edits of classifiers: classes and samples added, removed or renamed.
+
+Each function returns another classifier and leaves the given one unchanged. Edits that change the
+support set fit the classifier to it again, in one forward pass, with the model that fitted it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Num
+from torch import Tensor
+
+from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.support import Support, to_support_samples
+from lgmnet.errors import ConfigError
+from lgmnet.model.model import Model
+
+
+def add_samples(
+    fitted: FittedClassifier,
+    model: Model,
+    samples: Num[Tensor, "samples *feature"],
+    labels: Sequence[str],
+    sources: Sequence[str] | None = None,
+) -> FittedClassifier:
+    """Add samples, of existing or new classes.
+
+    Args:
+        fitted: The classifier to edit.
+        model: Model that fitted it.
+        samples: Samples as the model takes them.
+        labels: Class name of each sample. New classes follow the existing ones, in this order.
+        sources: Source of each sample, such as the name of its file.
+
+    Raises:
+        ConfigError: if another model fitted the classifier.
+        DataError: if the samples are not of the kind and shape that the model takes.
+    """
+    fitted.check_model(model)
+    old = fitted.support
+    samples = to_support_samples(samples, tuple(old.samples.shape[1:]), fitted.backbone)
+    classes = list(dict.fromkeys([*fitted.classes, *labels]))
+    indices = torch.tensor([classes.index(label) for label in labels])
+    support = Support(
+        torch.cat([old.samples, samples]),
+        torch.cat([old.labels, indices]),
+        (*old.sources, *(sources or [""] * len(samples))),
+    )
+    return fit_support(model, support, classes, fitted.notes)
+
+
+def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedClassifier:
+    """Remove a class and its samples.
+
+    Args:
+        fitted: The classifier to edit.
+        model: Model that fitted it.
+        name: Name of the class.
+
+    Raises:
+        ConfigError: if another model fitted the classifier, there is no such class, or fewer than
+            two classes would be left.
+    """
+    fitted.check_model(model)
+    index = fitted.class_index(name)
+    if len(fitted.classes) == 2:
+        raise ConfigError(
+            f"Without '{name}' only '{fitted.classes[1 - index]}' would be left; a classifier "
+            "needs two classes. Add another first."
+        )
+    rest = fitted.support.select(fitted.support.labels != index)
+    labels = rest.labels - (rest.labels > index).long()
+    classes = [other for other in fitted.classes if other != name]
+    return fit_support(model, dataclasses.replace(rest, labels=labels), classes, fitted.notes)
+
+
+def remove_samples(
+    fitted: FittedClassifier, model: Model, indices: Sequence[int]
+) -> FittedClassifier:
+    """Remove support samples.
+
+    Args:
+        fitted: The classifier to edit.
+        model: Model that fitted it.
+        indices: Indices of the support samples, from 0.
+
+    Raises:
+        ConfigError: if another model fitted the classifier, an index is out of range, or a class
+            would be left without a sample.
+    """
+    fitted.check_model(model)
+    count = len(fitted.support.samples)
+    wrong = [index for index in indices if not 0 <= index < count]
+    if wrong:
+        raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
+    mask = torch.ones(count, dtype=torch.bool)
+    mask[list(indices)] = False
+    support = fitted.support.select(mask)
+    shots = support.labels.bincount(minlength=len(fitted.classes))
+    if not bool(shots.all()):
+        empty = fitted.classes[int(shots.argmin())]
+        raise ConfigError(f"'{empty}' would be left without a sample; remove the class instead.")
+    return fit_support(model, support, fitted.classes, fitted.notes)
+
+
+def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifier:
+    """Rename a class. This needs no model.
+
+    Raises:
+        ConfigError: if there is no class ``old``, or already a class ``new``.
+    """
+    index = fitted.class_index(old)
+    if new != old and new in fitted.classes:
+        raise ConfigError(
+            f"There is a class '{new}' already; two classes cannot have the same name."
+        )
+    classes = tuple(new if i == index else name for i, name in enumerate(fitted.classes))
+    return dataclasses.replace(fitted, classes=classes)

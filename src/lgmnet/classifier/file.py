@@ -1,0 +1,103 @@
+"""Classifier files: one safetensors file with weights, support set and metadata, without pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.support import Support
+from lgmnet.config import from_json
+from lgmnet.episode import check_every_class_shown
+from lgmnet.errors import FileFormatError
+from lgmnet.evaluation.rejection import Rejection
+from lgmnet.io import read_tensors, write_tensors
+from lgmnet.methods import METHODS
+
+CLASSIFIER_KIND, CLASSIFIER_VERSION = "lgmnet-classifier", 3
+SAMPLES_KEY, LABELS_KEY = "support.samples", "support.labels"
+
+
+def save_classifier(fitted: FittedClassifier, path: Path) -> None:
+    """Write a classifier to one safetensors file, which appears whole or not at all.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    metadata = {
+        "method": fitted.method,
+        "config": json.dumps(dataclasses.asdict(fitted.config)),
+        "classes": json.dumps(fitted.classes),
+        "sources": json.dumps(fitted.support.sources),
+        "model": fitted.model,
+        "fingerprint": fitted.fingerprint,
+        "backbone": fitted.backbone,
+        "rejections": json.dumps([dataclasses.asdict(r) for r in fitted.rejections]),
+        "notes": json.dumps(fitted.notes),
+    }
+    support = {SAMPLES_KEY: fitted.support.samples, LABELS_KEY: fitted.support.labels}
+    tensors = {**fitted.classifier.state_dict(), **support}
+    write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata)
+
+
+def load_classifier(path: Path) -> FittedClassifier:
+    """Read a classifier that `save_classifier` wrote.
+
+    Raises:
+        FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
+            version.
+    """
+    refuse_earlier_version(path)
+    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION, checked=True)
+    try:
+        method = METHODS[metadata["method"]]
+        config = from_json(method.config_type, json.loads(metadata["config"]))
+        classes = tuple(json.loads(metadata["classes"]))
+        sources = tuple(json.loads(metadata["sources"]))
+        support = Support(tensors.pop(SAMPLES_KEY), tensors.pop(LABELS_KEY), sources)
+        if not all(isinstance(name, str) for name in (*classes, *sources)):
+            raise TypeError("a name that is no text")
+        if not len(support.samples) == len(support.labels) == len(sources):
+            raise ValueError(f"{len(support.samples)} samples, but {len(sources)} sources")
+        check_every_class_shown(support.labels[None], len(classes))
+        classifier = method.restore(config, len(classes), tensors)
+        if method.input_spec(config).any_length:
+            classifier.double()
+        return FittedClassifier(
+            classifier,
+            classes,
+            support,
+            metadata["model"],
+            metadata["fingerprint"],
+            metadata["method"],
+            config,
+            metadata["backbone"],
+            tuple(from_json(Rejection, r) for r in json.loads(metadata["rejections"])),
+            dict(json.loads(metadata["notes"])),
+        )
+    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
+
+
+def refuse_earlier_version(path: Path) -> None:
+    """Refuse a classifier file of an earlier version; leave all other faults to `read_tensors`.
+
+    Raises:
+        FileFormatError: if the version of the file is lower than `CLASSIFIER_VERSION`.
+    """
+    metadata: dict[str, str] = {}
+    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    version = metadata.get("version", "")
+    if metadata.get("format") != CLASSIFIER_KIND or not version.isdecimal():
+        return
+    if int(version) < CLASSIFIER_VERSION:
+        raise FileFormatError(
+            f"'{path}' is a classifier of version {version}, made by an earlier lgmnet; this "
+            f"lgmnet reads version {CLASSIFIER_VERSION}. Forge it again from its images, or use "
+            "the lgmnet that made it."
+        )

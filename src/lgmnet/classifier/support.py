@@ -1,0 +1,88 @@
+"""Support sets: labelled samples in the form in which a classifier stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor
+
+from lgmnet.errors import DataError
+from lgmnet.model.model import Model
+from lgmnet.nn.pretrained import load_backbone
+
+
+@dataclass(frozen=True)
+class Support:
+    """Labelled samples that a classifier is fitted to."""
+
+    samples: Num[Tensor, "samples *feature"]
+    """uint8 images, or vectors, of the shape that the model takes."""
+    labels: Int[Tensor, " samples"]
+    """Class index of each sample."""
+    sources: tuple[str, ...]
+    """File name of each sample; empty where there is no file."""
+
+    def select(self, mask: Bool[Tensor, " samples"]) -> Support:
+        """Select the samples for which ``mask`` is True."""
+        sources = (s for s, selected in zip(self.sources, mask.tolist(), strict=True) if selected)
+        return Support(self.samples[mask], self.labels[mask], tuple(sources))
+
+
+def make_support(
+    model: Model,
+    samples: Num[Tensor, "samples *feature"],
+    labels: Sequence[int],
+    sources: Sequence[str] | None = None,
+) -> Support:
+    """Make a support set for a model; photos become features if the model has a backbone.
+
+    Args:
+        model: A trained model.
+        samples: Support samples as the model takes them.
+        labels: Class index of each sample.
+        sources: Source of each sample, such as the name of its file.
+
+    Raises:
+        DataError: if the samples are not of the kind and shape that the model takes.
+    """
+    spec = model.method.inputs
+    any_length = spec.any_length and samples.ndim == 2
+    shape = tuple(samples.shape[1:]) if any_length else spec.shape
+    samples = to_support_samples(samples, shape, model.backbone)
+    return Support(samples, torch.tensor(labels), tuple(sources or [""] * len(samples)))
+
+
+def to_support_samples(
+    samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
+) -> Num[Tensor, "samples *stored"]:
+    """Convert samples to what a support set stores: features of photos, other samples unchanged.
+
+    Args:
+        samples: uint8 images or vectors.
+        expected: Shape of a sample that a support set stores.
+        backbone: Name of the network that computes features of photos; empty if there is none.
+
+    Raises:
+        DataError: if the samples are neither photos for the backbone nor of the expected shape.
+    """
+    if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
+        from lgmnet.model.feature_cache import embed_photos
+
+        return embed_photos(load_backbone(backbone), samples)
+    is_image = len(expected) == 3
+    is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
+    if not is_valid_type or tuple(samples.shape[1:]) != expected:
+        noun, dtype = ("Images", "uint8") if is_image else ("Vectors", "floats")
+        raise DataError(
+            f"{noun} must be {dtype} [{noun.lower()}, {', '.join(map(str, expected))}], but are "
+            f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}."
+        )
+    return samples
+
+
+def to_float(samples: Num[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Convert uint8 images to floats in 0 to 1; return vectors unchanged."""
+    return samples if samples.is_floating_point() else samples.to(torch.float32) / 255
