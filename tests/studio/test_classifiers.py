@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -45,7 +46,7 @@ def test_an_edit_takes_effect_at_once(client, sky):
     assert client.get(url).json()["classes"] == edited["classes"]
 
 
-def image_keys(classifier: dict) -> set[str]:
+def image_keys(classifier: dict[str, Any]) -> set[str]:
     return {image["key"] for details in classifier["class_details"] for image in details["images"]}
 
 

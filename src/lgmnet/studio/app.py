@@ -118,13 +118,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def handle_user_error(_: Request, error: UserError) -> JSONResponse:
-    """Answer an error that the caller can mend with its message."""
+    """Respond with the message of an error that the caller can mend."""
     status = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 422)
     return JSONResponse({"detail": str(error)}, status)
 
 
 async def handle_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
-    """Answer a request that does not match the schema with one sentence."""
+    """Respond with one sentence to a request that does not match the schema."""
     problems = [
         f"'{'.'.join(str(part) for part in problem['loc'][1:])}': {problem['msg']}"
         for problem in error.errors()
@@ -133,5 +133,5 @@ async def handle_validation_error(_: Request, error: RequestValidationError) -> 
 
 
 async def handle_http_exception(_: Request, error: HTTPException) -> JSONResponse:
-    """Answer an HTTP error in the same form as all other errors."""
+    """Respond to an HTTP error in the same form as to all other errors."""
     return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)

@@ -118,14 +118,6 @@ def image_source(file: ImageBytes) -> str:
     return f"{sha256(file.data).hexdigest()[:16]} {file.name}"
 
 
-def class_counts(images: Sequence[LabelledFile]) -> dict[str, int]:
-    """Count the images of each class, in the order of the classes' first images."""
-    counts: dict[str, int] = {}
-    for image in images:
-        counts[image.label] = counts.get(image.label, 0) + 1
-    return counts
-
-
 def read_labelled(
     images: Sequence[LabelledFile], shape: Sequence[int]
 ) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:

@@ -14,19 +14,14 @@ class Limits:
     """Limits that keep a request from doing harm."""
 
     max_body_bytes: int = 64_000_000
-    """Maximum bytes of a request."""
     max_image_bytes: int = 20_000_000
-    """Maximum bytes of an image."""
     max_images: int = 1000
-    """Maximum images of a request."""
+    """Maximum number of images in a request."""
     max_classes: int = 200
-    """Maximum classes of a classifier."""
     max_images_per_class: int = 500
-    """Maximum images of a class."""
     max_name_length: int = 200
-    """Maximum characters of a name."""
     max_in_flight: int = 64
-    """Maximum requests in progress at the same time."""
+    """Maximum number of requests in progress at a time."""
 
     def check_images(self, files: Sequence[ImageBytes]) -> None:
         """Check number and size of the images of a request.

@@ -16,7 +16,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         common: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
-            "lgmnet_requests", "Requests answered.", ["method", "route", "status"], **common
+            "lgmnet_requests", "HTTP requests.", ["method", "route", "status"], **common
         )
         self.seconds = Histogram(
             "lgmnet_request_seconds", "Time from a request to its response.", ["route"], **common

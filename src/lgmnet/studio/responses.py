@@ -27,12 +27,11 @@ MAX_ATTENTION_IMAGES = 8
 
 def to_summary(record: Record) -> Summary:
     """Convert a record of the store."""
-    metadata = record.metadata
     return Summary(
         id=record.id,
-        name=metadata.name,
-        model=metadata.model,
-        classes=dict(zip(metadata.classes, metadata.shots, strict=True)),
+        name=record.name,
+        model=record.model,
+        classes=dict(zip(record.classes, record.shots, strict=True)),
         etag=record.version,
         bytes=record.bytes,
         created=record.created,

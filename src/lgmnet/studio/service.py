@@ -7,7 +7,7 @@ import dataclasses
 import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,6 @@ from lgmnet.studio.classifiers import (
     LabelledFile,
     PredictResult,
     StoredClassifier,
-    class_counts,
     image_source,
     read_labelled,
     to_metadata,
@@ -110,8 +109,8 @@ class Service:
         readable, pixels, unreadable = await self._run_io(
             read_labelled, images, loaded.inputs.shape
         )
-        counts = class_counts(readable)
-        classes = list(counts)
+        counts = Counter(image.label for image in readable)
+        classes = list(counts)  # In the order of their first images.
         if len(classes) < 2:
             only = f"only '{classes[0]}'" if classes else "none"
             message = f"Expected images of at least two classes, but got {only}."

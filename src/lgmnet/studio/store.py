@@ -23,12 +23,13 @@ from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import (
     JSON,
     Column,
-    Executable,
     Float,
+    Insert,
     Integer,
     MetaData,
     String,
     Table,
+    Update,
     create_engine,
     delete,
     event,
@@ -89,12 +90,11 @@ class Metadata:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Metadata):
     """Entry of the index for one classifier."""
 
     id: str
     version: str
-    metadata: Metadata
     bytes: int
     created: float
     """Seconds since 1970."""
@@ -148,10 +148,8 @@ class Store:
             StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        now = time.time()
-        record = Record(uuid4().hex, uuid4().hex, metadata, 0, now, now)
         return self._write(
-            record, write, lambda row: insert(CLASSIFIERS).values(id=record.id, created=now, **row)
+            new_record(metadata, uuid4().hex, time.time()), write, insert(CLASSIFIERS)
         )
 
     def replace(self, old: Record, metadata: Metadata, write: Callable[[Path], None]) -> Record:
@@ -167,11 +165,9 @@ class Store:
             StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        record = Record(old.id, uuid4().hex, metadata, 0, old.created, time.time())
         is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
-        new = self._write(
-            record, write, lambda row: update(CLASSIFIERS).where(is_old).values(**row)
-        )
+        record = new_record(metadata, old.id, old.created)
+        new = self._write(record, write, update(CLASSIFIERS).where(is_old))
         self._remove_file(old)
         return new
 
@@ -275,33 +271,22 @@ class Store:
         return 0.0
 
     def _write(
-        self,
-        record: Record,
-        write: Callable[[Path], None],
-        statement: Callable[[dict[str, Any]], Executable],
+        self, record: Record, write: Callable[[Path], None], statement: Insert | Update
     ) -> Record:
         """Write the file, then the row of the index, and return the record with its size."""
         try:
             with translated_errors():
-                size = self._write_file(record, write)
-                row = {
-                    "version": record.version,
-                    "name": record.metadata.name,
-                    "model": record.metadata.model,
-                    "classes": list(record.metadata.classes),
-                    "shots": list(record.metadata.shots),
-                    "bytes": size,
-                    "changed": record.changed,
-                }
+                complete = dataclasses.replace(record, bytes=self._write_file(record, write))
                 with self.engine.begin() as connection:
-                    if connection.execute(statement(row)).rowcount == 0:
+                    row = dataclasses.asdict(complete)
+                    if connection.execute(statement.values(**row)).rowcount == 0:
                         raise conflict_error(record.id)
+                return complete
         except (ConflictError, StoreFullError):
             # After other errors the index may still name the file: the commit may have succeeded
             # although no answer came back.
             self._remove_file(record)
             raise
-        return dataclasses.replace(record, bytes=size)
 
     def _write_file(self, record: Record, write: Callable[[Path], None]) -> int:
         if isinstance(self.fs, LocalFileSystem):
@@ -346,10 +331,21 @@ def create_database(url: str) -> Engine:
     return engine
 
 
+def new_record(metadata: Metadata, id: str, created: float) -> Record:
+    """Create the record of a new version, whose size is not known yet."""
+    return Record(
+        **dataclasses.asdict(metadata),
+        id=id,
+        version=uuid4().hex,
+        bytes=0,
+        created=created,
+        changed=time.time(),
+    )
+
+
 def row_to_record(row: Any) -> Record:
     """Convert a row of the index to a record."""
-    metadata = Metadata(row.name, row.model, tuple(row.classes), tuple(row.shots))
-    return Record(row.id, row.version, metadata, row.bytes, row.created, row.changed)
+    return Record(**{**row._mapping, "classes": tuple(row.classes), "shots": tuple(row.shots)})
 
 
 def conflict_error(id: str) -> ConflictError:

@@ -167,11 +167,11 @@ function showAttention(attention) {
   const images = new Map();
   for (const { name, images: ofClass } of state.classifier.class_details)
     for (const image of ofClass) images.set(image.place, { ...image, name });
-  const shown = attention
+  const visible = attention
     .filter(({ image, weight }) => weight >= MIN_ATTENTION && images.has(image))
     .slice(0, MAX_ATTENTION_IMAGES);
   $("#attention .row").replaceChildren(
-    ...shown.map(({ image, weight }) =>
+    ...visible.map(({ image, weight }) =>
       makeElement(
         "figure",
         {},
@@ -180,7 +180,7 @@ function showAttention(attention) {
       ),
     ),
   );
-  $("#attention").hidden = !shown.length;
+  $("#attention").hidden = !visible.length;
 }
 
 function showTable(predictions) {

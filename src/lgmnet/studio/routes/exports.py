@@ -27,7 +27,7 @@ def export(
     """Return the classifier's own file, or an ONNX file that runs without lgmnet (slower)."""
     stored = service.get(id)
     data = service.export(stored) if format == "onnx" else service.file(stored)
-    name = quote(f"{stored.record.metadata.name or 'classifier'}.{format}", safe="")
+    name = quote(f"{stored.record.name or 'classifier'}.{format}", safe="")
     return Response(
         data,
         media_type="application/octet-stream",

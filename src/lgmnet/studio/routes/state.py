@@ -12,13 +12,13 @@ router = APIRouter(tags=["state"])
 
 @router.get("/healthz")
 def alive() -> dict[str, str]:
-    """Tell that the process is running."""
+    """Report that the process is running."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 def ready(service: StudioService, request: Request) -> dict[str, str]:
-    """Tell if requests can be served: models loaded, store usable, not shutting down."""
+    """Report if requests can be served: models loaded, store usable, not shutting down."""
     state = request.app.state
     if not state.is_ready or state.limiter.is_closing:
         raise HTTPException(503, "The server is starting or shutting down.")
