@@ -1,4 +1,4 @@
-"""A studio in a process of its own, and a browser that looks at it."""
+"""Studio in a process of its own, and a browser to use it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ INSTALL = "apt-get install chromium"
 
 
 class Studio:
-    """``lgmnet studio``, started and ended as a person does it."""
+    """Process of ``lgmnet studio`` or ``lgmnet serve``, started and stopped as a user does it."""
 
     def __init__(
-        self, store: Path, *words: str, command: str = "studio", **environment: str
+        self, store: Path, *args: str, command: str = "studio", **environment: str
     ) -> None:
-        show = ["--no-browser"] if command == "studio" else []
-        line = [sys.executable, "-m", "lgmnet.cli", command, *show]
+        no_browser = ["--no-browser"] if command == "studio" else []
+        options = [*no_browser, "--port", "0", "--store", str(store), *args]
         self.process = subprocess.Popen(
-            [*line, "--port", "0", "--store", str(store), *words],
+            [sys.executable, "-m", "lgmnet.cli", command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -36,72 +36,66 @@ class Studio:
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        found = re.search(r"http://\S+", said)
-        if found is None:
-            _, complaint = self.process.communicate(timeout=60)
-            raise AssertionError(said + complaint)
-        self.address = found.group().removesuffix("/docs")
+        line = self.process.stdout.readline()
+        address = re.search(r"http://\S+", line)
+        if address is None:
+            _, stderr = self.process.communicate(timeout=60)
+            raise AssertionError(line + stderr)
+        self.address = address.group().removesuffix("/docs")
 
-    def end(self, how: int = signal.SIGINT) -> tuple[int, str]:
-        """Its exit code, and what it said on stderr."""
+    def stop(self, signal_number: int = signal.SIGINT) -> tuple[int, str]:
+        """Stop the process, and return its exit code and its stderr."""
         if self.process.poll() is None:
-            self.process.send_signal(how)
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+            self.process.send_signal(signal_number)
+        _, stderr = self.process.communicate(timeout=60)
+        return self.process.returncode, stderr
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium; nothing is downloaded."""
+    """Start the machine's Chromium; nothing is downloaded."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
-        pytest.skip(f"no Chromium to look with ({INSTALL})")
+        pytest.skip(f"needs Chromium ({INSTALL})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
         with api.sync_playwright() as playwright:
             arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
             arguments += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-            started = playwright.chromium.launch(executable_path=chromium, args=arguments)
-            yield started
-            started.close()
+            browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+            yield browser
+            browser.close()
 
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory) -> Iterator[Studio]:
-    """One for all tests that do not end it: it takes seconds to start."""
-    running = Studio(tmp_path_factory.mktemp("studio") / "store")
-    yield running
-    running.end()
+    """Studio for all tests that do not stop it, because starting takes seconds."""
+    studio = Studio(tmp_path_factory.mktemp("studio") / "store")
+    yield studio
+    studio.stop()
 
 
 @pytest.fixture
 def page(browser, studio) -> Iterator[Any]:
-    """The studio's page; whatever its scripts complain of fails the test, and so does any request
-    to elsewhere."""
+    """Open the studio's page; errors of its scripts and requests to other sites fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    made = context.new_page()
-    complaints: list[str] = []
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on(
-        "console",
-        lambda said: (
-            complaints.append(said.text)
-            if said.type == "error" and "status of 4" not in said.text
-            else None
-        ),
-    )
-    made.on(
-        "request",
-        lambda sent: (
-            complaints.append(f"went to {sent.url}")
-            if not sent.url.startswith((studio.address, f"blob:{studio.address}"))
-            else None
-        ),
-    )
-    made.goto(studio.address)
-    made.wait_for_selector(".card canvas")
-    yield made
+    page = context.new_page()
+    errors: list[str] = []
+
+    def check_console(message: Any) -> None:
+        if message.type == "error" and "status of 4" not in message.text:
+            errors.append(message.text)
+
+    def check_request(request: Any) -> None:
+        if not request.url.startswith((studio.address, f"blob:{studio.address}")):
+            errors.append(f"request to {request.url}")
+
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", check_console)
+    page.on("request", check_request)
+    page.goto(studio.address)
+    page.wait_for_selector(".card canvas")
+    yield page
     context.close()
-    assert not complaints, complaints
+    assert not errors, errors

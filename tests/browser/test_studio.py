@@ -1,4 +1,4 @@
-"""The studio as a person uses it: in a browser, with mouse and keys, mistakes included."""
+"""The studio as a user sees it: in a browser, with mouse and keys, mistakes included."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from tests.browser.conftest import Studio
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-RING = [(0.5 + 0.3 * math.cos(t / 8), 0.5 + 0.3 * math.sin(t / 8)) for t in range(52)]
-CROSS = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
-STAIRS = [[(0.2, 0.2), (0.2, 0.5), (0.5, 0.5), (0.5, 0.8), (0.8, 0.8)]]
+Stroke = list[tuple[float, float]]
+RING: Stroke = [(0.5 + 0.3 * math.cos(t / 8), 0.5 + 0.3 * math.sin(t / 8)) for t in range(52)]
+CROSS: list[Stroke] = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
+STAIRS: list[Stroke] = [[(0.2, 0.2), (0.2, 0.5), (0.5, 0.5), (0.5, 0.8), (0.8, 0.8)]]
 
 
-def draw(page: Any, pad: str, strokes: list[list[tuple[float, float]]], shift: float = 0.0) -> None:
+def draw(page: Any, pad: str, strokes: list[Stroke], shift: float = 0.0) -> None:
     """Draw on a pad with the mouse."""
     page.locator(pad).scroll_into_view_if_needed()
     box = page.locator(pad).bounding_box()
 
-    def at(point: tuple[float, float]) -> tuple[float, float]:
+    def to_pixels(point: tuple[float, float]) -> tuple[float, float]:
         x, y = point
         return box["x"] + (x + shift) * box["width"], box["y"] + (y - shift) * box["height"]
 
     for stroke in strokes:
-        page.mouse.move(*at(stroke[0]))
+        page.mouse.move(*to_pixels(stroke[0]))
         page.mouse.down()
         for point in stroke[1:]:
-            page.mouse.move(*at(point), steps=3)
+            page.mouse.move(*to_pixels(point), steps=3)
         page.mouse.up()
 
 
@@ -43,11 +44,11 @@ def card(number: int) -> str:
     return f".card:nth-child({number})"
 
 
-def show(page: Any, number: int, strokes: list[list[tuple[float, float]]], images: int) -> None:
-    """Draw for a class, add it, and wait until it is there."""
+def add_drawing(page: Any, number: int, strokes: list[Stroke], n_images: int) -> None:
+    """Add a drawing to a class, and wait until the class has this number of images."""
     draw(page, f"{card(number)} canvas", strokes)
     page.click(f"{card(number)} .tools >> text=Add")
-    page.locator(f"{card(number)} .shown > *").nth(images - 1).wait_for()
+    page.locator(f"{card(number)} .images > *").nth(n_images - 1).wait_for()
 
 
 def name_class(page: Any, number: int, name: str) -> None:
@@ -55,155 +56,149 @@ def name_class(page: Any, number: int, name: str) -> None:
     page.press(f"{card(number)} .label", "Enter")
 
 
-def wait_for_status(page: Any, words: str) -> str:
-    status = page.locator("#status").filter(has_text=re.compile(words))
-    status.wait_for(timeout=20_000)
-    found: str = status.inner_text()
-    return found
+def wait_for_status(page: Any, pattern: str) -> None:
+    page.locator("#status").filter(has_text=re.compile(pattern)).wait_for(timeout=20_000)
 
 
-def idle(page: Any) -> None:
-    """Wait until nothing is under way."""
+def wait_until_idle(page: Any) -> None:
     page.wait_for_timeout(150)
     page.locator('#board:not([aria-busy="true"])').wait_for(timeout=30_000)
     page.locator('#try:not([aria-busy="true"])').wait_for(timeout=30_000)
 
 
-def wins(page: Any, name: str) -> bool:
-    """Whether a class comes to be the most probable one of what is in the box."""
-    page.locator("#answer", has_text=name).wait_for(timeout=20_000)
-    idle(page)
+def is_predicted(page: Any, name: str) -> bool:
+    """Wait for a prediction, and return True if the class has the largest bar."""
+    page.locator("#prediction", has_text=name).wait_for(timeout=20_000)
+    wait_until_idle(page)
     names = page.locator("#bars li > :first-child").all_inner_texts()
     values = page.locator("#bars li > :last-child").all_inner_texts()
     best = int(np.argmax([float(text.split()[0]) for text in values]))
     return bool(names[best] == name)
 
 
-def forge_two(page: Any) -> None:
+def fit_ring_and_cross(page: Any) -> None:
     name_class(page, 1, "ring")
     name_class(page, 2, "cross")
     draw(page, f"{card(1)} canvas", [RING])
     page.click(f"{card(1)} .tools >> text=Add")
-    wait_for_status(page, "One more class")
-    show(page, 2, CROSS, 1)
-    wait_for_status(page, "2 classes, 2 images, model omniglot, forged in")
+    wait_for_status(page, "one more class")
+    add_drawing(page, 2, CROSS, 1)
+    wait_for_status(page, "2 classes, 2 images, model omniglot, fitted in")
 
 
-def test_two_characters_drawn_then_a_third_time_and_the_right_class_wins(page):
-    forge_two(page)
-    draw(page, "#ask canvas", [RING], shift=0.05)
-    assert wins(page, "ring")
-    page.click("#ask .tools >> text=Clear")
-    draw(page, "#ask canvas", CROSS, shift=-0.04)
-    assert wins(page, "cross")
-    assert page.locator("#support_attention img").count() >= 1
-    show(page, 1, [RING], 2)
+def test_a_new_drawing_of_a_class_is_predicted(page):
+    fit_ring_and_cross(page)
+    draw(page, "#query canvas", [RING], shift=0.05)
+    assert is_predicted(page, "ring")
+    page.click("#query .tools >> text=Clear")
+    draw(page, "#query canvas", CROSS, shift=-0.04)
+    assert is_predicted(page, "cross")
+    assert page.locator("#attention img").count() >= 1
+    add_drawing(page, 1, [RING], 2)
     page.locator("#map circle").nth(2).wait_for()
 
 
 def test_classes_are_renamed_and_removed_at_once(page):
-    forge_two(page)
+    fit_ring_and_cross(page)
     page.click("#add-class")
     name_class(page, 3, "<b>stairs</b> & co")
-    show(page, 3, STAIRS, 1)
+    add_drawing(page, 3, STAIRS, 1)
     wait_for_status(page, "3 classes, 3 images")
-    draw(page, "#ask canvas", STAIRS)
-    assert wins(page, "<b>stairs</b> & co"), "a label is text, whatever is in it"
+    draw(page, "#query canvas", STAIRS)
+    assert is_predicted(page, "<b>stairs</b> & co"), "a label is shown as text"
     name_class(page, 1, "moon")
-    idle(page)
+    wait_until_idle(page)
     page.locator("#bars li", has_text="moon").wait_for()
     page.click(f"{card(2)} .remove")
     wait_for_status(page, "2 classes, 2 images")
-    idle(page)
+    wait_until_idle(page)
     assert page.locator(".card").count() == 2
     assert page.locator("#bars li").count() == 2
     page.click(f"{card(1)} .remove")
-    alert = page.locator("#alerts p", has_text="a classifier needs two classes")
-    alert.wait_for()
+    page.locator("#alerts p", has_text="a classifier needs two classes").wait_for()
     name_class(page, 1, "<b>stairs</b> & co")
-    page.locator("#alerts p", has_text="There is a class").wait_for()
+    page.locator("#alerts p", has_text="There is already a class").wait_for()
     assert page.input_value(f"{card(1)} .label") == "moon"
 
 
-def test_saved_then_opened_again_after_a_restart_and_taken_away(browser, tmp_path):
+def test_a_classifier_is_saved_opened_after_a_restart_and_exported(browser, tmp_path):
     first = Studio(tmp_path / "store")
     context = browser.new_context()
     page = context.new_page()
     page.goto(first.address)
-    forge_two(page)
+    fit_ring_and_cross(page)
     page.fill("#name", "signs")
     page.click("#save")
     wait_for_status(page, "Saved as 'signs'")
     context.close()
-    assert first.end()[0] == 0
-    again = Studio(tmp_path / "store")
+    assert first.stop()[0] == 0
+    second = Studio(tmp_path / "store")
     try:
         context = browser.new_context(accept_downloads=True)
-        fresh = context.new_page()
-        fresh.goto(again.address)
-        fresh.click("#open")
-        fresh.click("#kept >> text=signs")
-        wait_for_status(fresh, "2 classes, 2 images")
-        assert fresh.input_value("#name") == "signs"
-        assert fresh.locator(".shown img").count() == 2
-        fresh.click("#downloads")
-        with fresh.expect_download(timeout=60_000) as got:
-            fresh.click("#get-onnx")
-        onnx = tmp_path / got.value.suggested_filename
-        got.value.save_as(onnx)
+        page = context.new_page()
+        page.goto(second.address)
+        page.click("#open")
+        page.click("#saved >> text=signs")
+        wait_for_status(page, "2 classes, 2 images")
+        assert page.input_value("#name") == "signs"
+        assert page.locator(".images img").count() == 2
+        page.click("#use")
+        with page.expect_download(timeout=60_000) as download:
+            page.click("#get-onnx")
+        onnx = tmp_path / download.value.suggested_filename
+        download.value.save_as(onnx)
         assert onnx.name == "signs.onnx"
-        with fresh.expect_download() as got:
-            fresh.click("#get-safetensors")
-        file = tmp_path / got.value.suggested_filename
-        got.value.save_as(file)
-        fresh.click("#copy-snippet")
-        fresh.locator("#snippet").wait_for()
-        assert "onnxruntime" in fresh.input_value("#snippet")
-        fresh.click("#use-dialog [data-close]")
-        # The file is opened as a classifier of its own, and edited.
-        fresh.click("#open")
-        fresh.set_input_files("#open-file", file)
-        idle(fresh)  # the status says the same before and after
-        name_class(fresh, 1, "circle")
-        idle(fresh)
-        fresh.click("#open")
-        fresh.locator("#kept li").nth(1).wait_for()
-        assert fresh.locator("#kept li", has_text="circle, cross").count() == 1
-        assert fresh.locator("#kept li", has_text="ring, cross").count() == 1
+        with page.expect_download() as download:
+            page.click("#get-safetensors")
+        file = tmp_path / download.value.suggested_filename
+        download.value.save_as(file)
+        page.click("#copy-snippet")
+        page.locator("#snippet").wait_for()
+        assert "onnxruntime" in page.input_value("#snippet")
+        page.click("#use-dialog [data-close]")
+        # The file is opened as a new classifier, and edited.
+        page.click("#open")
+        page.set_input_files("#open-file", file)
+        wait_until_idle(page)  # The status line is the same before and after.
+        name_class(page, 1, "circle")
+        wait_until_idle(page)
+        page.click("#open")
+        page.locator("#saved li").nth(1).wait_for()
+        assert page.locator("#saved li", has_text="circle, cross").count() == 1
+        assert page.locator("#saved li", has_text="ring, cross").count() == 1
         context.close()
     finally:
-        again.end()
+        second.stop()
     ring = Image.new("L", (280, 280), 255)
     ImageDraw.Draw(ring).ellipse((60, 60, 220, 220), outline=0, width=20)
     ring.save(tmp_path / "ring.png")
     session = onnxruntime.InferenceSession(onnx)
     image = read_image(tmp_path / "ring.png", (1, 28, 28))[None].numpy()
-    (chances,) = session.run(None, {"images": image})
-    assert chances[0].argmax() == 0
+    (probabilities,) = session.run(None, {"images": image})
+    assert probabilities[0].argmax() == 0
 
 
-def test_what_cannot_be_read_is_said_in_a_sentence(page, tmp_path):
-    forge_two(page)
+def test_files_that_cannot_be_read_are_reported(page, tmp_path):
+    fit_ring_and_cross(page)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nonsense" * 20)
     (tmp_path / "notes.txt").write_text("no image")
-    Image.new("L", (30, 30), 255).save(tmp_path / "good.png")
-    with page.expect_file_chooser() as chosen:
+    with page.expect_file_chooser() as chooser:
         page.click(f"{card(1)} .tools >> text=Files")
-    chosen.value.set_files([tmp_path / "broken.png", tmp_path / "notes.txt"])
+    chooser.value.set_files([tmp_path / "broken.png", tmp_path / "notes.txt"])
     page.locator("#alerts p", has_text="'broken.png' cannot be read as an image").wait_for()
-    page.locator("#alerts p", has_text="no images: notes.txt").wait_for()
-    assert page.locator(f"{card(1)} .shown > *").count() == 1
-    drop(page, "#ask", tmp_path / "broken.png")
-    page.locator("#answer", has_text="cannot be read as an image").wait_for()
+    page.locator("#alerts p", has_text="not images: notes.txt").wait_for()
+    assert page.locator(f"{card(1)} .images > *").count() == 1
+    drop(page, "#query", tmp_path / "broken.png")
+    page.locator("#prediction", has_text="cannot be read as an image").wait_for()
     assert "Traceback" not in page.inner_text("body")
     page.click("#open")
     page.set_input_files("#open-file", tmp_path / "notes.txt")
     page.locator("#alerts p", has_text="The file cannot be read").wait_for()
 
 
-def drop(page: Any, where: str, path: Path) -> None:
-    """Drop a file, as if dragged from a folder."""
-    page.locator(where).evaluate(
+def drop(page: Any, selector: str, path: Path) -> None:
+    """Drop a file on an element, as if dragged from a folder."""
+    page.locator(selector).evaluate(
         """(element, [name, bytes]) => {
             const transfer = new DataTransfer();
             transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/png" }));
@@ -215,39 +210,41 @@ def drop(page: Any, where: str, path: Path) -> None:
     )
 
 
-def test_images_dropped_on_a_class_and_taken_back(page, tmp_path):
-    forge_two(page)
+def test_images_are_dropped_on_a_class_and_removed(page, tmp_path):
+    fit_ring_and_cross(page)
     picture = Image.new("L", (60, 60), 255)
     picture.paste(0, (10, 25, 50, 35))
     picture.save(tmp_path / "bar.png")
     drop(page, card(2), tmp_path / "bar.png")
     wait_for_status(page, "2 classes, 3 images")
-    page.hover(f"{card(2)} .shown > :nth-child(2)")
-    page.click(f"{card(2)} .shown > :nth-child(2) button")
+    page.hover(f"{card(2)} .images > :nth-child(2)")
+    page.click(f"{card(2)} .images > :nth-child(2) button")
     wait_for_status(page, "2 classes, 2 images")
     page.click("#new")
     page.locator("#welcome").wait_for()
     drop(page, "body", tmp_path / "bar.png")
-    wait_for_status(page, "One more class")
+    wait_for_status(page, "one more class")
 
 
-def test_the_camera_gives_images_to_show_and_to_ask_about(page):
-    """Chromium's make-believe camera."""
+def test_the_camera_takes_images_and_queries(page):
+    """Chromium has a simulated camera for tests."""
     for number in (1, 2):
         page.click(f"{card(number)} .tools >> text=Camera")
         page.locator(f"{card(number)} video").wait_for()
+        assert not page.locator(f"{card(number)} canvas").is_visible()
         page.wait_for_timeout(700)
         page.click(f"{card(number)} .tools >> text=Take")
     wait_for_status(page, "2 classes, 2 images")
     page.click(f"{card(1)} .tools >> text=Stop")
     assert page.locator(f"{card(1)} video").count() == 0
-    page.click("#ask .tools >> text=Camera")
+    assert page.locator(f"{card(1)} canvas").is_visible()
+    page.click("#query .tools >> text=Camera")
     page.locator("#bars li").nth(1).wait_for(timeout=20_000)
-    page.click("#ask .tools >> text=Stop")
+    page.click("#query .tools >> text=Stop")
 
 
 def test_an_image_is_pasted(page):
-    forge_two(page)
+    fit_ring_and_cross(page)
     page.locator(card(1)).evaluate(
         """async (element) => {
             const canvas = document.createElement("canvas");
@@ -263,75 +260,74 @@ def test_an_image_is_pasted(page):
     wait_for_status(page, "2 classes, 3 images")
 
 
-def test_a_ready_example_in_one_click(page):
+def test_the_example_needs_one_click(page):
     page.click("#example")
     wait_for_status(page, "10 classes, 50 images")
-    draw(page, "#ask canvas", [[(0.5, 0.15), (0.5, 0.85)]])
-    assert wins(page, "1")
-    assert page.locator(".shown img").count() == 50
+    draw(page, "#query canvas", [[(0.5, 0.15), (0.5, 0.85)]])
+    assert is_predicted(page, "1")
+    assert page.locator(".images img").count() == 50
 
 
-def test_with_the_keyboard_alone(page):
-    """Tab to a pad, draw with arrows and space, Enter adds."""
+def test_the_keyboard_is_enough(page):
+    """Tab moves to a pad, arrows and space draw, Enter adds the drawing."""
     for number, keys in ((1, ["ArrowDown"] * 8), (2, ["ArrowRight"] * 8)):
         page.focus(f"{card(number)} canvas")
         for key in ["Space", *keys, "Space", "Enter"]:
             page.keyboard.press(key)
     wait_for_status(page, "2 classes, 2 images")
-    page.focus("#ask canvas")
+    page.focus("#query canvas")
     for key in ["ArrowLeft", "Space", *["ArrowDown"] * 7, "Space"]:
         page.keyboard.press(key)
-    assert wins(page, "class 1")
-    seen = set()
+    assert is_predicted(page, "class 1")
+    ids = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        seen.add(page.locator("body").evaluate("() => document.activeElement.id"))
-    assert {"name", "new", "open", "save", "downloads", "theme", "add-class", "ask"} <= seen
+        ids.add(page.locator("body").evaluate("() => document.activeElement.id"))
+    assert {"name", "new", "open", "save", "use", "theme", "add-class", "query"} <= ids
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_a_phone_and_a_desk_in_dark_and_light(scheme, width, page):
+def test_the_page_fits_phones_and_desktops_in_light_and_dark(scheme, width, page):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
     page.click("#example")
     wait_for_status(page, "10 classes")
-    root = page.locator("html")
-    assert root.evaluate("e => e.scrollWidth") <= width, "nothing sticks out at the side"
-    paper = page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
-    bright = sum(map(int, re.findall(r"\d+", paper)[:3])) / 3
-    assert (bright > 200) == (scheme == "light")
+    assert page.locator("html").evaluate("e => e.scrollWidth") <= width, "no horizontal scrolling"
+    background = page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert (brightness > 200) == (scheme == "light")
     page.click("#theme")
     other = page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
-    assert other != paper
+    assert other != background
 
 
-def test_two_pages_on_one_classifier_do_not_overwrite_each_other(page, browser, studio):
-    forge_two(page)
+def test_two_pages_do_not_overwrite_each_other(page, browser):
+    fit_ring_and_cross(page)
     context = browser.new_context()
     other = context.new_page()
     other.goto(page.url)
     wait_for_status(other, "2 classes, 2 images")
     name_class(other, 1, "theirs")
-    idle(other)
+    wait_until_idle(other)
     name_class(page, 2, "mine")
     page.locator("#alerts p", has_text="changed by somebody else").wait_for()
-    idle(page)
-    assert page.input_value(f"{card(1)} .label") == "theirs", "what is there now is shown"
+    wait_until_idle(page)
+    assert page.input_value(f"{card(1)} .label") == "theirs", "the current version is shown"
     name_class(page, 2, "mine")
-    idle(page)
+    wait_until_idle(page)
     other.reload()
     wait_for_status(other, "2 classes, 2 images")
     assert {other.input_value(f"{card(i)} .label") for i in (1, 2)} == {"theirs", "mine"}
     context.close()
 
 
-def test_the_token_is_asked_for(browser, tmp_path):
-    running = Studio(tmp_path / "store", LGMNET_TOKEN="s3cret")
+def test_the_page_asks_for_the_token(browser, tmp_path):
+    studio = Studio(tmp_path / "store", LGMNET_TOKEN="s3cret")
     try:
         context = browser.new_context()
         page = context.new_page()
-        page.goto(running.address)
+        page.goto(studio.address)
         page.locator("#token-dialog[open]").wait_for()
         page.fill("#token", "s3cret")
         page.press("#token", "Enter")
@@ -339,4 +335,4 @@ def test_the_token_is_asked_for(browser, tmp_path):
         wait_for_status(page, "10 classes, 50 images")
         context.close()
     finally:
-        running.end()
+        studio.stop()

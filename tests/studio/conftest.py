@@ -1,7 +1,8 @@
-"""A service with a tiny model, and what is sent to it."""
+"""Application with a tiny model, and requests to it."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,26 @@ from starlette.testclient import TestClient
 
 from lgmnet.model.model import save_model
 from lgmnet.studio.app import Settings, create_app
-from lgmnet.studio.service import Limits, encoded
+from lgmnet.studio.limits import Limits
 from lgmnet.studio.store import Store, urls_in
+from lgmnet.studio.thumbnails import encode_image
+from lgmnet.studio.worker import Worker
 from tests.cli.making import drawings, tiny_model
 
 LIMITS = Limits(
-    body=4_000_000, image=100_000, images=60, classes=12, images_per_class=12, label=40, in_flight=8
+    max_body_bytes=4_000_000,
+    max_image_bytes=100_000,
+    max_images=60,
+    max_classes=12,
+    max_images_per_class=12,
+    max_name_length=40,
+    max_in_flight=8,
 )
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Path:
-    """A model that forges in a millisecond."""
+    """Folder of a model that fits a classifier in a millisecond."""
     folder: Path = tmp_path_factory.mktemp("models") / "tiny"
     save_model(tiny_model(), folder)
     return folder
@@ -35,9 +44,9 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def store(tmp_path) -> Iterator[Store]:
-    kept = Store.in_folder(tmp_path / "store")
-    yield kept
-    kept.close()
+    store = Store(*urls_in(tmp_path / "store"))
+    yield store
+    store.close()
 
 
 @pytest.fixture
@@ -47,40 +56,54 @@ def settings(tmp_path, tiny_folder) -> Settings:
 
 @pytest.fixture
 def client(settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), raise_server_exceptions=True) as made:
-        yield made
+    with TestClient(create_app(settings), raise_server_exceptions=True) as client:
+        yield client
 
 
 def png(drawing: torch.Tensor) -> bytes:
-    """A drawing as a file: dark ink on white paper."""
-    return encoded(Image.fromarray(255 - drawing[0].numpy()), "PNG")
+    """Encode a drawing as a file, dark ink on white paper."""
+    return encode_image(Image.fromarray(255 - drawing[0].numpy()), "PNG")
 
 
 def form(classes: dict[str, int], seed: int = 0, **fields: Any) -> dict[str, Any]:
-    """A request with so many drawings of each class, as httpx takes it."""
-    drawn = drawings(len(classes), max(classes.values()), seed)
+    """Make the arguments of a request of httpx with this number of drawings of each class."""
+    images = drawings(len(classes), max(classes.values()), seed)
     files, labels = [], []
-    for of_class, (name, shot) in zip(drawn, classes.items(), strict=True):
+    for class_images, (name, shot) in zip(images, classes.items(), strict=True):
         for i in range(shot):
-            files.append(("images", (f"{i}.png", png(of_class[i]), "image/png")))
+            files.append(("images", (f"{i}.png", png(class_images[i]), "image/png")))
             labels.append(name)
     return {"files": files, "data": {"labels": labels, **fields}}
 
 
-def asked(count: int = 1, seed: int = 9) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """Drawings to ask about."""
+def queries(count: int = 1, seed: int = 9) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """Make the files of a request that predicts drawings."""
     return [
-        ("images", (f"asked{i}.png", png(image), "image/png"))
+        ("images", (f"query{i}.png", png(image), "image/png"))
         for i, image in enumerate(drawings(count, 1, seed)[:, 0])
     ]
 
 
+def block(worker: Worker) -> threading.Event:
+    """Keep a worker busy until the event is set."""
+    worker.start()
+    has_begun, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        has_begun.set()
+        release.wait()
+
+    worker.submit(wait)
+    has_begun.wait()
+    return release
+
+
 @pytest.fixture
-def made(client) -> dict[str, Any]:
-    """A classifier of three classes."""
-    answer = client.post(
+def sky(client) -> dict[str, Any]:
+    """Classifier of three classes, as the API returns it."""
+    response = client.post(
         "/v1/classifiers", **form({"moon": 1, "star": 2, "sun ☀": 3}, name="sky", model="tiny")
     )
-    assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    assert response.status_code == 201, response.text
+    classifier: dict[str, Any] = response.json()
+    return classifier

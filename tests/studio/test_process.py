@@ -1,4 +1,4 @@
-"""The commands as processes: how they begin, end, and are refused."""
+"""The commands as processes: how they start and stop, and when they refuse to start."""
 
 from __future__ import annotations
 
@@ -10,141 +10,159 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lgmnet.errors import UserError
+from lgmnet.studio.app import Settings
+from lgmnet.studio.process import listening, run_many
+from lgmnet.studio.store import urls_in
 from tests.browser.conftest import Studio
 from tests.cli.making import lgmnet
 
 
-def ask(address: str, path: str, **headers: str) -> tuple[int, bytes]:
+def fetch(address: str, path: str, **headers: str) -> tuple[int, bytes]:
+    """Return the status code and the body of a response."""
     request = urllib.request.Request(address + path, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
 
 
+def fit_digits(address: str) -> str:
+    """Fit the example, and return the id of its classifier."""
+    request = urllib.request.Request(address + "/v1/examples/digits", method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        id: str = json.load(response)["id"]
+    return id
+
+
 @pytest.mark.slow
-def test_serve_speaks_the_api_without_the_page_and_ends_with_code_0(tmp_path):
-    running = Studio(tmp_path / "store", command="serve", LGMNET_TOKEN="s3cret")
-    assert ask(running.address, "/readyz")[0] == 200
-    assert ask(running.address, "/")[0] in (401, 404)
-    assert ask(running.address, "/v1/models")[0] == 401
-    code, body = ask(running.address, "/v1/models", Authorization="Bearer s3cret")
+def test_serve_has_the_api_without_the_page_and_stops_with_code_0(tmp_path):
+    server = Studio(tmp_path / "store", command="serve", LGMNET_TOKEN="s3cret")
+    assert fetch(server.address, "/readyz")[0] == 200
+    assert fetch(server.address, "/")[0] in (401, 404)
+    assert fetch(server.address, "/v1/models")[0] == 401
+    code, body = fetch(server.address, "/v1/models", Authorization="Bearer s3cret")
     assert code == 200
-    assert {"omniglot", "photos"} <= {one["name"] for one in json.loads(body)}
-    code, said = running.end(signal.SIGTERM)
+    assert {"omniglot", "photos"} <= {model["name"] for model in json.loads(body)}
+    code, stderr = server.stop(signal.SIGTERM)
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
-def test_several_processes_share_the_work_and_one_that_dies_is_replaced(tmp_path):
-    running = Studio(tmp_path / "store", "--workers", "2", command="serve")
-    pid = running.process.pid
-
-    def workers() -> list[int]:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        lines = {int(c): Path(f"/proc/{c}/cmdline").read_text() for c in children}
-        return [c for c, line in lines.items() if "spawn_main" in line]
-
-    first = workers()
+def test_workers_share_the_work_and_one_that_dies_is_replaced(tmp_path):
+    server = Studio(tmp_path / "store", "--workers", "2", command="serve")
+    first = workers_of(server.process.pid)
     assert len(first) == 2
-    request = urllib.request.Request(running.address + "/v1/examples/digits", method="POST")
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        id = json.load(answer)["id"]
+    id = fit_digits(server.address)
     for _ in range(20):
-        assert ask(running.address, f"/v1/classifiers/{id}")[0] == 200
-    counted = ask(running.address, "/metrics")[1].decode()
-    found = 'method="GET",route="/v1/classifiers/{id}",status="200"} 20.0'
-    assert found in counted, "whichever is asked counts for both"
+        assert fetch(server.address, f"/v1/classifiers/{id}")[0] == 200
+    metrics = fetch(server.address, "/metrics")[1].decode()
+    expected = 'method="GET",route="/v1/classifiers/{id}",status="200"} 20.0'
+    assert expected in metrics, "either worker reports the requests of both"
     os.kill(first[0], signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while len(workers()) < 2 or first[0] in workers():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: len(now := workers_of(server.process.pid)) == 2 and first[0] not in now)
     for _ in range(20):
-        assert ask(running.address, f"/v1/classifiers/{id}")[0] == 200
-    code, said = running.end()
+        assert fetch(server.address, f"/v1/classifiers/{id}")[0] == 200
+    code, stderr = server.stop()
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
-def test_what_is_in_flight_is_finished_and_what_comes_then_is_told_so(tmp_path):
-    """An export takes seconds; meanwhile the server is told to end."""
-    running = Studio(tmp_path / "store")
-    request = urllib.request.Request(running.address + "/v1/examples/digits", method="POST")
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        id = json.load(answer)["id"]
-    outcome: list[tuple[int, bytes]] = []
+def test_workers_stop_when_their_parent_is_killed(tmp_path):
+    server = Studio(tmp_path / "store", "--workers", "2", command="serve")
+    workers = workers_of(server.process.pid)
+    assert len(workers) == 2
+    server.stop(signal.SIGKILL)
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_before_it_serves_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # `run_many` sets it; this restores it.
+    settings = Settings(*urls_in(tmp_path / "store"), ["nosuch"])
+    with (
+        listening("127.0.0.1", 0) as sock,
+        pytest.raises(UserError, match="ended before it could serve"),
+    ):
+        run_many(settings, sock, lambda: pytest.fail("no worker can serve"), workers=2)
+
+
+@pytest.mark.slow
+def test_at_shutdown_an_export_in_progress_finishes_and_new_requests_are_refused(tmp_path):
+    """An export takes seconds; the server is told to stop while it runs."""
+    server = Studio(tmp_path / "store")
+    id = fit_digits(server.address)
+    responses: list[tuple[int, bytes]] = []
     path = f"/v1/classifiers/{id}/export?format=onnx"
-    asking = threading.Thread(target=lambda: outcome.append(ask(running.address, path)))
-    asking.start()
+    thread = threading.Thread(target=lambda: responses.append(fetch(server.address, path)))
+    thread.start()
     time.sleep(1.0)
-    assert asking.is_alive(), "the export was done before the server could be told to end"
-    running.process.send_signal(signal.SIGTERM)
+    assert thread.is_alive(), "the export was done before the server could be told to stop"
+    server.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
-    late, words = ask(running.address, "/v1/classifiers")
+    late, body = fetch(server.address, "/v1/classifiers")
     assert late == 503
-    assert "about to end" in json.loads(words)["detail"]
-    asking.join()
-    assert outcome[0][0] == 200
-    assert len(outcome[0][1]) > 100_000
-    running.process.wait(30)
-    code, said = running.end()
+    assert "shutting down" in json.loads(body)["detail"]
+    thread.join()
+    assert responses[0][0] == 200
+    assert len(responses[0][1]) > 100_000
+    server.process.wait(30)
+    code, stderr = server.stop()
     assert code == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
-def test_killed_while_it_serves_it_comes_back_with_all_that_it_acknowledged(tmp_path):
+def test_nothing_acknowledged_is_lost_when_the_server_is_killed(tmp_path):
     acknowledged: set[str] = set()
     for _ in range(2):
-        running = Studio(tmp_path / "store")
+        server = Studio(tmp_path / "store")
 
-        def forge(address: str = running.address) -> None:
-            request = urllib.request.Request(address + "/v1/examples/digits", method="POST")
+        def fit_until_killed(address: str = server.address) -> None:
             try:
                 while True:
-                    with urllib.request.urlopen(request, timeout=30) as answer:
-                        acknowledged.add(json.load(answer)["id"])
+                    acknowledged.add(fit_digits(address))
             except OSError:
                 return
 
-        clients = [threading.Thread(target=forge) for _ in range(3)]
+        clients = [threading.Thread(target=fit_until_killed) for _ in range(3)]
         for client in clients:
             client.start()
-        before, deadline = len(acknowledged), time.monotonic() + 60
-        while len(acknowledged) < before + 4 and time.monotonic() < deadline:
+        n_before, deadline = len(acknowledged), time.monotonic() + 60
+        while len(acknowledged) < n_before + 4 and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(running.process.pid, signal.SIGKILL)
+        os.kill(server.process.pid, signal.SIGKILL)
         for client in clients:
             client.join()
-        running.end()
+        server.stop()
     assert len(acknowledged) >= 8
-    running = Studio(tmp_path / "store")
+    server = Studio(tmp_path / "store")
     for id in acknowledged:
-        code, body = ask(running.address, f"/v1/classifiers/{id}")
+        code, body = fetch(server.address, f"/v1/classifiers/{id}")
         assert code == 200, body
         assert len(json.loads(body)["classes"]) == 10
-    running.end()
+    server.stop()
 
 
-def test_refused_before_anything_is_started(tmp_path, monkeypatch):
+def test_mistakes_are_refused_before_anything_starts(tmp_path, monkeypatch):
     monkeypatch.delenv("LGMNET_TOKEN", raising=False)
     store = tmp_path / "store"
     refused = lgmnet("serve", "--host", "0.0.0.0", "--store", store)
     assert refused.code == 2
     assert "Set LGMNET_TOKEN" in refused.err
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
         refused = lgmnet("studio", "--port", port, "--store", store, "--no-browser")
     assert refused.code == 2
     assert f"port {port}" in refused.err
@@ -159,3 +177,25 @@ def test_refused_before_anything_is_started(tmp_path, monkeypatch):
     assert refused.code == 2
     assert "nosuch" in refused.err
     assert not Path("x").exists()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that a server has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
+    return [child for child, command in commands.items() if "spawn_main" in command]
+
+
+def is_running(pid: int) -> bool:
+    """Return True if a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

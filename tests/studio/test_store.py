@@ -1,4 +1,4 @@
-"""Classifiers are kept whole or not at all, in SQLite and PostgreSQL, in folders and buckets."""
+"""The store keeps complete classifiers, in SQLite and PostgreSQL, in folders and buckets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ import pytest
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.io import atomic_write
 from lgmnet.studio.store import (
-    GRACE,
+    ORPHAN_AGE,
     AbsentError,
     ConflictError,
     Metadata,
     Store,
     StoreError,
     StoreFullError,
+    urls_in,
 )
 
-ABOUT = Metadata("sky", "tiny", ("moon", "star"), (1, 2))
-OTHER = Metadata("sky", "tiny", ("moon", "star", "sun"), (1, 2, 3))
+SKY = Metadata("sky", "tiny", ("moon", "star"), (1, 2))
+LARGER_SKY = Metadata("sky", "tiny", ("moon", "star", "sun"), (1, 2, 3))
 
 
-def writes(data: bytes):
+def writer(data: bytes):
     def write(path: Path) -> None:
         with atomic_write(path) as draft:
             draft.write_bytes(data)
@@ -43,14 +44,14 @@ def writes(data: bytes):
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory) -> Iterator[str]:
-    """A PostgreSQL of our own, from whatever binaries the machine has."""
-    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    tools = [Path(path).resolve().parent for path in found if path]
-    tools = [folder for folder in tools if (folder / "pg_ctl").exists()]
-    if not tools:
+    """Start a PostgreSQL server from the machine's binaries, and give its URL."""
+    paths = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    bin_folders = [Path(path).resolve().parent for path in paths if path]
+    bin_folders = [folder for folder in bin_folders if (folder / "pg_ctl").exists()]
+    if not bin_folders:
         pytest.skip("no PostgreSQL to start (Debian: apt-get install postgresql)")
     user = None
-    if os.getuid() == 0:  # PostgreSQL refuses to be root.
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root.
         try:
             user = pwd.getpwnam("postgres")
         except KeyError:
@@ -63,32 +64,32 @@ def postgres(tmp_path_factory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
-    def tool(name: str, *words: str) -> None:
-        line = [str(tools[0] / name), "-D", str(folder / "data"), *words]
-        who: dict[str, Any] = {}
+    def run(name: str, *args: str) -> None:
+        command = [str(bin_folders[0] / name), "-D", str(folder / "data"), *args]
+        account: dict[str, Any] = {}
         if user is not None:
-            who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        ran = subprocess.run(
-            line, capture_output=True, text=True, cwd="/", timeout=120, check=False, **who
+            account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd="/", timeout=120, check=False, **account
         )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
 
     try:
-        tool("initdb", "--auth=trust", "--username=lgmnet", "--no-sync")
+        run("initdb", "--auth=trust", "--username=lgmnet", "--no-sync")
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        tool("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
+        run("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
         yield f"postgresql+psycopg://lgmnet@127.0.0.1:{port}/postgres"
     finally:
         if (folder / "data" / "postmaster.pid").exists():
-            tool("pg_ctl", "stop", "-m", "immediate")
+            run("pg_ctl", "stop", "-m", "immediate")
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite, folder", "sqlite, bucket", "postgres, bucket"])
-def anywhere(request, tmp_path) -> Iterator[Store]:
-    """Each kind of store, empty."""
+def any_store(request, tmp_path) -> Iterator[Store]:
+    """Empty store of each kind."""
     if request.param == "sqlite, folder":
-        store = Store.in_folder(tmp_path / "kept")
+        store = Store(*urls_in(tmp_path / "store"))
     elif request.param == "sqlite, bucket":
         store = Store(f"sqlite:///{tmp_path / 'index.sqlite'}", f"memory://{tmp_path.name}")
     else:
@@ -99,35 +100,35 @@ def anywhere(request, tmp_path) -> Iterator[Store]:
     store.close()
 
 
-def test_what_is_added_can_be_read_changed_and_removed(anywhere):
-    record = anywhere.add(ABOUT, writes(b"first"))
-    assert anywhere.get(record.id) == record
+def test_add_read_replace_and_remove(any_store):
+    record = any_store.add(SKY, writer(b"first"))
+    assert any_store.get(record.id) == record
     assert record.bytes == 5
-    with anywhere.file(record) as path:
+    with any_store.file(record) as path:
         assert path.read_bytes() == b"first"
-    new = anywhere.replace(record, OTHER, writes(b"second"))
+    new = any_store.replace(record, LARGER_SKY, writer(b"second"))
     assert (new.id, new.created) == (record.id, record.created)
     assert new.version != record.version
-    assert anywhere.get(record.id) == new
-    with anywhere.file(new) as path:
+    assert any_store.get(record.id) == new
+    with any_store.file(new) as path:
         assert path.read_bytes() == b"second"
-    with pytest.raises(ConflictError, match="read it again"), anywhere.file(record):
+    with pytest.raises(ConflictError, match="Read it again"), any_store.file(record):
         pass
-    anywhere.remove(record.id)
+    any_store.remove(record.id)
     with pytest.raises(AbsentError, match="may have been removed"):
-        anywhere.get(record.id)
-    assert anywhere.fs.ls(anywhere.top) == [], "no file is left over"
+        any_store.get(record.id)
+    assert any_store.fs.ls(any_store.top) == [], "the classifier's files are removed"
 
 
-def test_of_two_editors_only_one_gets_through(anywhere):
-    record = anywhere.add(ABOUT, writes(b"0"))
+def test_only_one_of_several_editors_succeeds(any_store):
+    record = any_store.add(SKY, writer(b"0"))
     outcomes: list[object] = []
-    gate = threading.Barrier(4)
+    barrier = threading.Barrier(4)
 
     def edit(number: int) -> None:
-        gate.wait()
+        barrier.wait()
         try:
-            outcomes.append(anywhere.replace(record, OTHER, writes(b"%d" % number)))
+            outcomes.append(any_store.replace(record, LARGER_SKY, writer(b"%d" % number)))
         except ConflictError as error:
             outcomes.append(error)
 
@@ -136,103 +137,108 @@ def test_of_two_editors_only_one_gets_through(anywhere):
         thread.start()
     for thread in threads:
         thread.join()
-    winners = [one for one in outcomes if not isinstance(one, ConflictError)]
+    winners = [outcome for outcome in outcomes if not isinstance(outcome, ConflictError)]
     assert len(outcomes) == 4
     assert len(winners) == 1
-    assert anywhere.get(record.id) == winners[0]
-    assert len(anywhere.fs.ls(anywhere.top)) == 1
+    assert any_store.get(record.id) == winners[0]
+    assert len(any_store.fs.ls(any_store.top)) == 1
     with pytest.raises(ConflictError):
-        anywhere.remove(record.id, record.version)
-    anywhere.get(record.id)
+        any_store.remove(record.id, record.version)
+    any_store.get(record.id)
 
 
-def test_pages_hold_all_once_the_newest_first(anywhere):
-    ids = [anywhere.add(ABOUT, writes(b"x")).id for _ in range(7)]
-    seen, after = [], None
-    while some := anywhere.page(3, after):
-        assert len(some) <= 3
-        seen += [record.id for record in some]
-        after = (some[-1].created, some[-1].id)
-    assert seen == ids[::-1]
+def test_pages_hold_each_record_once_newest_first(any_store):
+    ids = [any_store.add(SKY, writer(b"x")).id for _ in range(7)]
+    listed, after = [], None
+    while page := any_store.page(3, after):
+        assert len(page) <= 3
+        listed += [record.id for record in page]
+        after = (page[-1].created, page[-1].id)
+    assert listed == ids[::-1]
 
 
 def test_two_servers_share_a_store(postgres, tmp_path):
-    one, two = (Store(postgres, f"memory://{tmp_path.name}") for _ in range(2))
-    record = one.add(ABOUT, writes(b"shared"))
-    with two.file(two.get(record.id)) as path:
+    first, second = (Store(postgres, f"memory://{tmp_path.name}") for _ in range(2))
+    record = first.add(SKY, writer(b"shared"))
+    with second.file(second.get(record.id)) as path:
         assert path.read_bytes() == b"shared"
-    two.replace(two.get(record.id), OTHER, writes(b"edited"))
+    second.replace(second.get(record.id), LARGER_SKY, writer(b"edited"))
     with pytest.raises(ConflictError):
-        one.replace(record, ABOUT, writes(b"lost"))
-    assert one.get(record.id).about == OTHER
-    one.remove(record.id)
-    one.close()
-    two.close()
+        first.replace(record, SKY, writer(b"lost"))
+    assert vars(LARGER_SKY).items() <= vars(first.get(record.id)).items()
+    first.remove(record.id)
+    first.close()
+    second.close()
 
 
 @pytest.mark.slow
-def test_killed_at_200_random_moments_nothing_acknowledged_is_lost(tmp_path):
-    line = [sys.executable, "-m", "tests.studio.killed", str(tmp_path / "kept"), "200"]
+def test_nothing_acknowledged_is_lost_when_killed_at_200_random_moments(tmp_path):
+    command = [sys.executable, "-m", "tests.studio.kill_writers", str(tmp_path / "store"), "200"]
     root = Path(__file__).parents[2]
-    ran = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=280, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert ran.stdout.startswith("200 killed, ")
-    assert int(ran.stdout.split()[2]) > 200
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("200 killed, ")
+    assert int(done.stdout.split()[2]) > 200
 
 
-def test_a_full_disk_leaves_what_was_kept(store, monkeypatch):
-    """When the file cannot be written: the system says so in the middle of it."""
-    record = store.add(ABOUT, writes(b"first"))
+def test_a_full_disk_leaves_the_store_unchanged(store):
+    """The disk is full in the middle of writing a file."""
+    record = store.add(SKY, writer(b"first"))
 
-    def full(path: Path) -> None:
+    def write_half(path: Path) -> None:
         with atomic_write(path) as draft:
             draft.write_bytes(b"hal")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    for act in (lambda: store.add(ABOUT, full), lambda: store.replace(record, OTHER, full)):
+    for change in (
+        lambda: store.add(SKY, write_half),
+        lambda: store.replace(record, LARGER_SKY, write_half),
+    ):
         with pytest.raises(StoreFullError, match=r"is full\. Nothing was changed"):
-            act()
+            change()
     assert store.page(10) == [record]
     with store.file(record) as path:
         assert path.read_bytes() == b"first"
     assert len(store.fs.ls(store.top)) == 1
 
 
-def test_a_full_database_leaves_what_was_kept(store):
-    """When the index cannot grow, as SQLite itself finds."""
-    record = store.add(ABOUT, writes(b"first"))
+def test_a_full_database_leaves_the_store_unchanged(store):
+    """SQLite reports that the index cannot grow."""
+    record = store.add(SKY, writer(b"first"))
     with store.engine.connect() as connection:
         pages = connection.exec_driver_sql("pragma page_count").scalar()
         connection.exec_driver_sql(f"pragma max_page_count = {pages}")
     large = Metadata("x" * 200, "tiny", tuple("c" * 200 for _ in range(500)), (1,) * 500)
     with pytest.raises(StoreFullError):
-        store.add(large, writes(b"second"))
+        store.add(large, writer(b"second"))
     assert store.page(10) == [record]
     assert len(store.fs.ls(store.top)) == 1
 
 
-def test_left_over_files_are_swept_once_they_are_old(store):
-    record = store.add(ABOUT, writes(b"kept"))
+def test_sweep_removes_left_over_files_that_are_old(store):
+    record = store.add(SKY, writer(b"stored"))
     folder = Path(store.top)
     old, new = folder / "0-0.safetensors", folder / "1-1.safetensors"
     for path in (old, new):
         path.write_bytes(b"left over")
-    os.utime(old, (time.time() - GRACE - 60,) * 2)
-    os.utime(folder / record.file, (time.time() - GRACE - 60,) * 2)
+    os.utime(old, (time.time() - ORPHAN_AGE - 60,) * 2)
+    os.utime(folder / record.file, (time.time() - ORPHAN_AGE - 60,) * 2)
     assert store.sweep() == 1
     assert {path.name for path in folder.iterdir()} == {record.file, new.name}
 
 
-def test_a_store_that_cannot_be(tmp_path):
+def test_a_store_that_cannot_be_opened(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot be used"):
-        Store.in_folder(tmp_path / "file")
+        Store(*urls_in(tmp_path / "file"))
     with pytest.raises(ConfigError, match="cannot be opened"):
         Store("nonsense", str(tmp_path / "files"))
     with pytest.raises(ConfigError, match="cannot be opened"):
         Store("sqlite://", "nosuch://bucket")
     (tmp_path / "index.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(StoreError, match="cannot be used: file is not a database"):
-        Store.in_folder(tmp_path)
+        Store(*urls_in(tmp_path))
     with pytest.raises(StoreError, match="cannot be used"):
         Store("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2", "memory://none")

@@ -1,1 +1,1 @@
-"""The studio and its HTTP service: classifiers forged, kept, edited and asked."""
+"""Studio: the page and the HTTP API that fit, store, edit and use classifiers."""

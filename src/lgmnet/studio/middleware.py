@@ -1,240 +1,210 @@
-"""What every request passes first: who may ask, how much at a time, and what is counted."""
+"""Middleware that every request passes: access, limits, security headers and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OPEN = ("/", "/static/", "/docs", "/static-offline-docs/", "/openapi.json", "/healthz", "/readyz")
-"""What may be seen without the token: the page itself, but no classifier."""
-UNCOUNTED = ("/healthz", "/readyz", "/metrics")
-"""What is answered however much there is to do."""
-HEADERS = {
+from lgmnet.studio.metrics import Metrics
+
+PUBLIC_PREFIXES = (
+    "/static/",
+    "/docs",
+    "/static-offline-docs/",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+)
+"""Beginnings of the paths that need no token, besides ``/``: they tell nothing of a classifier."""
+UNLIMITED_PATHS = ("/healthz", "/readyz", "/metrics")
+"""Paths that are served however many requests are in progress."""
+SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
-"""For the page: nothing from elsewhere, and no script but its own file."""
-
-
-class Metrics:
-    """What is counted, for Prometheus."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        made: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter(
-            "lgmnet_requests", "Requests answered.", ["method", "route", "status"], **made
-        )
-        self.seconds = Histogram(
-            "lgmnet_request_seconds", "From a request to its answer.", ["route"], **made
-        )
-        self.in_flight = Gauge(
-            "lgmnet_requests_in_flight",
-            "Requests being worked on.",
-            multiprocess_mode="livesum",
-            **made,
-        )
-        self.images = Counter("lgmnet_images_answered", "Images that were answered.", **made)
-        self.together = Histogram(
-            "lgmnet_questions_together",
-            "Predictions answered in one pass of a network.",
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            **made,
-        )
-
-    def text(self) -> bytes:
-        """All counts; of all processes, where several share the work."""
-        registry = self.registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
-
-    def answered(self, samples: int, asked: int) -> None:
-        """Count a pass through a network."""
-        self.images.inc(samples)
-        self.together.observe(asked)
 
 
 @dataclass
-class Gate:
-    """How many requests are being worked on, and whether new ones are let in."""
+class RequestLimiter:
+    """Count of the requests in progress, shared by the middleware and the server process."""
 
-    most: int
+    max_in_flight: int
     in_flight: int = 0
-    closing: bool = False
-    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    is_closing: bool = False
+    """If True, new requests are refused because the server is shutting down."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last request in progress ends."""
 
 
-class Guard:
-    """Refuses what must not come in, counts what does.
+class GuardMiddleware:
+    """Refuse requests that are not allowed, and count all others.
 
     Args:
-        app: What it guards.
-        gate: Shared with whoever ends the server.
-        metrics: To count in.
-        body: Most bytes of a request.
-        token: That everyone must show; None for nobody.
-        hosts: Names under which the server may be spoken to, or none for any. A page of another
-            site that has its name point here (DNS rebinding) is not let in by this.
+        app: Application to protect.
+        limiter: Count of the requests in progress.
+        metrics: Metrics to update.
+        max_body_bytes: Maximum size of a request.
+        token: Token that every request must carry; None if no token is needed.
+        hosts: Names that the Host header may have; empty for any name. A list of names keeps out
+            pages of other sites whose name resolves to this server (DNS rebinding).
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        gate: Gate,
+        limiter: RequestLimiter,
         metrics: Metrics,
-        body: int,
+        max_body_bytes: int,
         token: str | None,
         hosts: Sequence[str] = (),
     ) -> None:
-        self.app, self.gate, self.metrics = app, gate, metrics
-        self.body, self.token, self.hosts = body, token, tuple(hosts)
+        self.app, self.limiter, self.metrics = app, limiter, metrics
+        self.max_body_bytes, self.token, self.hosts = max_body_bytes, token, tuple(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer why not."""
+        """Pass a request on to the application, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
-        answer = Answering(send)
-        path: str = scope["path"]
-        refusal = self.refusal(scope)
+        start = time.perf_counter()
+        sender = ResponseSender(send)
+        refusal = self.find_refusal(scope)
         if refusal is not None:
-            await refuse(answer, *refusal)
-        elif path in UNCOUNTED:
-            await self.app(scope, receive, answer)
-        elif self.gate.closing:
-            await refuse(answer, 503, "The server is about to end; try again soon.", retry=True)
-        elif self.gate.in_flight >= self.gate.most:
-            await refuse(answer, 429, "Too many requests at a time; try again soon.", retry=True)
+            await refusal(scope, receive, sender)
+        elif scope["path"] in UNLIMITED_PATHS:
+            await self.app(scope, receive, sender)
         else:
-            await self.let_in(scope, receive, answer)
+            await self.run_app(scope, receive, sender)
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(scope["method"], route, str(answer.status)).inc()
-        self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
+        self.metrics.requests.labels(scope["method"], route, str(sender.status)).inc()
+        self.metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
-    async def let_in(self, scope: Scope, receive: Receive, answer: Answering) -> None:
-        """Work on a request, as long as it is not larger than it may be."""
-        self.gate.in_flight += 1
-        self.metrics.in_flight.set(self.gate.in_flight)
-        received = 0
+    async def run_app(self, scope: Scope, receive: Receive, sender: ResponseSender) -> None:
+        """Run the application, and stop reading a request that exceeds the maximum size."""
+        n_bytes = 0
 
-        async def limited() -> Message:
-            nonlocal received
+        async def receive_limited() -> Message:
+            nonlocal n_bytes
             message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.body:
-                answer.instead = self.too_large()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > self.max_body_bytes:
+                sender.replacement = self.too_large()
                 return {"type": "http.disconnect"}
             return message
 
+        self.add_in_flight(1)
         try:
-            await self.app(scope, limited, answer)
-            await answer.end()
+            await self.app(scope, receive_limited, sender)
+            await sender.send_replacement(scope, receive)
         finally:
-            self.gate.in_flight -= 1
-            self.metrics.in_flight.set(self.gate.in_flight)
-            if self.gate.in_flight == 0:
-                self.gate.empty.set()
+            self.add_in_flight(-1)
+            if self.limiter.in_flight == 0:
+                self.limiter.idle.set()
 
-    def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """Why a request is not even looked at, if it is not."""
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+    def add_in_flight(self, change: int) -> None:
+        """Change the count of the requests in progress."""
+        self.limiter.in_flight += change
+        self.metrics.in_flight.set(self.limiter.in_flight)
+
+    def find_refusal(self, scope: Scope) -> JSONResponse | None:
+        """Return the response that refuses a request, or None if the request is allowed."""
+        headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.hosts and name_of(host) not in self.hosts:
-            return 421, f"This server is not known as '{host}'; allow the name with --host-name."
+        if self.hosts and host_name(host) not in self.hosts:
+            return refuse(
+                421, f"This server is not known as '{host}'; allow the name with --host-name."
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return 403, "Pages of other sites may not use this server."
-        if self.token is not None and not is_open(scope["path"]):
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self.token.encode()):
-                return 401, "A token is needed: send the header 'Authorization: Bearer TOKEN'."
+            return refuse(403, "Pages of other sites may not use this server.")
+        if self.token is not None and not is_public(scope["path"]):
+            token = headers.get("authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(token.encode(), self.token.encode()):
+                return refuse(
+                    401,
+                    "A token is needed: send the header 'Authorization: Bearer TOKEN'.",
+                    {"www-authenticate": "Bearer"},
+                )
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self.body:
+        if length.isdigit() and int(length) > self.max_body_bytes:
             return self.too_large()
+        if scope["path"] in UNLIMITED_PATHS:
+            return None
+        retry = {"retry-after": "1"}
+        if self.limiter.is_closing:
+            return refuse(503, "The server is shutting down; try again soon.", retry)
+        if self.limiter.in_flight >= self.limiter.max_in_flight:
+            return refuse(429, "Too many requests at a time; try again soon.", retry)
         return None
 
-    def too_large(self) -> tuple[int, str]:
-        """The answer to a request with too much in it."""
-        return 413, f"A request has at most {self.body:,} bytes; send the images in several."
+    def too_large(self) -> JSONResponse:
+        """Return the response to a request that exceeds the maximum size."""
+        return refuse(
+            413,
+            f"A request has at most {self.max_body_bytes:,} bytes. Send the images in several "
+            "requests.",
+        )
 
 
-class Answering:
-    """Sends an answer on, with the headers that all have; or another in its stead."""
+class ResponseSender:
+    """ASGI ``send`` that adds the security headers and can replace the application's response."""
 
     def __init__(self, send: Send) -> None:
         self.send = send
         self.status = 500
-        self.begun = False
-        self.instead: tuple[int, str] | None = None
+        self.has_started = False
+        self.replacement: JSONResponse | None = None
 
     async def __call__(self, message: Message) -> None:
-        """Send a part of the answer on."""
-        if self.instead is not None and not self.begun:
+        """Send a part of the response, unless a replacement is going to be sent."""
+        if self.replacement is not None and not self.has_started:
             return
         if message["type"] == "http.response.start":
-            self.begun = True
+            self.has_started = True
             self.status = message["status"]
-            there = {name.lower() for name, _ in message.get("headers", [])}
-            more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in there]
-            message = {**message, "headers": [*message.get("headers", []), *more]}
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
         await self.send(message)
 
-    async def end(self) -> None:
-        """Send what is to be sent instead, if anything is."""
-        if self.instead is not None and not self.begun:
-            status, sentence = self.instead
-            self.instead = None
-            await refuse(self, status, sentence)
+    async def send_replacement(self, scope: Scope, receive: Receive) -> None:
+        """Send the replacement, if there is one and nothing has been sent yet."""
+        replacement, self.replacement = self.replacement, None
+        if replacement is not None and not self.has_started:
+            await replacement(scope, receive, self)
 
 
-async def refuse(answer: Answering, status: int, sentence: str, *, retry: bool = False) -> None:
-    """Answer with a sentence, and let go of the connection: its request may not have been read."""
-    body = json.dumps({"detail": sentence}).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body))}
-    headers["connection"] = "close"
-    if retry:
-        headers["retry-after"] = "1"
-    if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
-    await answer({"type": "http.response.start", "status": status, "headers": pairs})
-    await answer({"type": "http.response.body", "body": body})
+def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a response that refuses a request, and closes the connection.
+
+    The connection cannot be used again, because the request may not have been read to its end.
+    """
+    return JSONResponse({"detail": message}, status, {"connection": "close", **(headers or {})})
 
 
-def is_open(path: str) -> bool:
-    """Whether a path may be seen without the token."""
-    return any(path == one or (len(one) > 1 and path.startswith(one)) for one in OPEN)
+def is_public(path: str) -> bool:
+    """Return True if a path needs no token."""
+    return path == "/" or path.startswith(PUBLIC_PREFIXES)
 
 
-def name_of(host: str) -> str:
-    """The name in a Host header, without its port."""
+def host_name(host: str) -> str:
+    """Return the name in a Host header, without its port."""
     return (urlsplit(f"//{host}").hostname or "") if host else ""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Return True if an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The server as a process: where it listens, and how it ends."""
+"""Server processes: listening, serving with one or several workers, and shutting down."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
@@ -21,75 +22,76 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.app import Settings, create_app
-from lgmnet.studio.middleware import Gate, is_loopback
+from lgmnet.studio.middleware import RequestLimiter, is_loopback
 
-SWITCH = 0.001
-"""Seconds that a thread may keep the interpreter from another: networks need it for each step."""
-LONGEST_END = 30.0
-"""Seconds that requests in flight have to finish."""
+SWITCH_INTERVAL = 0.001
+"""Seconds that a thread may hold the interpreter: networks need it for each of their steps."""
+SHUTDOWN_TIMEOUT = 30.0
+"""Seconds that requests in progress have to finish."""
 
 
 class Server(uvicorn.Server):
-    """Ends gracefully: requests in flight finish, new ones are answered with 503 meanwhile.
+    """Server that shuts down gracefully.
+
+    Requests in progress finish, while new ones are refused with 503.
 
     Args:
-        config: Uvicorn's.
-        gate: Of the application.
-        started: Called once it listens.
-        alone: Whether it hears Ctrl-C itself; else another process does and tells it.
+        config: Configuration of uvicorn.
+        limiter: The application's count of the requests in progress.
+        started: Function to call once the server listens.
+        alone: If False, another process receives Ctrl-C and stops this one.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
-        gate: Gate,
+        limiter: RequestLimiter,
         started: Callable[[], object],
         *,
         alone: bool = True,
     ) -> None:
         super().__init__(config)
-        self.gate = gate
-        self.when_started = started
+        self.limiter = limiter
+        self.on_started = started
         self.alone = alone
-        self.ending: asyncio.Task[None] | None = None
+        self.shutdown_task: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Start to listen."""
         await super().startup(sockets)
         if self.started:
-            self.when_started()
+            self.on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """On a first signal let nothing new in; on a second end at once."""
+        """Refuse new requests on the first signal, and stop at once on the second."""
         if not self.alone and sig == signal.SIGINT:
             return
-        if self.gate.closing or sig not in (signal.SIGINT, signal.SIGTERM):
+        if self.limiter.is_closing or sig not in (signal.SIGINT, signal.SIGTERM):
             super().handle_exit(sig, frame)
             return
-        self.gate.closing = True
+        self.limiter.is_closing = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Uvicorn's heartbeat: whether to end."""
-        if self.gate.closing and self.ending is None:
-            self.ending = asyncio.create_task(self._end())
+        """Return True if the server must stop; uvicorn calls this regularly."""
+        if self.limiter.is_closing and self.shutdown_task is None:
+            self.shutdown_task = asyncio.create_task(self._stop_when_idle())
         return await super().on_tick(counter)
 
-    async def _end(self) -> None:
-        """End when nothing is in flight any more."""
-        if self.gate.in_flight:
-            self.gate.empty.clear()
+    async def _stop_when_idle(self) -> None:
+        if self.limiter.in_flight:
+            self.limiter.idle.clear()
             try:
-                await asyncio.wait_for(self.gate.empty.wait(), LONGEST_END)
+                await asyncio.wait_for(self.limiter.idle.wait(), SHUTDOWN_TIMEOUT)
             except TimeoutError:
                 self.force_exit = True
         self.should_exit = True
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that a port that is taken is said before anything else.
+    """Open a socket that listens, so that a port in use is reported before anything else starts.
 
     Raises:
-        UserError: if it cannot be had.
+        UserError: if the address cannot be used.
     """
     sock = None
     try:
@@ -102,23 +104,28 @@ def listening(host: str, port: int) -> socket.socket:
         if sock is not None:
             sock.close()
         raise UserError(
-            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Take another with "
-            "--port, or --port 0 for any that is free."
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another port "
+            "with --port, or --port 0 for any free port."
         ) from error
     return sock
 
 
 def check_address(host: str, token: str | None, *, anyone: bool) -> None:
-    """Check that whoever can reach the server may.
+    """Check that others cannot reach the server without a token.
+
+    Args:
+        host: Address to listen on.
+        token: Token that every request must carry; None if no token is needed.
+        anyone: If True, others may use the server without a token.
 
     Raises:
-        ConfigError: if others can, and nothing keeps them out.
+        ConfigError: if others could, and may not.
     """
     if is_loopback(host) or token or anyone:
         return
     raise ConfigError(
-        f"On '{host}' others could reach the server, and nobody would have to show a token. Set "
-        "LGMNET_TOKEN, or say --without-token if that is meant."
+        f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "
+        "--without-token if that is intended."
     )
 
 
@@ -130,29 +137,28 @@ def run(
     verbose: bool = False,
     alone: bool = True,
 ) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal stops the server.
 
     Args:
-        app: From `create_app`.
-        sock: That listens.
-        started: Called once requests are answered.
-        verbose: Print a line for every request.
-        alone: Whether this is the only process that serves.
+        app: Application from `create_app`.
+        sock: Socket that listens.
+        started: Function to call once requests are served.
+        verbose: If True, print a line for every request.
+        alone: If True, this is the only process that serves.
     """
-    cores = os.cpu_count() or 1
     if alone:
-        # One core is for reading and answering: if networks had all, each of their steps would
-        # wait for the thread that has just lost its core.
-        torch.set_num_threads(max(1, cores - 1))
-    sys.setswitchinterval(SWITCH)
+        # One core is left for reading and answering requests. If networks used all of them, each
+        # of their steps would wait for the thread that has just lost its core.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    sys.setswitchinterval(SWITCH_INTERVAL)
     config = uvicorn.Config(
         app,
         log_level="info" if verbose else "warning",
         access_log=verbose,
-        timeout_graceful_shutdown=int(LONGEST_END),
+        timeout_graceful_shutdown=int(SHUTDOWN_TIMEOUT),
         server_header=False,
     )
-    Server(config, app.state.gate, started, alone=alone).run([sock])
+    Server(config, app.state.limiter, started, alone=alone).run([sock])
 
 
 def run_many(
@@ -163,71 +169,74 @@ def run_many(
     *,
     verbose: bool = False,
 ) -> None:
-    """Serve by several processes on one socket and one store until a signal ends them.
+    """Serve with several processes on one socket and one store until a signal stops them.
 
-    One that dies is started again.
+    A process that dies is started again. uvicorn's own process manager is not used: it closes
+    connections instead of refusing requests with 503, kills workers that need more than some
+    seconds to import torch, and its workers stay if it is killed.
 
     Args:
-        settings: Of each.
-        sock: That listens.
-        started: Called once all answer requests.
-        workers: How many.
-        verbose: Print a line for every request.
+        settings: Settings of each process.
+        sock: Socket that listens.
+        started: Function to call once all processes serve requests.
+        workers: Number of processes.
+        verbose: If True, print a line for every request.
 
     Raises:
-        UserError: if one ends before it has begun.
+        UserError: if a process ends before it serves requests.
     """
-    fresh = multiprocessing.get_context("spawn")
-    ready = fresh.Semaphore(0)
-    ending = threading.Event()
-    with tempfile.TemporaryDirectory() as counts:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts  # Where they count together.
-        before = {
-            sig: signal.signal(sig, lambda *_: ending.set())
+    context = multiprocessing.get_context("spawn")
+    ready = context.Semaphore(0)
+    stopping = threading.Event()
+
+    def start_worker() -> SpawnProcess:
+        args = (settings, sock, ready, workers, verbose)
+        process = context.Process(target=run_worker, args=args)
+        process.start()
+        return process
+
+    with tempfile.TemporaryDirectory() as metrics_folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder
+        handlers = {
+            sig: signal.signal(sig, lambda *_: stopping.set())
             for sig in (signal.SIGINT, signal.SIGTERM)
         }
-
-        def begin() -> Any:
-            process = fresh.Process(
-                target=serve_one, args=(settings, sock, ready, workers, verbose)
-            )
-            process.start()
-            return process
-
-        processes = [begin() for _ in range(workers)]
+        processes = [start_worker() for _ in range(workers)]
         try:
-            begun = 0
-            while not ending.is_set():
+            n_ready = 0
+            while not stopping.is_set():
                 dead = [process for process in processes if not process.is_alive()]
-                if dead and begun < workers:
-                    raise UserError("A process of the server ended before it had begun; see above.")
+                if dead and n_ready < workers:
+                    raise UserError(
+                        "A process of the server ended before it could serve requests; see above."
+                    )
                 for process in dead:
                     mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-                    processes[processes.index(process)] = begin()
+                    processes[processes.index(process)] = start_worker()
                 if ready.acquire(timeout=0.2):
-                    begun += 1
-                    if begun == workers:
+                    n_ready += 1
+                    if n_ready == workers:
                         started()
         finally:
             for process in processes:
-                process.terminate()  # Gracefully: it is a SIGTERM.
+                process.terminate()  # SIGTERM: the process shuts down gracefully.
             for process in processes:
-                process.join(LONGEST_END + 10)
-            for sig, handler in before.items():
+                process.join(SHUTDOWN_TIMEOUT + 10)
+            for sig, handler in handlers.items():
                 signal.signal(sig, handler)
 
 
-def serve_one(
+def run_worker(
     settings: Settings, sock: socket.socket, ready: Any, workers: int, verbose: bool
 ) -> None:
-    """One of several processes that serve."""
+    """Run one of several processes that serve; ``ready`` is released once it does."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def follow() -> None:  # A parent that was killed can tell nobody.
+    def stop_with_parent() -> None:  # A parent that is killed cannot send a signal.
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=stop_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     run(create_app(settings), sock, ready.release, verbose=verbose, alone=False)

@@ -1,4 +1,4 @@
-"""What the service takes and gives, as typed models; they are what /docs shows."""
+"""Schemas of the API's responses, as /docs shows them."""
 
 from __future__ import annotations
 
@@ -6,105 +6,112 @@ from pydantic import BaseModel, Field
 
 
 class Problem(BaseModel):
-    """What went wrong, as a sentence: what was expected, what came, how to mend it."""
+    """Error message: what was expected, what came, and how to mend it."""
 
     detail: str
 
 
 class ImageOut(BaseModel):
-    """An image that a classifier was shown."""
+    """Support image of a classifier."""
 
-    place: int = Field(description="For /images/{place} and to drop it; changes with the version.")
-    key: str = Field(description="What it holds; the same in every version.")
+    place: int = Field(
+        description="Index for /images/{place} and 'drop'; it changes when the classifier changes."
+    )
+    key: str = Field(description="Key of the image, which is the same in every version.")
 
 
 class ClassOut(BaseModel):
-    """A class of a classifier."""
+    """Class of a classifier."""
 
     name: str
-    shot: int = Field(description="Images that it was shown with.")
+    shot: int = Field(description="Number of its images.")
     images: list[ImageOut]
 
 
 class Summary(BaseModel):
-    """A classifier in a list."""
+    """Classifier in a list."""
 
     id: str
     name: str
-    model: str = Field(description="The model that forged it.")
-    classes: dict[str, int] = Field(description="How many images each class was shown with.")
-    etag: str = Field(description="Of its present version, for If-Match.")
+    model: str = Field(description="Model that fitted it.")
+    classes: dict[str, int] = Field(description="Number of images of each class.")
+    etag: str = Field(description="Etag of the current version, for If-Match.")
     bytes: int
-    created: float = Field(description="Seconds since 1970.")
+    created: float = Field(description="Time in seconds since 1970.")
     changed: float
 
 
 class Page(BaseModel):
-    """Some classifiers, the newest first."""
+    """Page of a list of classifiers, newest first."""
 
     items: list[Summary]
-    next: str | None = Field(description="What to ask for as 'after' to see more; none at the end.")
+    next: str | None = Field(description="Value of 'after' for the next page; null at the end.")
 
 
 class ClassifierOut(Summary):
-    """A classifier with its images."""
+    """Classifier with its classes and images."""
 
     kind: str = Field(description="'drawings' or 'photos'.")
-    shown: list[ClassOut]
-    knows_none: bool = Field(description="Whether it can say that an image is of no class.")
+    class_details: list[ClassOut]
+    detects_none_of_these: bool = Field(
+        description="True if it can tell that an image belongs to none of its classes."
+    )
     map: list[tuple[float, float]] = Field(
-        description="Where each of its images lies in the plane of the two main axes."
+        description="Point of each image in the plane of the two main axes; empty if there is none."
     )
-    milliseconds: float | None = Field(default=None, description="That forging took just now.")
-    why: str | None = Field(default=None, description="Why this model, where it was chosen here.")
+    milliseconds: float | None = Field(default=None, description="Time that fitting just took.")
+    model_reason: str | None = Field(
+        default=None, description="Reason for the choice of the model, if it was automatic."
+    )
     unreadable: list[str] = Field(
-        default_factory=list, description="A sentence for each image that could not be read."
+        default_factory=list, description="Message for each image that cannot be read."
     )
 
 
-class Carried(BaseModel):
-    """An image that the classifier was shown and that carried part of an answer."""
+class SupportAttention(BaseModel):
+    """Support image with its share of a prediction."""
 
-    image: int = Field(description="Its place, for /images/{place}.")
+    image: int = Field(description="Place of the image, for /images/{place}.")
     weight: float
 
 
 class Prediction(BaseModel):
-    """The answer to one image; or the sentence that says why there is none."""
+    """Prediction for one image, or the error that prevents it."""
 
-    image: str = Field(description="Its file name.")
-    label: str | None = Field(default=None, description="The most probable class.")
+    image: str = Field(description="File name of the image.")
+    label: str | None = Field(default=None, description="Most probable class.")
     probabilities: dict[str, float] = Field(default_factory=dict)
     none_of_these: bool | None = Field(
-        default=None, description="Whether it fits no class; null where the model cannot say."
+        default=None,
+        description="True if the image belongs to none of the classes; null if unknown.",
     )
-    support_attention: list[Carried] = Field(
-        default_factory=list, description="The heaviest first."
+    support_attention: list[SupportAttention] = Field(
+        default_factory=list, description="Support images with the largest shares, largest first."
     )
-    map: tuple[float, float] | None = Field(default=None, description="Where it lies in the plane.")
+    map: tuple[float, float] | None = Field(default=None, description="Point in the plane.")
     error: str | None = None
 
 
 class Predictions(BaseModel):
-    """Answers, in the order of the images."""
+    """Predictions, in the order of the images."""
 
-    etag: str = Field(description="Of the version that answered.")
-    milliseconds: float = Field(description="From the pixels to the answers, waiting included.")
+    etag: str = Field(description="Etag of the version that made the predictions.")
+    milliseconds: float = Field(description="Time to read and predict the images, with waiting.")
     predictions: list[Prediction]
 
 
 class ModelOut(BaseModel):
-    """A model that can forge."""
+    """Model that can fit classifiers."""
 
     name: str
     kind: str = Field(description="'drawings' or 'photos'.")
     shape: list[int]
     available: bool
-    missing_extra: str | None = Field(default=None, description="What is to be installed first.")
+    missing_extra: str | None = Field(default=None, description="Packages to install first.")
 
 
 class Snippet(BaseModel):
-    """The lines that run the exported classifier."""
+    """Code that runs the exported classifier."""
 
     language: str
     lines: str

@@ -1,8 +1,8 @@
-"""Where classifiers are kept: an index in a database, and their files beside it or in a bucket.
+"""Store of classifiers: an index in a database, and their files in a folder or a bucket.
 
-A file is written before the index names it, and never changed afterwards: a change is another file
-under another version. So whatever the index names is whole, however a process ends, and several
-servers may share one store.
+A file is written before the index names it and is never changed afterwards: a new version is a new
+file. So every file that the index names is complete, however a process ends, and several servers
+can share one store.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from sqlalchemy import (
     JSON,
     Column,
     Float,
+    Insert,
     Integer,
     MetaData,
     String,
     Table,
+    Update,
     create_engine,
     delete,
     event,
@@ -41,14 +43,14 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from lgmnet.errors import ConfigError, UserError
 
-GRACE = 3600.0
-"""Seconds after which a file that the index does not name is taken for left over."""
-SUFFIX = ".safetensors"
+ORPHAN_AGE = 3600.0
+"""Age in seconds from which a file that the index does not name counts as left over."""
+FILE_SUFFIX = ".safetensors"
 
-METADATA = MetaData()
+SCHEMA = MetaData()
 CLASSIFIERS = Table(
     "classifiers",
-    METADATA,
+    SCHEMA,
     Column("id", String(32), primary_key=True),
     Column("version", String(32), nullable=False),
     Column("name", String(200), nullable=False),
@@ -62,24 +64,24 @@ CLASSIFIERS = Table(
 
 
 class StoreFullError(UserError):
-    """There is no room left; what was kept before is as it was."""
+    """The disk is full; everything stored before is unchanged."""
 
 
 class StoreError(UserError):
-    """The database or the folder of files cannot be used."""
+    """The database or the file storage cannot be used."""
 
 
 class ConflictError(UserError):
-    """Somebody else has changed or removed it since it was read."""
+    """The classifier was changed or removed since it was read."""
 
 
 class AbsentError(UserError):
-    """There is no classifier of this id."""
+    """There is no such classifier or image."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the index says of a classifier beside its id and times."""
+    """Description of a classifier in the index, apart from its id and times."""
 
     name: str
     model: str
@@ -88,12 +90,11 @@ class Metadata:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One classifier as the index has it."""
+class Record(Metadata):
+    """Entry of the index for one classifier."""
 
     id: str
     version: str
-    about: Metadata
     bytes: int
     created: float
     """Seconds since 1970."""
@@ -101,142 +102,133 @@ class Record:
 
     @property
     def file(self) -> str:
-        """Name of its file."""
-        return f"{self.id}-{self.version}{SUFFIX}"
+        """Name of the classifier's file."""
+        return f"{self.id}-{self.version}{FILE_SUFFIX}"
 
 
 class Store:
-    """Classifiers of one person, or of one team.
+    """Store of the classifiers of one person or one team.
 
     Args:
-        database: URL of the index, as SQLAlchemy has them: SQLite or PostgreSQL.
-        files: Folder or fsspec URL, such as ``s3://bucket/classifiers``, of the files.
+        database: SQLAlchemy URL of the index: SQLite or PostgreSQL.
+        files: Folder or fsspec URL of the files, such as ``s3://bucket/classifiers``.
 
     Raises:
-        ConfigError: if a URL is none, or names what is not installed.
-        StoreError: if the database or the folder cannot be used.
+        ConfigError: if a URL is malformed or needs a package that is not installed.
+        StoreError: if the database or the file storage cannot be used.
     """
 
     def __init__(self, database: str, files: str) -> None:
-        with problems():
+        with translated_errors():
             try:
-                self.engine = engine_of(database)
+                self.engine = create_database(database)
                 self.fs, self.top = fsspec.core.url_to_fs(files)
             except (ImportError, ValueError, ArgumentError) as error:
                 raise ConfigError(f"The store cannot be opened: {error}") from error
             self.fs.makedirs(self.top, exist_ok=True)
-            METADATA.create_all(self.engine)
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> Store:
-        """The store in a folder, see `urls_in`."""
-        return cls(*urls_in(folder))
+            SCHEMA.create_all(self.engine)
 
     def check(self) -> None:
         """Check that the index can be read.
 
         Raises:
-            StoreError: if it cannot.
+            StoreError: if it cannot be read.
         """
-        with problems(), self.engine.connect() as connection:
+        with translated_errors(), self.engine.connect() as connection:
             connection.execute(select(CLASSIFIERS.c.id).limit(1))
 
-    def add(self, about: Metadata, write: Callable[[Path], None]) -> Record:
-        """Keep a new classifier; it is kept when this returns.
+    def add(self, metadata: Metadata, write: Callable[[Path], None]) -> Record:
+        """Add a classifier. It is stored durably when this method returns.
 
         Args:
-            about: What the index is to say.
-            write: Writes its file, whole, to the path it is given.
+            metadata: Description for the index.
+            write: Function that writes the complete file to a path.
 
         Raises:
-            StoreFullError: if there is no room.
+            StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        now = time.time()
-        record = Record(uuid4().hex, uuid4().hex, about, 0, now, now)
-        return self._written(
-            record, write, lambda row: insert(CLASSIFIERS).values(id=record.id, created=now, **row)
+        return self._write(
+            new_record(metadata, uuid4().hex, time.time()), write, insert(CLASSIFIERS)
         )
 
-    def replace(self, old: Record, about: Metadata, write: Callable[[Path], None]) -> Record:
-        """Keep a classifier in place of its earlier version.
+    def replace(self, old: Record, metadata: Metadata, write: Callable[[Path], None]) -> Record:
+        """Replace a classifier by a new version.
 
         Args:
-            old: As it was read.
-            about: What the index is to say.
-            write: Writes its file, whole, to the path it is given.
+            old: Record of the version to replace.
+            metadata: Description for the index.
+            write: Function that writes the complete file to a path.
 
         Raises:
-            ConflictError: if it is no longer as it was read; nothing is changed then.
-            StoreFullError: if there is no room.
+            ConflictError: if ``old`` is no longer the current version; nothing is changed then.
+            StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        record = Record(old.id, uuid4().hex, about, 0, old.created, time.time())
-        there = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
-        new = self._written(
-            record, write, lambda row: update(CLASSIFIERS).where(there).values(**row)
-        )
+        is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
+        record = new_record(metadata, old.id, old.created)
+        new = self._write(record, write, update(CLASSIFIERS).where(is_old))
         self._remove_file(old)
         return new
 
     def get(self, id: str) -> Record:
-        """A classifier by its id.
+        """Return the record of a classifier.
 
         Raises:
-            AbsentError: if there is none.
+            AbsentError: if there is no classifier with this id.
         """
-        with problems(), self.engine.connect() as connection:
+        with translated_errors(), self.engine.connect() as connection:
             row = connection.execute(select(CLASSIFIERS).where(CLASSIFIERS.c.id == id)).first()
         if row is None:
             raise AbsentError(f"There is no classifier '{id}'; it may have been removed.")
-        return record_of(row)
+        return row_to_record(row)
 
     def page(self, limit: int, after: tuple[float, str] | None = None) -> Sequence[Record]:
-        """Classifiers, the newest first.
+        """Return a page of records, newest first.
 
         Args:
-            limit: How many at most.
-            after: Time of creation and id of the last that was seen.
+            limit: Maximum number of records.
+            after: Creation time and id of the last record of the page before.
         """
         order = (CLASSIFIERS.c.created, CLASSIFIERS.c.id)
-        asked = select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
+        query = select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
         if after is not None:
-            asked = asked.where(tuple_(*order) < after)
-        with problems(), self.engine.connect() as connection:
-            return [record_of(row) for row in connection.execute(asked)]
+            query = query.where(tuple_(*order) < after)
+        with translated_errors(), self.engine.connect() as connection:
+            return [row_to_record(row) for row in connection.execute(query)]
 
     def remove(self, id: str, version: str | None = None) -> None:
         """Remove a classifier.
 
         Args:
-            id: Of it.
-            version: Which it must be of; None for any.
+            id: Id of the classifier.
+            version: Version that must be the current one; None for any version.
 
         Raises:
-            AbsentError: if there is none.
-            ConflictError: if it is of another version.
+            AbsentError: if there is no classifier with this id.
+            ConflictError: if the current version is another one.
         """
         record = self.get(id)
-        there = CLASSIFIERS.c.id == id
+        matches = CLASSIFIERS.c.id == id
         if version is not None:
-            there &= CLASSIFIERS.c.version == version
-        with problems(), self.engine.begin() as connection:
-            if connection.execute(delete(CLASSIFIERS).where(there)).rowcount == 0:
-                raise conflict(id)
+            matches &= CLASSIFIERS.c.version == version
+        with translated_errors(), self.engine.begin() as connection:
+            if connection.execute(delete(CLASSIFIERS).where(matches)).rowcount == 0:
+                raise conflict_error(id)
         self._remove_file(record)
 
     @contextmanager
     def file(self, record: Record) -> Iterator[Path]:
-        """The file of a classifier, as a local path for as long as the block lasts.
+        """Give the file of a classifier as a local path, valid inside the ``with`` block.
 
         Raises:
-            ConflictError: if it was changed or removed since it was read.
+            ConflictError: if the classifier was changed or removed since it was read.
         """
-        with problems():
+        with translated_errors():
             if isinstance(self.fs, LocalFileSystem):
                 path = Path(self.top) / record.file
                 if not path.is_file():
-                    raise conflict(record.id)
+                    raise conflict_error(record.id)
                 yield path
                 return
             with tempfile.TemporaryDirectory() as folder:
@@ -244,64 +236,57 @@ class Store:
                 try:
                     self.fs.get_file(f"{self.top}/{record.file}", str(path))
                 except FileNotFoundError as error:
-                    raise conflict(record.id) from error
+                    raise conflict_error(record.id) from error
                 yield path
 
     def sweep(self) -> int:
-        """Remove files that the index does not name, left by processes that ended half-way.
+        """Remove files that the index does not name, left by processes that were interrupted.
 
-        Younger ones than `GRACE` stay: somebody may be about to name them.
+        Files younger than `ORPHAN_AGE` stay: another process may be about to add them to the index.
 
         Returns:
-            How many were removed.
+            Number of files removed.
         """
-        with problems():
+        with translated_errors():
             with self.engine.connect() as connection:
                 rows = connection.execute(select(CLASSIFIERS.c.id, CLASSIFIERS.c.version))
-                named = {f"{row.id}-{row.version}{SUFFIX}" for row in rows}
+                named = {f"{row.id}-{row.version}{FILE_SUFFIX}" for row in rows}
             removed = 0
             for path in self.fs.ls(self.top, detail=False):
                 name = path.rsplit("/", maxsplit=1)[-1]
-                if name not in named and self._age(path) > GRACE:
+                if name not in named and self._age(path) > ORPHAN_AGE:
                     with suppress(FileNotFoundError):
                         self.fs.rm_file(path)
                         removed += 1
             return removed
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self.engine.dispose()
 
     def _age(self, path: str) -> float:
-        """Seconds since a file was written; none, where that is not known."""
+        """Return the age of a file in seconds, 0 if it is not known."""
         with suppress(NotImplementedError, FileNotFoundError):
             return time.time() - float(self.fs.modified(path).timestamp())
         return 0.0
 
-    def _written(
-        self, record: Record, write: Callable[[Path], None], naming: Callable[[dict[str, Any]], Any]
+    def _write(
+        self, record: Record, write: Callable[[Path], None], statement: Insert | Update
     ) -> Record:
-        """The record, once its file is written and the index names it."""
+        """Write the file, then the row of the index, and return the record with its size."""
         try:
-            with problems():
-                size = self._write_file(record, write)
-                row = {
-                    "version": record.version,
-                    "name": record.about.name,
-                    "model": record.about.model,
-                    "classes": list(record.about.classes),
-                    "shots": list(record.about.shots),
-                    "bytes": size,
-                    "changed": record.changed,
-                }
+            with translated_errors():
+                complete = dataclasses.replace(record, bytes=self._write_file(record, write))
                 with self.engine.begin() as connection:
-                    if connection.execute(naming(row)).rowcount == 0:
-                        raise conflict(record.id)
+                    row = dataclasses.asdict(complete)
+                    if connection.execute(statement.values(**row)).rowcount == 0:
+                        raise conflict_error(record.id)
+                return complete
         except (ConflictError, StoreFullError):
-            # After other errors the index may name it all the same: a commit that was not answered.
+            # After other errors the index may still name the file: the commit may have succeeded
+            # although no answer came back.
             self._remove_file(record)
             raise
-        return dataclasses.replace(record, bytes=size)
 
     def _write_file(self, record: Record, write: Callable[[Path], None]) -> int:
         if isinstance(self.fs, LocalFileSystem):
@@ -315,29 +300,29 @@ class Store:
             return path.stat().st_size
 
     def _remove_file(self, record: Record) -> None:
-        # What cannot be removed now will be swept.
+        # `sweep` removes later what cannot be removed now.
         with suppress(OSError):
             self.fs.rm_file(f"{self.top}/{record.file}")
 
 
 def urls_in(folder: Path) -> tuple[str, str]:
-    """Of a folder, made if absent: an SQLite database with the files beside it.
+    """Create a folder for a store and return its two URLs: an SQLite database and its files.
 
     Raises:
-        StoreError: if it cannot be made.
+        StoreError: if the folder cannot be created.
     """
-    with problems():
+    with translated_errors():
         (folder / "files").mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder / 'index.sqlite'}", str(folder / "files")
 
 
-def engine_of(url: str) -> Engine:
-    """A database; SQLite so that what is committed stays, and readers do not wait."""
+def create_database(url: str) -> Engine:
+    """Create the engine of a database. SQLite gets durable commits and readers that do not wait."""
     engine = create_engine(make_url(url), pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
-        def durable(connection: Any, _: Any) -> None:
+        def set_pragmas(connection: Any, _: Any) -> None:
             cursor = connection.cursor()
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
                 cursor.execute(f"pragma {pragma}")
@@ -346,55 +331,66 @@ def engine_of(url: str) -> Engine:
     return engine
 
 
-def record_of(row: Any) -> Record:
-    """A row of the index."""
-    about = Metadata(row.name, row.model, tuple(row.classes), tuple(row.shots))
-    return Record(row.id, row.version, about, row.bytes, row.created, row.changed)
+def new_record(metadata: Metadata, id: str, created: float) -> Record:
+    """Create the record of a new version, whose size is not known yet."""
+    return Record(
+        **dataclasses.asdict(metadata),
+        id=id,
+        version=uuid4().hex,
+        bytes=0,
+        created=created,
+        changed=time.time(),
+    )
 
 
-def conflict(id: str) -> ConflictError:
-    """The error for a classifier that is not as it was read."""
+def row_to_record(row: Any) -> Record:
+    """Convert a row of the index to a record."""
+    return Record(**{**row._mapping, "classes": tuple(row.classes), "shots": tuple(row.shots)})
+
+
+def conflict_error(id: str) -> ConflictError:
+    """Create the error for a classifier that was changed or removed since it was read."""
     return ConflictError(
-        f"The classifier '{id}' was changed or removed by somebody else since it was read; read it "
+        f"The classifier '{id}' was changed or removed by somebody else since it was read. Read it "
         "again."
     )
 
 
 @contextmanager
-def problems() -> Iterator[None]:
-    """Turn what databases and file systems raise into our own errors.
+def translated_errors() -> Iterator[None]:
+    """Translate errors of databases and file systems into `StoreError`.
 
     Raises:
-        StoreFullError: if there is no room.
-        StoreError: for all else.
+        StoreFullError: if the disk is full.
+        StoreError: for every other error.
     """
     try:
         yield
     except UserError as error:
-        # A whole file that could not be written says so as a sentence of its own.
-        if is_full(error.__cause__):
-            raise full() from error
+        # `atomic_write` has already turned the system's error into a sentence of its own.
+        if is_disk_full(error.__cause__):
+            raise full_error() from error
         raise
     except (OSError, SQLAlchemyError) as error:
-        if is_full(error):
-            raise full() from error
+        if is_disk_full(error):
+            raise full_error() from error
         reason = getattr(error, "orig", None) or error
         raise StoreError(f"The store cannot be used: {reason}") from error
 
 
-def full() -> StoreFullError:
-    """The error for a disk without room."""
+def full_error() -> StoreFullError:
+    """Create the error for a full disk."""
     return StoreFullError(
-        "The disk that classifiers are kept on is full. Nothing was changed; make room, then try "
-        "again."
+        "The disk that holds the classifiers is full. Nothing was changed; free some space, then "
+        "try again."
     )
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether an error says that there is no room on a disk."""
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return True if an error says that the disk is full."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    words = str(error).lower()
-    return isinstance(error, OperationalError) and (
-        "disk is full" in words or "no space left" in words or "disk full" in words
+    message = str(error).lower()
+    return isinstance(error, OperationalError) and any(
+        phrase in message for phrase in ("disk is full", "no space left", "disk full")
     )

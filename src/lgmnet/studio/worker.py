@@ -1,4 +1,4 @@
-"""The one thread in which networks compute: what waits together is answered together."""
+"""Thread that runs all networks, and predicts waiting images of one classifier in one pass."""
 
 from __future__ import annotations
 
@@ -22,131 +22,131 @@ T = TypeVar("T")
 
 @dataclass
 class PredictJob:
-    """Samples that somebody wants answered."""
+    """Samples that wait for their prediction."""
 
     fitted: FittedClassifier
     samples: Num[Tensor, "samples *feature"]
-    answer: Future[QueryAnalysis] = field(default_factory=Future)
+    result: Future[QueryAnalysis] = field(default_factory=Future)
 
 
 @dataclass
-class Task:
-    """Something else that computes, such as forging."""
+class Job:
+    """Any other computation, such as fitting a classifier."""
 
-    act: Callable[[], Any]
-    done: Future[Any] = field(default_factory=Future)
+    function: Callable[[], Any]
+    result: Future[Any] = field(default_factory=Future)
 
 
 class Worker:
-    """Computes one thing at a time, on all cores, and questions to one classifier at once.
+    """Thread that runs one computation at a time, on all cores.
 
-    Several networks at a time would take each other's cores.
+    Networks that run at the same time would compete for the cores. Prediction jobs that wait for
+    the same classifier are joined into one pass.
 
     Args:
-        answered: Told how many samples were answered at once, and how many questions.
+        on_pass: Called after each pass with the number of samples and of prediction jobs.
     """
 
-    def __init__(
-        self, answered: Callable[[int, int], object] = lambda samples, asked: None
-    ) -> None:
-        self.answered = answered
-        self.waiting: queue.SimpleQueue[PredictJob | Task | None] = queue.SimpleQueue()
+    def __init__(self, on_pass: Callable[[int, int], object] = lambda samples, jobs: None) -> None:
+        self.on_pass = on_pass
+        self.jobs: queue.SimpleQueue[PredictJob | Job | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin, or begin again after `stop`."""
+        """Start the thread; it can be started again after `stop`."""
         with self.lock:
             if self.thread is None:
                 self.thread = threading.Thread(target=self._work, name="networks", daemon=True)
                 self.thread.start()
 
-    def ask(
+    def submit_prediction(
         self, fitted: FittedClassifier, samples: Num[Tensor, "samples *feature"]
     ) -> Future[QueryAnalysis]:
-        """All that a classifier will say of samples; a DataError if it does not know their kind."""
-        question = PredictJob(fitted, samples)
-        self._put(question)
-        return question.answer
+        """Queue `FittedClassifier.analyze`; the future raises what that raises."""
+        job = PredictJob(fitted, samples)
+        self._put(job)
+        return job.result
 
-    def run(self, act: Callable[[], T]) -> Future[T]:
-        """What an act will give, or raise, that is done in the thread."""
-        task = Task(act)
-        self._put(task)
-        return task.done
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Queue a function; the future gives what it returns, or raises what it raises."""
+        job = Job(function)
+        self._put(job)
+        return job.result
 
     def stop(self) -> None:
-        """End, when all that waits is done."""
+        """Stop the thread once all queued jobs are done."""
         with self.lock:
             if self.thread is not None:
-                self.waiting.put(None)
+                self.jobs.put(None)
                 self.thread.join()
                 self.thread = None
 
-    def _put(self, item: PredictJob | Task) -> None:
-        # Under the lock, so that nothing is put behind the end, where it would wait for ever.
+    def _put(self, job: PredictJob | Job) -> None:
+        # The lock keeps jobs from being queued after the end marker, where they would never run.
         with self.lock:
             assert self.thread is not None, "the worker has not been started, or has been stopped"
-            self.waiting.put(item)
+            self.jobs.put(job)
 
     def _work(self) -> None:
-        while (first := self.waiting.get()) is not None:
-            stopping = False
-            questions: list[PredictJob] = []
-            tasks: list[Task] = []
-            taken: PredictJob | Task | None = first
+        """Take all waiting jobs at a time: first the predictions, then the other jobs."""
+        while (next_job := self.jobs.get()) is not None:
+            predict_jobs: list[PredictJob] = []
+            other_jobs: list[Job] = []
+            is_stopping = False
             while True:
-                if taken is None:
-                    stopping = True
-                elif isinstance(taken, Task):
-                    if taken.done.set_running_or_notify_cancel():  # Else nobody waits any more.
-                        tasks.append(taken)
-                elif taken.answer.set_running_or_notify_cancel():
-                    questions.append(taken)
-                if stopping or sum(len(q.samples) for q in questions) >= BATCH_SIZE:
+                if next_job is None:
+                    is_stopping = True
+                elif next_job.result.set_running_or_notify_cancel():  # False if cancelled
+                    if isinstance(next_job, PredictJob):
+                        predict_jobs.append(next_job)
+                    else:
+                        other_jobs.append(next_job)
+                n_samples = sum(len(job.samples) for job in predict_jobs)
+                if is_stopping or n_samples >= BATCH_SIZE:
                     break
                 try:
-                    taken = self.waiting.get_nowait()
+                    next_job = self.jobs.get_nowait()
                 except queue.Empty:
                     break
-            self._answer(questions)
-            for task in tasks:
-                resolve(task.done, task.act)
-            if stopping:
+            self._predict(predict_jobs)
+            for job in other_jobs:
+                set_outcome(job.result, job.function)
+            if is_stopping:
                 return
 
-    def _answer(self, questions: list[PredictJob]) -> None:
-        """Answer questions, those to one classifier in one pass."""
+    def _predict(self, jobs: list[PredictJob]) -> None:
+        """Run prediction jobs, those of one classifier in one pass."""
         by_classifier: dict[int, list[PredictJob]] = {}
-        for question in questions:
-            by_classifier.setdefault(id(question.fitted), []).append(question)
-        for some in by_classifier.values():
+        for job in jobs:
+            by_classifier.setdefault(id(job.fitted), []).append(job)
+        for group in by_classifier.values():
             try:
-                answers = some[0].fitted.analyze(torch.cat([q.samples for q in some]))
+                analysis = group[0].fitted.analyze(torch.cat([job.samples for job in group]))
             except Exception:
-                for question in some:  # One by one, so that each hears of its own samples.
-                    resolve(question.answer, partial(question.fitted.analyze, question.samples))
+                for job in group:  # One by one, so that each job gets only its own error.
+                    set_outcome(job.result, partial(job.fitted.analyze, job.samples))
                 continue
             start = 0
-            for question in some:
-                end = start + len(question.samples)
-                question.answer.set_result(part_of(answers, start, end))
+            for job in group:
+                end = start + len(job.samples)
+                job.result.set_result(slice_analysis(analysis, start, end))
                 start = end
-            self.answered(start, len(some))
+            self.on_pass(start, len(group))
 
 
-def part_of(answers: QueryAnalysis, start: int, end: int) -> QueryAnalysis:
-    """The answers for some of the samples."""
-    cut = [
-        None if of is None else of[start:end]
-        for of in (answers.similarity, answers.support_attention, answers.embedding)
-    ]
-    return QueryAnalysis(answers.log_p[start:end], *cut)
+def slice_analysis(analysis: QueryAnalysis, start: int, end: int) -> QueryAnalysis:
+    """Return the analysis of the samples from ``start`` up to ``end``."""
+    optional = (
+        None if values is None else values[start:end]
+        for values in (analysis.similarity, analysis.support_attention, analysis.embedding)
+    )
+    return QueryAnalysis(analysis.log_p[start:end], *optional)
 
 
-def resolve(future: Future[T], act: Callable[[], T]) -> None:
-    """Give a future what an act gives, or raises."""
+def set_outcome(future: Future[T], function: Callable[[], T]) -> None:
+    """Call a function and give its result, or its error, to a future."""
     try:
-        future.set_result(act())
-    except BaseException as error:  # Whoever waits shall hear of it, whatever it is.
+        future.set_result(function())
+    except BaseException as error:  # Every error must reach the waiting caller.
         future.set_exception(error)

@@ -16,7 +16,7 @@ from lgmnet.data.images.folder import SAMPLED_MIN_SIDE, decode_image, scan_class
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import list_class_images, read_folder
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import BAD_IMAGES, as_bytes, drawings, floats, symbols
+from tests.cli.making import BAD_IMAGES, as_bytes, drawings, float_tiff, symbols
 
 DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
 
@@ -118,7 +118,7 @@ def test_the_decision_is_that_of_detect_drawings(tmp_path):
 
 def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
     path = symbols(tmp_path / "images", {"a": 2, "b": 2})
-    (path / "a" / "floats.tiff").write_bytes(floats(500.0))
+    (path / "a" / "floats.tiff").write_bytes(float_tiff(500.0))
     class_folder = scan_class_folder(path)
     assert class_folder.detect_drawings()[0]
     images = class_folder.read(DRAWING)

@@ -1,20 +1,24 @@
-// The service, as the page speaks with it. Whatever goes wrong comes as an Error with a sentence.
+// Client of the HTTP API. Every failure is an Error with a message for the user.
 
-export class Refused extends Error {
-  constructor(status, sentence) {
-    super(sentence);
-    this.status = status;
+import { $ } from "./dom.js";
+
+const TOKEN_KEY = "lgmnet-token";
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status; // 0 if the server cannot be reached.
   }
 }
 
-let token = sessionStorage.getItem("lgmnet-token") ?? "";
+let token = sessionStorage.getItem(TOKEN_KEY) ?? "";
 
-async function askForToken() {
-  const dialog = document.querySelector("#token-dialog");
+async function requestToken() {
+  const dialog = $("#token-dialog");
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  token = document.querySelector("#token").value;
-  sessionStorage.setItem("lgmnet-token", token);
+  token = $("#token").value;
+  sessionStorage.setItem(TOKEN_KEY, token);
 }
 
 async function send(method, path, { form, etag } = {}) {
@@ -26,40 +30,28 @@ async function send(method, path, { form, etag } = {}) {
     try {
       response = await fetch(path, { method, body: form, headers });
     } catch {
-      throw new Refused(0, "The server does not answer. Is lgmnet studio still running?");
+      throw new ApiError(0, "The server cannot be reached. Is lgmnet studio still running?");
     }
     if (response.ok) return response;
     if (response.status === 401) {
-      await askForToken();
+      await requestToken();
       continue;
     }
-    let sentence = `The server answered ${response.status}.`;
+    let message = `The server returned status ${response.status}.`;
     try {
-      sentence = (await response.json()).detail ?? sentence;
+      message = (await response.json()).detail ?? message;
     } catch {
-      // Not from the service itself; the number has to do.
+      // The response is not JSON, so it does not come from the service itself.
     }
-    throw new Refused(response.status, sentence);
+    throw new ApiError(response.status, message);
   }
 }
 
-const json = async (...words) => (await send(...words)).json();
+const sendForJson = async (...args) => (await send(...args)).json();
+const sendForBlob = async (...args) => (await send(...args)).blob();
 
-export const models = () => json("GET", "/v1/models");
-export const digits = () => json("POST", "/v1/examples/digits");
-export const list = (after) =>
-  json("GET", `/v1/classifiers?limit=20${after ? `&after=${encodeURIComponent(after)}` : ""}`);
-export const get = (id) => json("GET", `/v1/classifiers/${id}`);
-export const remove = (id) => send("DELETE", `/v1/classifiers/${id}`);
-export const snippet = (id, language) =>
-  json("GET", `/v1/classifiers/${id}/snippet?language=${language}`);
-export const picture = async (id, place) =>
-  (await send("GET", `/v1/classifiers/${id}/images/${place}`)).blob();
-export const exported = async (id, format) =>
-  (await send("GET", `/v1/classifiers/${id}/export?format=${format}`)).blob();
-
-/** A form of images with their labels, and of whatever else there is to say. */
-function formOf({ images = [], ...fields }) {
+/** Make a form of labelled images and other fields; a field may have several values. */
+function makeForm({ images = [], ...fields }) {
   const form = new FormData();
   for (const [name, values] of Object.entries(fields))
     for (const value of [values].flat()) form.append(name, value);
@@ -70,15 +62,23 @@ function formOf({ images = [], ...fields }) {
   return form;
 }
 
-export const forge = (fields) => json("POST", "/v1/classifiers", { form: formOf(fields) });
-export const openFile = (file) => {
-  const form = new FormData();
-  form.append("file", file, file.name);
-  return json("POST", "/v1/classifiers", { form });
-};
+export const models = () => sendForJson("GET", "/v1/models");
+export const list = (after) =>
+  sendForJson("GET", `/v1/classifiers?limit=20${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+export const get = (id) => sendForJson("GET", `/v1/classifiers/${id}`);
+export const remove = (id) => send("DELETE", `/v1/classifiers/${id}`);
+export const fit = (fields) => sendForJson("POST", "/v1/classifiers", { form: makeForm(fields) });
+export const fitDigits = () => sendForJson("POST", "/v1/examples/digits");
+export const openFile = (file) => fit({ file });
 export const edit = (id, etag, fields) =>
-  json("PATCH", `/v1/classifiers/${id}`, { form: formOf(fields), etag });
+  sendForJson("PATCH", `/v1/classifiers/${id}`, { form: makeForm(fields), etag });
 export const predict = (id, files) =>
-  json("POST", `/v1/classifiers/${id}/predict`, {
-    form: formOf({ images: files.map((file) => ({ file })) }),
+  sendForJson("POST", `/v1/classifiers/${id}/predict`, {
+    form: makeForm({ images: files.map((file) => ({ file })) }),
   });
+export const thumbnail = (id, place) =>
+  sendForBlob("GET", `/v1/classifiers/${id}/images/${place}`);
+export const exportFile = (id, format) =>
+  sendForBlob("GET", `/v1/classifiers/${id}/export?format=${format}`);
+export const snippet = (id, language) =>
+  sendForJson("GET", `/v1/classifiers/${id}/snippet?language=${language}`);

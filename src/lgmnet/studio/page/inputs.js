@@ -1,86 +1,89 @@
-// Where images come from: a pad to draw on, files, folders, the clipboard and the camera.
+// Sources of images: a pad to draw on, files, folders, the clipboard and the camera.
 
-const SIDE = 280;
-const PEN = 20;
-const STEP = 14;
+import { makeElement } from "./dom.js";
+
+const PAD_SIDE = 280;
+const PEN_WIDTH = 20;
+const KEY_STEP = 14; // Pixels that an arrow key moves the pen.
+const MAX_FRAME_SIDE = 448;
 
 export const isImage = (file) =>
   file.type.startsWith("image/") || /\.(png|jpe?g|webp|gif|bmp|tiff?|pgm|ppm)$/i.test(file.name);
 
-/** A square to draw on with mouse, finger, pen or keys (arrows move, space lowers or lifts the pen). */
+/** Square to draw on with mouse, finger, pen or keys. */
 export class Pad {
   constructor(stage, { hint, onStroke = () => {}, onDone = () => {}, onEnter = () => {} }) {
-    this.canvas = document.createElement("canvas");
-    this.canvas.width = this.canvas.height = SIDE;
-    this.canvas.tabIndex = 0;
+    this.canvas = makeElement("canvas", { width: PAD_SIDE, height: PAD_SIDE, tabIndex: 0 });
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute(
       "aria-label",
-      `${hint} With keys: arrows move the pen, space lowers and lifts it, Enter is done.`,
+      `${hint}. Keyboard: arrows move the pen, space lowers and lifts it, Enter finishes.`,
     );
-    this.note = document.createElement("small");
-    this.note.textContent = hint;
-    stage.append(this.canvas, this.note);
+    this.hint = makeElement("small", { textContent: hint });
+    stage.append(this.canvas, this.hint);
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.pen = { x: SIDE / 2, y: SIDE / 2, down: false };
+    this.pen = { x: PAD_SIDE / 2, y: PAD_SIDE / 2, isDown: false };
+    this.isDrawing = false;
     this.onStroke = onStroke;
     this.onDone = onDone;
+    this.onEnter = onEnter;
     this.clear();
     this.canvas.addEventListener("pointerdown", (event) => {
       if (event.button > 0) return;
       this.canvas.setPointerCapture(event.pointerId);
-      this.drawing = true;
-      this.moveTo(event, false);
-      this.moveTo(event, true);
+      this.isDrawing = true;
+      this.moveToPointer(event, false);
+      this.moveToPointer(event, true);
       event.preventDefault();
       this.canvas.focus({ preventScroll: true });
     });
     this.canvas.addEventListener("pointermove", (event) => {
-      if (!this.drawing) return;
-      for (const one of event.getCoalescedEvents?.() ?? [event]) this.moveTo(one, true);
+      if (!this.isDrawing) return;
+      for (const part of event.getCoalescedEvents?.() ?? [event]) this.moveToPointer(part, true);
     });
-    for (const end of ["pointerup", "pointercancel"])
-      this.canvas.addEventListener(end, () => {
-        if (!this.drawing) return;
-        this.drawing = false;
+    for (const name of ["pointerup", "pointercancel"])
+      this.canvas.addEventListener(name, () => {
+        if (!this.isDrawing) return;
+        this.isDrawing = false;
         this.onDone();
       });
-    this.canvas.addEventListener("keydown", (event) => this.key(event, onEnter));
+    this.canvas.addEventListener("keydown", (event) => this.handleKey(event));
   }
 
-  moveTo(event, inking) {
+  moveToPointer(event, isDown) {
     const box = this.canvas.getBoundingClientRect();
-    const scale = SIDE / box.width;
-    this.lineTo((event.clientX - box.left) * scale, (event.clientY - box.top) * scale, inking);
+    const scale = PAD_SIDE / box.width;
+    this.moveTo((event.clientX - box.left) * scale, (event.clientY - box.top) * scale, isDown);
   }
 
-  lineTo(x, y, inking) {
-    if (inking) {
+  moveTo(x, y, isDown) {
+    if (isDown) {
       this.context.beginPath();
       this.context.moveTo(this.pen.x, this.pen.y);
       this.context.lineTo(x, y);
       this.context.stroke();
-      this.empty = false;
-      this.note.hidden = true;
+      this.isEmpty = false;
+      this.hint.hidden = true;
       this.onStroke();
     }
     this.pen.x = x;
     this.pen.y = y;
   }
 
-  key(event, onEnter) {
+  handleKey(event) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const within = (value) => Math.min(SIDE - PEN, Math.max(PEN, value));
+    const clamp = (value) => Math.min(PAD_SIDE - PEN_WIDTH, Math.max(PEN_WIDTH, value));
     if (steps[event.key]) {
       const [dx, dy] = steps[event.key];
-      this.lineTo(within(this.pen.x + dx * STEP), within(this.pen.y + dy * STEP), this.pen.down);
+      const { x, y, isDown } = this.pen;
+      this.moveTo(clamp(x + dx * KEY_STEP), clamp(y + dy * KEY_STEP), isDown);
     } else if (event.key === " ") {
-      this.pen.down = !this.pen.down;
-      if (this.pen.down) this.lineTo(this.pen.x, this.pen.y, true);
+      this.pen.isDown = !this.pen.isDown;
+      if (this.pen.isDown) this.moveTo(this.pen.x, this.pen.y, true);
       else this.onDone();
     } else if (event.key === "Enter") {
-      this.pen.down = false;
-      onEnter();
+      this.pen.isDown = false;
+      this.onEnter();
     } else if (event.key === "Delete" || event.key === "Backspace") {
       this.clear();
     } else return;
@@ -89,125 +92,130 @@ export class Pad {
 
   clear() {
     this.context.fillStyle = "#fff";
-    this.context.fillRect(0, 0, SIDE, SIDE);
-    Object.assign(this.context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#14161f" });
-    this.empty = true;
-    this.note.hidden = false;
-    this.pen.down = false;
+    this.context.fillRect(0, 0, PAD_SIDE, PAD_SIDE);
+    Object.assign(this.context, {
+      lineWidth: PEN_WIDTH,
+      lineCap: "round",
+      lineJoin: "round",
+      strokeStyle: "#14161f",
+    });
+    this.isEmpty = true;
+    this.hint.hidden = false;
+    this.pen.isDown = false;
   }
 
-  /** Show a picture in place of a drawing. */
+  /** Show an image file in place of a drawing. */
   async show(file) {
-    const picture = await createImageBitmap(file);
+    const image = await createImageBitmap(file);
     this.clear();
-    const scale = Math.min(SIDE / picture.width, SIDE / picture.height);
-    const [w, h] = [picture.width * scale, picture.height * scale];
-    this.context.drawImage(picture, (SIDE - w) / 2, (SIDE - h) / 2, w, h);
-    this.note.hidden = true;
+    const scale = Math.min(PAD_SIDE / image.width, PAD_SIDE / image.height);
+    const [width, height] = [image.width * scale, image.height * scale];
+    this.context.drawImage(image, (PAD_SIDE - width) / 2, (PAD_SIDE - height) / 2, width, height);
+    this.hint.hidden = true;
   }
 
-  file(name = "drawing.png") {
-    return new Promise((resolve) =>
-      this.canvas.toBlob((blob) => resolve(new File([blob], name, { type: "image/png" }))),
-    );
+  async toFile() {
+    const blob = await new Promise((resolve) => this.canvas.toBlob(resolve));
+    return new File([blob], "drawing.png", { type: "image/png" });
   }
 }
 
-/** The camera in place of a pad; gives frames. */
+/** Live picture of the camera, in place of a pad. */
 export class Camera {
   static async start(stage) {
     if (!navigator.mediaDevices?.getUserMedia)
-      throw new Error("This browser gives no camera to this page; open it on localhost or by https.");
-    let stream;
+      throw new Error("The browser allows the camera only on localhost or with HTTPS.");
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      const constraints = { video: { facingMode: "environment" } };
+      return new Camera(stage, await navigator.mediaDevices.getUserMedia(constraints));
     } catch (error) {
       throw new Error(`The camera cannot be used: ${error.message || error.name}.`);
     }
-    return new Camera(stage, stream);
   }
 
   constructor(stage, stream) {
-    this.stream = stream;
-    this.video = document.createElement("video");
-    this.video.muted = this.video.autoplay = this.video.playsInline = true;
-    this.video.srcObject = stream;
     this.stage = stage;
-    for (const child of stage.children) child.hidden = true;
+    this.stream = stream;
+    this.video = makeElement("video", {
+      muted: true,
+      autoplay: true,
+      playsInline: true,
+      srcObject: stream,
+    });
+    stage.classList.add("live");
     stage.append(this.video);
   }
 
-  async file() {
-    const { videoWidth: w, videoHeight: h } = this.video;
-    if (!w) return null;
-    const side = Math.min(w, h);
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = Math.min(side, 448);
-    const context = canvas.getContext("2d");
-    context.drawImage(this.video, (w - side) / 2, (h - side) / 2, side, side, 0, 0, canvas.width, canvas.height);
+  /** Return the middle square of the current frame, or null before the first frame. */
+  async toFile() {
+    const { videoWidth, videoHeight } = this.video;
+    if (!videoWidth) return null;
+    const side = Math.min(videoWidth, videoHeight);
+    const out = Math.min(side, MAX_FRAME_SIDE);
+    const canvas = makeElement("canvas", { width: out, height: out });
+    const [left, top] = [(videoWidth - side) / 2, (videoHeight - side) / 2];
+    canvas.getContext("2d").drawImage(this.video, left, top, side, side, 0, 0, out, out);
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
     return new File([blob], "camera.jpg", { type: "image/jpeg" });
   }
 
-  stop(noteHidden) {
+  stop() {
     for (const track of this.stream.getTracks()) track.stop();
     this.video.remove();
-    for (const child of this.stage.children) child.hidden = child.tagName === "SMALL" && noteHidden;
+    this.stage.classList.remove("live");
   }
 }
 
-/** Images below what was dropped, each with the folder it lies in. */
-export async function dropped(transfer) {
+/** Return all files of a drop, also those in folders, each with the name of its folder. */
+async function filesFromDrop(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.length) return [...transfer.files].map((file) => ({ file, folder: null }));
-  const found = [];
+  const files = [];
   const walk = async (entry, folder) => {
     if (entry.isFile) {
       const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      found.push({ file, folder });
+      files.push({ file, folder });
       return;
     }
-    const reader = entry.createReader();
+    const reader = entry.createReader(); // It gives the entries in several parts.
     for (;;) {
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!some.length) return;
-      for (const one of some) if (!one.name.startsWith(".")) await walk(one, entry.name);
+      const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!part.length) return;
+      for (const child of part) if (!child.name.startsWith(".")) await walk(child, entry.name);
     }
   };
   for (const entry of entries) await walk(entry, null);
-  return found;
+  return files;
 }
 
-/** Let images be dropped and pasted on an element. */
-export function takes(element, onImages) {
+/** Let the user drop and paste images on an element. */
+export function acceptImages(element, onImages) {
+  const stop = (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+  };
   element.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    element.classList.add("over");
+    stop(event);
+    element.classList.add("drop-target");
   });
-  element.addEventListener("dragleave", () => element.classList.remove("over"));
+  element.addEventListener("dragleave", () => element.classList.remove("drop-target"));
   element.addEventListener("drop", async (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    element.classList.remove("over");
-    onImages(await dropped(event.dataTransfer));
+    stop(event);
+    element.classList.remove("drop-target");
+    onImages(await filesFromDrop(event.dataTransfer));
   });
   element.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
-    event.preventDefault();
-    event.stopPropagation();
+    stop(event);
     onImages(files.map((file) => ({ file, folder: null })));
   });
 }
 
-/** Ask for image files. */
-export function choose() {
+/** Let the user choose image files. */
+export function chooseFiles() {
   return new Promise((resolve) => {
-    const input = document.createElement("input");
-    input.type = "file";
-    input.multiple = true;
-    input.accept = "image/*";
+    const input = makeElement("input", { type: "file", multiple: true, accept: "image/*" });
     input.addEventListener("change", () => resolve([...input.files]));
     input.addEventListener("cancel", () => resolve([]));
     input.click();

@@ -1,0 +1,73 @@
+"""Limits on what a request may contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lgmnet.data.images.read import ImageBytes
+from lgmnet.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that keep a request from doing harm."""
+
+    max_body_bytes: int = 64_000_000
+    max_image_bytes: int = 20_000_000
+    max_images: int = 1000
+    """Maximum number of images in a request."""
+    max_classes: int = 200
+    max_images_per_class: int = 500
+    max_name_length: int = 200
+    max_in_flight: int = 64
+    """Maximum number of requests in progress at a time."""
+
+    def check_images(self, files: Sequence[ImageBytes]) -> None:
+        """Check number and size of the images of a request.
+
+        Raises:
+            DataError: if there are too many images, or one is too large.
+        """
+        if len(files) > self.max_images:
+            raise DataError(
+                f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
+                "Send them in several requests."
+            )
+        for file in files:
+            if len(file.data) > self.max_image_bytes:
+                raise DataError(
+                    f"'{file.name}' has {len(file.data):,} bytes; an image has at most "
+                    f"{self.max_image_bytes:,}. Make it smaller."
+                )
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check names of classifiers or classes.
+
+        Raises:
+            ConfigError: if a name is blank, too long or holds a null character.
+        """
+        for name in names:
+            if not name.strip() or len(name) > self.max_name_length or "\0" in name:
+                raise ConfigError(
+                    f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
+                    f"but got {name[: self.max_name_length]!r}."
+                )
+
+    def check_classes(self, n_images: Mapping[str, int]) -> None:
+        """Check the number of classes, and the number of images of each.
+
+        Raises:
+            ConfigError: if there are too many classes, or too many images of one.
+        """
+        if len(n_images) > self.max_classes:
+            raise ConfigError(
+                f"A classifier has at most {self.max_classes} classes here, but this one would "
+                f"have {len(n_images)}."
+            )
+        for name, n in n_images.items():
+            if n > self.max_images_per_class:
+                raise ConfigError(
+                    f"A class has at most {self.max_images_per_class} images here, but '{name}' "
+                    f"would have {n}."
+                )

