@@ -27,8 +27,9 @@ from PIL import Image
 
 import lgmnet
 from lgmnet import load_model
-from lgmnet.classifier.classifier import IMAGES_A_BATCH, to_float
-from lgmnet.classifier.export import export, exported
+from lgmnet.classifier.classifier import BATCH_SIZE
+from lgmnet.classifier.export import export, export_network
+from lgmnet.classifier.support import to_float
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import EpisodeShape
@@ -36,7 +37,7 @@ from lgmnet.estimator import FewShotClassifier
 from lgmnet.nn.pretrained import load_backbone
 
 N_TURNS, N_PHOTO_TURNS = 51, 17
-N_IMAGES, N_FOLDER_IMAGES = 4 * IMAGES_A_BATCH, 100_000
+N_IMAGES, N_FOLDER_IMAGES = 4 * BATCH_SIZE, 100_000
 
 
 def draw_characters(way: int, shot: int, query: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -101,9 +102,9 @@ def measure_throughput() -> dict[str, Any]:
         onnx_classifier = open_onnx_session(path)
         embedding = EmbeddingOfPixels(load_model("omniglot").method.embedding)
         inputs = {"images": fitted.classifier_.support.samples[:3]}
-        exported(embedding, inputs, path, {}, [inputs])
+        export_network(embedding, inputs, path, {}, [inputs])
         onnx_embedding = open_onnx_session(path)
-    batches = torch.from_numpy(255 - query)[:, None].split(IMAGES_A_BATCH)
+    batches = torch.from_numpy(255 - query)[:, None].split(BATCH_SIZE)
 
     @torch.inference_mode()
     def run_embedding() -> None:

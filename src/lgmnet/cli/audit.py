@@ -57,15 +57,7 @@ def audit(
         f"{escape(trained.name)} on {escape(source.name)}, split {source.split} "
         f"(classes {source.split_hash}): {verdict}"
     )
-    return CommandResult(
-        {
-            "model": trained.name,
-            "data": source.name,
-            "split": source.split,
-            "split_hash": source.split_hash,
-            "passed": result.passed,
-            "checks": [dataclasses.asdict(check) for check in result.checks],
-        },
-        text,
-        exit_code=0 if result.passed else 1,
-    )
+    tested = {"data": source.name, "split": source.split, "split_hash": source.split_hash}
+    checks = [dataclasses.asdict(check) for check in result.checks]
+    summary = {"model": trained.name, **tested, "passed": result.passed, "checks": checks}
+    return CommandResult(summary, text, exit_code=0 if result.passed else 1)

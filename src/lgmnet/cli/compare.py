@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from rich.table import Column, Table
 
 from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Data, Episodes, Query, Seed, Shot, Split, Way
+from lgmnet.cli.options import Data, Episodes, Query, SaveFile, Seed, Shot, Split, Way
 from lgmnet.errors import ConfigError
 from lgmnet.progress import track_progress
 from lgmnet.versioning import git_commit
@@ -37,10 +36,7 @@ def compare(
     query: Query = 15,
     episodes: Episodes = 1000,
     seed: Seed = 0,
-    save: Annotated[
-        Path | None,
-        typer.Option(help="JSON file to write the rows to, with the score of every episode."),
-    ] = None,
+    save: SaveFile = None,
 ) -> CommandResult:
     """Score models on the same tasks, each with its paired difference to the first."""
     from lgmnet.episode import EpisodeShape
@@ -67,53 +63,33 @@ def compare(
             progress=lambda name, done: progress.advance(done, name),
         )
     first = rows[0].score
-    protocol = {
-        "data": first.data,
-        "split": first.split,
-        "split_hash": first.split_hash,
-        "way": way,
-        "shot": shot,
-        "query": query,
-        "episodes": episodes,
-        "seed": seed,
-    }
+    names = ("data", "split", "split_hash", "way", "shot", "query", "episodes", "seed")
+    result: dict[str, Any] = {name: getattr(first, name) for name in names}
     method_names = {name: model.method_name for name, model in trained.items()}
     row_data = [row_as_json(row, method_names[row.name]) for row in rows]
     if save is not None:
-        code_version = {"lgmnet": __version__, "commit": git_commit()}
-        scored_rows = [
-            {**line, "scores": row.score.scores} for line, row in zip(row_data, rows, strict=True)
-        ]
-        write_text(save, json.dumps({**protocol, **code_version, "rows": scored_rows}) + "\n")
+        scored = [{**d, "scores": row.score.scores} for d, row in zip(row_data, rows, strict=True)]
+        version = {"lgmnet": __version__, "commit": git_commit()}
+        write_text(save, json.dumps({**result, **version, "rows": scored}) + "\n")
     footer = (
         f"{first.task}, {escape(first.data)}, split {first.split} (classes {first.split_hash}); "
         f"the same {episodes} episodes for all models, {query} queries per class, seed {seed}"
     )
-    return CommandResult({**protocol, "rows": row_data}, [row_table(rows, method_names), footer])
+    return CommandResult({**result, "rows": row_data}, [row_table(rows, method_names), footer])
 
 
 def row_as_json(row: ComparisonRow, method_name: str) -> dict[str, Any]:
     """Return one model's row as a JSON object, without the scores of the episodes."""
-    return {
-        "model": row.name,
-        "method": method_name,
-        "protocol": row.score.protocol,
-        "accuracy": row.score.accuracy,
-        "ci95": row.score.ci95,
-        "difference": row.difference,
-        "difference_ci95": row.difference_ci95,
-        "adapt_ms": row.adapt_ms,
-        "query_ms": row.query_ms,
-        "parameters": row.parameters,
-    }
+    result = {"model": row.name, "method": method_name}
+    result |= {name: getattr(row.score, name) for name in ("protocol", "accuracy", "ci95")}
+    return result | {k: v for k, v in vars(row).items() if k not in ("name", "score")}
 
 
 def row_table(rows: list[ComparisonRow], method_names: dict[str, str]) -> Table:
     """Return the rows of all models as a table."""
     numbers = ("accuracy, %", "difference to first", "adapt, ms", "query, ms", "parameters")
-    table = Table(
-        "model", "method", *(Column(name, justify="right") for name in numbers), "protocol"
-    )
+    columns = [Column(name, justify="right") for name in numbers]
+    table = Table("model", "method", *columns, "protocol")
     for row in rows:
         difference = f"{row.difference:+.2f} ± {row.difference_ci95:.2f}"
         table.add_row(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from rich.markup import escape
 
 from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Data, Episodes, ModelName, Query, Seed, Shot, Split, Way
+from lgmnet.cli.options import Data, Episodes, ModelName, Query, SaveFile, Seed, Shot, Split, Way
 from lgmnet.progress import track_progress
 from lgmnet.versioning import git_commit
 
@@ -33,10 +32,7 @@ def evaluate(
             min=0, help="Number of random contexts to average over; 0 uses the mean context."
         ),
     ] = 0,
-    save: Annotated[
-        Path | None,
-        typer.Option(help="JSON file to write the result to, with the score of every episode."),
-    ] = None,
+    save: SaveFile = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the score into the model card.")
     ] = False,

@@ -54,8 +54,8 @@ def forge(
     class_folder = scan_class_folder(folder)
     loaded = load_model(model or choose_model(class_folder))
     images = read_images(class_folder, loaded)
-    support = make_support(loaded, images.images, images.labels, images.sources)
     started = time.perf_counter()
+    support = make_support(loaded, images.images, images.labels, images.sources)
     notes = {"made": f"lgmnet {__version__}, lgmnet forge"}
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)

@@ -48,13 +48,7 @@ def model_as_json(model: Model) -> dict[str, Any]:
 def score_table(model: Model) -> Table:
     """Return the scores in a model's card as a table."""
     table = Table("task", "accuracy, %", "data", "split", "protocol", "episodes", box=None)
-    for score in model.scores:
-        table.add_row(
-            score.task,
-            f"{score.accuracy:.2f} ± {score.ci95:.2f}",
-            score.data,
-            f"{score.split} ({score.split_hash})",
-            score.protocol,
-            str(score.episodes),
-        )
+    for s in model.scores:
+        accuracy, split = f"{s.accuracy:.2f} ± {s.ci95:.2f}", f"{s.split} ({s.split_hash})"
+        table.add_row(s.task, accuracy, s.data, split, s.protocol, str(s.episodes))
     return table

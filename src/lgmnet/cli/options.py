@@ -46,4 +46,7 @@ Way = Annotated[int, typer.Option(help="Number of classes per task.")]
 Shot = Annotated[int, typer.Option(help="Number of support images per class.")]
 Query = Annotated[int, typer.Option(help="Number of query images per class.")]
 Episodes = Annotated[int, typer.Option(help="Number of tasks.")]
+SaveFile = Annotated[
+    Path | None, typer.Option("--save", help="JSON file for the result and every episode's score.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the task draws.")]

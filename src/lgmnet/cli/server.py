@@ -23,8 +23,8 @@ def run_server(
     store: Path | None,
     database: str | None,
     files: str | None,
-    models: Sequence[str],
-    host_names: Sequence[str],
+    models: Sequence[str] | None,
+    host_names: Sequence[str] | None,
     without_token: bool,
     verbose: bool,
     as_json: bool,
@@ -34,20 +34,8 @@ def run_server(
 ) -> None:
     """Open the store and serve until Ctrl-C.
 
-    Args:
-        host: Address to listen on.
-        port: Port to listen on; 0 for any free port.
-        store: Folder of the classifiers, if there is no ``database``; None for the default folder.
-        database: URL of the database for the index.
-        files: URL of the folder or bucket for the files of ``database``.
-        models: Folders of models in addition to the shipped ones.
-        host_names: Host names of the server in addition to its address.
-        without_token: If True, allow access from other machines without a token.
-        verbose: If True, print a line for every request.
-        as_json: If True, print the address as a JSON object.
-        page: If True, serve the studio's page in addition to the HTTP API.
-        workers: Number of processes.
-        open_browser: If True, open the page in a browser.
+    Most arguments are options of the commands (see `lgmnet.cli.server_options`). With ``page``, the
+    studio's page is served in addition to the HTTP API.
 
     Raises:
         UserError: if a package, a model or the store is missing, or the address cannot be used.
@@ -78,11 +66,11 @@ def run_server(
         location = files
     # A web page whose own host name resolves to this machine must not be able to call the server.
     # On other addresses the token prevents that, and only the operator knows the host names.
-    known_hosts = ["localhost", "127.0.0.1", "::1", host, *host_names]
+    known_hosts = ["localhost", "127.0.0.1", "::1", host, *(host_names or [])]
     allowed_hosts = known_hosts if is_loopback(host) or host_names else []
     print_notice("Loading the models…")
     settings = Settings(
-        database, files, tuple(models), token=token, hosts=tuple(allowed_hosts), page=page
+        database, files, tuple(models or []), token=token, hosts=tuple(allowed_hosts), page=page
     )
     application = create_app(settings)
     application.state.service.models()  # Reports a faulty model before the server listens.

@@ -65,19 +65,15 @@ def train(
         run = dataclasses.replace(run, data=data, split=train_split, val_split=val_split)
     if start is not None:
         run = dataclasses.replace(run, start=start)
-    run = with_settings(
-        run, [*(settings or []), *([f"steps={steps}"] if steps is not None else [])]
-    )
+    run = with_settings(run, settings or []).for_steps(steps)
     folder = out_dir or Path("outputs") / recipe
 
     with extra("train", "training runs"):
         from lgmnet.training.launch import launch, open_training_sources
 
-    train_source, val_source = open_training_sources(run)
     model = launch(
         run,
-        train_source,
-        val_source,
+        *open_training_sources(run),
         folder,
         resume=resume,
         devices=devices,
@@ -96,18 +92,8 @@ def train(
             f"{training.val_accuracy:.2f} ± {training.val_ci95:.2f} % on validation classes "
             f"({training.val_task}), weights of step {training.step:,}."
         )
-    return CommandResult(
-        {
-            "model": str(folder),
-            "recipe": recipe,
-            "data": training.data,
-            "split": training.split,
-            "split_hash": training.split_hash,
-            "step": training.step,
-            "val_split": training.val_split,
-            "val_task": training.val_task,
-            "val_accuracy": training.val_accuracy,
-            "val_ci95": training.val_ci95,
-        },
-        [f"{escape(str(folder))}: {text}"],
-    )
+    names = ["data", "split", "split_hash", "step", "val_split", "val_task"]
+    names += ["val_accuracy", "val_ci95"]
+    result = {"model": str(folder), "recipe": recipe}
+    result |= {name: getattr(training, name) for name in names}
+    return CommandResult(result, [f"{escape(str(folder))}: {text}"])
