@@ -82,7 +82,11 @@ def resolve_path(config: Any, name: str) -> str:
     paths = [*_field_paths(config)]
     matches = [path for path in paths if f".{path}".endswith(f".{name}")]
     if not matches:
-        raise unknown_name("field", name, dict.fromkeys(path.split(".")[-1] for path in paths))
+        raise unknown_name(
+            "field",
+            name.rsplit(".", maxsplit=1)[-1],
+            dict.fromkeys(path.split(".")[-1] for path in paths),
+        )
     depth = min(path.count(".") for path in matches)
     shortest = [path for path in matches if path.count(".") == depth]
     if len(shortest) > 1:

@@ -130,7 +130,11 @@ def test_task_norm_has_correct_gradients_under_vmap():
         """Turn a function into the squared length of its gradient with respect to x."""
         return lambda *arguments: grad(f)(*arguments).square().sum()
 
-    for ours, plain in ((loss, reference_loss), (slope(loss), slope(reference_loss))):
+    pairs: list[tuple[Callable[..., Tensor], Callable[..., Tensor]]] = [
+        (loss, reference_loss),
+        (slope(loss), slope(reference_loss)),
+    ]
+    for ours, plain in pairs:
         at_once = vmap(grad(ours, (0, 1, 2)))(x, weight, bias, target)
         for task in range(4):
             arguments = [t[task].clone().requires_grad_() for t in (x, weight, bias)]

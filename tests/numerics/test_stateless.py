@@ -133,9 +133,9 @@ def test_tasks_one_by_one_give_what_all_tasks_at_once_give(name, monkeypatch):
 
     assert StatelessNetwork(IMAGES).runs_one_by_one(torch.device("cpu"))
     one_by_one = answer()
-    decisions = force_vmap(monkeypatch)
+    devices = force_vmap(monkeypatch)
     torch.testing.assert_close(one_by_one, answer())
-    assert decisions
+    assert devices
 
 
 def test_initial_bodies_are_the_same_without_a_generator_and_differ_with_one():

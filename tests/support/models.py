@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -70,29 +70,30 @@ def drawings(
     pixels = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
     SyntheticCharacters("test").draw(shape, seeded(seed), pixels)
     support = pixels[: shape.way * per_class]
-    return support.unflatten(0, (shape.way, per_class))[:classes]
+    return support.view(shape.way, per_class, 1, 28, 28)[:classes]
 
 
 def force_vmap(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
-    """Let networks of adapted weights take all tasks at once, as they do on a GPU.
+    """Let networks of adapted weights take all tasks at once, as on a GPU.
 
     Returns:
-        A list that grows with each decision that was forced; a test that compares both ways must
-        find it filled.
+        A list that grows by one device whenever a network is kept from a loop over tasks. A test
+        that compares both ways must find it filled.
     """
-    decisions: list[torch.device] = []
+    devices: list[torch.device] = []
 
-    def refuse_loop(network: StatelessNetwork, device: torch.device) -> bool:
-        decisions.append(device)
+    def prevent_loop(network: StatelessNetwork, device: torch.device) -> bool:
+        devices.append(device)
         return False
 
     def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
         *_, eps, _ = options
         mean, variance = (t[:, None, None] for t in compute_moments(x))
-        return (x - mean) / (variance + eps).sqrt() * weight[:, None, None] + bias[:, None, None]
+        y = (x - mean) / (variance + eps).sqrt() * weight[:, None, None] + bias[:, None, None]
+        return cast(Tensor, y)
 
-    monkeypatch.setattr(StatelessNetwork, "runs_one_by_one", refuse_loop)
+    monkeypatch.setattr(StatelessNetwork, "runs_one_by_one", prevent_loop)
     # `TaskNorm` uses PyTorch's batch norm on a CPU only, where there is no vmap: the gradients of
     # its gradient are wrong under vmap.
     monkeypatch.setattr(torch, "batch_norm", batch_norm)
-    return decisions
+    return devices
