@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Hooks and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import pytest
 import torch
 from hypothesis import settings
 
-# A console made while both are set keeps that size for all tests; tests side by side have them set.
+# A console keeps the size that it was made with. Parallel test runs set both variables, so the size
+# of the first console would apply to all tests.
 for side in ("COLUMNS", "LINES"):
     os.environ.pop(side, None)
 
-# How long an example takes says more about the machine than about the code.
+# The time of an example depends on the machine more than on the code.
 settings.register_profile("lgmnet", deadline=None)
 settings.load_profile("lgmnet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``pack`` where its data is not found, saying how to have it found.
+    """Skip tests with the mark ``pack`` whose data archive is missing, and say how to provide it.
 
-    ``pack`` alone means Omniglot; ``pack("cifar100")`` and ``pack("caltech101")`` the others.
+    ``pack`` alone means Omniglot; ``pack("cifar100")`` and ``pack("caltech101")`` are the others.
     """
-    # Not above: the type checks of the package are hooked in after this file is read.
+    # Not at the top: the type checks of the package are installed after this file is read.
     from lgmnet.data.datasets import caltech101, cifar, omniglot
     from lgmnet.data.images.archives import data_folders
 
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images of tests are not kept in the user's cache."""
+    """Keep decoded images of tests out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         if "LGMNET_CACHE" not in os.environ:
             patch.setenv("LGMNET_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -60,14 +61,17 @@ def cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_threads() -> None:
-    """Tests are tiny and run side by side: more threads cost more than they give."""
+    """Use one thread: tests are small and run in parallel, so more threads would be slower."""
     torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # For the commands that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # For commands that tests start.
 
 
 @pytest.fixture(scope="session", autouse=True)
 def in_32_bits() -> Iterator[None]:
-    """Classifiers answer alike on all machines; `inference_autocast` has tests of its own."""
+    """Compute in 32 bits, so that answers are the same on all machines.
+
+    `lgmnet.devices.inference_autocast` has tests of its own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lgmnet.devices.supports_bf16", lambda device: False)
         yield
@@ -75,5 +79,5 @@ def in_32_bits() -> Iterator[None]:
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Annotations are not enforced, as users have it: what is wrong reaches our own checks."""
+    """Do not enforce annotations, as for users, so that wrong values reach the package's checks."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

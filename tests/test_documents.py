@@ -1,7 +1,8 @@
-"""What the documents print is true: their commands and code run, their figures are the results'."""
+"""Commands and code in the documents run, and their numbers are those of the result files."""
 
 from __future__ import annotations
 
+import contextvars
 import glob
 import re
 import shlex
@@ -18,6 +19,7 @@ from lgmnet import cli
 from lgmnet.data.images.archives import data_folders
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
+from tests.support.random import seeded
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/tutorial.md")
@@ -34,34 +36,36 @@ FEWER = {
     "export": "",
     "models": "",
 }
-"""What makes a documented command quick; the command itself is run as printed."""
+"""Options that make each command quick; they are added to the command as it is printed."""
 
 
-def blocks(document: str, language: str) -> list[str]:
+def find_blocks(document: str, language: str) -> list[str]:
+    """Find the code blocks of a language in a document."""
     text = (ROOT / document).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def commands(document: str) -> list[str]:
-    lines = [line for block in blocks(document, "console") for line in block.splitlines()]
+def find_commands(document: str) -> list[str]:
+    """Find the ``lgmnet`` commands in the console blocks of a document."""
+    lines = [line for block in find_blocks(document, "console") for line in block.splitlines()]
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ lgmnet ")]
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
-    """A folder like a reader's: drawings of a few classes, and some more."""
+def reader_folder(tmp_path, monkeypatch):
+    """Make a folder such as a reader might have, with drawings of a few classes, and enter it."""
     shape = EpisodeShape(4, 2, 2)
     pixels = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
-    SyntheticCharacters("test").draw(shape, torch.Generator().manual_seed(0), pixels)
-    shown = [f"{name}/{i}.png" for name in ("star", "moon", "sun") for i in (1, 2)]
-    places = [
-        *(f"symbols/{place}" for place in shown),
+    SyntheticCharacters("test").draw(shape, seeded(), pixels)
+    drawings = [f"{name}/{i}.png" for name in ("star", "moon", "sun") for i in (1, 2)]
+    names = [
+        *(f"symbols/{name}" for name in drawings),
         *("more/tree/1.png", "more/tree/2.png"),
-        *(f"test/{place}" for place in shown),
+        *(f"test/{name}" for name in drawings),
         *("new/1.png", "scans/deep/1.png"),
     ]
-    for place, image in zip(places, pixels, strict=True):
-        path = tmp_path / place
+    for name, image in zip(names, pixels, strict=True):
+        path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.kron(255 - image[0].numpy(), np.ones((4, 4), np.uint8))).save(path)
     monkeypatch.setenv("LGMNET_DATA", str(next((f for f in data_folders() if f.is_dir()), "")))
@@ -72,39 +76,43 @@ def desk(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.pack
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_commands_run_as_printed(document, desk, monkeypatch, capsys):
-    assert commands(document)
-    for printed in commands(document):
-        line = printed.split(" > ")[0]  # Where to write is the shell's affair.
-        words = [name for word in shlex.split(line, comments=True) for name in expanded(word)]
+@pytest.mark.usefixtures("reader_folder")
+def test_the_commands_run_as_printed(document, monkeypatch, capsys):
+    commands = find_commands(document)
+    assert commands
+    for command in commands:
+        line = command.split(" > ")[0]  # The shell redirects the output, not the command.
+        words = [name for word in shlex.split(line, comments=True) for name in expand(word)]
         monkeypatch.setattr(sys, "argv", [*words, *FEWER[words[1]].split()])
         code: int | str | None = 0
         try:
-            cli.main()
+            contextvars.copy_context().run(cli.main)  # The progress display is not for other tests.
         except SystemExit as end:
             code = end.code
         assert not code, (line, capsys.readouterr().err)
 
 
-def expanded(word: str) -> list[str]:
-    """What a shell makes of a word."""
+def expand(word: str) -> list[str]:
+    """Expand a pattern of file names, as a shell does."""
     return sorted(glob.glob(word)) if "*" in word else [word]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md"])
-def test_the_python_runs_as_printed(document, desk):
-    found = blocks(document, "python")
-    assert found
-    for code in found:
+@pytest.mark.usefixtures("reader_folder")
+def test_the_python_code_runs_as_printed(document):
+    blocks = find_blocks(document, "python")
+    assert blocks
+    for code in blocks:
         exec(compile(code, document, "exec"), {})
 
 
-def test_the_table_is_drawn_from_the_results():
+def test_the_tables_are_those_of_the_result_files():
     script = [sys.executable, str(ROOT / "scripts" / "table.py"), "--check"]
-    assert subprocess.run(script, check=False).returncode == 0, "draw it: python scripts/table.py"
+    assert subprocess.run(script, check=False).returncode == 0, "update: python scripts/table.py"
 
 
-def test_links_lead_somewhere():
+def test_links_to_files_exist():
+    n_links = 0
     for document in [
         *DOCUMENTS,
         "CONTRIBUTING.md",
@@ -115,15 +123,17 @@ def test_links_lead_somewhere():
         text = (ROOT / document).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)]+)\)", text):
             if "://" not in target:
+                n_links += 1
                 assert ((ROOT / document).parent / target).exists(), (document, target)
+    assert n_links > 10
 
 
-def test_nothing_names_a_machine_or_a_registry():
+def test_no_file_names_a_package_registry():
     tracked = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files"], check=False, capture_output=True, text=True
     )
     if tracked.returncode:
-        pytest.skip("not a git checkout: there is no list of the project's files")
+        pytest.skip("this is not a git checkout, so there is no list of the project's files")
     hosts = ("pypi" + ".org", "files.python" + "hosted", "download.py" + "torch")
     for name in tracked.stdout.splitlines():
         path = ROOT / name

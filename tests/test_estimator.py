@@ -26,8 +26,9 @@ from lgmnet.errors import ConfigError, DataError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.model.model import load_model, save_model
-from tests.cli.making import drawings, tiny_model, write_drawing
 from tests.cli.making import lgmnet as run_lgmnet
+from tests.cli.making import write_drawing
+from tests.support.models import drawings, tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
-from tests.cli.making import drawings, tiny_model
+from tests.support.models import drawings, tiny_model
 
 CLASSES = ("moon", "star", "sun ☀")
 LABELS = [0, 1, 1, 2, 2, 2]

@@ -15,8 +15,8 @@ from lgmnet.errors import ConfigError, DataError, EpisodeError
 from lgmnet.methods import METHODS, ProtoNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from tests.classifier.conftest import CLASSES, LABELS, support_images
-from tests.cli.making import drawings, tiny_model
 from tests.support.configs import TINY
+from tests.support.models import drawings, tiny_model
 
 
 def test_properties_of_a_classifier(fitted):

@@ -13,8 +13,8 @@ from lgmnet.classifier.support import Support
 from lgmnet.methods import METHODS
 from lgmnet.model.model import Model
 from tests.classifier.conftest import CLASSES
-from tests.cli.making import tiny_model
-from tests.contract.test_methods import CASES
+from tests.contract.cases import CASES
+from tests.support.models import tiny_model
 
 
 def test_samples_are_left_out_one_at_a_time(fitted):

@@ -9,7 +9,7 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.errors import ConfigError, DataError
 from tests.classifier.conftest import CLASSES
-from tests.cli.making import drawings, tiny_model
+from tests.support.models import drawings, tiny_model
 
 
 def predict_alike(first: FittedClassifier, second: FittedClassifier, queries: torch.Tensor) -> bool:

@@ -15,8 +15,9 @@ from lgmnet.errors import FileFormatError
 from lgmnet.io import write_tensors
 from lgmnet.methods.lgm_net import LGMNetConfig
 from tests.classifier.conftest import CLASSES, LABELS
-from tests.cli.making import content, drawings, listing, tiny_model
+from tests.cli.making import content, listing
 from tests.support.configs import TINY
+from tests.support.models import drawings, tiny_model
 
 
 def test_a_loaded_classifier_predicts_identically(fitted, queries, tmp_path):

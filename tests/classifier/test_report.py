@@ -15,7 +15,7 @@ from lgmnet.classifier.classifier import fit_classifier
 from lgmnet.classifier.report import Prediction, Report, report_on
 from lgmnet.classifier.report_page import MAX_GALLERY_PICTURES, make_gallery, write_page
 from lgmnet.errors import ConfigError, UserError
-from tests.cli.making import drawings, tiny_model
+from tests.support.models import drawings, tiny_model
 
 REPORT = Report(
     ("a", "<b>", "c"),

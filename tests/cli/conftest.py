@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lgmnet.model.model import save_model
-from tests.cli.making import lgmnet, symbols, tiny_model
+from tests.cli.making import lgmnet, symbols
+from tests.support.models import tiny_model
 
 
 @pytest.fixture(scope="session")

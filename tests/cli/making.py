@@ -19,19 +19,13 @@ from unittest import mock
 
 import numpy as np
 import safetensors.torch
-import torch
-from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
 from lgmnet.cli import main
-from lgmnet.data.synthetic.characters import SyntheticCharacters
-from lgmnet.episode import EpisodeShape
 from lgmnet.io import CHECKSUM
-from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
-from lgmnet.model.model import Model
-from lgmnet.model.training_record import TrainingRecord
-from tests.support.configs import TINY, TINY_SETTINGS
+from tests.support.configs import TINY_SETTINGS
+from tests.support.models import drawings
 
 COMMANDS = (
     "train",
@@ -112,35 +106,6 @@ def settings(**others: object) -> list[str]:
     """Return the options that make ``train`` quick."""
     fields = TINY_RUN | {name: str(value) for name, value in others.items()}
     return [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
-
-
-def tiny_model(config: LGMNetConfig = TINY, *, seed: int = 0, **training: Any) -> Model:
-    """Return a model with random weights and a complete training record."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        method = LGMNet(config).eval()
-    record: dict[str, Any] = {
-        "recipe": "tiny",
-        "data": "strokes",
-        "split": "train",
-        "split_hash": SyntheticCharacters("train").split_hash,
-        "val_split": "val",
-        "settings": {"seed": 0, "steps": 3},
-        "step": 2,
-        "val_task": "3-way 1-shot",
-        "val_accuracy": 50.0,
-        "val_ci95": 2.5,
-    }
-    return Model(method, "lgm-net", TrainingRecord(**record | training), name="tiny")
-
-
-def drawings(classes: int, each: int, seed: int = 0) -> UInt8[Tensor, "classes each 1 28 28"]:
-    """Draw synthetic characters, ink = 255."""
-    shape = EpisodeShape(way=max(2, classes), shot=each, query=1)
-    out = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
-    SyntheticCharacters("test").draw(shape, torch.Generator().manual_seed(seed), out)
-    support = out[: shape.way * each]
-    return support.view(shape.way, each, *support.shape[1:])[:classes]
 
 
 def write_drawing(path: Path, drawing: Tensor) -> Path:

@@ -20,7 +20,8 @@ from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_class
 from lgmnet.cli.predict import predict
 from lgmnet.data.images.read import read_drawing, read_folder
 from lgmnet.model.model import load_model
-from tests.cli.making import content, drawings, lgmnet, listing, symbols, write_drawing
+from tests.cli.making import content, lgmnet, listing, symbols, write_drawing
+from tests.support.models import drawings
 
 SPECIAL_NAMES = (
     "two words",

@@ -10,7 +10,7 @@ from PIL import Image
 from lgmnet.data.images.read import read_photo
 from lgmnet.data.inputs import to_samples
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import drawings
+from tests.support.models import drawings
 
 DRAWING, PHOTO_SHAPE = (1, 28, 28), (3, 16, 16)
 

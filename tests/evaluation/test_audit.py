@@ -25,6 +25,7 @@ from lgmnet.experiments.leak import (
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def leaky_method() -> Method:
         torch.manual_seed(0)
         return MatchingNet(
             MatchingNetConfig(
-                embedding_widths=(16, 16), embedding_pooled=(True, True), temperature=None
+                EmbeddingConfig(widths=(16, 16), pooled=(True, True)), temperature=None
             )
         ).eval()
 
@@ -215,7 +216,7 @@ def test_the_demonstration_reproduces_the_leak():
 
 def test_a_comparison_is_paired_over_the_same_episodes():
     shape = EpisodeShape(5, 1, 5)
-    config = ProtoNetConfig(feature_shape=(4,), embedding_widths=(8,))
+    config = ProtoNetConfig(vector_embedding(4, 8))
     torch.manual_seed(0)
     methods: dict[str, Method] = {
         "nearest": Nearest(NearestConfig()),

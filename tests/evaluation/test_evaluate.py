@@ -18,7 +18,9 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.evaluation import cache, describe_protocol, evaluate, mean_and_ci95
 from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
-from lgmnet.methods import Classifier, LGMNet, LGMNetConfig, Method
+from lgmnet.methods import Classifier, LGMNet, Method
+from lgmnet.nn.embedding import EmbeddingConfig
+from tests.support.configs import lgm_net_config
 
 SHAPE = EpisodeShape(way=5, shot=1, query=3)
 
@@ -74,14 +76,7 @@ def dataset(images: Tensor, per_class: int) -> ClassDataset:
 
 
 def lgm_net(seed: int = 0) -> LGMNet:
-    config = LGMNetConfig(
-        feature_shape=(1, 8, 8),
-        embedding_widths=(6, 8),
-        embedding_pooled=(True, False),
-        encoder_width=8,
-        context=4,
-        target_widths=(8, 8),
-    )
+    config = lgm_net_config(EmbeddingConfig((1, 8, 8), widths=(6, 8), pooled=(True, False)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LGMNet(config)
@@ -241,7 +236,7 @@ def test_the_number_of_tasks_of_the_shape_is_ignored():
 
 def test_an_infinite_source_is_scored():
     source: TaskSource = SyntheticCharacters("test")
-    config = LGMNetConfig(embedding_widths=(4, 4, 4, 4), encoder_width=4, target_widths=(4, 4))
+    config = lgm_net_config(EmbeddingConfig(widths=(4,) * 4), encoder_width=4, target_widths=(4, 4))
     score = evaluate(LGMNet(config), source, EpisodeShape(2, 1, 1), episodes=2)
     assert score.data == "strokes"
 

@@ -23,7 +23,9 @@ from lgmnet.evaluation.rejection import (
 )
 from lgmnet.methods import METHODS, LGMClassifier, ProtoNetConfig
 from lgmnet.model.model import load_model, save_model
-from tests.cli.making import drawings, lgmnet, symbols, tiny_model, write_drawing
+from lgmnet.nn.embedding import EmbeddingConfig
+from tests.cli.making import lgmnet, symbols, write_drawing
+from tests.support.models import drawings, tiny_model
 
 SHAPE = EpisodeShape(3, 2, 4)
 
@@ -86,7 +88,7 @@ def test_the_threshold_and_its_error_rates_come_from_different_classes():
 
 
 def test_a_method_without_similarities_is_refused():
-    config = ProtoNetConfig(embedding_widths=(4, 4), embedding_pooled=(True, True))
+    config = ProtoNetConfig(EmbeddingConfig(widths=(4, 4), pooled=(True, True)))
     method = METHODS["proto-net"](config).eval()
     with pytest.raises(ConfigError, match="cannot tell that a query belongs to none of them"):
         measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=2)

@@ -1,8 +1,8 @@
-"""What tiny methods answered and learned when last looked at, to 64 bits.
+"""Losses, gradients and answers of small methods equal recorded ones, in 64 bits.
 
     python -m tests.golden.test_golden --regenerate
 
-Everything random comes from NumPy's frozen `RandomState`, so no release of torch changes it.
+All random numbers come from NumPy's frozen `RandomState`, so no release of PyTorch changes them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.support.configs import lgm_net_config
 
 GOLDEN = Path(__file__).with_suffix(".json")
 COMMAND = "python -m tests.golden.test_golden --regenerate"
-HINT = f"If the change is meant, write the new values with `{COMMAND}` and say why in the commit."
+HINT = f"If the change is intended, record new values with `{COMMAND}` and give the reason."
 
 IMAGES = EmbeddingConfig((1, 8, 8), widths=(3, 4), pooled=(True, True))
 MAPS = replace(IMAGES, pooled=(True, False))
@@ -93,8 +93,8 @@ CONFIGS: dict[str, tuple[str, Any]] = {
 }
 
 
-def episode(shape: tuple[int, ...], random: np.random.RandomState) -> Episode:
-    """Two tasks of three classes with uneven shots."""
+def build_episode(shape: tuple[int, ...], random: np.random.RandomState) -> Episode:
+    """Build two tasks of three classes with uneven shots."""
     labels = torch.tensor([[0, 1, 1, 2, 2, 2], [2, 0, 1, 0, 2, 1]])
     return Episode(
         support_x=torch.from_numpy(random.normal(size=(2, 6, *shape))),
@@ -106,10 +106,10 @@ def episode(shape: tuple[int, ...], random: np.random.RandomState) -> Episode:
     )
 
 
-def seeded_method(name: str, config: Any, random: np.random.RandomState) -> Method:
-    """The method with weights of the size that ordinary initialisation gives."""
+def build_method(name: str, config: Any, random: np.random.RandomState) -> Method:
+    """Build a method with weights as large as ordinary initialization makes them."""
     method = METHODS[name](config).double()
-    if name != "lgm-net-features":  # Its statistics stay those of no data.
+    if name != "lgm-net-features":  # Its statistics keep their initial values.
         method.prepare(torch.empty(4, *method.inputs.shape), torch.arange(4), None)
     with torch.no_grad():
         for parameter_name, parameter in sorted(method.named_parameters()):
@@ -123,57 +123,57 @@ def seeded_method(name: str, config: Any, random: np.random.RandomState) -> Meth
 
 
 def measure(name: str, config: Any) -> dict[str, Any]:
-    """A training step's loss and gradients, then what is answered in evaluation."""
+    """Compute loss and gradients of a training step, and the answers in evaluation."""
     random = np.random.RandomState(7)
-    method = seeded_method(name, config, random)
-    e = episode(method.inputs.shape, random)
+    method = build_method(name, config, random)
+    e = build_episode(method.inputs.shape, random)
     loss, _ = method.train().learn(e)
     loss.backward()
     gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
     with torch.no_grad():
-        answers = method.eval()(e.support_x, e.support_y, e.query_x, e.way)
+        log_p = method.eval()(e.support_x, e.support_y, e.query_x, e.way)
     return {
         "training loss": loss.item(),
         "norm of gradients": {n: g.norm().item() for n, g in sorted(gradients.items())},
-        "log-probabilities": answers.tolist(),
+        "log-probabilities": log_p.tolist(),
     }
 
 
-def flat(values: Any, path: str = "") -> dict[str, float]:
-    """Nested values by their paths."""
+def flatten(values: Any, path: str = "") -> dict[str, float]:
+    """Collect nested values by their paths."""
     if isinstance(values, float):
         return {path: values}
     pairs = values.items() if isinstance(values, dict) else enumerate(values)
-    return {k: v for key, value in pairs for k, v in flat(value, f"{path}/{key}").items()}
+    return {k: v for key, value in pairs for k, v in flatten(value, f"{path}/{key}").items()}
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_answers_and_gradients_are_those_on_record(case):
-    record = flat(json.loads(GOLDEN.read_text(encoding="utf-8"))[case])
-    came = flat(measure(*CONFIGS[case]))
-    assert came.keys() == record.keys(), HINT
-    apart = {
-        path: (value, record[path])
-        for path, value in came.items()
-        # A gradient may be zero but for rounding.
-        if value != pytest.approx(record[path], rel=1e-8, abs=1e-12)
+def test_losses_gradients_and_answers_equal_the_recorded_ones(case):
+    recorded = flatten(json.loads(GOLDEN.read_text(encoding="utf-8"))[case])
+    measured = flatten(measure(*CONFIGS[case]))
+    assert measured.keys() == recorded.keys(), HINT
+    differences = {
+        path: (value, recorded[path])
+        for path, value in measured.items()
+        # A gradient may be zero except for rounding.
+        if value != pytest.approx(recorded[path], rel=1e-8, abs=1e-12)
     }
-    assert not apart, HINT
+    assert not differences, HINT
 
 
-def test_the_record_holds_what_is_measured():
-    record = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    assert set(record) == set(CONFIGS), HINT
-    # Two draw their weights by torch's generator, one is solved by scikit-learn: so releases of
-    # those may change them.
-    not_ours = {"from-scratch", "random-weights", "logistic-regression"}
-    assert set(METHODS) - not_ours == {name for name, _ in CONFIGS.values()}
+def test_every_method_of_our_own_is_recorded():
+    recorded = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert set(recorded) == set(CONFIGS), HINT
+    # Two of these draw their weights with PyTorch's generator and one is solved by scikit-learn,
+    # so new releases of those may change their answers.
+    not_recorded = {"from-scratch", "random-weights", "logistic-regression"}
+    assert set(METHODS) - not_recorded == {name for name, _ in CONFIGS.values()}
 
 
 def regenerate() -> None:
-    """Write the record anew."""
-    record = {case: measure(name, config) for case, (name, config) in CONFIGS.items()}
-    GOLDEN.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    """Record the present values."""
+    recorded = {case: measure(name, config) for case, (name, config) in CONFIGS.items()}
+    GOLDEN.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

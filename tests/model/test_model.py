@@ -19,9 +19,9 @@ from huggingface_hub import ModelCard
 from torch import Tensor
 
 from lgmnet.classifier.classifier import fit_classifier
+from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, FileFormatError, UserError
 from lgmnet.evaluation import Score
-from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.model.model import VERSION, Model, load_model, save_model
 from lgmnet.model.registry import (
     CARD_FILE,
@@ -30,7 +30,10 @@ from lgmnet.model.registry import (
     model_folder,
     shipped_models,
 )
-from tests.cli.making import TINY, drawings, listing, tiny_model
+from lgmnet.nn.embedding import vector_embedding
+from tests.cli.making import listing
+from tests.support.configs import TINY, lgm_net_config
+from tests.support.models import drawings, tiny_model
 
 SCORE = Score(
     data="omniglot",
@@ -73,11 +76,9 @@ def saved(model: Model, tmp_path: Path) -> Path:
     "config",
     [
         TINY,
-        dataclasses.replace(TINY, temperature=None, context_encoder=False, target_norm=False),
-        dataclasses.replace(TINY, feature_shape=(3, 16, 20), intertask_norm=False),
-        LGMNetConfig(
-            feature_shape=(2,), target="linear", embedding_widths=(8,), target_widths=(8, 4)
-        ),
+        with_settings(TINY, ["temperature=none", "context=none", "target.norm=false"]),
+        with_settings(TINY, ["feature_shape=[3, 16, 20]", "embedding.norm=sample"]),
+        lgm_net_config(vector_embedding(2, 8), target_widths=(8, 4)),
     ],
     ids=["tiny", "ablated", "colour", "points"],
 )
@@ -304,7 +305,7 @@ def test_weights_that_are_cut_short_are_refused(saved):
 
 
 def test_weights_of_another_model_are_refused(saved, tmp_path):
-    save_model(tiny_model(dataclasses.replace(TINY, context=5)), tmp_path / "other")
+    save_model(tiny_model(with_settings(TINY, ["context.length=5"])), tmp_path / "other")
     shutil.copy(tmp_path / "other" / WEIGHTS_FILE, saved / WEIGHTS_FILE)
     with pytest.raises(FileFormatError, match="do not fit the config"):
         load_model(saved)

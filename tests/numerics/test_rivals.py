@@ -1,17 +1,19 @@
-"""The rivals' equations against plain NumPy, one task and one sample at a time."""
+"""The equations of the rivals against plain NumPy, one task and one sample at a time."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError
 from lgmnet.methods import (
-    MAML,
     METHODS,
     FineTuneConfig,
     LogisticRegressionConfig,
@@ -24,377 +26,365 @@ from lgmnet.methods import (
 )
 from lgmnet.methods.maml import MAMLClassifier
 from lgmnet.methods.matching_net import MatchingNet
-from lgmnet.methods.pretraining import Pretrained
-from lgmnet.nn.stateless import EPS, Network, init_bodies
-from tests.numerics import by_hand
-from tests.numerics.by_hand import Array
+from lgmnet.methods.pretraining import PretrainedMethod
+from lgmnet.methods.proto_net import ProtoNet
+from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.norms import EPS
+from lgmnet.nn.stateless import StatelessNetwork
+from tests.numerics import reference
+from tests.numerics.reference import Array
+from tests.support.arrays import to_arrays
+from tests.support.models import build_method
 
-WAY, LABELS = 3, [[2, 0, 1, 0, 2, 2], [0, 1, 2, 2, 1, 0]]
-VECTORS: dict[str, Any] = {"feature_shape": (3,), "embedding_widths": (5,)}
-IMAGES: dict[str, Any] = {
-    "feature_shape": (2, 6, 6),
-    "embedding_widths": (3, 4),
-    "embedding_pooled": (True, False),
-}
-
-
-def made(name: str, config: Any) -> Method:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return METHODS[name](config).double().eval()
+WAY = 3
+VECTORS = vector_embedding(3, 5)
 
 
-def tasks() -> tuple[Tensor, Tensor, Tensor]:
+def build(name: str, config: Any) -> Method:
+    return build_method(name, config).double().eval()
+
+
+def build_episode() -> Episode:
+    """Build two tasks, one with uneven and one with even shots."""
     random = np.random.RandomState(1)
-    support, query = random.normal(size=(2, 6, 3)), random.normal(size=(2, 4, 3))
-    return torch.from_numpy(support), torch.tensor(LABELS), torch.from_numpy(query)
+    return Episode(
+        support_x=torch.from_numpy(random.normal(size=(2, 6, 3))),
+        support_y=torch.tensor([[2, 0, 1, 0, 2, 2], [0, 1, 2, 2, 1, 0]]),
+        query_x=torch.from_numpy(random.normal(size=(2, 4, 3))),
+        query_y=torch.tensor([[0, 1, 2, 0], [1, 1, 2, 0]]),
+        way=WAY,
+    )
 
 
-def embedded(method: Method, x: Tensor) -> Array:
-    return cast(Array, method.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2]).detach().numpy())
+EPISODE = build_episode()
+SUPPORT_Y = EPISODE.support_y.numpy()
 
 
-def softmax(scores: Array) -> Array:
-    odds = np.exp(scores - scores.max())
-    return cast(Array, odds / odds.sum())
+def embed(method: Method, x: Tensor) -> Array:
+    embedded = method.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return cast(Array, embedded.detach().numpy())
 
 
-def answers(method: Method) -> Array:
-    support, labels, query = tasks()
+def embed_episode(method: Method) -> tuple[Array, Array]:
+    return embed(method, EPISODE.support_x), embed(method, EPISODE.query_x)
+
+
+def answer(method: Method) -> Array:
+    """Compute the probabilities of the queries."""
     with torch.no_grad():
-        return cast(Array, method.adapt(support, labels, WAY)(query).exp().numpy())
+        classifier = method.adapt(EPISODE.support_x, EPISODE.support_y, WAY)
+        return cast(Array, classifier(EPISODE.query_x).exp().numpy())
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-def test_a_class_of_a_prototypical_network_is_its_mean(distance):
-    config = ProtoNetConfig(**VECTORS, distance=distance, temperature=2.0)
-    method = made("proto-net", config)
-    support, query = (embedded(method, x) for x in tasks()[::2])
+def test_a_prototype_is_the_mean_of_its_class(distance):
+    method = build("proto-net", ProtoNetConfig(VECTORS, distance, temperature=2.0))
+    assert isinstance(method, ProtoNet)
+    scale = method.log_scale.exp().item()
+    assert scale == pytest.approx(2.0)
 
-    scale = cast(Tensor, method.log_scale).exp().item()
-
-    def similarity(q: Array, c: Array) -> float:
+    def similarity(query: Array, prototype: Array) -> float:
         if distance == "cosine":
-            return float(by_hand.unit(q) @ by_hand.unit(c))
-        return -float(((q - c) ** 2).sum())
+            return float(reference.unit(query) @ reference.unit(prototype))
+        return -float(((query - prototype) ** 2).sum())
 
-    expected = [
-        [
-            softmax(
-                np.array(
-                    [
-                        scale
-                        * similarity(
-                            q, by_hand.mean([s for s, y in zip(shown, ys, strict=True) if y == c])
-                        )
-                        for c in range(WAY)
-                    ]
-                )
-            )
-            for q in asked
-        ]
-        for shown, ys, asked in zip(support, LABELS, query, strict=True)
-    ]
-    np.testing.assert_allclose(answers(method), expected, rtol=1e-9)
+    expected = []
+    for support, queries, labels in zip(*embed_episode(method), SUPPORT_Y, strict=True):
+        prototypes = [reference.mean(support[labels == c]) for c in range(WAY)]
+        expected.append(
+            [
+                reference.softmax(scale * np.array([similarity(q, c) for c in prototypes]))
+                for q in queries
+            ]
+        )
+    np.testing.assert_allclose(answer(method), expected, rtol=1e-9)
 
 
 def sigmoid(x: Array) -> Array:
     return cast(Array, 1 / (1 + np.exp(-x)))
 
 
-def lstm_step(
-    weights: dict[str, Array], x: Array, h: Array, c: Array, end: str
+def step_lstm(
+    weights: dict[str, Array], x: Array, h: Array, c: Array, suffix: str = ""
 ) -> tuple[Array, Array]:
-    """One step of an LSTM cell: input, forget, candidate and output gates, in torch's order."""
-    gates = weights[f"weight_ih{end}"] @ x + weights[f"bias_ih{end}"]
-    gates = gates + weights[f"weight_hh{end}"] @ h + weights[f"bias_hh{end}"]
+    """Take one step of an LSTM cell, whose gates are ordered input, forget, candidate, output."""
+    gates = weights[f"weight_ih{suffix}"] @ x + weights[f"bias_ih{suffix}"]
+    gates = gates + weights[f"weight_hh{suffix}"] @ h + weights[f"bias_hh{suffix}"]
     i, f, g, o = np.split(gates, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
 
 
-def run(weights: dict[str, Array], xs: list[Array], end: str) -> list[Array]:
+def run_lstm(weights: dict[str, Array], xs: list[Array], suffix: str) -> list[Array]:
+    """Compute the hidden state after each sample."""
     h = c = np.zeros(len(xs[0]))
     hidden = []
     for x in xs:
-        h, c = lstm_step(weights, x, h, c, end)
+        h, c = step_lstm(weights, x, h, c, suffix)
         hidden.append(h)
     return hidden
 
 
-def arrays(module: torch.nn.Module) -> dict[str, Array]:
-    return {name: p.detach().numpy() for name, p in module.named_parameters()}
-
-
-@pytest.mark.parametrize("full_context", [False, True])
-def test_a_matching_network_attends_to_its_support(full_context):
-    config = MatchingNetConfig(**VECTORS, full_context=full_context, context_steps=3)
-    method = cast(MatchingNet, made("matching-net", config))
-    support, query = (embedded(method, x) for x in tasks()[::2])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_matching_network_attends_to_its_support(steps):
+    method = build("matching-net", MatchingNetConfig(VECTORS, full_context_steps=steps))
+    assert isinstance(method, MatchingNet)
+    assert (method.context is None) == (steps == 0)
     scale = method.log_scale.exp().item()
     expected = []
-    for shown, ys, asked in zip(support, LABELS, query, strict=True):
-        keys, queries = list(shown), list(asked)
+    for support, embedded, labels in zip(*embed_episode(method), SUPPORT_Y, strict=True):
+        keys, queries = list(support), list(embedded)
         if method.context is not None:
-            of_support, of_query = arrays(method.context.support), arrays(method.context.query)
-            ahead = run(of_support, list(shown), "_l0")
-            back = run(of_support, list(shown[::-1]), "_l0_reverse")[::-1]
-            keys = [a + b + s for a, b, s in zip(ahead, back, shown, strict=True)]
+            lstm, cell = to_arrays(method.context.support), to_arrays(method.context.query)
+            ahead = run_lstm(lstm, list(support), "_l0")
+            back = run_lstm(lstm, list(support[::-1]), "_l0_reverse")[::-1]
+            keys = [a + b + s for a, b, s in zip(ahead, back, support, strict=True)]
             queries = []
-            for f in asked:
+            for f in embedded:
                 h = c = r = np.zeros(len(f))
-                for _ in range(3):
-                    h, c = lstm_step(of_query, np.concatenate([f, r]), h, c, "")  # eq. (2)
+                for _ in range(steps):
+                    h, c = step_lstm(cell, np.concatenate([f, r]), h, c)  # eq. (2)
                     h = h + f  # eq. (3)
-                    a = softmax(np.array([h @ g for g in keys]))  # eq. (5)
+                    a = reference.softmax(np.array([h @ g for g in keys]))  # eq. (5)
                     r = sum(w * g for w, g in zip(a, keys, strict=True))  # eq. (4)
                 queries.append(h)
         expected.append(
-            [by_hand.matching(q, np.stack(keys), np.array(ys), WAY, scale) for q in queries]
+            [reference.matching(q, np.stack(keys), labels, WAY, scale) for q in queries]
         )
-    np.testing.assert_allclose(answers(method), expected, rtol=1e-8)
+    np.testing.assert_allclose(answer(method), expected, rtol=1e-8)
 
 
-def network(weights: dict[str, Array], x: Array, by: tuple[Array, Array] | None = None) -> Array:
-    """Log-probabilities of one layer and a head, normalised over these samples or by others."""
+Moments = tuple[Array, Array]
+
+
+def network_log_p(weights: dict[str, Array], x: Array, moments: Moments | None = None) -> Array:
+    """Compute log-probabilities of one layer and a head.
+
+    Args:
+        weights: Weights as `StatelessNetwork` names them.
+        x: Samples of one task.
+        moments: Mean and variance to normalize by; None for those of these samples.
+    """
     hidden = x @ weights["weight_0"].T
-    mean, variance = by or (hidden.mean(0), hidden.var(0))
+    mean, variance = moments or (hidden.mean(0), hidden.var(0))
     hidden = (hidden - mean) / np.sqrt(variance + EPS)
     hidden = np.maximum(hidden * weights["gain_0"] + weights["shift_0"], 0)
     logits = hidden @ weights["head_weight"].T + weights["head_bias"]
     return cast(Array, logits - np.log(np.exp(logits).sum(1, keepdims=True)))
 
 
-def slope(weights: dict[str, Array], moving: list[str], x: Array, y: Array) -> dict[str, Array]:
-    """The gradient of the mean cross-entropy, by central differences."""
-    gradient = {name: np.zeros_like(weights[name]) for name in moving}
-    for name in moving:
-        for place in np.ndindex(weights[name].shape):
-            moved = []
+def hidden_moments(weights: dict[str, Array], x: Array) -> Moments:
+    hidden = x @ weights["weight_0"].T
+    return hidden.mean(0), hidden.var(0)
+
+
+def differentiate(weights: dict[str, Array], x: Array, y: Array) -> dict[str, Array]:
+    """Compute the gradient of the mean cross-entropy by central differences."""
+    gradient = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    for name, weight in weights.items():
+        for place in np.ndindex(weight.shape):
+            losses = []
             for step in (1e-6, -1e-6):
-                other = {**weights, name: weights[name].copy()}
-                other[name][place] += step
-                moved.append(-float(network(other, x)[np.arange(len(y)), y].mean()))
-            gradient[name][place] = (moved[0] - moved[1]) / 2e-6
+                moved = {**weights, name: weight.copy()}
+                moved[name][place] += step
+                losses.append(-float(network_log_p(moved, x)[np.arange(len(y)), y].mean()))
+            gradient[name][place] = (losses[0] - losses[1]) / 2e-6
     return gradient
 
 
-@pytest.mark.parametrize("order", ["second", "first", "anil"])
-def test_maml_descends_on_the_support_set(order):
+def test_maml_descends_the_loss_of_the_support_set():
     """Gradients by differences in NumPy lead to the same weights and the same answers."""
-    method = made("maml", MAMLConfig(**VECTORS, order=order, inner_steps=3, inner_rate=0.3))
-    support, labels, query = tasks()
+    method = build("maml", MAMLConfig(VECTORS, inner_steps=3, inner_rate=0.3))
     with torch.no_grad():
-        classifier = cast(MAMLClassifier, method.adapt(support, labels, WAY))
-        came = classifier(query).numpy()
-    body = arrays(method.get_submodule("body"))
+        classifier = method.adapt(EPISODE.support_x, EPISODE.support_y, WAY)
+        log_p = classifier(EPISODE.query_x).numpy()
+    body = to_arrays(method.get_submodule("body"))
     for task in range(2):
-        x, y = support[task].numpy(), labels[task].numpy()
+        x, y = EPISODE.support_x[task].numpy(), SUPPORT_Y[task]
         weights = body | {"head_weight": np.zeros((WAY, 5)), "head_bias": np.zeros(WAY)}
-        moving = [n for n in weights if order != "anil" or n.startswith("head")]
         for _ in range(3):
-            gradient = slope(weights, moving, x, y)
-            weights = weights | {n: weights[n] - 0.3 * gradient[n] for n in moving}  # eq. (1)
+            gradient = differentiate(weights, x, y)
+            weights = {name: w - 0.3 * gradient[name] for name, w in weights.items()}  # eq. (1)
         for name, weight in weights.items():
             np.testing.assert_allclose(
                 classifier.get_buffer(name)[task].numpy(), weight, rtol=1e-5, atol=1e-7
             )
-        hidden = x @ weights["weight_0"].T
-        by = hidden.mean(0), hidden.var(0)
-        np.testing.assert_allclose(came[task], network(weights, query[task].numpy(), by), rtol=1e-5)
+        queries = EPISODE.query_x[task].numpy()
+        expected = network_log_p(weights, queries, hidden_moments(weights, x))
+        np.testing.assert_allclose(log_p[task], expected, rtol=1e-5)
 
 
-def test_with_query_statistics_all_queries_together_say_what_they_are_normalised_by():
-    config = MAMLConfig(**VECTORS, inner_steps=1, inner_rate=0.3, query_statistics=True)
-    method = made("maml", config)
-    support, labels, query = tasks()
+def test_query_statistics_are_those_of_all_queries_of_the_task():
+    config = MAMLConfig(VECTORS, inner_steps=1, inner_rate=0.3, query_statistics=True)
+    method = build("maml", config)
+    assert method.is_transductive
     with torch.no_grad():
-        classifier = cast(MAMLClassifier, method.adapt(support, labels, WAY))
-        came = classifier(query).numpy()
+        classifier = cast(MAMLClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY))
+        log_p = classifier(EPISODE.query_x).numpy()
     for task in range(2):
         weights = {name: w[task].numpy() for name, w in classifier.weights.items()}
-        np.testing.assert_allclose(came[task], network(weights, query[task].numpy()), rtol=1e-6)
+        expected = network_log_p(weights, EPISODE.query_x[task].numpy())
+        np.testing.assert_allclose(log_p[task], expected, rtol=1e-6)
 
 
-def test_a_network_of_convolutions_for_one_task():
-    method = made("maml", MAMLConfig(**IMAGES, inner_steps=1))
-    assert isinstance(method, MAML)
-    x = np.random.RandomState(1).normal(size=(5, 2, 6, 6))
-    weights = dict(method.body.items())
+def test_the_meta_gradient_of_maml_is_of_second_order():
+    """The gradient of the query loss equals differences; without second order it does not."""
+
+    def loss(method: Method) -> Tensor:
+        log_p = method(EPISODE.support_x, EPISODE.support_y, EPISODE.query_x, WAY)
+        return F.nll_loss(log_p.flatten(0, 1), EPISODE.query_y.flatten())
+
+    method = build("maml", MAMLConfig(VECTORS, inner_steps=2, inner_rate=0.3))
+    loss(method).backward()
+    weight = method.get_parameter("body.weight_0")
+    assert weight.grad is not None
+    losses = []
+    for step in (1e-5, -1e-5):
+        with torch.no_grad():
+            weight[2, 1] += step
+            losses.append(loss(method).item())
+            weight[2, 1] -= step
+    difference = (losses[0] - losses[1]) / 2e-5
+    assert abs(weight.grad[2, 1].item() - difference) < 1e-7
+
+    # The gradient of first order: that of the adapted weights, as if they were the initial ones.
+    network = StatelessNetwork(VECTORS)
+    first_order = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
-        came = method.network.embed(weights, torch.from_numpy(x))
-    maps = list(x)
-    for i, pooled in enumerate(IMAGES["embedding_pooled"]):
-        maps = [by_hand.conv3x3(m, weights[f"weight_{i}"].detach().numpy()) for m in maps]
-        maps = [by_hand.max_pool(m) for m in maps] if pooled else maps
-        together = np.stack(maps)
-        mean, variance = together.mean((0, 2, 3)), together.var((0, 2, 3))
-        gain, shift = (weights[f"{name}_{i}"].detach().numpy() for name in ("gain", "shift"))
-        maps = [by_hand.relu(by_hand.normalise_by(m, mean, variance, gain, shift)) for m in maps]
-    np.testing.assert_allclose(came.numpy(), [m.ravel() for m in maps], rtol=1e-8, atol=1e-12)
+        classifier = cast(MAMLClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY))
+    for task in range(2):
+        weights = {name: w[task] for name, w in classifier.weights.items()}
+        adapted = weights["weight_0"].clone().requires_grad_()
+        weights["weight_0"] = adapted
+        statistics = network.statistics(weights, EPISODE.support_x[task])
+        log_p = network(weights, EPISODE.query_x[task], statistics)
+        query_loss = F.nll_loss(log_p, EPISODE.query_y[task]) / 2
+        first_order += torch.autograd.grad(query_loss, adapted)[0][2, 1]
+    assert abs(first_order.item() - difference) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["maml", "direct", "random-weights"])
-def test_one_task_after_another_is_what_all_tasks_at_once_are(name, monkeypatch):
-    few = {"steps": 3} if name == "direct" else {}
-    method = made(name, METHODS[name].config_type(**IMAGES, **few))
-    support, query = torch.randn(2, 6, 2, 6, 6).double(), torch.randn(2, 4, 2, 6, 6).double()
-
-    def answered() -> tuple[Tensor, list[Tensor]]:
-        """The answers, and where they would have the method's own weights go."""
-        log_p = method.adapt(support, torch.tensor(LABELS), WAY)(query)
-        if not method.is_trainable:
-            return log_p, []
-        return log_p, list(torch.autograd.grad(log_p[..., 0].sum(), list(method.parameters())))
-
-    one_by_one = answered()
-    monkeypatch.setattr(Network, "loops", lambda self, device: False)
-    torch.testing.assert_close(one_by_one, answered())
-
-
-def test_direct_training_is_adam_on_the_support_set():
-    """The weights that PyTorch's own Adam finds from the same start."""
-    method = made("direct", TrainFromScratchConfig(**VECTORS, steps=4, rate=0.05))
-    support, labels, query = tasks()
-    came = answers(method)
-    net = Network((3,), (5,), ())
-    start = init_bodies(net, support, None)
+def test_training_from_scratch_is_adam_on_the_support_set():
+    """PyTorch's own Adam finds the same weights from the same start."""
+    method = build("from-scratch", TrainFromScratchConfig(VECTORS, steps=4, rate=0.05))
+    p = answer(method)
+    network = StatelessNetwork(VECTORS)
+    start = network.init_bodies(EPISODE.support_x, None)
     for task in range(2):
         weights = {name: w[task].clone() for name, w in start.items()}
-        weights |= net.initial_head(WAY, support)
+        weights |= network.init_head(WAY, EPISODE.support_x)
         for w in weights.values():
             w.requires_grad_()
         adam = torch.optim.Adam(weights.values(), lr=0.05)
         for _ in range(4):
             adam.zero_grad()
-            torch.nn.functional.nll_loss(net(weights, support[task]), labels[task]).backward()
+            log_p = network(weights, EPISODE.support_x[task])
+            F.nll_loss(log_p, EPISODE.support_y[task]).backward()
             adam.step()
-        found = {name: w.detach().numpy() for name, w in weights.items()}
-        hidden = support[task].numpy() @ found["weight_0"].T
-        by = hidden.mean(0), hidden.var(0)
-        np.testing.assert_allclose(
-            came[task], np.exp(network(found, query[task].numpy(), by)), rtol=1e-6
-        )
+        trained = {name: w.detach().numpy() for name, w in weights.items()}
+        moments = hidden_moments(trained, EPISODE.support_x[task].numpy())
+        expected = network_log_p(trained, EPISODE.query_x[task].numpy(), moments)
+        np.testing.assert_allclose(p[task], np.exp(expected), rtol=1e-6)
 
 
-def test_random_weights_match_by_cosine_what_a_network_makes_of_samples():
-    method = made(
-        "random-weights",
-        RandomWeightsConfig(feature_shape=(3,), embedding_widths=(16,), temperature=3.0),
-    )
-    support, labels, query = tasks()
-    weight = init_bodies(Network((3,), (16,), ()), support, None)["weight_0"].numpy()
+def test_random_weights_compare_the_features_of_a_random_network_by_cosine():
+    embedding = vector_embedding(3, 16)
+    method = build("random-weights", RandomWeightsConfig(embedding, temperature=3.0))
+    bodies = StatelessNetwork(embedding).init_bodies(EPISODE.support_x, None)
     expected = []
-    for task in range(2):
-        hidden, asked = (x[task].numpy() @ weight[task].T for x in (support, query))
-        mean, variance = hidden.mean(0), hidden.var(0)
-        keys, queries = (
-            np.maximum((h - mean) / np.sqrt(variance + EPS), 0) for h in (hidden, asked)
+    for task, weight in enumerate(bodies["weight_0"].numpy()):
+        support, queries = (
+            x[task].numpy() @ weight.T for x in (EPISODE.support_x, EPISODE.query_x)
         )
-        ys = labels[task].numpy()
-        expected.append([by_hand.matching(q, keys, ys, WAY, 3.0) for q in queries])
-    np.testing.assert_allclose(answers(method), expected, rtol=1e-8)
+        mean, variance = support.mean(0), support.var(0)
+        keys, features = (
+            np.maximum((x - mean) / np.sqrt(variance + EPS), 0) for x in (support, queries)
+        )
+        expected.append([reference.matching(f, keys, SUPPORT_Y[task], WAY, 3.0) for f in features])
+    np.testing.assert_allclose(answer(method), expected, rtol=1e-8)
 
 
-def test_the_meta_gradient_of_second_order_is_that_of_differences_and_of_first_order_is_not():
-    """Of the loss on the queries, by where the inner steps start."""
-    support, labels, query = tasks()
-    asked = torch.tensor([[0, 1, 2, 0], [1, 1, 2, 0]])
-
-    def loss(method: Method) -> Tensor:
-        log_p = method(support, labels, query, WAY)
-        return torch.nn.functional.nll_loss(log_p.flatten(0, 1), asked.flatten())
-
-    differ = {}
-    for order in ("second", "first"):
-        method = made("maml", MAMLConfig(**VECTORS, order=order, inner_steps=2, inner_rate=0.3))
-        loss(method).backward()
-        weight = dict(method.named_parameters())["body.weight_0"]
-        assert weight.grad is not None
-        moved = []
-        for step in (1e-5, -1e-5):
-            with torch.no_grad():
-                weight[2, 1] += step
-                moved.append(loss(method).item())
-                weight[2, 1] -= step
-        differ[order] = abs(weight.grad[2, 1].item() - (moved[0] - moved[1]) / 2e-5)
-    assert differ["second"] < 1e-7
-    assert differ["first"] > 1e-4
-
-
-@pytest.mark.parametrize("head", ["linear", "cosine"])
-def test_fine_tuning_trains_a_head_on_the_frozen_embedding(head):
-    """The same steps by torch's own Adam and autograd, task by task."""
-    config = FineTuneConfig(**VECTORS, classes=4, head=head, steps=7, rate=0.05, scale=3.0)
-    method = made("fine-tune", config)
-    support, query = (torch.from_numpy(embedded(method, x)) for x in tasks()[::2])
-    if head == "cosine":
-        support, query = (x / x.norm(dim=2, keepdim=True) for x in (support, query))
+@pytest.mark.parametrize("scale", [None, 3.0], ids=["linear", "cosine"])
+def test_fine_tuning_trains_a_head_on_the_frozen_embedding(scale):
+    """PyTorch's own Adam and autograd take the same steps, task by task."""
+    config = FineTuneConfig(VECTORS, cosine_scale=scale, steps=7, rate=0.05)
+    method = build("fine-tune", config)
+    support_x, query_x = (torch.from_numpy(x) for x in embed_episode(method))
+    if scale:
+        support_x, query_x = (x / x.norm(dim=2, keepdim=True) for x in (support_x, query_x))
     expected = []
-    for shown, ys, asked in zip(support, LABELS, query, strict=True):
-        y = torch.tensor(ys)
-        start = torch.zeros(WAY, shown.shape[1], dtype=torch.float64)
-        if head == "cosine":
-            start = torch.stack([shown[y == c].mean(0) for c in range(WAY)])
-            start /= start.norm(dim=1, keepdim=True)
+    for support, labels, queries in zip(support_x, EPISODE.support_y, query_x, strict=True):
+        weight = torch.zeros(WAY, support.shape[1], dtype=torch.float64)
+        if scale:
+            weight = torch.stack([support[labels == c].mean(0) for c in range(WAY)])
+            weight /= weight.norm(dim=1, keepdim=True)
         bias = torch.zeros(WAY, dtype=torch.float64)
-        weight = start.requires_grad_()
-        adam = torch.optim.Adam([weight, bias.requires_grad_()], lr=0.05)
+        adam = torch.optim.Adam([weight.requires_grad_(), bias.requires_grad_()], lr=0.05)
 
         def logits(x: Tensor, weight: Tensor = weight, bias: Tensor = bias) -> Tensor:
-            rows = weight
-            if head == "cosine":
-                rows = 3.0 * weight / weight.norm(dim=1, keepdim=True)
+            rows = scale * weight / weight.norm(dim=1, keepdim=True) if scale else weight
             return x @ rows.mT + bias
 
         for _ in range(7):
             adam.zero_grad()
-            torch.nn.functional.cross_entropy(logits(shown), y).backward()
+            F.cross_entropy(logits(support), labels).backward()
             adam.step()
-        expected.append(logits(asked).softmax(-1).detach().numpy())
-    np.testing.assert_allclose(answers(method), expected, rtol=1e-7)
+        expected.append(logits(queries).softmax(-1).detach().numpy())
+    np.testing.assert_allclose(answer(method), expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("way", [2, 3])
-def test_logistic_regression_is_scikit_learns_on_embeddings_of_unit_length(way):
+def test_logistic_regression_is_that_of_scikit_learn_on_embeddings_of_unit_length(way):
     from sklearn.linear_model import LogisticRegression
 
-    method = made("logistic-regression", LogisticRegressionConfig(**VECTORS, strength=2.0))
-    support_x, _, query_x = tasks()
-    labels = torch.tensor(LABELS).clamp(max=way - 1)
+    method = build("logistic-regression", LogisticRegressionConfig(VECTORS, strength=2.0))
+    support_y = EPISODE.support_y.clamp(max=way - 1)
     with torch.no_grad():
-        came = method.adapt(support_x, labels, way)(query_x).exp().numpy()
-    support, query = (embedded(method, x) for x in (support_x, query_x))
-    for shown, ys, asked, p in zip(support, labels.numpy(), query, came, strict=True):
+        p = method.adapt(EPISODE.support_x, support_y, way)(EPISODE.query_x).exp().numpy()
+    support_x, query_x = embed_episode(method)
+    for task in range(2):
         solver = LogisticRegression(C=2.0, max_iter=1000)
-        solver.fit(np.array([by_hand.unit(x) for x in shown]), ys)
-        expected = solver.predict_proba(np.array([by_hand.unit(x) for x in asked]))
-        np.testing.assert_allclose(p, expected, rtol=1e-7)
+        solver.fit(np.array([reference.unit(x) for x in support_x[task]]), support_y[task].numpy())
+        expected = solver.predict_proba(np.array([reference.unit(x) for x in query_x[task]]))
+        np.testing.assert_allclose(p[task], expected, rtol=1e-7)
+
+
+def build_pretrained(name: str) -> PretrainedMethod:
+    """Build a method with a head for five training classes."""
+    config = METHODS[name].config_type(replace(VECTORS, norm="sample"))
+    method = build(name, config)
+    assert isinstance(method, PretrainedMethod)
+    method.prepare(torch.zeros(5, 3), torch.arange(5), None)
+    return method
 
 
 @pytest.mark.parametrize("name", ["fine-tune", "logistic-regression"])
 def test_pretraining_is_classification_among_all_training_classes(name):
-    method = made(name, METHODS[name].config_type(**VECTORS, classes=5, intertask_norm=False))
-    assert isinstance(method, Pretrained)
-    assert method.head is not None
-    support, labels, query = tasks()
+    method = build_pretrained(name)
+    assert isinstance(method.head, nn.Linear)
+    assert method.head.weight.shape == (5, 5)
     classes = torch.tensor([[4, 0, 2], [1, 4, 3]])
-    asked = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 0, 1, 1]])[:, : query.shape[1]]
     with torch.no_grad():
-        loss, came = method.train().learn(support, labels, query, asked, WAY, None, classes)
+        loss, log_p = method.train().learn(replace(EPISODE, classes=classes))
     weight, bias = (p.detach().numpy() for p in method.head.parameters())
     losses = []
-    for x, ys in ((support, labels), (query, asked)):
-        for task, samples in enumerate(embedded(method, x)):
-            for sample, y in zip(samples, ys[task].tolist(), strict=True):
-                p = softmax(np.array([weight[c] @ sample + bias[c] for c in range(5)]))
-                losses.append(-np.log(p[int(classes[task, y])]))
+    for x, y in ((EPISODE.support_x, EPISODE.support_y), (EPISODE.query_x, EPISODE.query_y)):
+        for task, samples in enumerate(embed(method, x)):
+            for sample, label in zip(samples, y[task].tolist(), strict=True):
+                p = reference.softmax(weight @ sample + bias)
+                losses.append(-np.log(p[classes[task, label]]))
     np.testing.assert_allclose(loss.item(), np.mean(losses), rtol=1e-6)
-    for task, samples in enumerate(embedded(method, query)):
-        for q, p in zip(samples, came[task].exp().numpy(), strict=True):
-            scores = np.array([weight[c] @ q + bias[c] for c in classes[task].tolist()])
-            np.testing.assert_allclose(p, softmax(scores), rtol=1e-6)
-    with pytest.raises(ConfigError, match=r"'classes' must be at least 7.* is 5"):
-        method.learn(support, labels, query, asked, WAY, None, classes + 2)
-    with pytest.raises(ConfigError, match="whose classes have no end"):
-        method.learn(support, labels, query, asked, WAY)
+    for task, samples in enumerate(embed(method, EPISODE.query_x)):
+        for sample, row in zip(samples, log_p[task].exp().numpy(), strict=True):
+            scores = weight[classes[task]] @ sample + bias[classes[task]]
+            np.testing.assert_allclose(row, reference.softmax(scores), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fine-tune", "logistic-regression"])
+def test_pretraining_needs_a_fixed_set_of_classes(name):
+    method = build_pretrained(name)
+    with pytest.raises(ConfigError, match="no fixed set of classes"):
+        method.learn(EPISODE)
+    classes = torch.tensor([[4, 0, 2], [1, 4, 3]])
+    unprepared = METHODS[name](method.config).double()
+    with pytest.raises(ConfigError, match="no fixed set of classes"):
+        unprepared.learn(replace(EPISODE, classes=classes))

@@ -21,7 +21,7 @@ from lgmnet.studio.limits import Limits
 from lgmnet.studio.store import Store, urls_in
 from lgmnet.studio.thumbnails import encode_image
 from lgmnet.studio.worker import Worker
-from tests.cli.making import drawings, tiny_model
+from tests.support.models import drawings, tiny_model
 
 LIMITS = Limits(
     max_body_bytes=4_000_000,

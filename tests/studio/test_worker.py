@@ -9,8 +9,8 @@ import torch
 
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.worker import Worker
-from tests.cli.making import drawings
 from tests.studio.conftest import block
+from tests.support.models import drawings
 
 
 def test_waiting_predictions_are_made_in_one_pass(client, sky):

@@ -1,9 +1,8 @@
-"""Two gloo processes on the CPU do what one does with twice the tasks."""
+"""Two gloo processes on the CPU compute what one process computes with twice the tasks."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,45 +12,41 @@ import torch
 from safetensors.torch import load_file
 
 from lgmnet.model.model import load_model
-from tests.training import one_of_two
-from tests.training.test_trainer import command
+from tests.training import half_of_the_tasks
+from tests.training.runs import ONE_THREAD, build_command, run_command
 
 pytestmark = pytest.mark.slow
 
 
-def test_gradients_and_statistics_equal_one_process_with_twice_the_tasks(tmp_path):
+def test_gradients_and_statistics_equal_those_of_one_process_with_all_tasks(tmp_path):
     root = Path(__file__).parents[2]
-    spawn = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
-        [*spawn, "-m", one_of_two.__name__, str(tmp_path)],
+        [*torchrun, "-m", half_of_the_tasks.__name__, str(tmp_path)],
         check=True,
         cwd=root,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=ONE_THREAD,
         capture_output=True,
     )
-    expected = one_of_two.gradients_and_statistics(one_of_two.whole_episode())
+    expected = half_of_the_tasks.take_step(half_of_the_tasks.build_episode())
     for rank in (0, 1):
-        came = load_file(tmp_path / f"{rank}.safetensors")
-        assert came.keys() == expected.keys()
+        tensors = load_file(tmp_path / f"{rank}.safetensors")
+        assert tensors.keys() == expected.keys()
         for name, tensor in expected.items():
-            # Fabric hands log-probabilities on in 32 bits, so the loss's own 1/n is rounded.
-            torch.testing.assert_close(came[name], tensor, rtol=1e-7, atol=1e-12, msg=name)
-    moving = [n for n in expected if n.startswith("grad.") and expected[n].abs().max() > 1e-6]
-    assert len(moving) > 10, "the comparison must be of gradients that are not all zero"
+            torch.testing.assert_close(tensors[name], tensor, rtol=1e-10, atol=1e-13, msg=name)
+    nonzero = [n for n in expected if n.startswith("grad.") and expected[n].abs().max() > 1e-6]
+    assert len(nonzero) > 10, "gradients of zero would prove nothing"
 
 
-def test_the_command_trains_on_two_processes_and_resumes(tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    line = command(tmp_path / "out", "--devices", "2", "--steps", "12")
-    came = subprocess.run(
-        [*line, "--json"], check=True, env=environment, capture_output=True, text=True
-    )
-    assert json.loads(came.stdout)["step"] == 12, "one process speaks for all"
-    assert load_model(tmp_path / "out").training.step > 0
+def test_the_command_trains_with_two_processes_and_resumes_only_with_two(tmp_path):
+    out = tmp_path / "out"
+    printed = run_command(out, "--steps", "12", "--devices", "2", "--json")
+    assert json.loads(printed)["step"] == 12, "only the first process prints"
+    assert load_model(out).training.step > 0
     again = subprocess.run(
-        [*line[:-4], "--steps", "12", "--resume"],
+        build_command(out, "--steps", "12", "--resume"),
         check=False,
-        env=environment,
+        env=ONE_THREAD,
         capture_output=True,
         text=True,
     )

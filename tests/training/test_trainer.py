@@ -1,249 +1,74 @@
-"""The trainer: what it learns, keeps, logs, and how it survives being stopped."""
+"""The trainer: what it learns, keeps, logs and reports."""
 
 from __future__ import annotations
 
+import contextvars
 import csv
 import dataclasses
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from safetensors import safe_open
 from torch.nn.modules.module import register_module_forward_hook
 
 from lgmnet.config import with_settings
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.characters import SyntheticCharacters
-from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.experiments.recipes import RECIPES
-from lgmnet.experiments.recipes.rivals import embedding_of
-from lgmnet.io import CHECKSUM
-from lgmnet.methods import METHODS, FineTuneConfig, LGMNetConfig, ProtoNetConfig
+from lgmnet.io import read_tensors
+from lgmnet.methods import METHODS, FineTuneConfig, ProtoNetConfig
 from lgmnet.model.model import load_model
-from lgmnet.model.registry import WEIGHTS_FILE
+from lgmnet.progress import ProgressTask, set_progress_display
 from lgmnet.training import launch, trainer
-from lgmnet.training.config import Run, TrainConfig
-from lgmnet.training.state import read_training_cost
-from lgmnet.training.trainer import STATE, fit, learning_rate
-
-TINY = LGMNetConfig(
-    embedding_widths=(8, 8),
-    embedding_pooled=(True, True),
-    encoder_width=8,
-    context=4,
-    target_widths=(8, 8),
-)
-RUN = Run(
-    recipe="tiny",
-    method="lgm-net",
-    config=TINY,
-    data="strokes",
-    split="train",
-    val_split="val",
-    train=TrainConfig(
-        steps=12,
-        tasks=2,
-        way=4,
-        query=2,
-        warmup=2,
-        val_way=4,
-        val_query=2,
-        val_episodes=8,
-        val_every=6,
-        save_every=5,
-        log_every=3,
-        precision="32-true",
-    ),
-)
-SETTINGS = [
-    "embedding_widths=[8,8]",
-    "embedding_pooled=[true,true]",
-    "encoder_width=8",
-    "context=4",
-    "target_widths=[8,8]",
-    "tasks=2",
-    "way=4",
-    "query=2",
-    "val_way=4",
-    "val_query=2",
-    "val_episodes=8",
-    "val_every=40",
-    "save_every=10",
-    "warmup=2",
-]
-# Long enough to be caught in the middle of it.
-STEPS = ["--steps", "60"]
-
-
-class Interrupted(SyntheticCharacters):
-    """A source that breaks off the run at its n-th batch, as a kill would."""
-
-    def __init__(self, batches: int) -> None:
-        super().__init__("train")
-        self.left = batches
-
-    def draw(self, shape, generator, out) -> None:
-        if self.left == 0:
-            raise ConnectionAbortedError
-        self.left -= 1
-        super().draw(shape, generator, out)
-
-
-def train(
-    out: Path, run: Run = RUN, source: SyntheticCharacters | None = None, *, resume: bool = False
-):
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    model = fit(
-        fabric,
-        run,
-        source or SyntheticCharacters("train"),
-        SyntheticCharacters("val"),
-        out,
-        resume=resume,
-    )
-    assert model is not None
-    return model
-
-
-def command(out: Path, *more: str) -> list[str]:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    line = ["train", "omniglot", "--data", "strokes", "--out", str(out), "--accelerator", "cpu"]
-    return [sys.executable, "-m", "lgmnet.cli", *line, *settings, *more]
-
-
-def lasting(about: dict[str, str]) -> dict[str, str]:
-    """What a file says beside its tensors, without what a clock said."""
-    return {name: value for name, value in about.items() if name not in ("seconds", CHECKSUM)}
-
-
-def assert_same_run(a: Path, b: Path) -> None:
-    """Weights, optimiser, generators and story are the same to the bit."""
-    for name in (WEIGHTS_FILE, STATE):
-        with safe_open(a / name, "pt") as one, safe_open(b / name, "pt") as other:
-            assert lasting(one.metadata()) == lasting(other.metadata())
-            assert set(one.keys()) == set(other.keys())
-            for key in one.keys():  # noqa: SIM118
-                assert torch.equal(one.get_tensor(key), other.get_tensor(key)), (name, key)
-    assert (a / "config.json").read_text() == (b / "config.json").read_text()
-
-
-@pytest.mark.parametrize("broken_at", [5, 8, 11])
-@pytest.mark.parametrize("settings", [[], ["class_detectors=2", "class_dropout=0.5"]])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, broken_at, settings):
-    run = with_settings(RUN, settings)
-    train(tmp_path / "whole", run)
-    torch.rand(1)  # What else the program draws at random has no part in a run.
-    with pytest.raises(ConnectionAbortedError):
-        train(tmp_path / "broken", run, Interrupted(broken_at))
-    train(tmp_path / "broken", run, resume=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "broken")
-
-
-def test_a_kill_costs_at_most_the_steps_since_the_last_checkpoint(tmp_path):
-    with pytest.raises(ConnectionAbortedError):
-        train(tmp_path, source=Interrupted(9))
-    source = Interrupted(7)  # the twelve steps less the five of the checkpoint
-    train(tmp_path, source=source, resume=True)
-    assert source.left == 0
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory):
-    """A run by the command line that nobody disturbed."""
-    whole = tmp_path_factory.mktemp("run") / "whole"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command(whole, *STEPS), check=True, env=environment, capture_output=True)
-    return whole
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_killed_goes_on(tmp_path, whole_run, killer):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    broken = tmp_path / "broken"
-    process = subprocess.Popen(command(broken, *STEPS), env=environment, stderr=subprocess.PIPE)
-    while not (broken / STATE).exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(killer)
-    _, words = process.communicate()
-    if killer == signal.SIGINT:
-        assert process.returncode == 130
-        assert b"--resume" in words
-    else:
-        assert process.returncode == -signal.SIGKILL
-    subprocess.run(
-        command(broken, *STEPS, "--resume"), check=True, env=environment, capture_output=True
-    )
-    assert_same_run(whole_run, broken)
+from lgmnet.training.config import OptimizerConfig, TrainConfig
+from lgmnet.training.progress import TrainingMetrics
+from lgmnet.training.state import KIND, VERSION, read_training_cost
+from lgmnet.training.trainer import STATE_FILE, fit, learning_rate
+from tests.support.random import seeded
+from tests.training.runs import RUN, InterruptedCharacters, draw_classes, train
 
 
 def test_the_weights_that_are_best_on_validation_are_kept(tmp_path, monkeypatch):
-    real = trainer.validate
+    validate = trainer.validate
     accuracies = iter([50.0, 70.0, 60.0])
-    seen = []
+    states = []
 
-    def scripted(method, source, config):
-        seen.append({name: t.clone() for name, t in method.state_dict().items()})
-        return dataclasses.replace(real(method, source, config), accuracy=next(accuracies))
+    def return_next_accuracy(method, source, config):
+        states.append({name: t.clone() for name, t in method.state_dict().items()})
+        return dataclasses.replace(validate(method, source, config), accuracy=next(accuracies))
 
-    monkeypatch.setattr(trainer, "validate", scripted)
+    monkeypatch.setattr(trainer, "validate", return_next_accuracy)
     run = with_settings(RUN, ["steps=18"])
     model = train(tmp_path, run)
     assert (model.training.step, model.training.val_accuracy) == (12, 70.0)
     for name, tensor in model.method.state_dict().items():
-        assert torch.equal(tensor, seen[1][name]), name
-    assert not torch.equal(seen[1]["log_scale"], seen[2]["log_scale"])
+        assert torch.equal(tensor, states[1][name]), name
+    assert not torch.equal(states[1]["log_scale"], states[2]["log_scale"])
 
 
-def test_it_learns(tmp_path):
-    run = with_settings(RUN, ["steps=150", "val_every=150", "val_episodes=100", "tasks=4"])
-    accuracy = train(tmp_path, run).training.val_accuracy
+def test_training_raises_the_accuracy(tmp_path):
+    run = with_settings(RUN, ["steps=150", "every=150", "episodes=100", "tasks=4"])
+    after = train(tmp_path / "trained", run).training.val_accuracy
     untrained = with_settings(run, ["steps=1", "learning_rate=1e-9"])
     before = train(tmp_path / "untrained", untrained).training.val_accuracy
-    assert accuracy > before + 5, (before, accuracy)
+    assert after > before + 5, (before, after)
 
 
-def test_a_run_in_the_folder_is_not_overwritten(tmp_path):
-    train(tmp_path)
-    before = (tmp_path / STATE).read_bytes()
-    with pytest.raises(ConfigError, match="--resume"):
-        train(tmp_path)
-    assert (tmp_path / STATE).read_bytes() == before
-
-
-def test_only_the_same_run_can_be_resumed(tmp_path):
-    train(tmp_path)
-    other = with_settings(RUN, ["learning_rate=0.5", "context=8"])
-    with pytest.raises(ConfigError, match=r"config\.context: 4 -> 8.*learning_rate"):
-        train(tmp_path, other, resume=True)
-
-
-def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tmp_path, store):
+def test_impossible_tasks_are_refused_before_anything_is_written(tmp_path):
     fabric = Fabric(accelerator="cpu", devices=1)
-    with pytest.raises(EpisodeError, match="6 classes"):
-        fit(fabric, with_settings(RUN, ["way=7"]), store, store, tmp_path / "out")
+    classes = draw_classes()
+    with pytest.raises(EpisodeError, match="8 classes"):
+        fit(fabric, with_settings(RUN, ["way=9"]), classes, classes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def store():
-    from lgmnet.data.class_dataset import ClassDataset
-
-    images = torch.zeros(6 * 9, 1, 28, 28, dtype=torch.uint8)
-    return ClassDataset(images, [9] * 6, list("abcdef"), name="few", split="train")
-
-
-def test_logs_and_files(tmp_path):
+def test_a_run_writes_its_model_and_its_logs(tmp_path):
     model = launch.launch(
         RUN, SyntheticCharacters("train"), SyntheticCharacters("val"), tmp_path, accelerator="cpu"
     )
@@ -254,16 +79,72 @@ def test_logs_and_files(tmp_path):
     assert [int(row["step"]) for row in rows if row["val/accuracy"]] == [6, 12]
     assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
     suffixes = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
-    assert suffixes == {".safetensors", ".json", ".md"}, "no pickle, nothing half-written"
+    assert suffixes == {".safetensors", ".json", ".md"}, "no pickle and no partial files"
     card = (tmp_path / "README.md").read_text()
     for fact in ("strokes", "`train`", model.training.split_hash, "`val`", "4-way 1-shot"):
         assert fact in card
-    again = load_model(tmp_path)
-    assert again.training == model.training
+    assert load_model(tmp_path).training == model.training
 
 
-def test_learning_rate_rises_then_follows_a_cosine_to_zero():
-    config = TrainConfig(steps=1000, warmup=100, learning_rate=0.2)
+def test_metrics_are_means_since_the_last_call():
+    metrics = TrainingMetrics(tasks=3)
+    log_p = torch.tensor([[[0.0, -1.0], [-1.0, 0.0]]])
+    labels = torch.tensor([[0, 0]])
+    for loss in (1.0, 2.0):
+        metrics.add_step(torch.tensor(loss), log_p, labels)
+    values = metrics.compute(learning_rate=0.25)
+    assert values["train/loss"] == pytest.approx(1.5)
+    assert values["train/accuracy"] == pytest.approx(50)
+    assert values["train/learning_rate"] == 0.25
+    assert values["train/episodes_per_second"] > 0
+    metrics.add_step(torch.tensor(4.0), log_p, torch.tensor([[0, 1]]))
+    values = metrics.compute(learning_rate=0.25)
+    assert values["train/loss"] == pytest.approx(4)
+    assert values["train/accuracy"] == pytest.approx(100)
+
+
+class RecordedProgress:
+    """Progress that a test reads."""
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self.description, self.total = description, total
+        self.advances: list[int] = []
+        self.lines: list[str] = []
+
+    def advance(self, n: int = 1, detail: str = "") -> None:
+        self.advances.append(n)
+
+    def print(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_training_reports_its_progress(tmp_path):
+    """A resumed run starts at the step of its checkpoint."""
+    shown: list[RecordedProgress] = []
+
+    @contextmanager
+    def display(description: str, total: int | None) -> Iterator[ProgressTask]:
+        shown.append(RecordedProgress(description, total))
+        yield shown[-1]
+
+    def train_twice() -> None:
+        set_progress_display(display)
+        with pytest.raises(ConnectionAbortedError):
+            train(tmp_path, source=InterruptedCharacters(9))
+        train(tmp_path, resume=True)
+
+    contextvars.copy_context().run(train_twice)
+    first, second = (task for task in shown if task.description == "training")
+    assert first.total == second.total == 12
+    assert sum(first.advances) == 9
+    assert second.advances == [5, *[1] * 7]
+    starts = [line.split(":")[0] for line in second.lines]
+    assert starts == ["step 6", "step 12"]
+    assert "validation 4-way 1-shot" in second.lines[0]
+
+
+def test_the_learning_rate_rises_and_then_follows_a_cosine_to_zero():
+    config = TrainConfig(steps=1000, optimizer=OptimizerConfig(learning_rate=0.2, warmup=100))
     assert learning_rate(config, 0) == pytest.approx(0.002)
     assert learning_rate(config, 500) == pytest.approx(0.1)
     for step in (100, 250, 999):
@@ -275,23 +156,25 @@ def test_learning_rate_rises_then_follows_a_cosine_to_zero():
     ("capabilities", "expected"),
     [({"amx_bf16": True}, "bf16-mixed"), ({"amx_bf16": False, "avx512_f": True}, "32-true")],
 )
-def test_bf16_only_where_the_processor_computes_in_it(monkeypatch, capabilities, expected):
+def test_bf16_is_chosen_only_where_the_processor_computes_in_it(
+    monkeypatch, capabilities, expected
+):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert launch.precision("cpu") == expected
+    assert launch.choose_precision("cpu") == expected
 
 
 @pytest.mark.parametrize(
     ("precision", "expected"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)]
 )
-def test_a_step_computes_in_the_precision_asked_for(tmp_path, precision, expected):
+def test_a_step_computes_in_the_precision_of_the_run(tmp_path, precision, expected):
     computed = set()
 
-    def note(module, inputs, output):
+    def note_type(module, inputs, output):
         if isinstance(module, torch.nn.Conv2d) and module.training:
             computed.add(output.dtype)
 
     run = with_settings(RUN, [f"precision={precision}"])
-    with register_module_forward_hook(note):
+    with register_module_forward_hook(note_type):
         model = launch.launch(
             run,
             SyntheticCharacters("train"),
@@ -305,19 +188,14 @@ def test_a_step_computes_in_the_precision_asked_for(tmp_path, precision, expecte
     assert all(t.isfinite().all() for t in model.method.state_dict().values())
 
 
-@pytest.mark.parametrize("field", ["steps=0", "learning_rate=-1", "way=1", "val_episodes=1"])
-def test_a_config_that_cannot_be_names_its_field(field):
-    with pytest.raises((ConfigError, EpisodeError), match=field.split("=")[0]):
-        with_settings(RUN, [field])
-
-
 def test_a_run_can_start_from_a_model(tmp_path):
     first = train(tmp_path / "first")
     run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
-    run = with_settings(run, ["steps=1", "learning_rate=1e-9", "val_every=1"])
+    run = with_settings(run, ["steps=1", "learning_rate=1e-9", "every=1"])
     second = train(tmp_path / "second", run)
     assert second.training.start == str(tmp_path / "first")
-    assert f"from the weights of `{tmp_path / 'first'}`" in second.card
+    card = (tmp_path / "second" / "README.md").read_text()
+    assert f"from the weights of `{tmp_path / 'first'}`" in card
     assert second.training.training_splits == ("strokes:train", "strokes:train")
     before, after = first.method.state_dict(), second.method.state_dict()
     for name, parameter in first.method.named_parameters():
@@ -325,57 +203,70 @@ def test_a_run_can_start_from_a_model(tmp_path):
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_run_cannot_start_from_a_model_of_another_config(tmp_path):
+def test_a_run_cannot_start_from_a_model_with_another_config(tmp_path):
     train(tmp_path / "first")
     run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
-    for wrong in (with_settings(run, ["context=5"]), with_settings(run, ["intertask_norm=false"])):
-        with pytest.raises(ConfigError, match="do not fit a lgm-net of the config"):
-            train(tmp_path / "second", wrong)
+    for setting in ("context.length=5", "embedding.norm=sample"):
+        with pytest.raises(ConfigError, match="do not fit a lgm-net with the config"):
+            train(tmp_path / "second", with_settings(run, [setting]))
     rival = dataclasses.replace(
-        run, method="proto-net", config=ProtoNetConfig(**embedding_of(RUN.config))
+        run, method="proto-net", config=ProtoNetConfig(RUN.config.embedding)
     )
     with pytest.raises(ConfigError, match="do not fit a proto-net"):
         train(tmp_path / "second", rival)
     assert not (tmp_path / "second").exists()
 
 
-def test_what_has_no_weights_may_differ_from_the_start(tmp_path):
-    train(tmp_path / "first", with_settings(RUN, ["align=0.5"]))
+def test_parts_without_weights_may_differ_from_the_model_to_start_from(tmp_path):
+    train(tmp_path / "first", with_settings(RUN, ["alignment.power=0.5"]))
     run = dataclasses.replace(RUN, start=str(tmp_path / "first"))
-    larger = with_settings(run, ["align=0.5", "canvas=36", "views=2", "learning_rate=1e-9"])
-    second = train(tmp_path / "second", larger)
-    assert (second.method.config.canvas, second.method.config.views) == (36, 2)
+    settings = ["alignment.power=0.5", "alignment.canvas=36", "alignment.views=2"]
+    second = train(tmp_path / "second", with_settings(run, [*settings, "learning_rate=1e-9"]))
+    alignment = second.method.config.embedding.alignment
+    assert (alignment.canvas, alignment.views) == (36, 2)
+    parameters = dict(second.method.named_parameters())
     for name, parameter in load_model(tmp_path / "first").method.named_parameters():
-        torch.testing.assert_close(dict(second.method.named_parameters())[name], parameter)
+        torch.testing.assert_close(parameters[name], parameter)
 
 
 def test_without_validation_classes_the_last_weights_are_kept(tmp_path):
-    run = dataclasses.replace(RUN, val_split=None)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    model = fit(fabric, run, SyntheticCharacters("train"), None, tmp_path / "out")
-    assert model is not None
+    model = train(tmp_path / "out", dataclasses.replace(RUN, val_split=None))
     assert (model.training.step, model.training.val_split) == (12, None)
-    validated = train(tmp_path / "validated", with_settings(RUN, ["val_every=12"]))
+    validated = train(tmp_path / "validated", with_settings(RUN, ["every=12"]))
     assert validated.training.step == 12
     for name, tensor in model.method.state_dict().items():
         assert torch.equal(tensor, validated.method.state_dict()[name]), name
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "step 12 (last step)" in card
-    assert "Validation: none; the run also trains on the validation classes" in card
+    assert re.search(r"step 12\b.*\blast\b", card)
+    assert "Validation: none" in card
 
 
 @pytest.mark.parametrize("name", ["proto-net", "matching-net", "maml"])
-def test_rivals_train_by_the_same_trainer(name, tmp_path):
-    config = METHODS[name].config_type(**embedding_of(RUN.config))
+def test_the_same_trainer_trains_the_rivals(name, tmp_path):
+    config = METHODS[name].config_type(RUN.config.embedding)
     run = dataclasses.replace(RUN, method=name, config=config)
-    model = train(tmp_path, with_settings(run, ["steps=30", "val_every=30", "val_episodes=50"]))
+    run = with_settings(run, ["steps=30", "every=30", "episodes=50"])
+    model = train(tmp_path, run)
     assert model.method_name == name
     assert model.training.val_accuracy > 30, "better than chance at 4-way"
     assert isinstance(load_model(tmp_path).method, METHODS[name])
+    before = trainer.set_up(run, None, SyntheticCharacters("train"), rank=0).method
+    for parameter_name, parameter in before.named_parameters():
+        is_same = torch.equal(parameter, model.method.get_parameter(parameter_name))
+        assert is_same != parameter.requires_grad, parameter_name
+
+
+@pytest.mark.parametrize("name", ["from-scratch", "random-weights"])
+def test_methods_without_training_are_saved_as_models(name, tmp_path):
+    config = METHODS[name].config_type(RUN.config.embedding)
+    model = train(tmp_path, dataclasses.replace(RUN, method=name, config=config))
+    assert model.training.step == 0
+    assert isinstance(load_model(tmp_path).method, METHODS[name])
+    assert not (tmp_path / STATE_FILE).exists()
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_can_be_built(name):
+def test_every_recipe_builds_its_method(name):
     run = RECIPES[name]()
     assert METHODS[run.method](run.config).config == run.config
     assert run.train.shape.samples > 0
@@ -384,69 +275,67 @@ def test_every_recipe_can_be_built(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar-fs", "cifar-fs-resnet12"])
 def test_recipes_of_photos_train(name, tmp_path):
-    """A few steps on noise, as the data is not everywhere."""
-    noise = torch.randint(256, (60, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    store = ClassDataset(noise.byte(), [10] * 6, list("abcdef"), name="noise", split="train")
+    """Two steps on noise, since the data may not be installed."""
+    pixels = torch.randint(256, (60, 3, 32, 32), generator=seeded()).byte()
+    source = ClassDataset(pixels, [10] * 6, list("abcdef"), name="noise", split="train")
     run = with_settings(
         RECIPES[name](),
         [
-            "train.steps=2",
-            "tasks=1",
-            "way=3",
-            "query=1",
-            "most_shot=2",
-            "val_way=3",
-            "val_query=1",
-            "val_episodes=2",
+            *("train.steps=2", "tasks=1", "way=3", "query=1", "max_shot=2"),
+            *("validation.way=3", "validation.query=1", "validation.episodes=2"),
             "precision=32-true",
         ],
     )
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    model = fit(fabric, run, store, store, tmp_path)
+    model = fit(fabric, run, source, source, tmp_path)
     assert model is not None
     assert model.training.step == 2
     assert load_model(tmp_path).method.config == run.config
 
 
-def test_an_embedding_is_pretrained_by_the_same_trainer(tmp_path):
-    episode = Sampler(SyntheticCharacters("train"), torch.Generator().manual_seed(0)).sample(
-        EpisodeShape(way=8, shot=1, query=9)
-    )
-    shown, asked = episode.support_x[0].unflatten(0, (8, 1)), episode.query_x[0]
-    images = torch.cat([shown, asked.unflatten(0, (8, 9))], 1)
-    store = ClassDataset(
-        (255 * images.flatten(0, 1)).byte(), [10] * 8, list("abcdefgh"), name="few", split="train"
-    )
-    config = FineTuneConfig(**embedding_of(RUN.config), classes=8, steps=20)
+def test_the_same_trainer_pretrains_an_embedding(tmp_path):
+    """Only the training state holds the head of the training classes."""
+    config = FineTuneConfig(RUN.config.embedding, steps=20)
     run = dataclasses.replace(RUN, method="fine-tune", config=config)
-    run = with_settings(run, ["train.steps=60", "val_every=60", "val_episodes=50", "way=8"])
-    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    model = fit(fabric, run, store, SyntheticCharacters("val"), tmp_path)
-    assert model is not None
+    run = with_settings(run, ["train.steps=60", "every=60", "episodes=50", "way=8"])
+    source = draw_classes()
+    model = train(tmp_path, run, source)
     assert model.training.val_accuracy > 40, "better than chance at 4-way"
-    before = METHODS["fine-tune"](config).state_dict()["head.weight"]
-    assert not torch.equal(model.method.state_dict()["head.weight"], before)
-    with pytest.raises(ConfigError, match="'classes' must be at least"):
-        fit(
-            fabric,
-            dataclasses.replace(run, config=dataclasses.replace(config, classes=2)),
-            store,
-            SyntheticCharacters("val"),
-            tmp_path / "too few",
+    assert not any(name.startswith("head") for name in model.method.state_dict())
+
+    method = trainer.set_up(run, None, source, rank=0).method
+    episode = Sampler(source, seeded()).sample(run.train.shape)
+    with torch.no_grad():
+        before, _ = method.learn(episode)
+        tensors, _ = read_tensors(tmp_path / STATE_FILE, KIND, VERSION)
+        assert tensors["model.head.weight"].shape == (8, 8 * 7 * 7)
+        prefix = "model."
+        method.load_state_dict(
+            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         )
+        after, _ = method.learn(episode)
+    assert before.item() == pytest.approx(math.log(8), rel=0.2)
+    assert after < before / 2
 
 
-def test_each_step_draws_its_shot_and_the_images_are_counted(tmp_path):
-    mixed = dataclasses.replace(RUN.train, most_shot=3)
-    generator = torch.Generator().manual_seed(0)
+def test_classification_of_training_classes_needs_a_finite_set_of_them(tmp_path):
+    rival = dataclasses.replace(
+        RUN, method="fine-tune", config=FineTuneConfig(RUN.config.embedding)
+    )
+    for run in (rival, with_settings(RUN, ["auxiliary_weight=0.5"])):
+        with pytest.raises(ConfigError, match="no fixed set of classes"):
+            train(tmp_path / run.method, run)
+
+
+def test_each_step_draws_its_shot_and_images_are_counted(tmp_path):
+    mixed = dataclasses.replace(RUN.train, max_shot=3)
+    generator = seeded()
     shots = {mixed.draw_shape(generator).shot for _ in range(50)}
     assert shots == {1, 2, 3}
     train(tmp_path / "fixed")
-    cost = read_training_cost(tmp_path / "fixed" / STATE)
+    cost = read_training_cost(tmp_path / "fixed" / STATE_FILE)
     assert (cost.step, cost.images) == (12, 12 * 2 * 4 * 3)
     assert 0 < cost.seconds < 300
     train(tmp_path / "mixed", dataclasses.replace(RUN, train=mixed))
-    images = read_training_cost(tmp_path / "mixed" / STATE).images
+    images = read_training_cost(tmp_path / "mixed" / STATE_FILE).images
     assert 12 * 2 * 4 * 3 < images < 12 * 2 * 4 * 5
-    with pytest.raises(ConfigError, match=r"'most_shot' must be at least 'shot', 4"):
-        TrainConfig(shot=4, most_shot=3)

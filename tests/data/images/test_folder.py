@@ -16,7 +16,8 @@ from lgmnet.data.images.folder import SAMPLED_MIN_SIDE, decode_image, scan_class
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import list_class_images, read_folder
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import BAD_IMAGES, as_bytes, drawings, float_tiff, symbols
+from tests.cli.making import BAD_IMAGES, as_bytes, float_tiff, symbols
+from tests.support.models import drawings
 
 DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
 

@@ -10,7 +10,8 @@ from PIL import Image
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.images.kind import detect_drawings, measure_tones
 from lgmnet.errors import DataError
-from tests.cli.making import drawings, write_drawing
+from tests.cli.making import write_drawing
+from tests.support.models import drawings
 
 
 def scene(seed: int, side: int = 64) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The parts of a few-shot network in plain NumPy: loops and formulas, no torch and no tricks."""
+"""Reference implementation in plain NumPy: loops and formulas, without torch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ Array = np.ndarray
 
 
 def conv3x3(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """One image [in, h, w] convolved (cross-correlated) with [out, in, 3, 3], padded with zeros."""
-    _, high, wide = x.shape
+    """Convolve an image [in, h, w] with kernels [out, in, 3, 3], with a border of zeros.
+
+    Like `torch.nn.functional.conv2d`, this is a cross-correlation: kernels are not flipped.
+    """
+    _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    y = np.empty((len(weight), high, wide))
+    y = np.empty((len(weight), height, width))
     for out in range(len(weight)):
-        for i in range(high):
-            for j in range(wide):
+        for i in range(height):
+            for j in range(width):
                 y[out, i, j] = (weight[out] * padded[:, i : i + 3, j : j + 3]).sum()
         if bias is not None:
             y[out] += bias[out]
@@ -25,16 +28,21 @@ def conv3x3(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """One vector [in] times [out, in]."""
+    """Multiply a weight [out, in] by a vector [in]."""
     y = np.array([sum(w * v for w, v in zip(row, x, strict=True)) for row in weight])
     return y if bias is None else y + bias
 
 
 def max_pool(x: Array, *, ceil: bool = False) -> Array:
-    """The maxima of 2x2 blocks of [channels, h, w]; a rest of one line is dropped, or kept."""
-    channels, high, wide = x.shape
-    count = math.ceil if ceil else math.floor
-    y = np.empty((channels, count(high / 2), count(wide / 2)))
+    """Compute the maxima of the 2x2 blocks of maps [channels, h, w].
+
+    Args:
+        x: Maps.
+        ceil: If True, a last odd row or column makes blocks of its own; else it is dropped.
+    """
+    channels, height, width = x.shape
+    round_half = math.ceil if ceil else math.floor
+    y = np.empty((channels, round_half(height / 2), round_half(width / 2)))
     for c in range(channels):
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
@@ -43,26 +51,38 @@ def max_pool(x: Array, *, ceil: bool = False) -> Array:
 
 
 def relu(x: Array) -> Array:
+    """Replace negative numbers with 0."""
     return np.where(x > 0, x, 0.0)
 
 
-def normalise_by(
+def normalize(
     x: Array, mean: Array, variance: Array, weight: Array, bias: Array, eps: float = 1e-5
 ) -> Array:
-    """Each channel of one sample [channels, ...] by given statistics."""
+    """Normalize each channel of one sample [channels, ...] by given statistics."""
     y = np.empty_like(x)
     for c in range(len(x)):
         y[c] = (x[c] - mean[c]) / math.sqrt(variance[c] + eps) * weight[c] + bias[c]
     return y
 
 
-def normalise_by_itself(x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
-    """One sample by the mean and variance of all its own values; scaled channel by channel."""
+def normalize_samples(
+    xs: Sequence[Array], weight: Array, bias: Array, eps: float = 1e-5
+) -> list[Array]:
+    """Normalize each channel of samples [channels, ...] by the statistics of all of them."""
+    channels = [np.stack([x[c] for x in xs]) for c in range(len(xs[0]))]
+    means = np.array([channel.mean() for channel in channels])
+    variances = np.array([channel.var() for channel in channels])
+    return [normalize(x, means, variances, weight, bias, eps) for x in xs]
+
+
+def normalize_alone(x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> Array:
+    """Normalize one sample by the mean and variance of all its own values."""
     mean, variance = np.full(len(x), x.mean()), np.full(len(x), x.var())
-    return normalise_by(x, mean, variance, weight, bias, eps)
+    return normalize(x, mean, variance, weight, bias, eps)
 
 
 def mean(xs: Sequence[Array]) -> Array:
+    """Compute the mean of arrays of one shape."""
     total = np.zeros_like(xs[0])
     for x in xs:
         total += x
@@ -70,17 +90,19 @@ def mean(xs: Sequence[Array]) -> Array:
 
 
 def unit(x: Array) -> Array:
+    """Divide a vector or a kernel by its length."""
     return x / math.sqrt((x**2).sum())
 
 
 def softmax(x: Array) -> Array:
+    """Compute the softmax of a vector."""
     powers: Array = np.exp(x - x.max())
     total: float = powers.sum()
     return powers / total
 
 
 def matching(query: Array, support: Array, labels: Array, way: int, scale: float) -> Array:
-    """Probabilities [way] of one query [features], by eq. (5) and (6).
+    """Compute the probabilities [way] of one query [features] (docs/method.md, eq. 5 and 6).
 
     At uneven shots the attention that a class gets is divided by its number of samples.
     """

@@ -1,0 +1,238 @@
+"""Small configs of every method, the promises that each is exempt from, and tasks for them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lgmnet.config import with_settings
+from lgmnet.episode import Episode
+from lgmnet.methods import (
+    FineTuneConfig,
+    LGMNetConfig,
+    LGMNetFeatures,
+    LGMNetFeaturesConfig,
+    LGMNetVectorsConfig,
+    LogisticRegressionConfig,
+    MAMLConfig,
+    MatchingNetConfig,
+    Method,
+    ProtoNetConfig,
+    RandomWeightsConfig,
+    TrainFromScratchConfig,
+)
+from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
+from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.context import ContextConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.target import TargetConfig
+from tests.support.configs import lgm_net_config
+from tests.support.models import build_method
+from tests.support.random import noise, seeded
+
+IMAGES = EmbeddingConfig((1, 8, 8), widths=(6, 8), pooled=(True, True))
+VECTORS = vector_embedding(3, 16, 16)
+ALIGNED = replace(IMAGES, alignment=AlignmentConfig(power=0.5))
+TWO_VIEWS = replace(IMAGES, alignment=AlignmentConfig(power=0.5, views=2))
+CONV = lgm_net_config(EmbeddingConfig((1, 8, 8), widths=(6, 8), pooled=(True, False)))
+LINEAR = lgm_net_config(VECTORS, target_widths=(16, 8))
+FEATURES = LGMNetFeaturesConfig(
+    feature_shape=(8,), axes=3, mean_pull=1.0, generator=ScaleGeneratorConfig(context_length=4)
+)
+VIEWS = ("alignment.power=0.5", "alignment.views=2")
+ABLATIONS = {
+    "temperature": ["head.temperature=none"],
+    "target norm": ["target.norm=false"],
+    "generation": ["target.weights=learned", "context=none"],
+    "intertask norm": ["embedding.norm=sample"],
+    "context encoder": ["context=none"],
+    "random context": ["context.sampled=false"],
+    "weight norm": ["target.weight_norm=false"],
+}
+
+
+def lgm_net(config: LGMNetConfig, *settings: str) -> tuple[str, LGMNetConfig]:
+    """Build a case of an LGM-Net with these settings."""
+    return "lgm-net", with_settings(config, settings)
+
+
+CASES: dict[str, tuple[str, Any]] = {
+    "lgm-net, conv": ("lgm-net", CONV),
+    "lgm-net, linear": ("lgm-net", LINEAR),
+    "lgm-net, class detectors": lgm_net(CONV, "detectors=2", *VIEWS),
+    "lgm-net, linear, class detectors": lgm_net(LINEAR, "detectors=2"),
+    "lgm-net, class dropout": lgm_net(CONV, "detectors=2", "conditioning.dropout=0.3"),
+    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary_weight=0.5", *VIEWS),
+    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary_weight=0.5"),
+    "lgm-net, class means, skip beside": lgm_net(CONV, "head.kind=means", "skip=beside"),
+    "lgm-net, skip added": lgm_net(CONV, "skip=added", "target.pooled=false"),
+    "lgm-net, linear, class means, skip beside": lgm_net(LINEAR, "head.kind=means", "skip=beside"),
+    "lgm-net, aligned": lgm_net(CONV, "alignment.power=0.5"),
+    "lgm-net, in views": lgm_net(CONV, "alignment.power=1.0", "alignment.views=3"),
+    "proto-net, images": ("proto-net", ProtoNetConfig(IMAGES)),
+    "proto-net, cosine, in views": ("proto-net", ProtoNetConfig(TWO_VIEWS, "cosine", 10.0)),
+    "proto-net, residual blocks": (
+        "proto-net",
+        ProtoNetConfig(replace(IMAGES, layers="residual")),
+    ),
+    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, temperature=1.0)),
+    "matching-net, images": ("matching-net", MatchingNetConfig(IMAGES)),
+    "matching-net, vectors": ("matching-net", MatchingNetConfig(VECTORS, temperature=None)),
+    "matching-net, full context": (
+        "matching-net",
+        MatchingNetConfig(VECTORS, full_context_steps=5),
+    ),
+    "maml, images": ("maml", MAMLConfig(IMAGES)),
+    "maml, vectors": ("maml", MAMLConfig(VECTORS)),
+    "maml, aligned": ("maml", MAMLConfig(ALIGNED, inner_rate=0.05)),
+    "maml, norm of single samples": ("maml", MAMLConfig(replace(VECTORS, norm="sample"))),
+    "fine-tune, images": ("fine-tune", FineTuneConfig(IMAGES, steps=3)),
+    "fine-tune, cosine, in views": (
+        "fine-tune",
+        FineTuneConfig(TWO_VIEWS, cosine_scale=10.0, steps=3),
+    ),
+    "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
+    "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
+    "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
+    "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),
+    "random-weights": ("random-weights", RandomWeightsConfig(IMAGES)),
+    "lgm-net-vectors": (
+        "lgm-net-vectors",
+        LGMNetVectorsConfig(
+            embedding=VECTORS,
+            context=ContextConfig(4, pooled=()),
+            target=TargetConfig((16, 8), pooled=False),
+        ),
+    ),
+    "lgm-net-features": ("lgm-net-features", FEATURES),
+    "lgm-net-features, no generator": ("lgm-net-features", replace(FEATURES, generator=None)),
+    "maml, query statistics": ("maml", MAMLConfig(IMAGES, query_statistics=True)),
+} | {
+    f"lgm-net, {target}, no {name}": lgm_net(config, *changes)
+    for target, config in (("conv", CONV), ("linear", LINEAR))
+    for name, changes in ABLATIONS.items()
+}
+"""Key in `METHODS` and config of each case, by its name."""
+
+# Promises that some cases do not make, with the reason.
+NOT_RANDOM = (
+    {
+        f"lgm-net, {target}, no {ablation}": reason
+        for target in ("conv", "linear")
+        for ablation, reason in (
+            ("random context", "its context is the mean in training too"),
+            ("context encoder", "its context is a point, from which nothing can be drawn"),
+            ("generation", "its weights are the same for all tasks"),
+        )
+    }
+    | {
+        "lgm-net-features, no generator": "it has no context",
+    }
+    | {
+        case: "it draws nothing at random"
+        for case, (name, _) in CASES.items()
+        if name in ("proto-net", "matching-net", "maml", "fine-tune", "logistic-regression")
+    }
+)
+NOTHING_LEARNED = {
+    case: "there is nothing that it could learn from other tasks"
+    for case, (name, _) in CASES.items()
+    if name in ("from-scratch", "random-weights")
+}
+NO_OVERFITTING = NOTHING_LEARNED | {
+    case: "it has too few parameters to fit random labels, on purpose"
+    for case, (name, _) in CASES.items()
+    if name == "lgm-net-features"
+}
+ORDER_MATTERS = {
+    "matching-net, full context": "its LSTM reads the support in order, as that of the paper does",
+}
+
+# Parameters without any effect on the loss. The normalization behind a generated layer subtracts
+# what is the same for all tasks, and a factor that all scales share changes no cosine.
+WRITER_BIASES = {"writers.0.bias.bias", "writers.1.bias.bias"}
+NO_EFFECT = {
+    "lgm-net, class detectors": WRITER_BIASES,
+    "lgm-net, linear, class detectors": WRITER_BIASES,
+    "lgm-net, class dropout": WRITER_BIASES,
+    "lgm-net-features": {"scales.2.bias"},
+}
+
+EPISODE_TENSORS = ("support_x", "support_y", "query_x", "query_y", "classes")
+
+
+def build_episode(
+    method: Method,
+    *,
+    shots: tuple[int, ...] = (1, 3, 2),
+    queries: int = 4,
+    tasks: int = 3,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> Episode:
+    """Build tasks whose classes can be told apart.
+
+    Args:
+        method: Method that takes the samples.
+        shots: Support samples of each class; each task has them in another order.
+        queries: Queries of each task.
+        tasks: Number of tasks.
+        seed: Seed of samples and labels.
+        dtype: Type of the samples.
+    """
+    generator = seeded(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, *method.inputs.shape, generator=generator, dtype=dtype)
+
+    way = len(shots)
+    labels = torch.arange(way).repeat_interleave(torch.tensor(shots))
+    support_y = torch.stack(
+        [labels[torch.randperm(len(labels), generator=generator)] for _ in range(tasks)]
+    )
+    query_y = torch.randint(way, (tasks, queries), generator=generator)
+    centres, rows = draw(tasks, way), torch.arange(tasks)[:, None]
+    return Episode(
+        support_x=centres[rows, support_y] + 0.5 * draw(tasks, len(labels)),
+        support_y=support_y,
+        query_x=centres[rows, query_y] + 0.5 * draw(tasks, queries),
+        query_y=query_y,
+        way=way,
+        classes=torch.arange(way).expand(tasks, -1),
+    )
+
+
+def answer(method: Method, episode: Episode) -> Tensor:
+    """Compute the log-probabilities of the queries."""
+    classifier = method.adapt(episode.support_x, episode.support_y, episode.way)
+    log_p: Tensor = classifier(episode.query_x)
+    return log_p.detach()
+
+
+@functools.cache
+def build_shared_method(case: str) -> Method:
+    """Build the method of a case in evaluation mode, with random weights and running statistics.
+
+    All tests share it, so none may change it.
+    """
+    name, config = CASES[case]
+    method = build_method(name, config).double()
+    n_classes, n_samples = 4, 10
+    samples = noise(n_classes * n_samples, *method.inputs.shape)
+    if isinstance(method, LGMNetFeatures):  # Its statistics are those of samples that vary.
+        samples *= torch.linspace(0.5, 2, samples.shape[1], dtype=torch.float64)
+    method.prepare(samples, torch.arange(n_classes).repeat_interleave(n_samples), None)
+    with torch.no_grad():
+        generator = seeded()
+        for parameter in method.parameters():
+            if parameter.ndim == 1 or not parameter.any():
+                change = torch.empty_like(parameter).uniform_(-0.2, 0.2, generator=generator)
+                parameter.add_(change)
+        for seed in range(10):
+            answer(method, build_episode(method, seed=seed))
+    return method.eval()
