@@ -34,13 +34,13 @@ DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Number of times that each image file was opened."""
+    """Number of times that each image file was opened; those in memory count together."""
     counts: Counter[str] = Counter()
     open_image = Image.open
 
     def count(source: Any, *options: Any, **more: Any) -> Image.Image:
-        if isinstance(source, Path):
-            counts[f"{source.parent.name}/{source.name}"] += 1
+        is_path = isinstance(source, Path)
+        counts[f"{source.parent.name}/{source.name}" if is_path else "in memory"] += 1
         return open_image(source, *options, **more)
 
     monkeypatch.setattr(Image, "open", count)
@@ -141,6 +141,16 @@ def test_files_in_memory_give_the_same_decision(tmp_path):
         paths = [file for files in list_class_images(path).values() for file in files]
         uploads = ImageFiles([ImageBytes(file.name, file.read_bytes()) for file in paths])
         assert scan_class_folder(path).detect_drawings() == uploads.detect_drawings()
+
+
+def test_files_in_memory_are_decoded_once(tmp_path, opened):
+    paths = sorted(symbols(tmp_path, {"a": 20, "b": 20}).glob("*/*.png"))
+    uploads = ImageFiles([ImageBytes(path.name, path.read_bytes()) for path in paths])
+    uploads.detect_drawings()
+    assert opened == {"in memory": 24}
+    images = [image for image in uploads.read(DRAWING) if not isinstance(image, ImageError)]
+    assert opened == {"in memory": 40}
+    assert torch.equal(torch.stack(images), scan_class_folder(tmp_path).read(DRAWING).images)
 
 
 def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
