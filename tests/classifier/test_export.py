@@ -18,7 +18,7 @@ from PIL import Image
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.export import export, export_meta, snippet
 from lgmnet.config import with_settings
-from lgmnet.data.images.read import read_drawing, to_drawings
+from lgmnet.data.images.read import read_image, to_drawings
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.methods import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.model.model import Model, save_model
@@ -125,7 +125,7 @@ def test_the_python_snippet_runs_without_torch(fitted, onnx_file, tmp_path):
     script = tmp_path / "predict.py"
     script.write_text(snippet("python", fitted), encoding="utf-8")
     lines = run_without_torch(script, onnx_file, *paths)
-    expected = fitted.predict_proba(torch.stack([read_drawing(path) for path in paths]))
+    expected = fitted.predict_proba(torch.stack([read_image(path, (1, 28, 28)) for path in paths]))
     for line, path, row in zip(lines, paths, expected, strict=True):
         label, probability, name = line.split("\t")
         assert name == str(path)

@@ -18,7 +18,8 @@ from PIL import Image
 
 from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_classifier
 from lgmnet.cli.predict import predict
-from lgmnet.data.images.read import read_drawing, read_folder
+from lgmnet.data.images.folder import scan_class_folder
+from lgmnet.data.images.read import read_image
 from lgmnet.model.model import load_model
 from tests.cli.making import content, lgmnet, listing, symbols, write_drawing
 from tests.support.models import drawings
@@ -72,9 +73,9 @@ def test_predict_equals_python(tiny, folder_of_symbols, classifier, tmp_path):
     assert result["classifier"] == str(classifier)
     assert result["classes"] == ["moon", "star", "sun"]
 
-    support = read_folder(folder_of_symbols)
+    support = scan_class_folder(folder_of_symbols).read()
     fitted = fit_classifier(load_model(tiny), support.images, support.labels, support.classes)
-    images = torch.stack([read_drawing(path) for path in paths])
+    images = torch.stack([read_image(path, (1, 28, 28)) for path in paths])
     expected = fitted.predict_proba(images).tolist()
     assert [p["image"] for p in result["predictions"]] == [str(path) for path in paths]
     assert [list(p["probabilities"].values()) for p in result["predictions"]] == expected

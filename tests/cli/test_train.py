@@ -207,14 +207,14 @@ def test_the_steps_option_equals_the_setting(tmp_path):
 
 
 def test_settings_reach_the_method_and_the_run(tmp_path):
-    words = settings(steps=1, temperature="none", seed=5, jitter="null")
+    words = settings(steps=1, temperature="none", seed=5, jitter="null", task_jitter="null")
     assert (
         lgmnet(*TRAIN, "--out", tmp_path / "m", *words, "--set", "config.context.length=6").code
         == 0
     )
     model = load_model(tmp_path / "m")
-    assert model.method.config.temperature is None
-    assert model.method.config.context == 6
+    assert model.method.config.head.temperature is None
+    assert model.method.config.context.length == 6
     assert model.training.settings["seed"] == 5
     assert model.training.settings["jitter"] is None
 

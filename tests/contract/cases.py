@@ -89,7 +89,10 @@ CASES: dict[str, tuple[str, Any]] = {
     "maml, images": ("maml", MAMLConfig(IMAGES)),
     "maml, vectors": ("maml", MAMLConfig(VECTORS)),
     "maml, aligned": ("maml", MAMLConfig(ALIGNED, inner_rate=0.05)),
-    "maml, norm of single samples": ("maml", MAMLConfig(replace(VECTORS, norm="sample"))),
+    "maml, norm of single samples": (
+        "maml",
+        MAMLConfig(replace(VECTORS, norm="sample"), inner_steps=2),
+    ),
     "fine-tune, images": ("fine-tune", FineTuneConfig(IMAGES, steps=3)),
     "fine-tune, cosine, in views": (
         "fine-tune",

@@ -136,7 +136,7 @@ def test_the_support_changes_the_answer(method):
 )
 def test_a_query_is_answered_alone(method, case, change: Callable[[Tensor], Tensor], rows):
     if method.is_transductive:
-        pytest.skip(f"{case} says itself that its queries depend on each other")
+        pytest.skip(f"{case}: the method is transductive")
     episode = build_episode(method)
     classifier = method.adapt(episode.support_x, episode.support_y, episode.way)
     before, after = classifier(episode.query_x), classifier(change(episode.query_x))
@@ -145,7 +145,7 @@ def test_a_query_is_answered_alone(method, case, change: Callable[[Tensor], Tens
 
 def test_a_changed_query_changes_its_own_answer_only(method, case):
     if method.is_transductive:
-        pytest.skip(f"{case} says itself that its queries depend on each other")
+        pytest.skip(f"{case}: the method is transductive")
     episode = build_episode(method)
     classifier = method.adapt(episode.support_x, episode.support_y, episode.way)
     before = classifier(episode.query_x)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.data.images.read import read_photo
+from lgmnet.data.images.read import read_image
 from lgmnet.data.inputs import to_samples
 from lgmnet.errors import DataError, ImageError
 from tests.support.models import drawings
@@ -95,7 +95,7 @@ def test_a_photo_of_any_mode(mode, tmp_path):
     if mode != "YCbCr":
         path = tmp_path / ("x.tiff" if mode in ("F", "I", "CMYK") else "x.png")
         image.save(path)
-        assert torch.equal(read_photo(path, 16, 16).float(), samples)
+        assert torch.equal(read_image(path, PHOTO_SHAPE).float(), samples)
 
 
 def test_an_animation_and_a_rotated_photo(scene, tmp_path):

@@ -20,9 +20,9 @@ def test_the_context_is_the_mean_over_the_support(shot):
     context = encoder(support)
     assert context.log_variance is not None
     for task in range(2):
-        single = [encoder(support[task : task + 1, k : k + 1]) for k in range(shot)]
+        contexts = [encoder(support[task : task + 1, k : k + 1]) for k in range(shot)]
         for part in ("mean", "log_variance"):
-            parts = [getattr(one, part)[0].detach().numpy() for one in single]
+            parts = [getattr(c, part)[0].detach().numpy() for c in contexts]
             assert_equal(getattr(context, part)[task], sum(parts) / shot)
 
 

@@ -123,7 +123,7 @@ def test_generated_linear_layers_equal_layers_for_each_task():
 @pytest.mark.parametrize("space", [(4, 4), ()], ids=["conv", "linear"])
 def test_the_skip_beside_concatenates_embedding_and_target_at_unit_length(space):
     x = noise(2, 5, 2, *space)
-    plain, beside = (
+    plain, with_skip = (
         build_target(
             2,
             TargetConfig((3, 4), pooled=bool(space), norm=False, skip=skip),
@@ -132,7 +132,7 @@ def test_the_skip_beside_concatenates_embedding_and_target_at_unit_length(space)
         for skip in ("none", "beside")
     )
     weights = random_weights(plain, 2)
-    alone, concatenated = plain(weights, x), beside(weights, x)
+    alone, concatenated = plain(weights, x), with_skip(weights, x)
     for task in range(2):
         for sample in range(5):
             parts = x[task, sample].numpy().ravel(), alone[task, sample].numpy()
@@ -142,12 +142,12 @@ def test_the_skip_beside_concatenates_embedding_and_target_at_unit_length(space)
 
 def test_the_skip_added_adds_the_embedding():
     x = noise(2, 5, 2, 4, 4)
-    plain, added = (
+    plain, with_skip = (
         build_target(2, TargetConfig((3, 2), pooled=False, norm=False, skip=skip), is_image=True)
         for skip in ("none", "added")
     )
     weights = random_weights(plain, 2)
-    torch.testing.assert_close(added(weights, x), x.flatten(2) + plain(weights, x))
+    torch.testing.assert_close(with_skip(weights, x), x.flatten(2) + plain(weights, x))
 
 
 @pytest.mark.parametrize("wrong", ["broadcasting bias", "missing", "unknown", "shape", "tasks"])

@@ -139,5 +139,5 @@ def test_task_norm_has_correct_gradients_under_vmap():
         for task in range(4):
             arguments = [t[task].clone().requires_grad_() for t in (x, weight, bias)]
             expected = torch.autograd.grad(plain(*arguments, target[task]), arguments)
-            for gradient, one in zip(at_once, expected, strict=True):
-                torch.testing.assert_close(gradient[task], one, rtol=1e-8, atol=1e-8)
+            for ours_at_once, by_autograd in zip(at_once, expected, strict=True):
+                torch.testing.assert_close(ours_at_once[task], by_autograd, rtol=1e-8, atol=1e-8)

@@ -94,8 +94,8 @@ def test_statistics_are_those_that_samples_are_normalized_by(config):
         assert tuple(statistics) == network.statistics_names
         features = network.embed(weights, x)
         torch.testing.assert_close(network.embed(weights, x, statistics), features)
-        one = network.embed(weights, x[2:3], statistics)
-        torch.testing.assert_close(one, features[2:3])
+        alone = network.embed(weights, x[2:3], statistics)
+        torch.testing.assert_close(alone, features[2:3])
 
 
 def test_a_network_of_convolutions_equals_its_formulas():

@@ -19,7 +19,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
     """Convert a module to 64 bits and fill its weights and running statistics with random numbers.
 
-    No value is one that a fresh module might have, so that a test sees each of them.
+    No weight keeps a special value such as 0 or 1, so that a test notices a weight that is ignored.
     """
     generator = seeded(seed)
     with torch.no_grad():

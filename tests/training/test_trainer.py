@@ -120,12 +120,12 @@ class RecordedProgress:
 
 def test_training_reports_its_progress(tmp_path):
     """A resumed run starts at the step of its checkpoint."""
-    shown: list[RecordedProgress] = []
+    displayed: list[RecordedProgress] = []
 
     @contextmanager
     def display(description: str, total: int | None) -> Iterator[ProgressTask]:
-        shown.append(RecordedProgress(description, total))
-        yield shown[-1]
+        displayed.append(RecordedProgress(description, total))
+        yield displayed[-1]
 
     def train_twice() -> None:
         set_progress_display(display)
@@ -134,7 +134,7 @@ def test_training_reports_its_progress(tmp_path):
         train(tmp_path, resume=True)
 
     contextvars.copy_context().run(train_twice)
-    first, second = (task for task in shown if task.description == "training")
+    first, second = (task for task in displayed if task.description == "training")
     assert first.total == second.total == 12
     assert sum(first.advances) == 9
     assert second.advances == [5, *[1] * 7]

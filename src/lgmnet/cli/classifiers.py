@@ -12,8 +12,7 @@ from lgmnet.errors import ConfigError, ImageError, UserError
 
 if TYPE_CHECKING:
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.data.images.folder import ClassFolder
-    from lgmnet.data.images.read import LabelledImages
+    from lgmnet.data.images.folder import ClassFolder, LabelledImages
     from lgmnet.model.model import Model
 
 

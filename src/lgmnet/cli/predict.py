@@ -88,11 +88,11 @@ def predict_files(
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
-    from lgmnet.data.images.read import read_images
+    from lgmnet.data.images.files import ImageFiles
 
     remaining = iter(paths)
     while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-        results = read_images(batch, fitted.inputs.shape)
+        results = list(ImageFiles(batch).read(fitted.inputs.shape))
         images = [image for image in results if not isinstance(image, ImageError)]
         predictions = iter(
             predict_batch(fitted, torch.stack(images), allow_none=allow_none) if images else ()

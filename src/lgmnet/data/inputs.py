@@ -14,7 +14,7 @@ from jaxtyping import Num
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.data.images.read import read_image, to_drawing, to_drawings, to_photo
+from lgmnet.data.images.read import convert_image, read_image, to_drawings
 from lgmnet.errors import DataError, ImageError
 from lgmnet.input_spec import InputSpec
 
@@ -105,7 +105,6 @@ def convert_images(images: Sequence[Any], spec: InputSpec) -> Iterator[Num[Tenso
         ImageError: naming the file or the index of the image that cannot be read.
     """
     sizes = set()
-    _, height, width = spec.shape
     for index, image in enumerate(images):
         if isinstance(image, (str, os.PathLike)):
             yield read_image(Path(image), spec.shape)
@@ -113,17 +112,14 @@ def convert_images(images: Sequence[Any], spec: InputSpec) -> Iterator[Num[Tenso
         try:
             picture = image if isinstance(image, Image.Image) else to_pil_image(image)
             sizes.add(picture.size)
-            if spec.kind == "drawing":
-                yield to_drawing(picture, height)
-            else:
-                yield to_photo(picture, height, width)
+            yield convert_image(picture, spec.shape)
         except (ImageError, OSError) as error:
             raise ImageError(f"Image {index} cannot be used: {error}.") from error
     if len(sizes) > 1:
         smallest, largest = min(sizes), max(sizes)
         warnings.warn(
             f"Images of {len(sizes)} sizes, such as {smallest[0]} x {smallest[1]} and "
-            f"{largest[0]} x {largest[1]}, are all resized to {width} x {height}.",
+            f"{largest[0]} x {largest[1]}, are all resized to {spec.shape[2]} x {spec.shape[1]}.",
             stacklevel=2,
         )
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.images.read import ImageBytes, read_images
+from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.projection import Projection
@@ -119,20 +120,21 @@ def image_source(file: ImageBytes) -> str:
 
 
 def read_labelled(
-    images: Sequence[LabelledFile], shape: Sequence[int]
+    images: Sequence[LabelledFile], shape: Sequence[int], files: ImageFiles | None = None
 ) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
     """Read labelled images.
 
     Args:
         images: The images.
         shape: Shape to read them in (see `read_image`).
+        files: Files of the images, if some of them are decoded already.
 
     Returns:
         The images that can be read, their pixels, and a message for each other image.
     """
     readable, pixels, messages = [], [], []
-    results = read_images([image.file for image in images], shape)
-    for image, result in zip(images, results, strict=True):
+    files = files or ImageFiles([image.file for image in images])
+    for image, result in zip(images, files.read(shape), strict=True):
         if isinstance(result, ImageError):
             messages.append(str(result))
         else:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from lgmnet.data.images.kind import detect_drawings
-from lgmnet.data.images.read import ImageBytes
+from lgmnet.data.images.files import ImageFiles
 from lgmnet.errors import ConfigError, unknown_name
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import shipped_models
@@ -49,7 +48,7 @@ class ModelCollection:
         models = (self.get(name) for name in self.sources)
         return [model for model in models if model.input_kind != "vector"]
 
-    def choose(self, name: str, files: Sequence[ImageBytes]) -> tuple[Model, str | None]:
+    def choose(self, name: str, files: ImageFiles) -> tuple[Model, str | None]:
         """Return the model of a name, or with `AUTO` the default model for the images.
 
         Returns:
@@ -61,7 +60,7 @@ class ModelCollection:
         """
         reason = None
         if name == AUTO:
-            are_drawings, reason = detect_drawings(files)
+            are_drawings, reason = files.detect_drawings()
             name = DRAWING_MODEL if are_drawings else PHOTO_MODEL
         model = self.get(name)
         if model.input_kind == "vector":

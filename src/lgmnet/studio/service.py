@@ -19,7 +19,8 @@ from torch import Tensor
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
-from lgmnet.data.images.read import ImageBytes, read_images
+from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError, ImageError, UserError
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import (
@@ -105,11 +106,14 @@ class Service:
         self.limits.check_names([name])
         if not images:
             raise DataError("There are no images. Expected images of at least two classes.")
-        files = [image.file for image in images]
-        loaded, reason = await self._run_io(self.model_collection.choose, model, files)
-        readable, pixels, unreadable = await self._run_io(
-            read_labelled, images, loaded.inputs.shape
-        )
+
+        # One job, so that decoded images do not wait in memory for a thread.
+        def read() -> tuple[Model, str | None, list[LabelledFile], Tensor, tuple[str, ...]]:
+            files = ImageFiles([image.file for image in images])
+            loaded, reason = self.model_collection.choose(model, files)
+            return loaded, reason, *read_labelled(images, loaded.inputs.shape, files)
+
+        loaded, reason, readable, pixels, unreadable = await self._run_io(read)
         counts = Counter(image.label for image in readable)
         classes = list(counts)  # In the order of their first images.
         if len(classes) < 2:
@@ -235,7 +239,7 @@ class Service:
 
         def read() -> tuple[StoredClassifier, list[Tensor | ImageError]]:
             stored = self.get(id)
-            return stored, read_images(files, stored.fitted.inputs.shape)
+            return stored, list(ImageFiles(files).read(stored.fitted.inputs.shape))
 
         stored, images = await self._run_io(read)
         errors = [image if isinstance(image, ImageError) else None for image in images]

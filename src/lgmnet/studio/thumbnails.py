@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.images.read import ImageBytes, to_photo
+from lgmnet.data.images.read import ImageBytes, read_image
 from lgmnet.studio.classifiers import image_source
 from lgmnet.studio.store import AbsentError
 
@@ -31,8 +31,7 @@ def add_thumbnails(fitted: FittedClassifier, new: Sequence[ImageBytes]) -> Fitte
         return fitted
     thumbnails = read_thumbnails(fitted)
     for file in new:
-        with Image.open(io.BytesIO(file.data)) as image:
-            pixels = to_photo(image, THUMBNAIL_SIDE, THUMBNAIL_SIDE).movedim(0, 2).contiguous()
+        pixels = read_image(file, (3, THUMBNAIL_SIDE, THUMBNAIL_SIDE)).movedim(0, 2).contiguous()
         data = encode_image(Image.fromarray(pixels.numpy()), "WEBP")
         thumbnails[image_source(file)] = base64.b64encode(data).decode()
     present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lgmnet.data.datasets.image_folder import image_folder
-from lgmnet.data.images.read import read_photo
+from lgmnet.data.images.read import read_image
 from lgmnet.data.registry import default_splits, open_source
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError, EpisodeError, ImageError
@@ -102,10 +102,10 @@ def test_photos_are_cropped_around_their_centre_and_may_be_gray_or_transparent(
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    assert read_photo(tmp_path / "wide.png", 10, 10).min() == 255
+    assert read_image(tmp_path / "wide.png", (3, 10, 10)).min() == 255
     Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "clear.png")
-    assert read_photo(tmp_path / "clear.png", 4, 4).min() == 255
+    assert read_image(tmp_path / "clear.png", (3, 4, 4)).min() == 255
     Image.new("L", (4, 4), 7).save(tmp_path / "gray.png")
-    assert read_photo(tmp_path / "gray.png", 4, 4).unique().tolist() == [7]
+    assert read_image(tmp_path / "gray.png", (3, 4, 4)).unique().tolist() == [7]
     with pytest.raises(ImageError, match="no image file"):
-        read_photo(tmp_path / "absent.png", 4, 4)
+        read_image(tmp_path / "absent.png", (3, 4, 4))

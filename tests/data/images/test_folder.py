@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +15,19 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.data.images import folder as folder_module
-from lgmnet.data.images.folder import SAMPLED_MIN_SIDE, decode_image, scan_class_folder
-from lgmnet.data.images.kind import detect_drawings
-from lgmnet.data.images.read import list_class_images, read_folder
+from lgmnet.data.images import files as files_module
+from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.folder import LabelledImages, scan_class_folder
+from lgmnet.data.images.read import (
+    ImageBytes,
+    decode_image,
+    list_class_images,
+    read_image,
+    to_drawing,
+)
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import BAD_IMAGES, as_bytes, float_tiff, symbols
+from lgmnet.progress import set_progress_display
+from tests.cli.making import BAD_IMAGES, float_tiff, symbols
 from tests.support.models import drawings
 
 DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
@@ -24,13 +35,13 @@ DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Number of times that each image file was opened."""
+    """Number of times that each image file was opened; those in memory count together."""
     counts: Counter[str] = Counter()
     open_image = Image.open
 
     def count(source: Any, *options: Any, **more: Any) -> Image.Image:
-        if isinstance(source, Path):
-            counts[f"{source.parent.name}/{source.name}"] += 1
+        is_path = isinstance(source, Path)
+        counts[f"{source.parent.name}/{source.name}" if is_path else "in memory"] += 1
         return open_image(source, *options, **more)
 
     monkeypatch.setattr(Image, "open", count)
@@ -60,6 +71,20 @@ def jpegs(folder: Path) -> Path:
     return folder
 
 
+def read_separately(folder: Path, shape: Sequence[int]) -> LabelledImages:
+    """Read a class folder file by file."""
+    images, labels, sources, problems = [], [], [], []
+    classes = sorted(path.name for path in folder.iterdir())
+    for path in sorted(folder.glob("*/*")):
+        try:
+            images.append(read_image(path, shape))
+            labels.append(classes.index(path.parent.name))
+            sources.append(f"{path.parent.name}/{path.name}")
+        except ImageError as problem:
+            problems.append(problem)
+    return LabelledImages(torch.stack(images), labels, classes, sources, problems)
+
+
 def test_a_folder_is_listed_once_and_each_file_opened_once(tmp_path, opened, monkeypatch):
     path = symbols(tmp_path / "images", {"a": 30, "b": 25, "c": 1})
     (path / "a" / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
@@ -85,7 +110,7 @@ def test_a_folder_is_listed_once_and_each_file_opened_once(tmp_path, opened, mon
 
 @pytest.mark.parametrize("shape", [DRAWING, PHOTO])
 @pytest.mark.parametrize("sampled", [False, True])
-def test_images_equal_those_of_read_folder(shape, sampled, tmp_path):
+def test_images_equal_those_read_separately(shape, sampled, tmp_path):
     """PNG files of many kinds, whether or not they were decoded for the decision."""
     path = photos(tmp_path / "images", 3)
     picture = Image.open(path / "a" / "0.png")
@@ -98,7 +123,7 @@ def test_images_equal_those_of_read_folder(shape, sampled, tmp_path):
     Image.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64)).save(path / "b" / "16.png")
     for name, content in BAD_IMAGES.items():
         (path / "b" / name).write_bytes(content())
-    expected = read_folder(path, shape)
+    expected = read_separately(path, shape)
     class_folder = scan_class_folder(path)
     if sampled:
         class_folder.detect_drawings()
@@ -107,14 +132,26 @@ def test_images_equal_those_of_read_folder(shape, sampled, tmp_path):
     assert (images.labels, images.classes) == (expected.labels, expected.classes)
     assert images.sources == expected.sources
     assert len(images.problems) == len(expected.problems) == len(BAD_IMAGES)
+    assert list(map(str, images.problems)) == list(map(str, expected.problems))
     for problem, name in zip(images.problems, sorted(BAD_IMAGES), strict=True):
         assert f"/{name}'" in str(problem)
 
 
-def test_the_decision_is_that_of_detect_drawings(tmp_path):
+def test_files_in_memory_give_the_same_decision(tmp_path):
     for path in (symbols(tmp_path / "s", {"a": 20, "b": 20}), photos(tmp_path / "p", 20)):
         paths = [file for files in list_class_images(path).values() for file in files]
-        assert scan_class_folder(path).detect_drawings() == detect_drawings(paths)
+        uploads = ImageFiles([ImageBytes(file.name, file.read_bytes()) for file in paths])
+        assert scan_class_folder(path).detect_drawings() == uploads.detect_drawings()
+
+
+def test_files_in_memory_are_decoded_once(tmp_path, opened):
+    paths = sorted(symbols(tmp_path, {"a": 20, "b": 20}).glob("*/*.png"))
+    uploads = ImageFiles([ImageBytes(path.name, path.read_bytes()) for path in paths])
+    uploads.detect_drawings()
+    assert opened == {"in memory": 24}
+    images = [image for image in uploads.read(DRAWING) if not isinstance(image, ImageError)]
+    assert opened == {"in memory": 40}
+    assert torch.equal(torch.stack(images), scan_class_folder(tmp_path).read(DRAWING).images)
 
 
 def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
@@ -124,56 +161,67 @@ def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
     assert class_folder.detect_drawings()[0]
     images = class_folder.read(DRAWING)
     assert images.problems == []
-    assert torch.equal(images.images, read_folder(path, DRAWING).images)
+    assert torch.equal(images.images, read_separately(path, DRAWING).images)
 
 
 def test_large_images_are_not_all_held_in_memory(tmp_path, opened, monkeypatch):
     path = photos(tmp_path / "images", 3)
-    monkeypatch.setattr(folder_module, "MAX_CACHED_PIXELS", 4 * 64 * 48)
+    monkeypatch.setattr(files_module, "MAX_CACHED_PIXELS", 4 * 64 * 48)
     class_folder = scan_class_folder(path)
     class_folder.detect_drawings()
     class_folder.read(PHOTO)
     assert sorted(opened.values()) == [1, 1, 1, 1, 2, 2]
 
 
-def test_jpegs_are_decoded_at_a_reduced_size(tmp_path):
-    large = Image.new("RGB", (4000, 3000), "white")
-    (tmp_path / "large.jpg").write_bytes(as_bytes(large, "JPEG"))
-    assert decode_image(tmp_path / "large.jpg", SAMPLED_MIN_SIDE).size == (1000, 750)
-    assert decode_image(tmp_path / "large.jpg", 1000).size == (2000, 1500)
-
-
-@pytest.mark.parametrize(("side", "opens"), [(84, 2), (224, 1), (600, 2)])
-def test_jpeg_photos_equal_those_of_read_photo(side, opens, tmp_path, opened):
-    """Sampled files are decoded again if photos of this size are decoded at another size."""
+@pytest.mark.parametrize(
+    ("shape", "opens"),
+    [
+        ((3, 84, 84), 2),
+        (PHOTO, 1),
+        ((3, 600, 600), 2),
+        (DRAWING, 1),
+        ((1, 64, 64), 1),
+        ((1, 300, 300), 2),
+    ],
+)
+def test_jpegs_equal_those_read_separately(shape, opens, tmp_path, opened):
+    """Sampled files are decoded again if images of this shape are decoded at another size."""
     path = jpegs(tmp_path / "images")
     class_folder = scan_class_folder(path)
     class_folder.detect_drawings()
-    images = class_folder.read((3, side, side))
+    images = class_folder.read(shape)
     assert set(opened.values()) == {opens}
-    assert torch.equal(images.images, read_folder(path, (3, side, side)).images)
+    assert torch.equal(images.images, read_separately(path, shape).images)
+    assert torch.equal(images.images, scan_class_folder(path).read(shape).images)
 
 
-def test_jpeg_drawings_are_close_to_those_of_read_drawing(tmp_path):
-    """They are decoded in colour and at a larger size."""
-    path = jpegs(tmp_path / "images")
-    for sampled in (False, True):
-        class_folder = scan_class_folder(path)
-        if sampled:
-            class_folder.detect_drawings()
-        images, expected = class_folder.read(DRAWING).images, read_folder(path, DRAWING).images
-        assert (images.float() - expected.float()).abs().mean() < 2
-        assert (images.float() - expected.float()).abs().max() < 25
+def test_jpeg_drawings_are_close_to_those_of_the_unreduced_image(tmp_path):
+    images = scan_class_folder(jpegs(tmp_path)).read(DRAWING).images
+    for name, image in zip(("a", "b"), images, strict=True):
+        with Image.open(tmp_path / name / "0.jpg") as unreduced:
+            difference = (image.float() - to_drawing(unreduced).float()).abs()
+        assert difference.mean() < 2
+        assert difference.max() < 25
 
 
 def test_progress_counts_every_file(tmp_path):
     path = symbols(tmp_path / "images", {"a": 2, "b": 1})
     (path / "a" / "zero.png").write_bytes(b"")
-    steps: list[int] = []
+    reports: list[tuple[str, int | None, int]] = []
+
+    @contextmanager
+    def display(description: str, total: int | None) -> Iterator[Any]:
+        steps: list[int] = []
+        yield SimpleNamespace(advance=lambda n=1: steps.append(n))
+        reports.append((description, total, sum(steps)))
+
     class_folder = scan_class_folder(path)
     class_folder.detect_drawings()
-    class_folder.read(progress=steps.append)
-    assert steps == [1] * class_folder.n_files == [1] * 4
+    context = contextvars.copy_context()
+    context.run(set_progress_display, display)
+    context.run(class_folder.read)
+    assert reports == [("images", 4, 4)]
+    assert class_folder.n_files == 4
 
 
 @pytest.mark.parametrize(
@@ -213,4 +261,4 @@ def test_classes_without_readable_images(tmp_path):
 
 def test_an_absent_file(tmp_path):
     with pytest.raises(ImageError, match="There is no image file"):
-        decode_image(tmp_path / "absent.png", SAMPLED_MIN_SIDE)
+        decode_image(tmp_path / "absent.png", 448)

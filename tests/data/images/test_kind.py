@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from lgmnet.data.datasets.caltech101 import caltech101
-from lgmnet.data.images.kind import detect_drawings, measure_tones
+from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.kind import measure_tones
 from lgmnet.errors import DataError
 from tests.cli.making import write_drawing
 from tests.support.models import drawings
@@ -22,14 +23,14 @@ def scene(seed: int, side: int = 64) -> Image.Image:
 
 
 def test_two_tones_explain_a_drawing_and_not_a_photo():
-    drawing = measure_tones(255 - drawings(1, 1)[0, 0, 0].numpy()[..., None].repeat(3, 2))
+    drawing = measure_tones(Image.fromarray(255 - drawings(1, 1)[0, 0, 0].numpy()))
     assert drawing.explained > 0.8
     assert drawing.paper > 0.6
     assert drawing.colour == 0
-    photo = measure_tones(np.asarray(scene(0)))
+    photo = measure_tones(scene(0))
     assert photo.explained < 0.8
     assert photo.colour > 0.04
-    blank = measure_tones(np.zeros((9, 9, 3), np.uint8))
+    blank = measure_tones(Image.new("RGB", (9, 9)))
     assert (blank.explained, blank.paper, blank.colour) == (1, 1, 0)
 
 
@@ -39,7 +40,7 @@ def test_drawings_in_dark_or_light_ink_are_detected(negative, tmp_path):
     for i, image in enumerate(drawings(6, 1)[:, 0]):
         path = write_drawing(tmp_path / f"{i}.png", 255 - image if negative else image)
         paths.append(path)
-    is_drawing, reason = detect_drawings(paths)
+    is_drawing, reason = ImageFiles(paths).detect_drawings()
     assert is_drawing
     assert reason.startswith("ink on paper: two tones explain ")
 
@@ -50,11 +51,11 @@ def test_photos_are_detected_and_unreadable_images_are_skipped(tmp_path):
         scene(i).save(tmp_path / f"{i:02}.png")
         paths.append(tmp_path / f"{i:02}.png")
     paths[0].write_bytes(b"no image")
-    is_drawing, reason = detect_drawings(paths)
+    is_drawing, reason = ImageFiles(paths).detect_drawings()
     assert not is_drawing
     assert "coloured" in reason
     with pytest.raises(DataError, match="None of 1 images could be read"):
-        detect_drawings(paths[:1])
+        ImageFiles(paths[:1]).detect_drawings()
 
 
 @pytest.mark.pack("caltech101")
@@ -67,4 +68,5 @@ def test_photos_of_caltech(tmp_path):
         path = tmp_path / f"{i}.png"
         Image.fromarray(dataset.images[i].movedim(0, 2).numpy()).save(path)
         paths.append(path)
-    assert not any(detect_drawings(paths[start : start + 12])[0] for start in range(0, 120, 12))
+    sets = (ImageFiles(paths[start : start + 12]) for start in range(0, 120, 12))
+    assert not any(files.detect_drawings()[0] for files in sets)

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from lgmnet.data.images.folder import LabelledImages, scan_class_folder
 from lgmnet.data.images.read import (
     MAX_IMAGE_PIXELS,
-    LabelledImages,
+    ImageBytes,
+    decode_image,
     list_images,
-    read_drawing,
-    read_folder,
+    read_image,
     to_drawings,
 )
 from lgmnet.errors import DataError, ImageError
@@ -27,6 +28,14 @@ from tests.cli.making import BAD_IMAGES, as_bytes, symbols
 from tests.support.models import drawings
 
 Save = Callable[[Image.Image, Path], None]
+
+
+def read_drawing(path: Path, side: int = 28) -> Tensor:
+    return read_image(path, (1, side, side))
+
+
+def read_folder(folder: Path) -> LabelledImages:
+    return scan_class_folder(folder).read()
 
 
 def letter(side: int = 60) -> Image.Image:
@@ -294,6 +303,20 @@ def test_a_damaged_file_gives_a_drawing_or_an_error_that_names_it(kind, tmp_path
         except ImageError as error:
             messages.append(str(error))
     assert all(str(path) in message for message in messages)
+
+
+def test_jpegs_are_decoded_at_a_reduced_size(tmp_path):
+    large = as_bytes(Image.new("RGB", (4000, 3000), "white"), "JPEG")
+    (tmp_path / "large.jpg").write_bytes(large)
+    for file in (tmp_path / "large.jpg", ImageBytes("large", large)):
+        assert decode_image(file, 448).size == (1000, 750)
+        assert decode_image(file, 1000).size == (2000, 1500)
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_bytes_that_cannot_be_read_are_named(name):
+    with pytest.raises(ImageError, match=r"^'upload\.png' cannot be read as an image: "):
+        read_image(ImageBytes("upload.png", BAD_IMAGES[name]()), (1, 28, 28))
 
 
 # Folders of classes.

@@ -8,7 +8,7 @@ from pathlib import Path
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.miniimagenet import MINIIMAGENET_SHAPE, list_csv_files
 from lgmnet.data.images.cache import load_image_files
-from lgmnet.data.images.read import list_images
+from lgmnet.data.images.read import list_class_images
 from lgmnet.data.task_source import STANDARD_SPLITS
 from lgmnet.errors import DataError
 
@@ -66,8 +66,7 @@ def list_split_files(folder: Path, split: str) -> dict[str, list[Path]]:
             f"sort the class folders into {', '.join(str(folder / s) for s in STANDARD_SPLITS)}."
         )
     top = folder / split if splits else folder
-    classes = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = {class_folder.name: list_images(class_folder) for class_folder in classes}
+    files = list_class_images(top)
     empty = [name for name, paths in files.items() if not paths]
     if empty or not files:
         problem = f"no images in {', '.join(empty)}" if empty else "no class folders"

@@ -19,7 +19,7 @@ from lgmnet.errors import UserError
 from lgmnet.io import atomic_write, make_folder
 from lgmnet.progress import track_progress
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Version of the content of the arrays; part of the hash in their file names."""
 
 

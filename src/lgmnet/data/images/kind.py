@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-from jaxtyping import UInt8
+from PIL import Image
 
-from lgmnet.data.images.read import ImageFile, read_photo
-from lgmnet.errors import DataError, ImageError
+from lgmnet.data.images.read import to_photo
 
-MAX_SAMPLED_IMAGES = 24
-SAMPLED_SIDE = 128
+MEASURED_SIDE = 128
+"""Height and width of the photo of an image whose tones are measured."""
 MAX_KMEANS_STEPS = 10
 MIN_EXPLAINED, MIN_EXPLAINED_COLOURED, MIN_PAPER = 0.8, 0.88, 0.55
 """Thresholds of drawings: two tones explain most of the variance of the pixels (coloured images
@@ -35,8 +34,13 @@ class ToneStatistics:
     """Mean difference of a pixel's largest and smallest channel."""
 
 
-def measure_tones(pixels: UInt8[np.ndarray, "height width 3"]) -> ToneStatistics:
-    """Measure how well two tones, that of the border and one other, explain an image (2-means)."""
+def measure_tones(image: Image.Image) -> ToneStatistics:
+    """Measure how well two tones, that of the border and one other, explain an image (2-means).
+
+    Raises:
+        ImageError: if the image cannot be converted to a photo (see `to_photo`).
+    """
+    pixels = to_photo(image, MEASURED_SIDE, MEASURED_SIDE).movedim(0, 2).numpy()
     x = pixels.reshape(-1, 3).astype(np.float64)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     paper = np.median(border, 0)
@@ -57,30 +61,15 @@ def measure_tones(pixels: UInt8[np.ndarray, "height width 3"]) -> ToneStatistics
     )
 
 
-def detect_drawings(files: Sequence[ImageFile]) -> tuple[bool, str]:
-    """Decide from a sample of images whether they are drawings or photos.
+def detect_drawings(tones: Sequence[ToneStatistics]) -> tuple[bool, str]:
+    """Decide whether images are drawings or photos.
 
     Args:
-        files: Image files.
+        tones: Measures of each image; at least one.
 
     Returns:
         True for drawings, and the reason in words.
-
-    Raises:
-        DataError: if none of the sampled images can be read.
     """
-    step = max(1, len(files) // MAX_SAMPLED_IMAGES)
-    tones = []
-    for file in files[::step][:MAX_SAMPLED_IMAGES]:
-        try:
-            photo = read_photo(file, SAMPLED_SIDE, SAMPLED_SIDE)
-        except ImageError:  # The error is reported when all images are read.
-            continue
-        tones.append(measure_tones(photo.movedim(0, 2).numpy()))
-    if not tones:
-        raise DataError(
-            f"None of {len(files)} images could be read, the first is '{files[0].name}'."
-        )
     explained, paper, colour = (
         median(getattr(image_tones, name) for image_tones in tones)
         for name in ("explained", "paper", "colour")

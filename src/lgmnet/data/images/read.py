@@ -1,10 +1,11 @@
-"""Reading of image files as drawings, ink = 255 on 0, or as photos."""
+"""Image files: decoding, and conversion to drawings, ink = 255 on 0, or to photos."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from jaxtyping import Num, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from lgmnet.errors import DataError, ImageError
+from lgmnet.errors import ImageError
 from lgmnet.input_spec import InputSpec
 
 MAX_IMAGE_PIXELS = 50_000_000
+MIN_DECODED_SIDE = 448
+"""Least height and width at which a JPEG is decoded before its use is known, or as a drawing. It is
+twice the side of the shipped model's photos."""
 IMAGE_SUFFIXES = frozenset(Image.registered_extensions())
 
 
@@ -29,35 +33,93 @@ class ImageBytes:
     """Name in error messages."""
     data: bytes
 
+    def __str__(self) -> str:
+        return self.name
+
 
 ImageFile = Path | ImageBytes
 
 
-def read_drawing(file: ImageFile, side: int = 28) -> UInt8[Tensor, "1 side side"]:
-    """Read an image file as a drawing (see `to_drawing`).
+def read_image(
+    file: ImageFile, shape: Sequence[int], decoded: Image.Image | None = None
+) -> UInt8[Tensor, "channels height width"]:
+    """Read an image file as a drawing or a photo.
 
     Args:
         file: Image file.
-        side: Height and width of the drawing, in pixels.
+        shape: [1, side, side] of a drawing, [3, height, width] of a photo.
+        decoded: The file's image, if it is decoded already, at `decoded_side` of the shape.
 
     Raises:
         ImageError: naming the file, if it is absent, damaged, too large or holds NaN.
     """
-    return _read(file, "L", 8 * side, lambda image: to_drawing(image, side))
+    image = decode_image(file, decoded_side(shape)) if decoded is None else decoded
+    with name_in_errors(file):
+        return convert_image(image, shape)
 
 
-def read_photo(file: ImageFile, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    """Read an image file as a photo (see `to_photo`).
+def decoded_side(shape: Sequence[int]) -> int:
+    """Return the least height and width at which JPEGs are decoded for images of a shape."""
+    side = 2 * max(shape[1:])
+    return side if InputSpec(tuple(shape)).kind == "photo" else max(MIN_DECODED_SIDE, side)
+
+
+def decode_image(file: ImageFile, min_side: int) -> Image.Image:
+    """Decode an image file, and rotate it as its EXIF data say.
 
     Args:
         file: Image file.
-        height: Height of the photo, in pixels.
-        width: Width of the photo, in pixels.
+        min_side: Least height and width of the result, if the file's image is larger. A JPEG is
+            decoded at a reduced size, which saves most of the time; other formats are not.
 
     Raises:
         ImageError: naming the file, if it is absent, damaged or too large.
     """
-    return _read(file, "RGB", 2 * max(height, width), lambda image: to_photo(image, height, width))
+    if isinstance(file, Path) and not file.is_file():
+        raise ImageError(f"There is no image file '{file}'.")
+    with name_in_errors(file), warnings.catch_warnings():
+        # Pillow warns of files that it can read all the same, and of large sizes, for which our
+        # own limit raises an error that names the file.
+        warnings.simplefilter("ignore")
+        with Image.open(file if isinstance(file, Path) else io.BytesIO(file.data)) as image:
+            if image.width * image.height <= MAX_IMAGE_PIXELS:  # `to_upright` refuses the others.
+                image.draft("RGB", (min_side, min_side))
+            return to_upright(image)
+
+
+@contextmanager
+def name_in_errors(file: ImageFile) -> Iterator[None]:
+    """Turn any error of reading an image file into one that names the file.
+
+    Raises:
+        ImageError: naming the file.
+    """
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"'{file}' cannot be read as an image: it has no known format, such as PNG or JPEG, "
+            "or its beginning is damaged."
+        ) from error
+    except Exception as error:  # Pillow's readers raise any exception if a file is damaged.
+        raise ImageError(f"'{file}' cannot be read as an image: {error}.") from error
+
+
+def convert_image(
+    image: Image.Image, shape: Sequence[int]
+) -> UInt8[Tensor, "channels height width"]:
+    """Convert a PIL image to a drawing (see `to_drawing`) or a photo (see `to_photo`).
+
+    Args:
+        image: The image.
+        shape: [1, side, side] of a drawing, [3, height, width] of a photo.
+
+    Raises:
+        ImageError: if the image is too large or holds NaN.
+    """
+    _, height, width = shape
+    is_photo = InputSpec(tuple(shape)).kind == "photo"
+    return to_photo(image, height, width) if is_photo else to_drawing(image, height)
 
 
 def to_drawing(image: Image.Image, side: int = 28) -> UInt8[Tensor, "1 side side"]:
@@ -129,35 +191,6 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
 
 
-def _read(
-    file: ImageFile, mode: str, size: int, convert: Callable[[Image.Image], Tensor]
-) -> UInt8[Tensor, "channels height width"]:
-    """Open an image file, if possible decoded at about this size, and convert the image."""
-    source: Path | io.BytesIO
-    if isinstance(file, ImageBytes):
-        name, source = file.name, io.BytesIO(file.data)
-    elif file.is_file():
-        name, source = str(file), file
-    else:
-        raise ImageError(f"There is no image file '{file}'.")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of files that it can read all the same, and of large sizes, for which
-            # our own limit raises an error that names the file.
-            warnings.simplefilter("ignore")
-            with Image.open(source) as image:
-                if image.width * image.height <= MAX_IMAGE_PIXELS:  # Else to_upright refuses it.
-                    image.draft(mode, (size, size))
-                return convert(image)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"'{name}' cannot be read as an image: it has no known format, such as PNG or JPEG, "
-            "or its beginning is damaged."
-        ) from error
-    except Exception as error:  # Pillow's readers raise any exception if a file is damaged.
-        raise ImageError(f"'{name}' cannot be read as an image: {error}.") from error
-
-
 def to_drawings(
     gray: Num[np.ndarray, "images height width"], side: int = 28
 ) -> UInt8[Tensor, "images 1 side side"]:
@@ -206,112 +239,20 @@ def _shrink(image: Image.Image, min_side: int) -> Image.Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-def read_image(file: ImageFile, shape: Sequence[int]) -> UInt8[Tensor, "channels height width"]:
-    """Read an image file as a drawing or a photo.
-
-    Args:
-        file: Image file.
-        shape: [1, side, side] of a drawing, [3, height, width] of a photo.
-
-    Raises:
-        ImageError: naming the file, if it is absent, damaged or too large.
-    """
-    _, height, width = shape
-    is_drawing = InputSpec(tuple(shape)).kind == "drawing"
-    return read_drawing(file, height) if is_drawing else read_photo(file, height, width)
-
-
-def read_images(
-    files: Iterable[ImageFile], shape: Sequence[int]
-) -> list[UInt8[Tensor, "channels height width"] | ImageError]:
-    """Read image files with `read_image`; the error takes the place of an unreadable image."""
-    results: list[Tensor | ImageError] = []
-    for file in files:
-        try:
-            results.append(read_image(file, shape))
-        except ImageError as problem:
-            results.append(problem)
-    return results
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images of a folder, sorted by class."""
-
-    images: UInt8[Tensor, "images channels height width"]
-    labels: list[int]
-    """Index of each image's class in ``classes``."""
-    classes: list[str]
-    """Folder names, sorted."""
-    sources: list[str]
-    """File of each image as ``<class>/<image>``."""
-    problems: list[ImageError]
-    """Error of each file that could not be read; the other files are in ``images``."""
-
-
-def read_folder(
-    folder: Path,
-    shape: Sequence[int] = (1, 28, 28),
-    *,
-    least: int = 2,
-    progress: Callable[[int], object] = lambda done: None,
-) -> LabelledImages:
-    """Read ``folder/<class>/<image>``; classes may have different numbers of images.
-
-    Hidden files and files without the suffix of an image are skipped.
-
-    Args:
-        folder: Folder of the class folders.
-        shape: Shape of one image (see `read_image`).
-        least: Smallest number of classes.
-        progress: Function that is called with the number of files just read.
-
-    Raises:
-        DataError: if there is no such folder, too few classes, or a class with no image.
-    """
-    files = list_class_images(folder, least)
-    images: list[Tensor] = []
-    labels: list[int] = []
-    sources: list[str] = []
-    problems: list[ImageError] = []
-    for label, (name, paths) in enumerate(files.items()):
-        n_images, n_problems = len(images), len(problems)
-        for path in paths:
-            try:
-                images.append(read_image(path, shape))
-                labels.append(label)
-                sources.append(f"{name}/{path.name}")
-            except ImageError as problem:
-                problems.append(problem)
-            progress(1)
-        if len(images) == n_images:
-            reasons = " ".join(str(problem) for problem in problems[n_problems:])
-            raise DataError(
-                f"The class '{name}' has no image that can be read in '{folder / name}'. {reasons}"
-            )
-    return LabelledImages(torch.stack(images), labels, list(files), sources, problems)
-
-
-def list_class_images(folder: Path, least: int = 2) -> dict[str, list[Path]]:
+def list_class_images(folder: Path) -> dict[str, list[Path]]:
     """List the image files of each class of ``folder/<class>/<image>``, sorted by name.
 
-    Raises:
-        DataError: if there is no such folder, or fewer classes than ``least``.
+    Hidden folders are skipped, and files as in `list_images`.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(classes) < least:
-        present = f"only one, '{classes[0]}'" if classes else "none"
-        wanted = "at least two classes" if least > 1 else "at least one class"
-        raise DataError(
-            f"'{folder}' must hold a folder of images for each of {wanted}; it holds {present}."
-        )
-    return {name: list_images(folder / name) for name in classes}
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return {class_folder.name: list_images(class_folder) for class_folder in classes}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the files directly in a folder that have the suffix of an image, sorted by name."""
+    """List the files directly in a folder that have the suffix of an image, sorted by name.
+
+    Hidden files are skipped.
+    """
     return sorted(
         p
         for p in folder.iterdir()
