@@ -158,8 +158,10 @@ def test_a_classifier_is_saved_opened_after_a_restart_and_exported(browser, tmp_
         page.click("#use-dialog [data-close]")
         # The file is opened as a new classifier, and edited.
         page.click("#open")
+        old = page.url
         page.set_input_files("#open-file", file)
-        wait_until_idle(page)  # The status line is the same before and after.
+        page.wait_for_url(lambda url: "#" in url and url != old)
+        wait_until_idle(page)
         name_class(page, 1, "circle")
         wait_until_idle(page)
         page.click("#open")

@@ -127,12 +127,12 @@ class Worker:
                 for job in group:  # One by one, so that each job gets only its own error.
                     set_outcome(job.result, partial(job.fitted.analyze, job.samples))
                 continue
+            self.on_pass(len(analysis.log_p), len(group))  # Before anybody gets a result.
             start = 0
             for job in group:
                 end = start + len(job.samples)
                 job.result.set_result(slice_analysis(analysis, start, end))
                 start = end
-            self.on_pass(start, len(group))
 
 
 def slice_analysis(analysis: QueryAnalysis, start: int, end: int) -> QueryAnalysis:
