@@ -227,7 +227,7 @@ def run_command(*arguments: str | Path) -> tuple[float, float]:
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    command = [sys.executable, "-c", code, sys.executable, "-m", "lgmnet.cli", *arguments]
+    command = [sys.executable, "-c", code, sys.executable, "-m", "lgmnet", *arguments]
     start = time.perf_counter()
     finished = subprocess.run(command, check=True, capture_output=True, text=True)
     return time.perf_counter() - start, round(int(finished.stdout) / 1024, 1)

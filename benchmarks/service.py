@@ -155,7 +155,7 @@ def main() -> None:
     """Measure and write the result."""
     model_ms_before = measure_model()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "lgmnet.cli", "serve", "--port", "0", "--store", folder]
+        command = [sys.executable, "-m", "lgmnet", "serve", "--port", "0", "--store", folder]
         command += ["--workers", str(N_PROCESSES)]
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

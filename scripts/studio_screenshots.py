@@ -23,7 +23,7 @@ DIGIT_FIVE = [
 
 def draw(page: Any, strokes: list[list[tuple[float, float]]]) -> None:
     """Draw strokes with the mouse on the canvas for queries, in coordinates from 0 to 1."""
-    box = page.locator("#ask canvas").bounding_box()
+    box = page.locator("#query canvas").bounding_box()
     for stroke in strokes:
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
         page.mouse.move(*points[0])
@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         arguments = ["studio", "--no-browser", "--port", "0", "--store", folder]
         server = subprocess.Popen(
-            [sys.executable, "-m", "lgmnet.cli", *arguments], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "lgmnet", *arguments], stdout=subprocess.PIPE, text=True
         )
         assert server.stdout is not None
         url = re.search(r"http://\S+", server.stdout.readline())
@@ -52,7 +52,7 @@ def main() -> None:
         page.click("#example")
         page.locator(".card").nth(9).wait_for()
         draw(page, DIGIT_FIVE)
-        page.locator("#answer", has_text="5,").wait_for()
+        page.locator("#prediction", has_text="5,").wait_for()
         page.wait_for_timeout(1500)
         page.screenshot(path=DOCS / "studio.png")
         page.emulate_media(color_scheme="dark")

@@ -28,7 +28,7 @@ class Studio:
         no_browser = ["--no-browser"] if command == "studio" else []
         options = [*no_browser, "--port", "0", "--store", str(store), *args]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lgmnet.cli", command, *options],
+            [sys.executable, "-m", "lgmnet", command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

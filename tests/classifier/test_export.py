@@ -70,7 +70,7 @@ def test_a_metanet_adapts_without_torch(model, tmp_path):
     save_model(model, tmp_path / "tiny")
     # A separate process: here, jaxtyping checks annotations, which fails for a traced way.
     arguments = ("export", tmp_path / "tiny", "--meta", "-o", tmp_path / "meta.onnx", "--json")
-    command = [sys.executable, "-m", "lgmnet.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "lgmnet", *map(str, arguments)]
     process = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(process.stdout)["largest_difference"] < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "meta.onnx")

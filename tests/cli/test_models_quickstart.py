@@ -56,7 +56,7 @@ def test_the_version_option():
 
 
 def test_the_cli_package_runs_as_a_program():
-    line = [sys.executable, "-m", "lgmnet.cli", "models", "--json"]
+    line = [sys.executable, "-m", "lgmnet", "models", "--json"]
     ran = subprocess.run(line, capture_output=True, text=True, check=True)
     assert ran.stderr == ""
     assert json.loads(ran.stdout).keys() == {"models"}

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from lgmnet.model.model import save_model
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.limits import Limits
-from lgmnet.studio.store import Store, urls_in
+from lgmnet.studio.store import Store, store_urls
 from lgmnet.studio.thumbnails import encode_image
 from lgmnet.studio.worker import Worker
 from tests.support.models import drawings, tiny_model
@@ -44,14 +44,14 @@ def tiny_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def store(tmp_path) -> Iterator[Store]:
-    store = Store(*urls_in(tmp_path / "store"))
+    store = Store(*store_urls(tmp_path / "store"))
     yield store
     store.close()
 
 
 @pytest.fixture
 def settings(tmp_path, tiny_folder) -> Settings:
-    return Settings(*urls_in(tmp_path / "store"), [str(tiny_folder)], LIMITS)
+    return Settings(*store_urls(tmp_path / "store"), [str(tiny_folder)], LIMITS)
 
 
 @pytest.fixture

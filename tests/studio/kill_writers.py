@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from lgmnet.io import atomic_write
-from lgmnet.studio.store import Metadata, Record, Store, urls_in
+from lgmnet.studio.store import Metadata, Record, Store, store_urls
 
 
 def file_content(seed: int) -> bytes:
@@ -32,7 +32,7 @@ def is_complete(data: bytes) -> bool:
 
 def write_forever(folder: Path, pipe: int, seed: int) -> None:
     """Change classifiers without end, and write a line to the pipe for each operation."""
-    store, rng = Store(*urls_in(folder)), random.Random(seed)
+    store, rng = Store(*store_urls(folder)), random.Random(seed)
     records: list[Record] = []
 
     def write(path: Path) -> None:
@@ -61,7 +61,7 @@ def write_forever(folder: Path, pipe: int, seed: int) -> None:
 def main() -> None:
     """Kill as many processes as the command line says, then print a summary."""
     folder, times = Path(sys.argv[1]), int(sys.argv[2])
-    Store(*urls_in(folder)).close()
+    Store(*store_urls(folder)).close()
     versions: dict[str, str] = {}
     n_acknowledged = 0
     for seed in range(times):
@@ -92,7 +92,7 @@ def main() -> None:
             elif word == "removed":
                 del versions[id]
             n_acknowledged += word != "changing"
-        store = Store(*urls_in(folder))
+        store = Store(*store_urls(folder))
         records: dict[str, Record] = {}
         after = None
         while page := store.page(100, after):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
 from lgmnet.studio.app import Settings, create_app
-from lgmnet.studio.store import urls_in
+from lgmnet.studio.store import store_urls
 from tests.studio.conftest import LIMITS, form
 
 with warnings.catch_warnings():
@@ -41,7 +41,7 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def app_and_id(tmp_path_factory, tiny_folder):
     """Application with a classifier, and the classifier's id."""
-    urls = urls_in(tmp_path_factory.mktemp("fuzz"))
+    urls = store_urls(tmp_path_factory.mktemp("fuzz"))
     app = create_app(Settings(*urls, [str(tiny_folder)], LIMITS))
     with TestClient(app) as client:
         response = client.post("/v1/classifiers", **form({"a": 1, "b": 2}, model="tiny"))

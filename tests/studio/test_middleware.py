@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.app import create_app
 from lgmnet.studio.middleware import is_loopback
-from lgmnet.studio.process import check_address, listening
+from lgmnet.studio.process import check_address, open_listening_socket
 from lgmnet.studio.routes.page import PAGE_FOLDER
 from tests.studio.conftest import block, form, queries
 
@@ -163,19 +163,19 @@ def test_an_internal_error_shows_no_details(client, sky, monkeypatch):
 )
 def test_others_need_a_token_unless_the_user_allows_anyone(host, loopback):
     assert is_loopback(host) == loopback
-    check_address(host, "token", anyone=False)
-    check_address(host, None, anyone=True)
+    check_address(host, "token", allow_anyone=False)
+    check_address(host, None, allow_anyone=True)
     if loopback:
-        check_address(host, None, anyone=False)
+        check_address(host, None, allow_anyone=False)
     else:
         with pytest.raises(ConfigError, match="Set LGMNET_TOKEN"):
-            check_address(host, None, anyone=False)
+            check_address(host, None, allow_anyone=False)
 
 
 def test_a_port_in_use_is_reported():
-    with listening("127.0.0.1", 0) as first:
+    with open_listening_socket("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(UserError, match=rf"port {port}: .*--port"):
-            listening("127.0.0.1", port)
+            open_listening_socket("127.0.0.1", port)
     with pytest.raises(UserError, match="Cannot listen on no such host"):
-        listening("no such host", 0)
+        open_listening_socket("no such host", 0)

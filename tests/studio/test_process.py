@@ -17,8 +17,8 @@ import pytest
 
 from lgmnet.errors import UserError
 from lgmnet.studio.app import Settings
-from lgmnet.studio.process import listening, run_many
-from lgmnet.studio.store import urls_in
+from lgmnet.studio.process import open_listening_socket, run_many
+from lgmnet.studio.store import store_urls
 from tests.browser.conftest import Studio
 from tests.cli.making import lgmnet
 
@@ -88,9 +88,9 @@ def test_workers_stop_when_their_parent_is_killed(tmp_path):
 @pytest.mark.slow
 def test_a_worker_that_ends_before_it_serves_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # `run_many` sets it; this restores it.
-    settings = Settings(*urls_in(tmp_path / "store"), ["nosuch"])
+    settings = Settings(*store_urls(tmp_path / "store"), ["nosuch"])
     with (
-        listening("127.0.0.1", 0) as sock,
+        open_listening_socket("127.0.0.1", 0) as sock,
         pytest.raises(UserError, match="ended before it could serve"),
     ):
         run_many(settings, sock, lambda: pytest.fail("no worker can serve"), workers=2)

@@ -27,7 +27,7 @@ from lgmnet.studio.store import (
     Store,
     StoreError,
     StoreFullError,
-    urls_in,
+    store_urls,
 )
 
 SKY = Metadata("sky", "tiny", ("moon", "star"), (1, 2))
@@ -89,7 +89,7 @@ def postgres(tmp_path_factory) -> Iterator[str]:
 def any_store(request, tmp_path) -> Iterator[Store]:
     """Empty store of each kind."""
     if request.param == "sqlite, folder":
-        store = Store(*urls_in(tmp_path / "store"))
+        store = Store(*store_urls(tmp_path / "store"))
     elif request.param == "sqlite, bucket":
         store = Store(f"sqlite:///{tmp_path / 'index.sqlite'}", f"memory://{tmp_path.name}")
     else:
@@ -232,13 +232,13 @@ def test_sweep_removes_left_over_files_that_are_old(store):
 def test_a_store_that_cannot_be_opened(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot be used"):
-        Store(*urls_in(tmp_path / "file"))
+        Store(*store_urls(tmp_path / "file"))
     with pytest.raises(ConfigError, match="cannot be opened"):
         Store("nonsense", str(tmp_path / "files"))
     with pytest.raises(ConfigError, match="cannot be opened"):
         Store("sqlite://", "nosuch://bucket")
     (tmp_path / "index.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(StoreError, match="cannot be used: file is not a database"):
-        Store(*urls_in(tmp_path))
+        Store(*store_urls(tmp_path))
     with pytest.raises(StoreError, match="cannot be used"):
         Store("postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2", "memory://none")

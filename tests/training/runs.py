@@ -121,7 +121,7 @@ def build_command(out: Path, *options: str) -> list[str]:
     """Build the command line of a small run on synthetic characters."""
     settings = [word for setting in COMMAND_SETTINGS for word in ("--set", setting)]
     line = ["train", "omniglot", "--data", "strokes", "--out", str(out), "--accelerator", "cpu"]
-    return [sys.executable, "-m", "lgmnet.cli", *line, *settings, *options]
+    return [sys.executable, "-m", "lgmnet", *line, *settings, *options]
 
 
 def run_command(out: Path, *options: str) -> str:

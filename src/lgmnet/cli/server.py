@@ -41,27 +41,22 @@ def run_server(
         UserError: if a package, a model or the store is missing, or the address cannot be used.
     """
     with extra("studio", "the studio and the server"):
-        import fastapi_offline  # noqa: F401
-        import fsspec  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
+        import python_multipart  # noqa: F401  # FastAPI looks for it when routes are made
 
-    from lgmnet.studio.app import Settings, create_app
-    from lgmnet.studio.middleware import is_loopback
-    from lgmnet.studio.process import check_address, listening, run, run_many
-    from lgmnet.studio.store import urls_in
+        from lgmnet.studio.app import Settings, create_app
+        from lgmnet.studio.middleware import is_loopback
+        from lgmnet.studio.process import check_address, open_listening_socket, run, run_many
+        from lgmnet.studio.store import store_urls
 
     token = os.environ.get(TOKEN_VARIABLE) or None
-    check_address(host, token, anyone=without_token)
+    check_address(host, token, allow_anyone=without_token)
     if (database is None) != (files is None) or (store and database):
         raise ConfigError(
             "Give --store FOLDER, or --database URL and --files URL together, or none of them."
         )
     if database is None or files is None:
         location = str(store or default_store())
-        database, files = urls_in(Path(location))
+        database, files = store_urls(Path(location))
     else:
         location = files
     # A web page whose own host name resolves to this machine must not be able to call the server.
@@ -74,7 +69,7 @@ def run_server(
     )
     application = create_app(settings)
     application.state.service.models()  # Reports a faulty model before the server listens.
-    socket = listening(host, port)
+    socket = open_listening_socket(host, port)
     bound_port = socket.getsockname()[1]
     url_host = f"[{host}]" if ":" in host else host
     address = f"http://{url_host}:{bound_port}{'' if page else '/docs'}"

@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listening(host: str, port: int) -> socket.socket:
+def open_listening_socket(host: str, port: int) -> socket.socket:
     """Open a socket that listens, so that a port in use is reported before anything else starts.
 
     Raises:
@@ -110,18 +110,18 @@ def listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def check_address(host: str, token: str | None, *, anyone: bool) -> None:
+def check_address(host: str, token: str | None, *, allow_anyone: bool) -> None:
     """Check that others cannot reach the server without a token.
 
     Args:
         host: Address to listen on.
         token: Token that every request must carry; None if no token is needed.
-        anyone: If True, others may use the server without a token.
+        allow_anyone: If True, others may use the server without a token.
 
     Raises:
         ConfigError: if others could, and may not.
     """
-    if is_loopback(host) or token or anyone:
+    if is_loopback(host) or token or allow_anyone:
         return
     raise ConfigError(
         f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "

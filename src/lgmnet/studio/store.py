@@ -305,7 +305,7 @@ class Store:
             self.fs.rm_file(f"{self.top}/{record.file}")
 
 
-def urls_in(folder: Path) -> tuple[str, str]:
+def store_urls(folder: Path) -> tuple[str, str]:
     """Create a folder for a store and return its two URLs: an SQLite database and its files.
 
     Raises:
