@@ -18,11 +18,11 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
-from lgmnet.errors import ConfigError, DataError, extra
+from lgmnet.errors import ConfigError, DataError, require_extra
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import model_folder
 
-with extra("sklearn", "estimators"):
+with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lgmnet.classifier.support import Support, make_support, to_float, to_support_samples
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
-from lgmnet.errors import ConfigError, DataError, unknown_name
+from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, QueryAnalysis
@@ -216,7 +216,7 @@ class FittedClassifier:
             ConfigError: if there is no class of this name.
         """
         if name not in self.classes:
-            raise unknown_name("class", name, self.classes)
+            raise unknown_name_error("class", name, self.classes)
         return self.classes.index(name)
 
     def run_batched(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import to_float
-from lgmnet.errors import ConfigError, UserError, extra, unknown_name
+from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
 from lgmnet.io import atomic_write, check_writable
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
@@ -188,7 +188,7 @@ def export_network(
             written, or the results differ by more than `MAX_DIFFERENCE`.
     """
     check_writable(path)
-    with extra("export", "exported networks"):
+    with require_extra("export", "exported networks"):
         import onnxruntime
         import onnxscript  # noqa: F401  (torch imports it later, where the error would be obscure)
     dynamic = torch.export.Dim.DYNAMIC
@@ -272,7 +272,7 @@ def snippet(language: str, fitted: FittedClassifier) -> str:
         ConfigError: if there is no program in this language.
     """
     if language not in SNIPPETS:
-        raise unknown_name("language of a snippet", language, SNIPPETS)
+        raise unknown_name_error("language of a snippet", language, SNIPPETS)
     path = Path(__file__).parent / "snippets" / SNIPPETS[language]
     program = path.read_text(encoding="utf-8")
     values = {

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lgmnet.classifier.report import Prediction, Report
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.io import write_text
 
 MAX_GALLERY_PICTURES = 60
@@ -43,7 +43,7 @@ def write_page(
     Raises:
         UserError: if jinja2 or matplotlib is not installed, or the page cannot be written.
     """
-    with extra("quickstart", "report pages"):
+    with require_extra("quickstart", "report pages"):
         import jinja2
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -86,7 +86,7 @@ def draw_confusion(report: Report) -> Image.Image:
     Raises:
         UserError: if matplotlib is not installed.
     """
-    with extra("quickstart", "pictures"):
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
     counts = torch.tensor(report.confusion, dtype=torch.float64)
     shares = counts / counts.sum(1, keepdim=True).clamp_min(1)

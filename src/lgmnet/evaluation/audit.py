@@ -22,7 +22,7 @@ from lgmnet.data.task_source import TaskSource, shares_classes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.methods.base import Method
 
-DataPath = Callable[[Episode, torch.Generator], Episode]
+EpisodeTransform = Callable[[Episode, torch.Generator], Episode]
 """Processing of an episode before the method receives it, such as an augmentation."""
 
 MAX_ROUNDING_ERROR = 1e-3
@@ -58,7 +58,7 @@ class Audit:
 
 
 def leave_unchanged(episode: Episode, generator: torch.Generator) -> Episode:
-    """Return the episode as it is: the data path of an honest test."""
+    """Return the episode as it is: the transform of an honest test."""
     return episode
 
 
@@ -68,23 +68,23 @@ def audit(
     source: TaskSource,
     *,
     trained_on: Sequence[TaskSource] = (),
-    path: DataPath = leave_unchanged,
+    transform: EpisodeTransform = leave_unchanged,
     shape: EpisodeShape | None = None,
     episodes: int = 200,
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
 ) -> Audit:
-    """Test if a method, or the data path before it, uses information that it must not have.
+    """Test if a method, or the transform before it, uses information that it must not have.
 
     Args:
         method: Any method; its training or evaluation mode is restored.
         source: Source of the test tasks.
         trained_on: Training data of the method, to be compared with ``source``.
-        path: Processing of test episodes before the method; it must not reorder queries.
+        transform: Processing of test episodes before the method; it must not reorder queries.
         shape: Size of a task, by default 5-way 1-shot with 5 queries per class; ``tasks`` is
             ignored.
         episodes: Number of tasks of each check that measures an accuracy.
-        seed: Seed of the tasks, the noise and the path.
+        seed: Seed of the tasks, the noise and the transform.
         progress: Called with the name of each check when it begins.
 
     Raises:
@@ -92,7 +92,7 @@ def audit(
     """
     shape = shape or EpisodeShape(5, 1, 5)
     source.check(shape)
-    auditor = Auditor(method, source, path, shape, episodes, seed)
+    auditor = Auditor(method, source, transform, shape, episodes, seed)
     training = method.training
     method.eval()
     checks: list[Check] = []
@@ -119,7 +119,7 @@ class Auditor:
 
     method: Method
     source: TaskSource
-    path: DataPath
+    transform: EpisodeTransform
     shape: EpisodeShape
     episodes: int
     seed: int
@@ -192,7 +192,7 @@ class Auditor:
         return False, f"{reason}: the set of queries reveals their classes."
 
     def check_random_labels(self) -> tuple[bool, str]:
-        """Draw random query labels before the data path: the accuracy must be that of guessing."""
+        """Draw random query labels before the transform: the accuracy must be that of guessing."""
         generator = torch.Generator().manual_seed(self.seed)
 
         def randomize_labels(e: Episode) -> Episode:
@@ -202,7 +202,7 @@ class Auditor:
         return self.check_chance(self.source, "random query labels are predicted", randomize_labels)
 
     def check_noise_images(self) -> tuple[bool, str]:
-        """Send noise through the whole data path: the accuracy must be that of guessing."""
+        """Send noise through the transform: the accuracy must be that of guessing."""
         noise = make_noise_dataset(
             self.source.feature_shape,
             self.source.dtype,
@@ -221,8 +221,8 @@ class Auditor:
         """Check that the accuracy on changed episodes is that of guessing."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         scores = []
-        for episode in self.sample_episodes(source, use_path=False):
-            e = self.path(change(episode), generator)
+        for episode in self.sample_episodes(source, transformed=False):
+            e = self.transform(change(episode), generator)
             classifier = self.method.adapt(e.support_x, e.support_y, e.way)
             scores.append(accuracies(classifier(e.query_x), e.query_y))
         accuracy = torch.cat(scores)
@@ -242,16 +242,16 @@ class Auditor:
         *,
         tasks: int = 8,
         batches: int | None = None,
-        use_path: bool = True,
+        transformed: bool = True,
     ) -> Iterator[Episode]:
-        """Sample batches of episodes on the method's device, after the data path if it is used."""
+        """Sample batches of episodes on the method's device, transformed if wanted."""
         device = self.method.device
         generator = torch.Generator().manual_seed(self.seed)
         sampler = Sampler(source, generator)
         for _ in range(batches or math.ceil(self.episodes / tasks)):
             e = sampler.sample(replace(self.shape, tasks=tasks)).clone()
-            if use_path:
-                e = self.path(e, generator)
+            if transformed:
+                e = self.transform(e, generator)
             yield Episode(
                 e.support_x.to(device),
                 e.support_y.to(device),

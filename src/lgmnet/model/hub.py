@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lgmnet.errors import UserError, extra
+from lgmnet.errors import UserError, require_extra
 from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 
@@ -20,7 +20,7 @@ def download_model(repo_id: str, revision: str | None = None) -> Path:
     Raises:
         UserError: if `huggingface_hub` is not installed, or the download fails.
     """
-    with extra("hub", "models of the Hugging Face hub"):
+    with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import snapshot_download
     files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
     with translate_hub_errors(f"download '{repo_id}' from"):
@@ -33,7 +33,7 @@ def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
     Raises:
         UserError: if `huggingface_hub` is not installed, or the upload fails.
     """
-    with extra("hub", "models of the Hugging Face hub"):
+    with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import HfApi
     with translate_hub_errors(f"upload '{repo_id}' to"):
         hub = HfApi()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lgmnet.config import from_json
-from lgmnet.errors import ConfigError, FileFormatError, unknown_name
+from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -163,7 +163,7 @@ def load_model(name: str | Path) -> Model:
             raise ConfigError(f"'backbone' must be a text, but is {backbone!r}.")
         method_name = config["method"]
         if method_name not in METHODS:
-            raise unknown_name("method", str(method_name), METHODS)
+            raise unknown_name_error("method", str(method_name), METHODS)
         method_class = METHODS[method_name]
         method = method_class(from_json(method_class.config_type, config["config"]))
         training = from_json(TrainingRecord, config["training"])

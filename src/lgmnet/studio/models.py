@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lgmnet.data.images.kind import detect_drawings
 from lgmnet.data.images.read import ImageBytes
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import shipped_models
 
@@ -40,7 +40,7 @@ class ModelCollection:
         with self._lock:
             if name not in self._loaded:
                 if name not in self.sources:
-                    raise unknown_name("model", name, self.sources)
+                    raise unknown_name_error("model", name, self.sources)
                 self._loaded[name] = load_model(self.sources[name])
             return self._loaded[name]
 
