@@ -84,10 +84,6 @@ def split_batches(indices: list[int]) -> Iterator[list[int]]:
 
 def embed_dataset(backbone: Backbone, dataset: ClassDataset) -> ClassDataset:
     """Embed the photos of a data set."""
-    return ClassDataset(
-        embed_photos(backbone, dataset.images),
-        dataset.counts.tolist(),
-        dataset.class_names,
-        name=dataset.name,
-        split=dataset.split,
-    )
+    features, counts = embed_photos(backbone, dataset.images), dataset.counts.tolist()
+    names = dataset.class_names
+    return ClassDataset(features, counts, names, name=dataset.name, split=dataset.split)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lgmnet.config import from_json
+from lgmnet.config import coerce, from_json
 from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
@@ -156,9 +156,7 @@ def load_model(name: str | Path) -> Model:
         if not isinstance(config, dict):
             raise TypeError("not a JSON object")
         check_format(config_path, config, KIND, VERSION)
-        backbone = config.get("backbone", "")
-        if not isinstance(backbone, str):
-            raise ConfigError(f"'backbone' must be a text, but is {backbone!r}.")
+        backbone = coerce("backbone", config.get("backbone", ""), str)
         method_name = config["method"]
         if method_name not in METHODS:
             raise unknown_name_error("method", str(method_name), METHODS)
