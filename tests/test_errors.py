@@ -16,8 +16,8 @@ from lgmnet.errors import (
     ImageError,
     LgmnetError,
     UserError,
-    extra,
-    unknown_name,
+    require_extra,
+    unknown_name_error,
 )
 from tests.cli.making import lgmnet
 
@@ -76,17 +76,17 @@ def test_ctrl_c_ends_a_command_with_code_130(monkeypatch):
 
 
 def test_an_unknown_name_error_suggests_the_nearest_name_and_lists_all():
-    error = unknown_name("model", "omniglt", ["letters", "omniglot"])
+    error = unknown_name_error("model", "omniglt", ["letters", "omniglot"])
     assert isinstance(error, ConfigError)
     assert str(error) == (
         "There is no model 'omniglt'. Did you mean 'omniglot'? Known: letters, omniglot."
     )
-    assert "Did you mean" not in str(unknown_name("model", "zzz", ["omniglot"]))
-    assert str(unknown_name("model", "x", [])) == "There is no model 'x'. Known: none."
+    assert "Did you mean" not in str(unknown_name_error("model", "zzz", ["omniglot"]))
+    assert str(unknown_name_error("model", "x", [])) == "There is no model 'x'. Known: none."
 
 
 def test_a_missing_package_error_says_how_to_install_it():
-    with pytest.raises(UserError) as caught, extra("train", "training runs"):
+    with pytest.raises(UserError) as caught, require_extra("train", "training runs"):
         import no_such_package  # type: ignore[import-not-found]  # noqa: F401
     assert str(caught.value) == (
         "Training runs need the package 'no_such_package', which is not installed; "

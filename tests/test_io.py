@@ -18,7 +18,14 @@ from torch import Tensor
 
 import lgmnet
 from lgmnet.errors import FileFormatError, UserError
-from lgmnet.io import atomic_write, make_folder, read_tensors, write_tensors, write_text
+from lgmnet.io import (
+    atomic_write,
+    make_folder,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+    write_text,
+)
 
 SOURCES = sorted(Path(lgmnet.__file__).parent.rglob("*.py"))
 
@@ -217,10 +224,29 @@ def test_a_file_without_checksum_is_read_unless_one_is_required(tmp_path):
         read_tensors(path, "a-kind", 3, checked=True)
 
 
+def test_metadata_are_read_without_the_tensors(tmp_path):
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, TENSORS, "a-kind", 3, {"note": "naïve"})
+    intact = path.read_bytes()
+    path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
+    with pytest.raises(FileFormatError, match="its checksum does not match"):
+        read_tensors(path, "a-kind", 3)
+    metadata = {"note": "naïve", "format": "a-kind", "version": "3"}
+    assert read_metadata(path, "a-kind", 3) == metadata
+    with pytest.raises(FileFormatError, match="must be a file of the format another-kind"):
+        read_metadata(path, "another-kind", 3)
+    with pytest.raises(FileFormatError, match="was written by an earlier lgmnet"):
+        read_metadata(path, "a-kind", 4)
+    path.write_bytes(intact[:-1])
+    with pytest.raises(FileFormatError, match="may be cut short"):
+        read_metadata(path, "a-kind", 3)
+
+
+@pytest.mark.parametrize("read", [read_tensors, read_metadata])
 @pytest.mark.parametrize("path", ["absent.safetensors", "."])
-def test_an_absent_file_is_refused(path, tmp_path):
+def test_an_absent_file_is_refused(path, read, tmp_path):
     with pytest.raises(FileFormatError, match="There is no file"):
-        read_tensors(tmp_path / path, "a-kind", 1)
+        read(tmp_path / path, "a-kind", 1)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 
 C = TypeVar("C")
 
@@ -43,7 +43,7 @@ def from_json(config_type: type[C], values: Any) -> C:
         raise ConfigError(f"{config_type.__name__} must be a JSON object, but is {values!r}.")
     for name in values:
         if name not in hints:
-            raise unknown_name(f"field of {config_type.__name__}", name, hints)
+            raise unknown_name_error(f"field of {config_type.__name__}", name, hints)
     return config_type(**{name: coerce(name, value, hints[name]) for name, value in values.items()})
 
 
@@ -82,7 +82,7 @@ def resolve_path(config: Any, name: str) -> str:
     paths = [*_field_paths(config)]
     matches = [path for path in paths if f".{path}".endswith(f".{name}")]
     if not matches:
-        raise unknown_name(
+        raise unknown_name_error(
             "field",
             name.rsplit(".", maxsplit=1)[-1],
             dict.fromkeys(path.split(".")[-1] for path in paths),
@@ -175,7 +175,7 @@ def _replace_nested(config: Any, changes: Mapping[str, Any]) -> Any:
     hints = typing.get_type_hints(type(config))
     for name in changes:
         if name not in hints:
-            raise unknown_name(f"field of {type(config).__name__}", name, hints)
+            raise unknown_name_error(f"field of {type(config).__name__}", name, hints)
     values = {
         name: _replace_nested(getattr(config, name), change)
         if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name))

@@ -49,10 +49,10 @@ class FileFormatError(UserError):
     """File of lgmnet that is damaged, or of another kind or version."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Create the error for an unknown name; the message suggests the nearest known one.
 
-    >>> str(unknown_name("model", "omniglt", ["omniglot"]))
+    >>> str(unknown_name_error("model", "omniglt", ["omniglot"]))
     "There is no model 'omniglt'. Did you mean 'omniglot'? Known: omniglot."
     """
     names = list(known)
@@ -62,7 +62,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
 
 
 @contextmanager
-def extra(name: str, what: str) -> Iterator[None]:
+def require_extra(name: str, what: str) -> Iterator[None]:
     """Replace the error of a missing optional package by one that says how to install it.
 
     Args:

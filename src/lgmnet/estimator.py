@@ -18,11 +18,11 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
-from lgmnet.errors import ConfigError, DataError, extra
+from lgmnet.errors import ConfigError, DataError, require_extra
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import model_folder
 
-with extra("sklearn", "estimators"):
+with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -98,10 +98,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
         """Add samples, of existing or new classes, and fit again to all samples.
 
-        Args:
-            X: Samples to add.
-            y: Label of each sample.
-            classes: Ignored; new classes are those of ``y``.
+        ``classes`` is ignored; new classes are those of ``y``.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
@@ -110,14 +107,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         old = self.classifier_.support
         all_labels = np.concatenate([self.classes_[old.labels], labels])
         merged, indices = np.unique(all_labels, return_inverse=True)
-        support = Support(
-            torch.cat([old.samples, samples]),
-            torch.from_numpy(indices),
-            (*old.sources, *self._sources(X, len(samples))),
-        )
+        sources = (*old.sources, *self._sources(X, len(samples)))
+        support = Support(torch.cat([old.samples, samples]), torch.from_numpy(indices), sources)
         names, notes = self._class_names(merged), self.classifier_.notes
-        fitted = fit_support(self._fitting_model(), support, names, notes)
-        self._set_fitted(fitted, merged)
+        self._set_fitted(fit_support(self._fitting_model(), support, names, notes), merged)
         return self
 
     def remove_class(self, label: Any) -> FewShotClassifier:
@@ -201,12 +194,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classifier_.explain(self._prepare_samples(X, reset=False)).cpu().numpy()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
-        """Compute the standard deviation of each probability over random task contexts.
-
-        Args:
-            X: Samples to predict.
-            draws: Number of classifiers to draw.
-        """
+        """Compute the standard deviation of each probability over ``draws`` task contexts."""
         check_is_fitted(self)
         samples = self._prepare_samples(X, reset=False)
         model = self._fitting_model()
@@ -302,12 +290,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _prepare_samples(
         self, X: Any, n_labels: int | None = None, *, reset: bool = True
     ) -> torch.Tensor:
-        """Convert ``X`` to samples as a support set stores them.
+        """Convert ``X`` to samples as a support set stores them; ``n_labels`` must be their number.
 
-        Args:
-            X: Samples in any form that `fit` takes.
-            n_labels: Number of labels, which must be that of the samples; None if there are none.
-            reset: If True, the model decides which samples are valid, else the classifier does.
+        If ``reset``, the model decides which samples are valid, else the classifier does.
         """
         source = self._load_model() if reset else self.classifier_
         shape = source.inputs.shape

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import torch
@@ -79,12 +80,7 @@ def write_tensors(
 ) -> None:
     """Write tensors and metadata atomically as a safetensors file with a checksum.
 
-    Args:
-        path: Path of the file.
-        tensors: Tensors by name.
-        kind: Kind of the file, such as ``lgmnet-classifier``; checked by `read_tensors`.
-        version: Format version of this kind of file.
-        metadata: Texts stored beside the tensors.
+    ``kind`` (such as ``lgmnet-classifier``) and the format version of this kind are stored too.
     """
     texts = {**metadata, "format": kind, "version": str(version)}
     plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
@@ -98,27 +94,13 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a file of `write_tensors`.
 
-    Args:
-        path: Path of the file.
-        kind: Expected kind of the file.
-        version: Expected format version.
-        checked: If True, refuse files without a checksum, such as those of earlier releases.
+    If ``checked``, files without a checksum, such as those of earlier releases, are refused.
 
     Raises:
         FileFormatError: if the file is absent, damaged, altered, or of another kind or version.
     """
-    if not path.is_file():
-        raise FileFormatError(f"There is no file '{path}'.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            check_format(path, metadata, kind, version)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(
-            f"'{path}' cannot be read as a file of the format {kind} (safetensors): {error}. "
-            "It may be cut short or be another kind of file."
-        ) from error
+    with _open_tensors(path, kind, version) as (file, metadata):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     stored = metadata.pop(CHECKSUM, None)
     if stored != (checksum(tensors, metadata) if stored or checked else None):
         raise FileFormatError(
@@ -126,6 +108,33 @@ def read_tensors(
             "Use an intact copy, or make the file again."
         )
     return tensors, metadata
+
+
+def read_metadata(path: Path, kind: str, version: int) -> dict[str, str]:
+    """Read the metadata of a file of `write_tensors`, without its tensors and their checksum.
+
+    Raises:
+        FileFormatError: if the file is absent, not readable, or of another kind or version.
+    """
+    with _open_tensors(path, kind, version) as (_, metadata):
+        return {name: text for name, text in metadata.items() if name != CHECKSUM}
+
+
+@contextmanager
+def _open_tensors(path: Path, kind: str, version: int) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a safetensors file, check its format, and yield it with its metadata."""
+    if not path.is_file():
+        raise FileFormatError(f"There is no file '{path}'.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            check_format(path, metadata, kind, version)
+            yield file, metadata
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(
+            f"'{path}' cannot be read as a file of the format {kind} (safetensors): {error}. "
+            "It may be cut short or be another kind of file."
+        ) from error
 
 
 def check_format(path: Path, metadata: Mapping[str, object], kind: str, version: int) -> None:
@@ -140,16 +149,14 @@ def check_format(path: Path, metadata: Mapping[str, object], kind: str, version:
             f"'{path}' must be a file of the format {kind}, but its format is "
             f"{metadata.get('format')}, version {stated}. Check that it is the file you meant."
         )
-    if int(stated) == version:
-        return
+    writer, mend = "an earlier", "Make the file again with this lgmnet, or use the earlier one."
     if int(stated) > version:
         writer, mend = "a later", "Update lgmnet, or make the file again with this one."
-    else:
-        writer, mend = "an earlier", "Make the file again with this lgmnet, or use the earlier one."
-    raise FileFormatError(
-        f"'{path}' has the format {kind}, version {stated}, and was written by {writer} lgmnet; "
-        f"this lgmnet reads version {version}. {mend}"
-    )
+    if int(stated) != version:
+        raise FileFormatError(
+            f"'{path}' has the format {kind}, version {stated}, and was written by {writer} "
+            f"lgmnet; this lgmnet reads version {version}. {mend}"
+        )
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -164,14 +164,14 @@ def leaky_method() -> Method:
 def test_the_augmentation_of_the_reference_code_is_detected(leaky_method):
     """With one angle per class, noise is classified and random labels are predicted."""
     result = audit(
-        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_class
+        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), transform=angle_of_its_class
     )
     assert {"images without classes", "random query labels"} <= failed(result)
 
 
 def test_an_angle_for_each_image_reveals_nothing(leaky_method):
     assert audit(
-        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), path=angle_of_its_own
+        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), transform=angle_of_its_own
     ).passed
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Num
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lgmnet.classifier.support import Support, make_support, to_float, to_support_samples
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
-from lgmnet.errors import ConfigError, DataError, unknown_name
+from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, QueryAnalysis
@@ -23,6 +23,7 @@ from lgmnet.methods.ensemble import Ensemble
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
+T = TypeVar("T")
 BATCH_SIZE = 256
 """Number of samples that pass a classifier at a time."""
 
@@ -32,7 +33,8 @@ class FittedClassifier:
     """Classifier of a user's own classes. It predicts without the model and the image files.
 
     It holds its support set, for explanations and edits. `lgmnet.classifier.edit` makes edited
-    classifiers and needs the model that fitted this one.
+    classifiers and needs the model that fitted this one. All methods that take samples raise a
+    `DataError` if these are not of the kind and shape that the model takes.
     """
 
     classifier: Classifier
@@ -69,38 +71,23 @@ class FittedClassifier:
     def predict_proba(
         self, samples: Num[Tensor, "samples *feature"]
     ) -> Float[Tensor, "samples classes"]:
-        """Compute the probability of each class for each sample, `BATCH_SIZE` samples at a time.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
-        """
+        """Compute the probability of each class for each sample, `BATCH_SIZE` samples at a time."""
         if not len(samples):
             return torch.empty(0, len(self.classes))
-        return self.run_batched(self.classifier, samples).exp()
+        return self._run_batched(self.classifier, samples).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """Predict the most probable class of each sample."""
         return [self.classes[i] for i in self.predict_proba(samples).argmax(1).tolist()]
 
     def analyze_batches(self, samples: Num[Tensor, "samples *feature"]) -> Iterator[QueryAnalysis]:
-        """Yield what `analyze` computes for one batch of `BATCH_SIZE` samples after the other.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
-        """
-        for batch in samples.split(BATCH_SIZE) if len(samples) else ():
-            yield self._analyze_batch(batch)
-
-    @torch.inference_mode()
-    def _analyze_batch(self, samples: Num[Tensor, "samples *feature"]) -> QueryAnalysis:
-        queries = self.prepare_samples(samples)
-        with inference_autocast(queries):
-            analysis = self.classifier.analyze(queries[None])
-        values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
-        attention = values.get("support_attention")
-        if attention is not None and attention.shape[1] != len(self.support.samples):
-            del values["support_attention"]  # The keys are class means, not support samples.
-        return QueryAnalysis(**values)
+        """Yield what `analyze` computes for one batch of `BATCH_SIZE` samples after the other."""
+        for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
+            values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
+            attention = values.get("support_attention")
+            if attention is not None and attention.shape[1] != len(self.support.samples):
+                del values["support_attention"]  # The keys are class means, not support samples.
+            yield QueryAnalysis(**values)
 
     @torch.inference_mode()
     def analyze(self, samples: Num[Tensor, "samples *feature"]) -> QueryAnalysis:
@@ -109,8 +96,7 @@ class FittedClassifier:
         All results are held in memory. `analyze_batches` gives them batch by batch.
 
         Raises:
-            DataError: if there are no samples, or they are not of the kind and shape that the
-                model takes.
+            DataError: if there are no samples.
         """
         batches = [vars(batch) for batch in self.analyze_batches(samples)]
         if not batches:
@@ -128,7 +114,6 @@ class FittedClassifier:
         """Compute the share of each prediction that each support sample accounts for.
 
         Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
             ConfigError: if the method does not attend to single support samples.
         """
         attention = self.analyze(samples).support_attention
@@ -157,12 +142,7 @@ class FittedClassifier:
 
     @torch.inference_mode()
     def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
-        """Decide for each sample if it belongs to any class at all, by the threshold.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
-            ConfigError: if the model has no threshold, or compares classes only with each other.
-        """
+        """Decide for each sample if it belongs to any class at all (see `rejected`)."""
         rejected = [self.rejected(analysis) for analysis in self.analyze_batches(samples)]
         return ~torch.cat([torch.empty(0, dtype=torch.bool), *rejected])
 
@@ -198,7 +178,6 @@ class FittedClassifier:
 
         Raises:
             ConfigError: if another model fitted this classifier.
-            DataError: if the samples are not of the kind and shape that the model takes.
         """
         self.check_model(model)
         generator = torch.Generator(model.method.device)
@@ -207,7 +186,7 @@ class FittedClassifier:
         task = (support_x[None], support_y[None], len(self.classes))
         with inference_autocast(support_x):
             ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
-        return self.run_batched(ensemble.spread, samples)
+        return self._run_batched(ensemble.spread, samples)
 
     def class_index(self, name: str) -> int:
         """Find the index of a class.
@@ -216,39 +195,21 @@ class FittedClassifier:
             ConfigError: if there is no class of this name.
         """
         if name not in self.classes:
-            raise unknown_name("class", name, self.classes)
+            raise unknown_name_error("class", name, self.classes)
         return self.classes.index(name)
 
-    def run_batched(
-        self, function: Callable[[Tensor], Tensor], samples: Num[Tensor, "samples *feature"]
-    ) -> Float[Tensor, "samples *output"]:
-        """Apply a function to samples, `BATCH_SIZE` of them at a time.
-
-        Args:
-            function: Function of queries [tasks, query, *feature]; its result has the same first
-                two axes.
-            samples: Samples as the model takes them; at least one.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
-        """
-        outputs = []
-        for batch in samples.split(BATCH_SIZE):
-            queries = self.prepare_samples(batch)
-            with inference_autocast(queries):
-                outputs.append(function(queries[None])[0])
-        return torch.cat(outputs)
-
-    def prepare_samples(
-        self, samples: Num[Tensor, "samples *feature"]
-    ) -> Float[Tensor, "samples *prepared"]:
-        """Convert samples to what the network takes: features of photos, pixels in 0 to 1.
-
-        Raises:
-            DataError: if the samples are not of the kind and shape that the model takes.
-        """
+    def _run_batches(self, function: Callable[[Tensor], T], samples: Tensor) -> Iterator[T]:
+        """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time."""
         shape = tuple(self.support.samples.shape[1:])
-        return to_float(to_support_samples(samples, shape, self.backbone))
+        for batch in samples.split(BATCH_SIZE):
+            with torch.inference_mode():
+                queries = to_float(to_support_samples(batch, shape, self.backbone))
+                with inference_autocast(queries):
+                    result = function(queries[None])
+            yield result
+
+    def _run_batched(self, function: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+        return torch.cat([result[0] for result in self._run_batches(function, samples)])
 
     def check_model(self, model: Model) -> None:
         """Check that a model is the one that fitted this classifier.
@@ -319,14 +280,7 @@ def fit_support(
     *,
     embedded: Float[Tensor, "samples *embedding"] | None = None,
 ) -> FittedClassifier:
-    """Fit a classifier to a support set.
-
-    Args:
-        model: A trained model.
-        support: The support set.
-        classes: Names of the classes.
-        notes: Texts to store with the classifier.
-        embedded: Result of `embed_support`; computed if None.
+    """Fit a classifier to a support set; ``embedded`` is the result of `embed_support`, if known.
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import embed_support
 from lgmnet.classifier.support import Support, to_float
 from lgmnet.model.model import Model
-
-MAX_FOLDS = 10
-"""Number of samples of a class that are left out by default, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,16 @@ def leave_one_out(
     model: Model,
     support: Support,
     way: int,
-    max_folds: int = MAX_FOLDS,
+    max_folds: int = 10,
     *,
     embedded: Float[Tensor, "samples *embedding"] | None = None,
 ) -> LeaveOneOut | None:
     """Predict support samples by classifiers that are fitted to the other samples.
 
     The first classifier leaves out the first sample of each class that has more than one, the
-    second leaves out the second sample, and so on. Each sample is predicted once, by a classifier
-    with one shot less.
-
-    Args:
-        model: Model that fits the classifiers.
-        support: All samples.
-        way: Number of classes.
-        max_folds: Maximum number of samples of each class that are left out.
-        embedded: Result of `embed_support`; computed if None.
+    second leaves out the second sample, and so on, up to ``max_folds``. Each sample is predicted
+    once, by a classifier with one shot less. ``embedded`` is the result of `embed_support`, if
+    known.
 
     Returns:
         The predictions; None if every class has one sample.
@@ -67,21 +59,18 @@ def leave_one_out(
     embedded = embedded.to(to_float(support.samples[:1]).dtype)
     method = model.inference_method.without_embedding()
     labels = support.labels
-    rank = torch.zeros_like(labels)  # Position of a sample among those of its class.
-    for index in range(way):
-        in_class = labels == index
-        rank[in_class] = torch.arange(int(in_class.sum()))
+    # Position of a sample among those of its class.
+    rank = F.one_hot(labels, way).cumsum(0).gather(1, labels[:, None])[:, 0] - 1
+    n_folds = int(rank.max()) + 1
+    if n_folds == 1:
+        return None
     has_others = labels.bincount(minlength=way)[labels] > 1
     indices, probabilities = [], []
     # Not one batch of tasks: with uneven shots, their support sets have different sizes.
-    for fold in range(min(int(rank.max()) + 1, max_folds)):
+    for fold in range(min(n_folds, max_folds)):
         held_out = has_others & (rank == fold)
-        if not bool(held_out.any()):
-            continue
         classifier = method.adapt(embedded[~held_out][None], labels[~held_out][None], way)
         indices.append(held_out.nonzero()[:, 0])
         probabilities.append(classifier(embedded[held_out][None])[0].exp())
-    if not indices:
-        return None
     order = torch.cat(indices)
     return LeaveOneOut(order, labels[order], torch.cat(probabilities))

@@ -1,7 +1,8 @@
 """Edits of classifiers: classes and samples added, removed or renamed.
 
 Each function returns another classifier and leaves the given one unchanged. Edits that change the
-support set fit the classifier to it again, in one forward pass, with the model that fitted it.
+support set fit the classifier to it again, in one forward pass. They need the model that fitted it,
+and raise a `ConfigError` if it is another.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ def add_samples(
         sources: Source of each sample, such as the name of its file.
 
     Raises:
-        ConfigError: if another model fitted the classifier.
         DataError: if the samples are not of the kind and shape that the model takes.
     """
     fitted.check_model(model)
@@ -55,14 +55,8 @@ def add_samples(
 def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedClassifier:
     """Remove a class and its samples.
 
-    Args:
-        fitted: The classifier to edit.
-        model: Model that fitted it.
-        name: Name of the class.
-
     Raises:
-        ConfigError: if another model fitted the classifier, there is no such class, or fewer than
-            two classes would be left.
+        ConfigError: if there is no such class, or fewer than two classes would be left.
     """
     fitted.check_model(model)
     index = fitted.class_index(name)
@@ -80,21 +74,14 @@ def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedCla
 def remove_samples(
     fitted: FittedClassifier, model: Model, indices: Sequence[int]
 ) -> FittedClassifier:
-    """Remove support samples.
-
-    Args:
-        fitted: The classifier to edit.
-        model: Model that fitted it.
-        indices: Indices of the support samples, from 0.
+    """Remove the support samples with these indices, which start at 0.
 
     Raises:
-        ConfigError: if another model fitted the classifier, an index is out of range, or a class
-            would be left without a sample.
+        ConfigError: if an index is out of range, or a class would be left without a sample.
     """
     fitted.check_model(model)
     count = len(fitted.support.samples)
-    wrong = [index for index in indices if not 0 <= index < count]
-    if wrong:
+    if wrong := [index for index in indices if not 0 <= index < count]:
         raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
     mask = torch.ones(count, dtype=torch.bool)
     mask[list(indices)] = False

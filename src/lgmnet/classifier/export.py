@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import to_float
-from lgmnet.errors import ConfigError, UserError, extra, unknown_name
+from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
 from lgmnet.io import atomic_write, check_writable
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.model.model import Model
-from lgmnet.nn.pretrained import Backbone, load_backbone
+from lgmnet.nn.pretrained import load_backbone
 
 OPSET = 20
 """Oldest ONNX opset that can resample drawings (GridSample)."""
@@ -48,10 +48,6 @@ def export(fitted: FittedClassifier, path: Path) -> float:
     The input ``images`` is uint8 [images, channels, height, width], the output ``probabilities`` is
     float32 [images, classes]. The metadata hold the classes and describe the preprocessing.
 
-    Args:
-        fitted: The classifier.
-        path: Path of the file.
-
     Returns:
         The largest difference between a probability from onnxruntime and from torch.
 
@@ -60,24 +56,17 @@ def export(fitted: FittedClassifier, path: Path) -> float:
             written, or the results of onnxruntime differ from those of torch.
         ConfigError: if the classifier takes vectors.
     """
-    check_takes_images(fitted.inputs.shape, fitted.model, "classifiers")
+    shape = fitted.inputs.shape
+    metadata = build_metadata(shape, fitted.model, "classifiers")
+    metadata["classes"] = json.dumps(fitted.classes, ensure_ascii=False)
     # The classifier's tensors are inference tensors, which the exporter does not take: clone them.
     state = {name: t.cpu().clone() for name, t in fitted.classifier.state_dict().items()}
-    method = METHODS[fitted.method]
-    classifier = method.restore(fitted.config, len(fitted.classes), state)
-    backbone = load_backbone(fitted.backbone) if fitted.backbone else None
-    images = draw_photos(4, fitted.inputs.shape) if backbone else fitted.support.samples.cpu()
+    classifier = METHODS[fitted.method].restore(fitted.config, len(fitted.classes), state)
+    network = PixelClassifier(classifier, fitted.backbone)
+    images = draw_photos(4, shape) if fitted.backbone else fitted.support.samples.cpu()
     images = torch.cat([images, images.flip(-1), 255 - images])
-    metadata = build_metadata(fitted.inputs.shape, fitted.model) | {
-        "classes": json.dumps(fitted.classes, ensure_ascii=False)
-    }
-    return export_network(
-        PixelClassifier(classifier, backbone),
-        {"images": images[:3]},
-        path,
-        metadata,
-        [{"images": batch} for batch in (images, images[:1])],
-    )
+    tests = [{"images": batch} for batch in (images, images[:1])]
+    return export_network(network, {"images": images[:3]}, path, metadata, tests)
 
 
 def export_meta(model: Model, path: Path) -> float:
@@ -87,24 +76,14 @@ def export_meta(model: Model, path: Path) -> float:
     [support, way] (one-hot) and ``images`` uint8 [images, channels, height, width]. The output is
     ``probabilities`` float32 [images, way].
 
-    Args:
-        model: A model of images.
-        path: Path of the file.
-
-    Returns:
-        The largest difference between a probability from onnxruntime and from torch.
-
-    Raises:
-        UserError: as `export` does.
-        ConfigError: if the model takes vectors.
+    It returns and raises what `export` does.
     """
     shape = model.method.inputs.shape
-    check_takes_images(shape, model.name, "MetaNets")
+    metadata = build_metadata(shape, model.name, "MetaNets")
     generator = torch.Generator().manual_seed(0)
 
     def draw_noise(images: int) -> UInt8[Tensor, "images channels height width"]:
-        is_ink = torch.rand(images, *shape, generator=generator) < 0.2
-        return is_ink.to(torch.uint8) * 255
+        return (torch.rand(images, *shape, generator=generator) < 0.2).to(torch.uint8) * 255
 
     def draw_task(way: int, shots: Sequence[int], images: int) -> dict[str, Tensor]:
         labels = torch.eye(way)[torch.arange(way).repeat_interleave(torch.tensor(shots))]
@@ -112,22 +91,16 @@ def export_meta(model: Model, path: Path) -> float:
 
     tests = [draw_task(5, [1] * 5, 3), draw_task(2, [1, 4], 1), draw_task(20, [5] * 20, 7)]
     example = draw_task(3, [2, 1, 2], 4)
-    metadata = build_metadata(shape, model.name)
     return export_network(PixelMetaNet(model.method), example, path, metadata, tests)
 
 
 class PixelClassifier(nn.Module):
-    """Classifier that maps uint8 pixels to probabilities.
+    """Classifier that maps uint8 pixels, or their features by a backbone, to probabilities."""
 
-    Args:
-        classifier: Classifier of one task.
-        backbone: Network that computes features of photos, or None.
-    """
-
-    def __init__(self, classifier: Classifier, backbone: Backbone | None) -> None:
+    def __init__(self, classifier: Classifier, backbone: str) -> None:
         super().__init__()
         self.classifier = classifier
-        self.backbone = backbone
+        self.backbone = load_backbone(backbone) if backbone else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 [images, channels, height, width] to probabilities [images, classes]."""
@@ -137,11 +110,7 @@ class PixelClassifier(nn.Module):
 
 
 class PixelMetaNet(nn.Module):
-    """MetaNet that maps a support set and images, both as uint8 pixels, to probabilities.
-
-    Args:
-        method: Trained method.
-    """
+    """MetaNet that maps a support set and images, both as uint8 pixels, to probabilities."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -172,6 +141,8 @@ def export_network(
 ) -> float:
     """Write a network as ONNX if onnxruntime gives the same results as torch.
 
+    It returns and raises what `export` does.
+
     Args:
         network: Network that returns probabilities.
         example: Inputs to trace the network with. The first axis of each stays dynamic, and both
@@ -179,22 +150,15 @@ def export_network(
         path: Path of the file.
         metadata: Metadata of the file.
         tests: Inputs on which the results are compared.
-
-    Returns:
-        The largest difference between a result of onnxruntime and of torch.
-
-    Raises:
-        UserError: if the packages of the extra ``export`` are not installed, the file cannot be
-            written, or the results differ by more than `MAX_DIFFERENCE`.
     """
     check_writable(path)
-    with extra("export", "exported networks"):
+    with require_extra("export", "exported networks"):
         import onnxruntime
         import onnxscript  # noqa: F401  (torch imports it later, where the error would be obscure)
     dynamic = torch.export.Dim.DYNAMIC
     axes: dict[str, Any] = {name: {0: dynamic} for name in example}
     if "labels" in axes:
-        axes["labels"] = {0: dynamic, 1: dynamic}
+        axes["labels"][1] = dynamic
     network = network.eval()
     # Without gradients, images are split into parts, and tracing would fix the number of parts.
     with silence_exporter(), torch.enable_grad():
@@ -228,15 +192,20 @@ def silence_exporter() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         log.setLevel(level)
 
 
-def build_metadata(shape: Sequence[int], model: str) -> dict[str, str]:
-    """Build the metadata that every exported file has."""
+def build_metadata(shape: Sequence[int], model: str, subject: str) -> dict[str, str]:
+    """Build the metadata that every exported file has; ``subject`` is a plural noun for it.
+
+    Raises:
+        ConfigError: if the samples are vectors.
+    """
+    if len(shape) != 3:
+        raise ConfigError(f"'{model}' takes vectors; only {subject} of images can be exported.")
     return {
         "lgmnet": version("lgmnet"),
         "model": model,
@@ -245,40 +214,18 @@ def build_metadata(shape: Sequence[int], model: str) -> dict[str, str]:
     }
 
 
-def check_takes_images(shape: Sequence[int], model: str, subject: str) -> None:
-    """Check that samples are images.
-
-    Args:
-        shape: Shape of a sample.
-        model: Name of the model.
-        subject: Plural noun for what is exported.
-
-    Raises:
-        ConfigError: if samples are vectors.
-    """
-    if len(shape) != 3:
-        raise ConfigError(f"'{model}' takes vectors; only {subject} of images can be exported.")
-
-
 def snippet(language: str, fitted: FittedClassifier) -> str:
-    """Return a program that runs an exported classifier.
+    """Return a program, in ``python`` or ``javascript``, that runs an exported classifier.
 
-    Args:
-        language: ``python`` or ``javascript``.
-        fitted: The classifier. Its classes and shape are inserted into the JavaScript program,
-            which cannot read them from the file.
+    The JavaScript program contains its classes and shape, which it cannot read from the file.
 
     Raises:
         ConfigError: if there is no program in this language.
     """
     if language not in SNIPPETS:
-        raise unknown_name("language of a snippet", language, SNIPPETS)
+        raise unknown_name_error("language of a snippet", language, SNIPPETS)
     path = Path(__file__).parent / "snippets" / SNIPPETS[language]
     program = path.read_text(encoding="utf-8")
-    values = {
-        "/* classes */ []": json.dumps(fitted.classes, ensure_ascii=False),
-        "/* shape */ [1, 28, 28]": json.dumps(fitted.inputs.shape),
-    }
-    for placeholder, value in values.items():
-        program = program.replace(placeholder, value)
-    return program
+    classes = json.dumps(fitted.classes, ensure_ascii=False)
+    program = program.replace("/* classes */ []", classes)
+    return program.replace("/* shape */ [1, 28, 28]", json.dumps(fitted.inputs.shape))

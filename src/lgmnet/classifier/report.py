@@ -96,7 +96,6 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Convert to plain numbers and texts."""
-        suspects = self.suspects
         return {
             "asked": self.n_images,
             "accuracy": self.accuracy,
@@ -105,7 +104,7 @@ class Report:
             "confusion": [list(row) for row in self.confusion],
             "per_class": {name: [correct, images] for name, images, correct in self.per_class},
             "wrong": [prediction.as_json() for prediction in self.wrong],
-            "suspects": None if suspects is None else [p.as_json() for p in suspects],
+            "suspects": None if self.suspects is None else [p.as_json() for p in self.suspects],
         }
 
 
@@ -118,12 +117,7 @@ def report_on(
 ) -> Report:
     """Compare predictions with labels, and search for mislabelled support images.
 
-    Args:
-        fitted: The classifier.
-        probabilities: Its predictions for the images.
-        labels: Class name of each image.
-        sources: Source of each image, such as the name of its file.
-        model: Model that fitted the classifier. If None, the support is not searched.
+    ``labels`` are class names. If ``model`` is None, the support is not searched.
 
     Raises:
         UserError: if there are no images.
@@ -156,11 +150,8 @@ def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, .
     order = own.argsort()
     suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]
     sources = [support.sources[i] or f"sample {i}" for i in validation.indices.tolist()]
-    return tuple(
-        select_predictions(
-            fitted.classes, validation.probabilities, validation.labels, sources, suspect
-        )
-    )
+    probabilities, labels = validation.probabilities, validation.labels
+    return select_predictions(fitted.classes, probabilities, labels, sources, suspect)
 
 
 def select_predictions(
@@ -169,10 +160,10 @@ def select_predictions(
     labels: Int[Tensor, " images"],
     sources: Sequence[str],
     indices: Int[Tensor, " selected"],
-) -> list[Prediction]:
+) -> tuple[Prediction, ...]:
     """Select the predictions for the images with these indices."""
     confidences, predicted = (part.tolist() for part in probabilities.max(1))
-    return [
+    return tuple(
         Prediction(sources[i], classes[int(labels[i])], classes[predicted[i]], confidences[i])
         for i in indices.tolist()
-    ]
+    )

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lgmnet.classifier.report import Prediction, Report
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.io import write_text
 
 MAX_GALLERY_PICTURES = 60
@@ -22,38 +22,28 @@ MAX_LABELLED_CLASSES = 40
 """Number of classes up to which the confusion matrix shows its counts, and larger names."""
 
 PictureSource = Callable[[Prediction], Image.Image | None]
+"""Function that gives the picture of an image, or None if there is none."""
 
 
 def write_page(
-    report: Report,
-    path: Path,
-    title: str,
-    image_of: PictureSource,
-    support_image_of: PictureSource,
+    report: Report, path: Path, title: str, image_of: PictureSource, support_image_of: PictureSource
 ) -> None:
-    """Write a report as one HTML page.
-
-    Args:
-        report: The report.
-        path: Path of the page.
-        title: Heading of the page.
-        image_of: Function that gives the picture of a labelled image, or None if there is none.
-        support_image_of: Function that gives the picture of a support image, or None.
+    """Write a report as one HTML page, with pictures of labelled images and of support images.
 
     Raises:
         UserError: if jinja2 or matplotlib is not installed, or the page cannot be written.
     """
-    with extra("quickstart", "report pages"):
+    with require_extra("quickstart", "report pages"):
         import jinja2
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    template = jinja2.Template(
+        Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    page = environment.get_template("report.html.jinja").render(
+    page = template.render(
         title=title,
         report=report,
         confused=report.confused[:MAX_CONFUSED_PAIRS],
@@ -81,12 +71,8 @@ def to_data_url(picture: Image.Image) -> str:
 
 
 def draw_confusion(report: Report) -> Image.Image:
-    """Draw the confusion matrix; the shade of a cell is its share of the row.
-
-    Raises:
-        UserError: if matplotlib is not installed.
-    """
-    with extra("quickstart", "pictures"):
+    """Draw the confusion matrix; the shade of a cell is its share of the row."""
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
     counts = torch.tensor(report.confusion, dtype=torch.float64)
     shares = counts / counts.sum(1, keepdim=True).clamp_min(1)
@@ -101,17 +87,10 @@ def draw_confusion(report: Report) -> Image.Image:
     axes.set(xlabel="predicted", ylabel="label")
     if way <= MAX_LABELLED_CLASSES:
         for row, column in counts.nonzero().tolist():
-            axes.text(
-                column,
-                row,
-                f"{int(counts[row, column])}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if shares[row, column] > 0.5 else "black",
-            )
+            count = str(int(counts[row, column]))
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, count, ha="center", va="center", fontsize=8, color=color)
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # The font may lack letters of the class names.
+    with warnings.catch_warnings(action="ignore"):  # The font may lack letters of class names.
         figure.savefig(stream, format="png")
     return Image.open(stream).convert("RGB")

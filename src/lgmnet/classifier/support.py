@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -27,8 +28,8 @@ class Support:
 
     def select(self, mask: Bool[Tensor, " samples"]) -> Support:
         """Select the samples for which ``mask`` is True."""
-        sources = (s for s, selected in zip(self.sources, mask.tolist(), strict=True) if selected)
-        return Support(self.samples[mask], self.labels[mask], tuple(sources))
+        sources = tuple(compress(self.sources, mask.tolist()))
+        return Support(self.samples[mask], self.labels[mask], sources)
 
 
 def make_support(
@@ -38,12 +39,6 @@ def make_support(
     sources: Sequence[str] | None = None,
 ) -> Support:
     """Make a support set for a model; photos become features if the model has a backbone.
-
-    Args:
-        model: A trained model.
-        samples: Support samples as the model takes them.
-        labels: Class index of each sample.
-        sources: Source of each sample, such as the name of its file.
 
     Raises:
         DataError: if the samples are not of the kind and shape that the model takes.
@@ -59,11 +54,6 @@ def to_support_samples(
     samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
 ) -> Num[Tensor, "samples *stored"]:
     """Convert samples to what a support set stores: features of photos, other samples unchanged.
-
-    Args:
-        samples: uint8 images or vectors.
-        expected: Shape of a sample that a support set stores.
-        backbone: Name of the network that computes features of photos; empty if there is none.
 
     Raises:
         DataError: if the samples are neither photos for the backbone nor of the expected shape.

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.errors import unknown_name
+from lgmnet.errors import unknown_name_error
 from lgmnet.versioning import git_commit
 
 
@@ -25,7 +25,7 @@ def demo(
     from lgmnet.experiments.leak import LEAK_WAY, demonstrate, perfect_angle_detector
 
     if name != "leak":
-        raise unknown_name("demo", name, ["leak"])
+        raise unknown_name_error("demo", name, ["leak"])
     leaks = demonstrate(steps=steps, episodes=episodes, seed=seed)
     chance, detector_accuracy = 100 / LEAK_WAY, perfect_angle_detector()
     table = Table("test images", Column("accuracy on pure noise, %", justify="right"))

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.errors import unknown_name
+from lgmnet.errors import unknown_name_error
 from lgmnet.progress import track_progress
 
 
@@ -26,7 +26,7 @@ def download(
     from lgmnet.data.images.archives import data_folders
 
     if data != "omniglot":
-        raise unknown_name("data to download", data, ["omniglot"])
+        raise unknown_name_error("data to download", data, ["omniglot"])
     with track_progress("characters", omniglot.CLASSES) as progress:
         file = omniglot.download(folder or data_folders()[0], progress.advance)
     return CommandResult({"data": data, "file": str(file)}, [escape(str(file))])

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from lgmnet.cli.console import print_json, print_notice, print_text
 from lgmnet.cli.server_options import TOKEN_VARIABLE
-from lgmnet.errors import ConfigError, extra
+from lgmnet.errors import ConfigError, require_extra
 
 
 def run_server(
@@ -40,7 +40,7 @@ def run_server(
     Raises:
         UserError: if a package, a model or the store is missing, or the address cannot be used.
     """
-    with extra("studio", "the studio and the server"):
+    with require_extra("studio", "the studio and the server"):
         import python_multipart  # noqa: F401  # FastAPI looks for it when routes are made
 
         from lgmnet.studio.app import Settings, create_app

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.errors import extra, unknown_name
+from lgmnet.errors import require_extra, unknown_name_error
 
 
 @command("Train", example="[bold]lgmnet train omniglot --out outputs/mine --set steps=2000[/]")
@@ -58,7 +58,7 @@ def train(
     from lgmnet.experiments.recipes import RECIPES
 
     if recipe not in RECIPES:
-        raise unknown_name("recipe", recipe, RECIPES)
+        raise unknown_name_error("recipe", recipe, RECIPES)
     run = RECIPES[recipe]()
     if data is not None and data != run.data:
         train_split, val_split = default_splits(data)
@@ -68,7 +68,7 @@ def train(
     run = with_settings(run, settings or []).for_steps(steps)
     folder = out_dir or Path("outputs") / recipe
 
-    with extra("train", "training runs"):
+    with require_extra("train", "training runs"):
         from lgmnet.training.launch import launch, open_training_sources
 
     model = launch(

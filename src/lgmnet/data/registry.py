@@ -15,7 +15,7 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.synthetic.plane import PLANES
 from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.data.task_source import TaskSource
-from lgmnet.errors import ConfigError, DataError, unknown_name
+from lgmnet.errors import ConfigError, DataError, unknown_name_error
 
 SOURCES: dict[str, Callable[[str], TaskSource]] = {
     "omniglot": omniglot,
@@ -65,7 +65,7 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAP
         return SOURCES[data](split)
     if is_folder(data):
         return image_folder(Path(data), split, feature_shape)
-    raise unknown_name("data or folder of images", data, SOURCES)
+    raise unknown_name_error("data or folder of images", data, SOURCES)
 
 
 def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
@@ -77,7 +77,7 @@ def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
     if data not in JOINED_SPLITS:
         return ((data, split),)
     if split not in JOINED_SPLITS[data]:
-        raise unknown_name(f"split of {data}", split, JOINED_SPLITS[data])
+        raise unknown_name_error(f"split of {data}", split, JOINED_SPLITS[data])
     return JOINED_SPLITS[data][split]
 
 
@@ -122,4 +122,4 @@ def default_splits(data: str) -> tuple[str, str]:
         return "train", "val"
     if data in SOURCES:
         raise DataError(f"'{data}' is for testing only; it has no classes to train on.")
-    raise unknown_name("data", data, SOURCES)
+    raise unknown_name_error("data", data, SOURCES)

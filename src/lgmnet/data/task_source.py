@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import DataError, unknown_name
+from lgmnet.errors import DataError, unknown_name_error
 
 STANDARD_SPLITS = ("train", "val", "test")
 
@@ -75,7 +75,7 @@ class InfiniteSource:
 
     def __init__(self, split: str = "train") -> None:
         if split not in SPLIT_RANGES:
-            raise unknown_name(f"split of {self.name}", split, SPLIT_RANGES)
+            raise unknown_name_error(f"split of {self.name}", split, SPLIT_RANGES)
         self.split = split
         self.class_names = SPLIT_RANGES[split]
         self.split_hash = hash_classes([f"{self.name} {self.class_names}"])

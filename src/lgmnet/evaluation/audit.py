@@ -22,7 +22,7 @@ from lgmnet.data.task_source import TaskSource, shares_classes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.methods.base import Method
 
-DataPath = Callable[[Episode, torch.Generator], Episode]
+EpisodeTransform = Callable[[Episode, torch.Generator], Episode]
 """Processing of an episode before the method receives it, such as an augmentation."""
 
 MAX_ROUNDING_ERROR = 1e-3
@@ -58,7 +58,7 @@ class Audit:
 
 
 def leave_unchanged(episode: Episode, generator: torch.Generator) -> Episode:
-    """Return the episode as it is: the data path of an honest test."""
+    """Return the episode as it is: the transform of an honest test."""
     return episode
 
 
@@ -68,23 +68,23 @@ def audit(
     source: TaskSource,
     *,
     trained_on: Sequence[TaskSource] = (),
-    path: DataPath = leave_unchanged,
+    transform: EpisodeTransform = leave_unchanged,
     shape: EpisodeShape | None = None,
     episodes: int = 200,
     seed: int = 0,
     progress: Callable[[str], object] = lambda name: None,
 ) -> Audit:
-    """Test if a method, or the data path before it, uses information that it must not have.
+    """Test if a method, or the transform before it, uses information that it must not have.
 
     Args:
         method: Any method; its training or evaluation mode is restored.
         source: Source of the test tasks.
         trained_on: Training data of the method, to be compared with ``source``.
-        path: Processing of test episodes before the method; it must not reorder queries.
+        transform: Processing of test episodes before the method; it must not reorder queries.
         shape: Size of a task, by default 5-way 1-shot with 5 queries per class; ``tasks`` is
             ignored.
         episodes: Number of tasks of each check that measures an accuracy.
-        seed: Seed of the tasks, the noise and the path.
+        seed: Seed of the tasks, the noise and the transform.
         progress: Called with the name of each check when it begins.
 
     Raises:
@@ -92,22 +92,22 @@ def audit(
     """
     shape = shape or EpisodeShape(5, 1, 5)
     source.check(shape)
-    auditor = Auditor(method, source, path, shape, episodes, seed)
+    auditor = Auditor(method, source, transform, shape, episodes, seed)
+    run_checks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "query independence": auditor.check_query_independence,
+        "task independence": auditor.check_task_independence,
+        "query order and class balance": auditor.check_order_and_balance,
+        "random query labels": auditor.check_random_labels,
+        "images without classes": auditor.check_noise_images,
+        "training overlap": lambda: check_training_overlap(source, trained_on),
+    }
     training = method.training
     method.eval()
     checks: list[Check] = []
     try:
-        for name, run_check in (
-            ("query independence", auditor.check_query_independence),
-            ("task independence", auditor.check_task_independence),
-            ("query order and class balance", auditor.check_order_and_balance),
-            ("random query labels", auditor.check_random_labels),
-            ("images without classes", auditor.check_noise_images),
-            ("training overlap", lambda: check_training_overlap(source, trained_on)),
-        ):
+        for name, run_check in run_checks.items():
             progress(name)
-            passed, reason = run_check()
-            checks.append(Check(name, passed, reason))
+            checks.append(Check(name, *run_check()))
     finally:
         method.train(training)
     return Audit(tuple(checks))
@@ -119,14 +119,14 @@ class Auditor:
 
     method: Method
     source: TaskSource
-    path: DataPath
+    transform: EpisodeTransform
     shape: EpisodeShape
     episodes: int
     seed: int
 
     def check_query_independence(self) -> tuple[bool, str]:
         """Change one query, remove half of them or reorder all: the others' answers must stay."""
-        e = next(self.sample_episodes(self.source, tasks=4, batches=1))
+        e = next(self.sample_episodes(self.source, tasks=4))
         half = e.query_x.shape[1] // 2
         one_changed = e.query_x.clone()
         one_changed[:, 0] = e.query_x.flip(0)[:, -1]
@@ -149,7 +149,7 @@ class Auditor:
 
     def check_task_independence(self) -> tuple[bool, str]:
         """Adapt to a task alone and in a batch: its answers must stay."""
-        e = next(self.sample_episodes(self.source, tasks=4, batches=1))
+        e = next(self.sample_episodes(self.source, tasks=4))
         batched = self.method.adapt(e.support_x, e.support_y, e.way)(e.query_x)[:1].exp()
         alone = self.method.adapt(e.support_x[:1], e.support_y[:1], e.way)(e.query_x[:1]).exp()
         largest = (alone - batched).abs().max().item()
@@ -192,37 +192,30 @@ class Auditor:
         return False, f"{reason}: the set of queries reveals their classes."
 
     def check_random_labels(self) -> tuple[bool, str]:
-        """Draw random query labels before the data path: the accuracy must be that of guessing."""
+        """Draw random query labels before the transform: the accuracy must be that of guessing."""
         generator = torch.Generator().manual_seed(self.seed)
 
         def randomize_labels(e: Episode) -> Episode:
-            labels = torch.randint(e.way, e.query_y.shape, generator=generator)
-            return replace(e, query_y=labels)
+            return replace(e, query_y=torch.randint(e.way, e.query_y.shape, generator=generator))
 
         return self.check_chance(self.source, "random query labels are predicted", randomize_labels)
 
     def check_noise_images(self) -> tuple[bool, str]:
-        """Send noise through the whole data path: the accuracy must be that of guessing."""
-        noise = make_noise_dataset(
-            self.source.feature_shape,
-            self.source.dtype,
-            self.seed,
-            classes=max(NOISE_CLASSES, self.shape.way),
-            images=max(NOISE_IMAGES, self.shape.per_class),
-        )
+        """Send noise through the transform: the accuracy must be that of guessing."""
+        shape, dtype = self.source.feature_shape, self.source.dtype
+        n_classes = max(NOISE_CLASSES, self.shape.way)
+        n_images = max(NOISE_IMAGES, self.shape.per_class)
+        noise = make_noise_dataset(shape, dtype, self.seed, classes=n_classes, images=n_images)
         return self.check_chance(noise, "images without classes are classified")
 
     def check_chance(
-        self,
-        source: TaskSource,
-        subject: str,
-        change: Callable[[Episode], Episode] = lambda episode: episode,
+        self, source: TaskSource, subject: str, change: Callable[[Episode], Episode] = lambda e: e
     ) -> tuple[bool, str]:
         """Check that the accuracy on changed episodes is that of guessing."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         scores = []
-        for episode in self.sample_episodes(source, use_path=False):
-            e = self.path(change(episode), generator)
+        for episode in self.sample_episodes(source, transformed=False):
+            e = self.transform(change(episode), generator)
             classifier = self.method.adapt(e.support_x, e.support_y, e.way)
             scores.append(accuracies(classifier(e.query_x), e.query_y))
         accuracy = torch.cat(scores)
@@ -237,28 +230,16 @@ class Auditor:
         )
 
     def sample_episodes(
-        self,
-        source: TaskSource,
-        *,
-        tasks: int = 8,
-        batches: int | None = None,
-        use_path: bool = True,
+        self, source: TaskSource, *, tasks: int = 8, transformed: bool = True
     ) -> Iterator[Episode]:
-        """Sample batches of episodes on the method's device, after the data path if it is used."""
-        device = self.method.device
+        """Sample batches of episodes on the method's device, transformed if wanted."""
         generator = torch.Generator().manual_seed(self.seed)
         sampler = Sampler(source, generator)
-        for _ in range(batches or math.ceil(self.episodes / tasks)):
+        for _ in range(math.ceil(self.episodes / tasks)):
             e = sampler.sample(replace(self.shape, tasks=tasks)).clone()
-            if use_path:
-                e = self.path(e, generator)
-            yield Episode(
-                e.support_x.to(device),
-                e.support_y.to(device),
-                e.query_x.to(device),
-                e.query_y.to(device),
-                e.way,
-            )
+            if transformed:
+                e = self.transform(e, generator)
+            yield e.to(self.method.device)
 
 
 def check_training_overlap(
@@ -307,21 +288,13 @@ def make_noise_dataset(
     classes: int = NOISE_CLASSES,
     images: int = NOISE_IMAGES,
 ) -> ClassDataset:
-    """Make a data set of noise, whose samples do not depend on their class.
+    """Make a data set of noise, with ``images`` samples for each class that do not depend on it.
 
     Images of noise have an upright grain, so that a method can see that an image was rotated, and
     nothing else.
-
-    Args:
-        shape: Shape of one sample, [channels, height, width] or [features].
-        dtype: uint8 or a floating point type.
-        seed: Seed of the noise.
-        classes: Number of classes.
-        images: Number of samples of each class.
     """
     generator = torch.Generator().manual_seed(seed)
-    n = classes * images
-    noise = torch.randn(n, *shape, generator=generator)
+    noise = torch.randn(classes * images, *shape, generator=generator)
     if len(shape) == 3:
         grain = min(NOISE_GRAIN, shape[1])
         noise = F.avg_pool2d(noise, (grain, 1), 1, (grain // 2, 0))

@@ -17,11 +17,7 @@ MAX_CACHE_BYTES = 3 << 30
 
 @torch.inference_mode()
 def cache_embeddings(method: Method, dataset: ClassDataset) -> tuple[Method, ClassDataset]:
-    """Embed all images of a data set with the shared embedding of a method.
-
-    Args:
-        method: Method in evaluation mode, with a shared embedding.
-        dataset: Images.
+    """Embed all images of a data set with the shared embedding of a method in evaluation mode.
 
     Returns:
         The method for embedded samples, which shares all weights with ``method``, and the
@@ -38,28 +34,19 @@ def cache_embeddings(method: Method, dataset: ClassDataset) -> tuple[Method, Cla
         if start == 0:  # Concatenating all batches at the end would need twice the memory.
             embeddings = torch.empty(len(dataset.images), *features.shape[1:])
         embeddings[start : start + len(batch)] = features
-    embedded = ClassDataset(
-        embeddings,
-        dataset.counts.tolist(),
-        dataset.class_names,
-        name=dataset.name,
-        split=dataset.split,
-    )
+    counts, class_names = dataset.counts.tolist(), dataset.class_names
+    embedded = ClassDataset(embeddings, counts, class_names, name=dataset.name, split=dataset.split)
     return method.without_embedding(), embedded
 
 
 def is_worth_caching(
     method: Method, dataset: ClassDataset, shape: EpisodeShape, episodes: int
 ) -> bool:
-    """Return True if a data set has fewer images than its tasks, and its embeddings fit in memory.
-
-    Embeddings of at most `MAX_CACHE_BYTES` count as fitting.
-    """
+    """Return True if a data set has fewer images than its tasks, and its embeddings are small."""
     if isinstance(method.embedding, nn.Identity) or dataset.images.is_floating_point():
         return False
     if len(dataset.images) > episodes * shape.way * shape.per_class:
         return False
     with torch.inference_mode():
         embedding = method.embedding(dataset.images[:1].to(method.device, torch.float32))
-    size: int = embedding.numel() * 4 * len(dataset.images)
-    return size <= MAX_CACHE_BYTES
+    return bool(embedding.numel() * 4 * len(dataset.images) <= MAX_CACHE_BYTES)

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -65,60 +66,44 @@ def compare(
         raise ConfigError(f"A comparison needs at least two models; there is {len(methods)}.")
     rows: list[ComparisonRow] = []
     for name, method in methods.items():
-        score = evaluate(
-            method,
-            source,
-            shape,
-            episodes=episodes,
-            seed=seed,
-            progress=lambda done, name=name: progress(name, done),  # type: ignore[misc]
-        )
+        report = partial(progress, name)
+        score = evaluate(method, source, shape, episodes=episodes, seed=seed, progress=report)
         first = rows[0].score if rows else score
-        difference, ci95 = paired_difference(score, first)
-        adapt_ms, query_ms = measure_timings(method, source, shape)
+        scores, first_scores = torch.tensor([score.scores, first.scores], dtype=torch.float64)
+        mean, ci95 = mean_and_ci95(scores - first_scores)
+        timings = measure_timings(method, source, shape)
         parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-        rows.append(ComparisonRow(name, score, difference, ci95, adapt_ms, query_ms, parameters))
+        rows.append(ComparisonRow(name, score, 100 * mean, 100 * ci95, *timings, parameters))
     return rows
 
 
-def paired_difference(score: Score, first: Score) -> tuple[float, float]:
-    """Mean and 95 % half-width of the difference on the same episodes, in percentage points."""
-    differences = torch.tensor(score.scores, dtype=torch.float64) - torch.tensor(
-        first.scores, dtype=torch.float64
-    )
-    mean, ci95 = mean_and_ci95(differences)
-    return 100 * mean, 100 * ci95
-
-
+@torch.no_grad()
 def measure_timings(method: Method, source: TaskSource, shape: EpisodeShape) -> tuple[float, float]:
     """Measure the median milliseconds to adapt to one task and to classify a single query.
 
     The number of threads is that of torch.
     """
     sampler = Sampler(source, torch.Generator().manual_seed(0))
-    episode = sampler.sample(EpisodeShape(shape.way, shape.shot, 1, 1))
     device = method.device
-    support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
-    query_x = episode.query_x[:, :1].to(device)
+    e = sampler.sample(EpisodeShape(shape.way, shape.shot, query=1, tasks=1)).to(device)
+    query_x = e.query_x[:, :1]
     training = method.training
     method.eval()
     adapt_seconds: list[float] = []
     query_seconds: list[float] = []
+    first_start = time.perf_counter()
     try:
-        with torch.no_grad():
-            first_start = time.perf_counter()
-            while len(adapt_seconds) < MAX_TIMINGS:
-                elapsed = time.perf_counter() - first_start
-                if len(adapt_seconds) >= MIN_TIMINGS and elapsed > MAX_TIMING_SECONDS:
-                    break
-                start = time.perf_counter()
-                classifier = method.adapt(support_x, support_y, shape.way)
-                synchronize(device)
-                adapted = time.perf_counter()
-                classifier(query_x)
-                synchronize(device)
-                adapt_seconds.append(adapted - start)
-                query_seconds.append(time.perf_counter() - adapted)
+        while len(adapt_seconds) < MAX_TIMINGS:
+            start = time.perf_counter()
+            if len(adapt_seconds) >= MIN_TIMINGS and start - first_start > MAX_TIMING_SECONDS:
+                break
+            classifier = method.adapt(e.support_x, e.support_y, e.way)
+            synchronize(device)
+            adapted = time.perf_counter()
+            classifier(query_x)
+            synchronize(device)
+            adapt_seconds.append(adapted - start)
+            query_seconds.append(time.perf_counter() - adapted)
     finally:
         method.train(training)
     return 1000 * statistics.median(adapt_seconds), 1000 * statistics.median(query_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -98,15 +99,14 @@ def evaluate(
         sampler = Sampler(source, torch.Generator().manual_seed(seed))
         while len(scores) < episodes:
             tasks = min(batch_size, episodes - len(scores))
-            episode = sampler.sample(EpisodeShape(shape.way, shape.shot, shape.query, tasks))
-            support_x, support_y = episode.support_x.to(device), episode.support_y.to(device)
+            e = sampler.sample(dataclasses.replace(shape, tasks=tasks)).to(device)
             classifier = (
-                Ensemble(adapter, support_x, support_y, shape.way, draws, draw_generator)
+                Ensemble(adapter, e.support_x, e.support_y, e.way, draws, draw_generator)
                 if draws
-                else adapter.adapt(support_x, support_y, shape.way)
+                else adapter.adapt(e.support_x, e.support_y, e.way)
             )
-            best = classifier(episode.query_x.to(device)).max(-1)
-            correct.append(best.indices == episode.query_y.to(device))
+            best = classifier(e.query_x).max(-1)
+            correct.append(best.indices == e.query_y)
             confidence.append(best.values.exp())
             scores += correct[-1].double().mean(1).tolist()
             progress(tasks)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -48,16 +48,9 @@ def measure_similarities(
 ) -> tuple[Float[Tensor, " in_class"], Float[Tensor, " out_of_class"]]:
     """Measure the similarity of queries to the classes of tasks.
 
-    Each task is drawn with twice as many classes as ``way``. The method adapts to the first half;
-    the queries of the other half belong to none of its classes.
-
-    Args:
-        method: Method in evaluation mode.
-        source: Source of the tasks, with at least twice as many classes as ``way``.
-        shape: Way, shot and queries of a task.
-        episodes: Number of tasks.
-        seed: Seed of the tasks.
-        progress: Called with the number of episodes just measured.
+    Each task is drawn with twice as many classes as ``way``. The method, in evaluation mode, adapts
+    to the first half; the queries of the other half belong to none of its classes. ``progress`` is
+    called with the number of episodes just measured.
 
     Returns:
         Similarities of the queries of the task's classes, and of as many queries of other classes.
@@ -70,24 +63,23 @@ def measure_similarities(
     source.check(sampled)
     sampler = Sampler(source, torch.Generator().manual_seed(seed))
     in_class, out_of_class = [], []
-    device, done = method.device, 0
-    while done < episodes:
-        tasks = min(tasks_per_batch(sampled), episodes - done)
-        e = sampler.sample(EpisodeShape(sampled.way, sampled.shot, sampled.query, tasks))
+    batch_size = tasks_per_batch(sampled)
+    for start in range(0, episodes, batch_size):
+        tasks = min(batch_size, episodes - start)
+        e = sampler.sample(replace(sampled, tasks=tasks)).to(method.device)
         # Samples are sorted by class, so the first half belongs to the first half of the classes.
         n_support = shape.way * shape.shot
         support_x, support_y = e.support_x[:, :n_support], e.support_y[:, :n_support]
-        classifier = method.adapt(support_x.to(device), support_y.to(device), shape.way)
-        similarity = classifier.analyze(e.query_x.to(device)).similarity
+        classifier = method.adapt(support_x, support_y, shape.way)
+        similarity = classifier.analyze(e.query_x).similarity
         if similarity is None:
             raise ConfigError(
                 f"A {type(classifier).__name__} compares classes only with each other, so it "
                 "cannot tell that a query belongs to none of them."
             )
-        halves = similarity.cpu().split([shape.way * shape.query] * 2, 1)
-        in_class.append(halves[0].flatten())
-        out_of_class.append(halves[1].flatten())
-        done += tasks
+        first_half, second_half = similarity.cpu().chunk(2, 1)
+        in_class.append(first_half.flatten())
+        out_of_class.append(second_half.flatten())
         progress(tasks)
     return torch.cat(in_class), torch.cat(out_of_class)
 
@@ -128,9 +120,9 @@ def calibrate_rejection(
         EpisodeError: if a source does not have twice as many classes as ``way``, or enough samples.
         ConfigError: if the method compares classes only with each other.
     """
-    options: dict[str, Any] = {"episodes": episodes, "seed": seed, "progress": progress}
-    threshold = equal_error_threshold(*measure_similarities(method, chosen_on, shape, **options))
-    in_class, out_of_class = measure_similarities(method, measured_on, shape, **options)
+    measure = partial(measure_similarities, episodes=episodes, seed=seed, progress=progress)
+    threshold = equal_error_threshold(*measure(method, chosen_on, shape))
+    in_class, out_of_class = measure(method, measured_on, shape)
     return Rejection(
         way=shape.way,
         shot=shape.shot,

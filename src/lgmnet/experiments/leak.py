@@ -17,7 +17,12 @@ from torch.nn import functional as F
 
 from lgmnet.data.sampler import Sampler
 from lgmnet.episode import Episode, EpisodeShape
-from lgmnet.evaluation.audit import DataPath, accuracies, leave_unchanged, make_noise_dataset
+from lgmnet.evaluation.audit import (
+    EpisodeTransform,
+    accuracies,
+    leave_unchanged,
+    make_noise_dataset,
+)
 from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
@@ -71,7 +76,7 @@ def draw_angles(
     return torch.tensor(ROTATION_ANGLES)[places]
 
 
-PROTOCOLS: dict[str, DataPath] = {
+PROTOCOLS: dict[str, EpisodeTransform] = {
     "one random rotation per class (the reference code)": angle_of_its_class,
     "one random rotation per image": angle_of_its_own,
     "no rotation": leave_unchanged,
@@ -142,7 +147,7 @@ def demonstrate(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> lis
 
 @torch.inference_mode()
 def score_on_noise(
-    method: MatchingNet, path: DataPath, episodes: int, seed: int
+    method: MatchingNet, path: EpisodeTransform, episodes: int, seed: int
 ) -> tuple[float, float]:
     """Score a method under a protocol, on noise that it was not trained on.
 

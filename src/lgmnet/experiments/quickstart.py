@@ -17,7 +17,7 @@ from torch import Tensor
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.digits import digit_pixels, digits
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.evaluation.cache import cache_embeddings
 from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.io import atomic_write, make_folder
@@ -145,7 +145,7 @@ def predict_with_rivals(
     queries: Int[Tensor, " queries"],
 ) -> dict[str, Int[Tensor, " queries"]]:
     """Fit scikit-learn's classifiers to the pixels of the support, and classify the queries."""
-    with extra("quickstart", "the rivals"):
+    with require_extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
     support_x, support_y = pixels[support].numpy(), labels[support].numpy()
@@ -187,7 +187,7 @@ def draw_picture(
     path: Path,
 ) -> None:
     """Draw the support images, and the predictions for some queries, wrong ones in red."""
-    with extra("quickstart", "pictures"):
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
     shots = len(support) // dataset.classes
     columns = PICTURED_QUERIES // dataset.classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.experiments.figures import boundaries, generated_weights, plane_tasks
 from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.run_tables import run_table
@@ -35,7 +35,7 @@ def reproduce(name: str, options: RunOptions) -> list[Path]:
     if name in TABLES:
         return run_table(name, options)
     if name not in FIGURES:
-        raise unknown_name("table or figure", name, [*TABLES, *FIGURES])
+        raise unknown_name_error("table or figure", name, [*TABLES, *FIGURES])
     if options.rows:
         raise ConfigError(f"{name} has no rows to choose from; leave out --only.")
     return FIGURES[name](options)

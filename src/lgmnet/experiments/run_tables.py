@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
 from lgmnet.evaluation.evaluate import evaluate
@@ -50,7 +50,7 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
     known = list(dict.fromkeys(entry.name for table in tables for entry in table.entries))
     for row in options.rows:
         if row not in known:
-            raise unknown_name(f"row of {name}", row, known)
+            raise unknown_name_error(f"row of {name}", row, known)
     files = [options.results / f"{table.name}.json" for table in tables]
     pages = [options.pages / f"{table.name}.md" for table in tables]
     for path in pages if options.from_results else [*pages, *files]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.experiments.tables import Entry
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
@@ -28,7 +28,7 @@ def train_entry(entry: Entry, models: Path) -> tuple[Method, TrainingCost]:
     method = METHODS[entry.run.method](entry.run.config)
     if not entry.is_trainable:
         return method.eval(), TrainingCost(step=0, images=0, seconds=0.0)
-    with extra("train", "training runs"):
+    with require_extra("train", "training runs"):
         from lgmnet.training.launch import launch, open_training_sources
         from lgmnet.training.trainer import STATE_FILE
 

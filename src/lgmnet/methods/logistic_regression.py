@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.config import require
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.methods.pretraining import LinearClassifier, PretrainedMethod
 from lgmnet.nn.embedding import EmbeddingConfig
 
@@ -49,7 +49,7 @@ class LogisticRegression(PretrainedMethod):
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> LinearClassifier:
-        with extra("quickstart", "logistic regressions"):
+        with require_extra("quickstart", "logistic regressions"):
             from sklearn.linear_model import LogisticRegression as Solver
         with torch.no_grad():
             x = self.features(support_x)

@@ -23,52 +23,37 @@ def format_model_card(
     rejections: Sequence[Rejection] = (),
 ) -> str:
     """Format the card of a model from the fields of `lgmnet.Model`."""
-    lines = [
-        "---",
-        "library_name: lgmnet",
-        "license: mit",
-        # JSON is valid YAML, whatever the name of a folder of images contains.
-        f"datasets: {json.dumps([training.data])}",
-        "tags: [few-shot-learning, image-classification, meta-learning, weight-generation]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        *describe_method(method, backbone),
-        "",
-        "## Training",
-        "",
-        *describe_training(training),
-        "",
-        "## Test scores",
-        "",
-        *format_scores(scores),
-    ]
-    if rejections:
-        lines += ["", "## Rejection thresholds", "", *format_rejections(rejections)]
-    return "\n".join(lines) + "\n"
-
-
-def describe_method(method: Method, backbone: str) -> list[str]:
-    """Describe the method and its inputs in one or two paragraphs."""
     parameters = sum(p.numel() for p in method.parameters())
-    lines = [
-        f"{type(method).__name__}, {parameters:,} parameters, for samples of shape "
-        f"{tuple(method.inputs.shape)}."
-    ]
+    # JSON is valid YAML, whatever the name of a folder of images contains.
+    card = f"""\
+---
+library_name: lgmnet
+license: mit
+datasets: {json.dumps([training.data])}
+tags: [few-shot-learning, image-classification, meta-learning, weight-generation]
+---
+
+# {name}
+
+{type(method).__name__}, {parameters:,} parameters, for samples of shape {method.inputs.shape}.
+"""
     if backbone:
-        lines.append(
+        card += (
             f"The samples are features of photos, computed by the frozen network `{backbone}`, "
             "which was trained on ImageNet. Its 1,000 classes include many of the classes tested "
-            "here; scores on those are not scores on unseen classes."
+            "here; scores on those are not scores on unseen classes.\n"
         )
     if method.card_note:
-        lines += ["", method.card_note]
-    return lines
+        card += f"\n{method.card_note}\n"
+    card += f"\n## Training\n\n{describe_training(training)}\n"
+    card += f"\n## Test scores\n\n{format_scores(scores)}\n"
+    if rejections:
+        card += f"\n## Rejection thresholds\n\n{format_rejections(rejections)}\n"
+    return card
 
 
-def describe_training(training: TrainingRecord) -> list[str]:
-    """Describe the training run as the lines of a list."""
+def describe_training(training: TrainingRecord) -> str:
+    """Describe the training run as a list."""
     start = f" from the weights of `{training.start}`" if training.start else ""
     choice = "last step" if training.val_split is None else "best on validation"
     if training.step == 0:
@@ -80,43 +65,41 @@ def describe_training(training: TrainingRecord) -> list[str]:
             f"Validation classes `{training.val_split}`: {training.val_accuracy:.2f} ± "
             f"{training.val_ci95:.2f} % ({training.val_task}, {training.val_protocol})."
         )
-    return [
+    return (
         f"- Recipe `{training.recipe}`{start}, seed {training.settings.get('seed')}, "
-        f"{training.settings.get('steps'):,} steps; weights of step {training.step:,} ({choice}).",
-        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`.",
-        f"- {validation}",
-    ]
+        f"{training.settings.get('steps'):,} steps; weights of step {training.step:,} ({choice}).\n"
+        f"- Data: {training.data}, split `{training.split}`, class hash `{training.split_hash}`.\n"
+        f"- {validation}"
+    )
 
 
-def format_scores(scores: Sequence[Score]) -> list[str]:
-    """Format test scores as the lines of a Markdown table."""
+def format_scores(scores: Sequence[Score]) -> str:
+    """Format test scores as a Markdown table."""
     if not scores:
-        return ["None yet; `lgmnet evaluate MODEL --record` adds them here."]
-    return [
+        return "None yet; `lgmnet evaluate MODEL --record` adds them here."
+    rows = (
+        f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} "
+        f"| {'' if s.calibration_error is None else f'{s.calibration_error:.1f}'} "
+        f"| {s.data} | {s.split} ({s.split_hash}) | {s.protocol} | {s.episodes} x {s.query} |"
+        for s in scores
+    )
+    return (
         "| task | accuracy, % | calibration error, % | data | split (class hash) | protocol "
-        "| episodes x queries per class |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {s.task} | {s.accuracy:.2f} ± {s.ci95:.2f} "
-            f"| {'' if s.calibration_error is None else f'{s.calibration_error:.1f}'} "
-            f"| {s.data} | {s.split} ({s.split_hash}) | {s.protocol} | {s.episodes} x {s.query} |"
-            for s in scores
-        ),
-    ]
+        "| episodes x queries per class |\n|---|---|---|---|---|---|---|\n"
+    ) + "\n".join(rows)
 
 
-def format_rejections(rejections: Sequence[Rejection]) -> list[str]:
-    """Format rejection thresholds and their error rates as the lines of a Markdown table."""
-    return [
+def format_rejections(rejections: Sequence[Rejection]) -> str:
+    """Format rejection thresholds and their error rates as a Markdown table with a legend."""
+    rows = (
+        f"| {r.way}-way {r.shot}-shot | {r.threshold:.3f} | {r.chosen_on} | {r.measured_on} "
+        f"| {r.false_accept:.1f} | {r.false_reject:.1f} |"
+        for r in rejections
+    )
+    return (
         "A query is rejected if its similarity to the most likely class is below the threshold. "
         "False accepts are accepted queries of none of the task's classes; false rejects are "
-        "rejected queries of one of them.",
-        "",
-        "| task | threshold | chosen on | measured on | false accepts, % | false rejects, % |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {r.way}-way {r.shot}-shot | {r.threshold:.3f} | {r.chosen_on} | {r.measured_on} "
-            f"| {r.false_accept:.1f} | {r.false_reject:.1f} |"
-            for r in rejections
-        ),
-    ]
+        "rejected queries of one of them.\n\n"
+        "| task | threshold | chosen on | measured on | false accepts, % | false rejects, % |\n"
+        "|---|---|---|---|---|---|\n"
+    ) + "\n".join(rows)

@@ -22,7 +22,7 @@ from lgmnet.progress import track_progress
 
 FEATURE_VERSION = 1
 """Version of the preparation of photos; part of every key."""
-PHOTO_BATCH_SIZE, KEYS_PER_QUERY = 32, 500
+PHOTO_BATCH_SIZE = 32
 
 
 @torch.inference_mode()
@@ -33,23 +33,17 @@ def embed_photos(
 
     Features are stored in the user's cache folder under a hash of the photo's pixels.
 
-    Args:
-        backbone: Frozen network, on any device.
-        photos: Photos of the same size.
-
     Raises:
         UserError: if the cache folder cannot be written to.
     """
     features = torch.empty(len(photos), backbone.length)
     device = next(backbone.parameters()).device
     bf16 = supports_bf16(device.type)
-    prefix = (
-        f"{FEATURE_VERSION} {backbone.name} {'bf16' if bf16 else 'f32'} {tuple(photos.shape[1:])}"
-    )
-    keys = [
-        hashlib.sha256(prefix.encode() + photo.contiguous().numpy().tobytes()).digest()
-        for photo in photos.cpu()
-    ]
+    precision = "bf16" if bf16 else "f32"
+    prefix = f"{FEATURE_VERSION} {backbone.name} {precision} {tuple(photos.shape[1:])}".encode()
+    photo_bytes = (photo.contiguous().numpy().tobytes() for photo in photos.cpu())
+    keys = [hashlib.sha256(prefix + content).digest() for content in photo_bytes]
+    missing = []
     folder = cache_folder()
     make_folder(folder)
     try:
@@ -57,11 +51,13 @@ def embed_photos(
             database.execute(
                 "create table if not exists features (key blob primary key, value blob)"
             )
-            cached = dict(read_features(database, keys))
+            query = "select value from features where key = ?"
             for i, key in enumerate(keys):
-                if key in cached:
-                    features[i] = torch.from_numpy(np.frombuffer(cached[key], np.float32).copy())
-            for batch in split_batches([i for i, key in enumerate(keys) if key not in cached]):
+                if row := database.execute(query, [key]).fetchone():
+                    features[i] = torch.from_numpy(np.frombuffer(row[0], np.float32).copy())
+                else:
+                    missing.append(i)
+            for batch in split_batches(missing):
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     features[batch] = backbone(photos[batch].to(device)).cpu()
                 rows = [(keys[i], features[i].numpy().tobytes()) for i in batch]
@@ -73,16 +69,6 @@ def embed_photos(
             "be written to."
         ) from error
     return features
-
-
-def read_features(database: sqlite3.Connection, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Read the cached features of these keys; keys that are not in the cache are left out."""
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        batch = keys[start : start + KEYS_PER_QUERY]
-        marks = ",".join("?" * len(batch))
-        yield from database.execute(
-            f"select key, value from features where key in ({marks})", batch
-        )
 
 
 def split_batches(indices: list[int]) -> Iterator[list[int]]:
@@ -98,10 +84,6 @@ def split_batches(indices: list[int]) -> Iterator[list[int]]:
 
 def embed_dataset(backbone: Backbone, dataset: ClassDataset) -> ClassDataset:
     """Embed the photos of a data set."""
-    return ClassDataset(
-        embed_photos(backbone, dataset.images),
-        dataset.counts.tolist(),
-        dataset.class_names,
-        name=dataset.name,
-        split=dataset.split,
-    )
+    features, counts = embed_photos(backbone, dataset.images), dataset.counts.tolist()
+    names = dataset.class_names
+    return ClassDataset(features, counts, names, name=dataset.name, split=dataset.split)

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lgmnet.errors import UserError, extra
+from lgmnet.errors import UserError, require_extra
 from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 
 def download_model(repo_id: str, revision: str | None = None) -> Path:
-    """Download a model of the Hugging Face hub into its cache, and return the folder.
-
-    Args:
-        repo_id: Repository of the hub, such as ``someone/symbols``.
-        revision: Branch, tag or commit; None for the main branch.
-
-    Raises:
-        UserError: if `huggingface_hub` is not installed, or the download fails.
-    """
-    with extra("hub", "models of the Hugging Face hub"):
+    """Download a model of the Hugging Face hub into its cache, and return the folder."""
+    with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import snapshot_download
     files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
     with translate_hub_errors(f"download '{repo_id}' from"):
@@ -28,12 +20,8 @@ def download_model(repo_id: str, revision: str | None = None) -> Path:
 
 
 def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
-    """Upload the folder of a model to the Hugging Face hub, and return its address.
-
-    Raises:
-        UserError: if `huggingface_hub` is not installed, or the upload fails.
-    """
-    with extra("hub", "models of the Hugging Face hub"):
+    """Upload the folder of a model to the Hugging Face hub, and return its address."""
+    with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import HfApi
     with translate_hub_errors(f"upload '{repo_id}' to"):
         hub = HfApi()
@@ -43,11 +31,7 @@ def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
 
 @contextmanager
 def translate_hub_errors(action: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` into a `UserError` of one sentence.
-
-    Raises:
-        UserError: with the first line of the original message.
-    """
+    """Turn errors of `huggingface_hub` into a `UserError` with the first line of their message."""
     try:
         yield
     except (OSError, ValueError) as error:  # Base classes of the errors of huggingface_hub.

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from lgmnet.config import from_json
-from lgmnet.errors import ConfigError, FileFormatError, unknown_name
+from lgmnet.config import coerce, from_json
+from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -126,15 +126,13 @@ class Model:
 
     def with_score(self, score: Score) -> Model:
         """Return a copy with this test score, which replaces an earlier one of the same kind."""
-        new = dataclasses.replace(score, scores=())
-        others = [s for s in self.scores if _sort_key(s) != _sort_key(new)]
-        return dataclasses.replace(self, scores=tuple(sorted([*others, new], key=_sort_key)))
+        by_kind = {_sort_key(s): s for s in (*self.scores, dataclasses.replace(score, scores=()))}
+        return dataclasses.replace(self, scores=tuple(by_kind[kind] for kind in sorted(by_kind)))
 
     def with_rejection(self, rejection: Rejection) -> Model:
         """Return a copy with this threshold, which replaces an earlier one of the same shot."""
-        others = [r for r in self.rejections if r.shot != rejection.shot]
-        ordered = sorted([*others, rejection], key=lambda r: r.shot)
-        return dataclasses.replace(self, rejections=tuple(ordered))
+        by_shot = {r.shot: r for r in (*self.rejections, rejection)}
+        return dataclasses.replace(self, rejections=tuple(by_shot[s] for s in sorted(by_shot)))
 
 
 def _sort_key(score: Score) -> tuple[Any, ...]:
@@ -158,12 +156,10 @@ def load_model(name: str | Path) -> Model:
         if not isinstance(config, dict):
             raise TypeError("not a JSON object")
         check_format(config_path, config, KIND, VERSION)
-        backbone = config.get("backbone", "")
-        if not isinstance(backbone, str):
-            raise ConfigError(f"'backbone' must be a text, but is {backbone!r}.")
+        backbone = coerce("backbone", config.get("backbone", ""), str)
         method_name = config["method"]
         if method_name not in METHODS:
-            raise unknown_name("method", str(method_name), METHODS)
+            raise unknown_name_error("method", str(method_name), METHODS)
         method_class = METHODS[method_name]
         method = method_class(from_json(method_class.config_type, config["config"]))
         training = from_json(TrainingRecord, config["training"])
@@ -176,26 +172,17 @@ def load_model(name: str | Path) -> Model:
             f"'{config_path}' is damaged: {error!r}. Use an intact copy, or make the model again."
         ) from error
     tensors, _ = read_tensors(weights_path, KIND, VERSION)
+    state = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     try:
-        method.load_state_dict(
-            {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
-        )
+        method.load_state_dict(state)
     except RuntimeError as error:
         raise FileFormatError(
             f"The weights in '{weights_path}' do not fit the config in '{config_path}'. "
             "Take both files from the same model."
         ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(
-        method=method.eval(),
-        method_name=method_name,
-        training=training,
-        scores=scores,
-        name=folder.absolute().name,
-        half_precision=any(tensor.dtype == torch.float16 for tensor in tensors.values()),
-        backbone=backbone,
-        rejections=rejections,
-    )
+    name, is_half = folder.absolute().name, any(t.dtype == torch.float16 for t in tensors.values())
+    return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lgmnet.errors import unknown_name
+from lgmnet.errors import unknown_name_error
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 """Files of a model's folder, with the names that the Hugging Face hub expects."""
@@ -28,4 +28,4 @@ def model_folder(name: str | Path) -> Path:
         return PRETRAINED_FOLDER / str(name)
     if Path(name).is_dir():
         return Path(name)
-    raise unknown_name("shipped model or folder of a model", str(name), shipped_models())
+    raise unknown_name_error("shipped model or folder of a model", str(name), shipped_models())

@@ -33,20 +33,11 @@ def open_model_source(
         backbone: Frozen network that embeds the photos; empty for none.
 
     Raises:
-        ConfigError: if there is no such data, split or backbone.
+        ConfigError: if there is no such data, split or backbone, or a backbone has no photos.
         DataError: if its files cannot be found or read.
     """
-    if backbone:
-        return open_embedded_photos(data, split, backbone)
-    return open_source(data, split, feature_shape)
-
-
-def open_embedded_photos(data: str, split: str, backbone: str) -> ClassDataset:
-    """Open a split of photos and embed them.
-
-    Raises:
-        ConfigError: if there is no such data, split or backbone, or the data has no photos.
-    """
+    if not backbone:
+        return open_source(data, split, feature_shape)
     network = load_backbone(backbone)
     datasets = []
     for part, part_split in list_joined_splits(data, split):
@@ -54,11 +45,9 @@ def open_embedded_photos(data: str, split: str, backbone: str) -> ClassDataset:
         if not isinstance(dataset, ClassDataset) or len(dataset.images[0]) != 3:
             raise ConfigError(f"'{backbone}' takes photos, but '{data}' has none.")
         datasets.append(embed_dataset(network, dataset))
-    return (
-        concat_datasets(datasets, data, split, N_JOINED_GROUPS)
-        if data in JOINED_SPLITS
-        else datasets[0]
-    )
+    if data not in JOINED_SPLITS:
+        return datasets[0]
+    return concat_datasets(datasets, data, split, N_JOINED_GROUPS)
 
 
 def open_training_splits(
@@ -67,14 +56,7 @@ def open_training_splits(
     feature_shape: Sequence[int] = PHOTO_SHAPE,
     backbone: str = "",
 ) -> list[TaskSource]:
-    """Open the training splits of a model that may share classes with the named data.
-
-    Args:
-        trained_on: All splits, as ``data:split``, that the model was trained on.
-        data: Name of the data.
-        feature_shape: Shape that the images of a folder are resized to.
-        backbone: Frozen network that embeds the photos; empty for none.
-    """
+    """Open those of the training splits, ``data:split``, that may share classes with the data."""
     splits = [name.rsplit(":", 1) for name in trained_on]
     parts = [part for name, split in splits for part in list_joined_splits(name, split)]
     tested = {name for mixed in JOINED_SPLITS.get(data, {}).values() for name, _ in mixed} or {data}

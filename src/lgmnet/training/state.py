@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError
-from lgmnet.io import read_tensors, write_tensors
+from lgmnet.io import read_metadata, read_tensors, write_tensors
 from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
@@ -106,17 +106,17 @@ class TrainingCost:
 
 
 def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
-    """Read the cost of a run from its training state.
+    """Read the cost of a run from its training state, without reading the tensors.
 
     Args:
         path: File with the training state.
         run: Run that it must belong to; None for any.
 
     Raises:
-        FileFormatError: if the file is absent or damaged.
+        FileFormatError: if the file is absent, or no training state.
         ConfigError: if it belongs to another run.
     """
-    _, about = read_tensors(path, KIND, VERSION)
+    about = read_metadata(path, KIND, VERSION)
     if run is not None:
         check_same_run(path, about["run"], run)
     return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))

@@ -10,7 +10,7 @@ import torch
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import decode_photos, find_archive, read_arrays
 from lgmnet.data.images.cache import load_decoded
-from lgmnet.errors import unknown_name
+from lgmnet.errors import unknown_name_error
 
 CALTECH101_ARCHIVE = Path("caltech101") / "caltech101_128_jpeg.npz"
 CALTECH101_SIDE = 128
@@ -32,7 +32,7 @@ def caltech101(split: str = "train") -> ClassDataset:
         ConfigError: if there is no such split.
     """
     if split not in CALTECH101_SPLITS:
-        raise unknown_name("split of caltech101", split, CALTECH101_SPLITS)
+        raise unknown_name_error("split of caltech101", split, CALTECH101_SPLITS)
     (path,) = find_archive("Caltech-101", [CALTECH101_ARCHIVE])
     arrays = read_arrays(path, ("data", "offsets", "label", "class_name"))
     counts = np.bincount(arrays["label"], minlength=len(arrays["class_name"]))

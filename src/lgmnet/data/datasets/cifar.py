@@ -13,7 +13,7 @@ from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import decode_photos, find_archive, read_arrays
 from lgmnet.data.images.cache import load_decoded
 from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
-from lgmnet.errors import DataError, unknown_name
+from lgmnet.errors import DataError, unknown_name_error
 
 CIFAR_FS_SPLIT_OF_FILE = {"train_1": "train", "train_2": "train", "val": "val", "test": "test"}
 """Split of CIFAR-FS in each file of the archive."""
@@ -55,7 +55,7 @@ def fc100(split: str = "train") -> ClassDataset:
 def load_cifar(name: str, split: str) -> ClassDataset:
     """Load a split of ``cifar-fs`` or ``fc100``; the superclasses of CIFAR-100 are the groups."""
     if split not in STANDARD_SPLITS:
-        raise unknown_name(f"split of {name}", split, STANDARD_SPLITS)
+        raise unknown_name_error(f"split of {name}", split, STANDARD_SPLITS)
     paths = find_archive("CIFAR-100", CIFAR_ARCHIVE)
     tables = [
         read_arrays(path, ("label", "class_name", "coarse_name", "fc100_split")) for path in paths

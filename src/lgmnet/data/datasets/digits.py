@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from lgmnet.data.class_dataset import ClassDataset
-from lgmnet.errors import extra, unknown_name
+from lgmnet.errors import require_extra, unknown_name_error
 
 
 def digit_pixels() -> tuple[Float[np.ndarray, "digits 8 8"], Int[np.ndarray, " digits"]]:
@@ -17,7 +17,7 @@ def digit_pixels() -> tuple[Float[np.ndarray, "digits 8 8"], Int[np.ndarray, " d
     Raises:
         UserError: if scikit-learn is not installed.
     """
-    with extra("quickstart", "the digits"):
+    with require_extra("quickstart", "the digits"):
         from sklearn.datasets import load_digits
     bunch = load_digits()
     order = np.argsort(bunch.target, kind="stable")
@@ -38,7 +38,7 @@ def digits(split: str = "test", side: int = 28) -> ClassDataset:
         UserError: if scikit-learn is not installed.
     """
     if split != "test":
-        raise unknown_name("split of digits", split, ["test"])
+        raise unknown_name_error("split of digits", split, ["test"])
     pixels, labels = digit_pixels()
     padded = np.pad(255 * pixels, ((0, 0), (1, 1), (1, 1)))
     resized = [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in padded]

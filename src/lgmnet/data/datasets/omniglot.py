@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import find_archive, read_arrays
 from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
-from lgmnet.errors import DataError, extra, unknown_name
+from lgmnet.errors import DataError, require_extra, unknown_name_error
 from lgmnet.io import atomic_write
 
 OMNIGLOT_ARCHIVE = Path("omniglot") / "omniglot28.npz"
@@ -48,7 +48,7 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassDa
         ConfigError: if there is no such split.
     """
     if split not in OMNIGLOT_SPLITS:
-        raise unknown_name("split of omniglot", split, OMNIGLOT_SPLITS)
+        raise unknown_name_error("split of omniglot", split, OMNIGLOT_SPLITS)
     scheme, split_name = split.split("/")
     arrays = load_omniglot_arrays()
     names = arrays["class_name"].astype(str)
@@ -120,7 +120,7 @@ def download(folder: Path, progress: Callable[[int], object] = lambda done: None
         UserError: if torchvision is not installed.
         DataError: if the download fails or is incomplete.
     """
-    with extra("download", "downloads"):
+    with require_extra("download", "downloads"):
         from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
     raw = folder / "omniglot"
     raw.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from lgmnet.config import from_json
 from lgmnet.data.synthetic.plane import PLANES, Plane
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.evaluation.compare import compare
 from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.options import RunOptions
@@ -238,7 +238,7 @@ def draw_boundaries(families: Sequence[Family], path: Path) -> None:
     Raises:
         UserError: if matplotlib is not installed.
     """
-    with extra("quickstart", "pictures"):
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
 
     size = (3 * len(PANEL_METHODS), 3.2 * len(families))

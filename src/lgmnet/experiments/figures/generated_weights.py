@@ -16,7 +16,7 @@ from lgmnet.data.registry import open_source
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError, extra
+from lgmnet.errors import ConfigError, require_extra
 from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.results import collect_provenance, read_result, write_result
 from lgmnet.io import atomic_write, check_writable
@@ -149,7 +149,7 @@ def project_with_tsne(
     weights: Float[Tensor, "samples numbers"], seed: int
 ) -> tuple[tuple[float, float], ...]:
     """Project weights to the plane by t-SNE (van der Maaten and Hinton, 2008)."""
-    with extra("quickstart", "pictures of weights"):
+    with require_extra("quickstart", "pictures of weights"):
         from sklearn.manifold import TSNE
     perplexity = min(30.0, (len(weights) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
@@ -166,7 +166,7 @@ def draw_projection(projection: WeightProjection, path: Path) -> None:
     Raises:
         UserError: if matplotlib is not installed.
     """
-    with extra("quickstart", "pictures"):
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5.4), layout="constrained")

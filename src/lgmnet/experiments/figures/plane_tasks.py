@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.errors import extra
+from lgmnet.errors import require_extra
 from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.options import RunOptions
 from lgmnet.io import atomic_write
@@ -38,7 +38,7 @@ def draw_tasks(path: Path, seed: int) -> None:
     Raises:
         UserError: if matplotlib is not installed.
     """
-    with extra("quickstart", "pictures"):
+    with require_extra("quickstart", "pictures"):
         from matplotlib.figure import Figure
 
     size = (2.6 * PANELS_PER_FAMILY, 2.7 * len(PLANES))
