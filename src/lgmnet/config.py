@@ -17,7 +17,7 @@ C = TypeVar("C")
 
 
 def require(config: Any, field: str, holds: bool, expected: str) -> None:
-    """Check a field of a config.
+    """Check that a field of a config has an allowed value.
 
     Args:
         config: Config that has the field.
@@ -26,7 +26,7 @@ def require(config: Any, field: str, holds: bool, expected: str) -> None:
         expected: Allowed values, as the end of "must be ...".
 
     Raises:
-        ConfigError: if the value is not allowed; names the field, what was expected and what came.
+        ConfigError: naming the field, what was expected and what came.
     """
     if not holds:
         raise ConfigError(f"'{field}' must be {expected}, but is {getattr(config, field)!r}.")
@@ -74,25 +74,17 @@ def with_settings(config: C, settings: Iterable[str]) -> C:
 
 
 def resolve_path(config: Any, name: str) -> str:
-    """Find the full path of a field from the end of its path.
-
-    Raises:
-        ConfigError: if there is no such field, or several whose paths are equally short.
-    """
+    """Find the full path of a field from the end of its path."""
     paths = [*_field_paths(config)]
     matches = [path for path in paths if f".{path}".endswith(f".{name}")]
     if not matches:
-        raise unknown_name_error(
-            "field",
-            name.rsplit(".", maxsplit=1)[-1],
-            dict.fromkeys(path.split(".")[-1] for path in paths),
-        )
+        fields = dict.fromkeys(path.split(".")[-1] for path in paths)
+        raise unknown_name_error("field", name.rsplit(".", maxsplit=1)[-1], fields)
     depth = min(path.count(".") for path in matches)
     shortest = [path for path in matches if path.count(".") == depth]
     if len(shortest) > 1:
-        raise ConfigError(
-            f"There are several fields '{name}'; use {' or '.join(map(repr, shortest))}."
-        )
+        choices = " or ".join(map(repr, shortest))
+        raise ConfigError(f"There are several fields '{name}'; use {choices}.")
     return shortest[0]
 
 
@@ -117,7 +109,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     if hint is Any:
         return value
     wrong = ConfigError(f"'{name}' must be {_describe_type(hint)}, but is {value!r}.")
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    origin, args, is_bool = typing.get_origin(hint), typing.get_args(hint), isinstance(value, bool)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
@@ -139,13 +131,9 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, Mapping):
             return from_json(hint, value)
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, (int, float)) and not is_bool and math.isfinite(value):
             return float(value)
-    elif (
-        isinstance(hint, type)
-        and isinstance(value, hint)
-        and (hint is bool) == (type(value) is bool)
-    ):
+    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == is_bool:
         return value
     raise wrong
 

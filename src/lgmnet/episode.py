@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -96,13 +97,7 @@ class Episode:
 
     def clone(self) -> Episode:
         """Copy the batch into memory of its own; a sampler's batch lives until its next draw."""
-        return replace(
-            self,
-            support_x=self.support_x.clone(),
-            support_y=self.support_y.clone(),
-            query_x=self.query_x.clone(),
-            query_y=self.query_y.clone(),
-        )
+        return self._map(Tensor.clone)
 
     def with_samples(self, support_x: Tensor, query_x: Tensor) -> Episode:
         """Copy the batch with other samples in the same order, such as their embeddings."""
@@ -110,12 +105,12 @@ class Episode:
 
     def to(self, device: torch.device | str) -> Episode:
         """Move the batch to a device."""
-        return Episode.unchecked(
-            **{
-                name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                for name, value in vars(self).items()
-            }
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Episode:
+        """Copy the batch with every tensor changed."""
+        tensors = {n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return Episode.unchecked(**{**vars(self), **tensors})
 
 
 def check_samples(part: str, x: Tensor, y: Tensor, way: int) -> None:

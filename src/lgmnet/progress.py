@@ -48,11 +48,14 @@ def set_progress_display(display: ProgressDisplay) -> None:
     _display.set(display)
 
 
-def track_progress(description: str, total: int | None) -> AbstractContextManager[ProgressTask]:
+def track_progress(
+    description: str, total: int | None, *, is_silent: bool = False
+) -> AbstractContextManager[ProgressTask]:
     """Report the progress of a piece of work.
 
     Args:
         description: Noun phrase for what is counted, such as "images".
         total: Number of steps; None if it is not known.
+        is_silent: If True, nothing is shown, such as by all processes but the first.
     """
-    return _display.get()(description, total)
+    return (_show_nothing if is_silent else _display.get())(description, total)

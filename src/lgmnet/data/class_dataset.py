@@ -60,7 +60,8 @@ class ClassDataset:
         self.labels = torch.arange(len(counts)).repeat_interleave(self.counts)
         self.starts = self.counts.cumsum(0) - self.counts
         self.min_count, self.max_count = min(counts), max(counts)
-        self.groups = None if groups is None else number_names(groups)
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(groups or ()))}
+        self.groups = None if groups is None else torch.tensor([numbers[name] for name in groups])
         self.same_group_fraction = 0.0
 
     @property
@@ -120,24 +121,16 @@ def concat_datasets(
 ) -> ClassDataset:
     """Join the classes of several data sets whose samples have the same shape.
 
-    Args:
-        datasets: Data sets to join.
-        name: Name of the new data set.
-        split: Name of its split.
-        groups: Number of groups into which the classes of each data set are dealt; None for none.
+    The classes of each data set are dealt into so many ``groups``, if it is not None.
     """
-    group_names = None
-    if groups is not None:
-        group_names = [
-            f"{data.name} {i % groups}" for data in datasets for i in range(data.classes)
-        ]
+    numbered = [(data.name, i) for data in datasets for i in range(data.classes)]
     return ClassDataset(
         torch.cat([data.images for data in datasets]),
         [count for data in datasets for count in data.counts.tolist()],
         [class_name for data in datasets for class_name in data.class_names],
         name=name,
         split=split,
-        groups=group_names,
+        groups=[f"{data} {i % groups}" for data, i in numbered] if groups is not None else None,
     )
 
 
@@ -159,11 +152,8 @@ def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[
 def smallest_k(keys: Float[Tensor, "rows n"], k: int) -> Int[Tensor, "rows k"]:
     """Return the indices of the ``k`` smallest keys of each row, in ascending order of the keys.
 
-    The first of two equal keys comes first.
-
-    Args:
-        keys: Multiples of 2^-24, such as numbers of `torch.rand` with or without an integer added.
-        k: Number of indices per row.
+    The first of two equal keys comes first. Keys must be multiples of 2^-24, such as numbers of
+    `torch.rand` with or without an integer added.
     """
     n = keys.shape[1]
     if n < 16 * k:
@@ -180,12 +170,6 @@ def draw_same_group(
     order = torch.rand(rows, int(groups.max()) + 1, generator=generator).argsort(1)
     within = torch.rand(rows, len(groups), generator=generator)
     return smallest_k(order[:, groups] + within, k)
-
-
-def number_names(names: Sequence[str]) -> Int[Tensor, " names"]:
-    """Number the distinct names in order of their first appearance."""
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([numbers[name] for name in names])
 
 
 def find_repeats(numbers: Int[Tensor, "rows k"]) -> Int[Tensor, " repeating"]:

@@ -69,11 +69,7 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAP
 
 
 def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
-    """Return the data sets and splits that a split joins, or the split itself.
-
-    Raises:
-        ConfigError: if there is no such split.
-    """
+    """Return the data sets and splits that a split joins, or the split itself."""
     if data not in JOINED_SPLITS:
         return ((data, split),)
     if split not in JOINED_SPLITS[data]:
@@ -89,11 +85,8 @@ def is_folder(data: str) -> bool:
 def add_scheme(data: str, split: str, trained_on: str | None) -> str:
     """Add the scheme to a split of Omniglot; splits of other data have their full name already.
 
-    Args:
-        data: Name of the data.
-        split: Name of the split with or without a scheme, such as ``lake/test`` or ``test``.
-        trained_on: Training split of the model, such as ``lake/train``, whose scheme is added; None
-            adds ``vinyals``.
+    The scheme is that of the model's training split ``trained_on``, such as ``lake/train``, or
+    ``vinyals`` if it is None.
     """
     if data != "omniglot" or "/" in split:
         return split
@@ -109,12 +102,7 @@ def has_same_images(a: str, b: str) -> bool:
 
 
 def default_splits(data: str) -> tuple[str, str]:
-    """Return the splits for training and for validation of the named data.
-
-    Raises:
-        ConfigError: if there is no such data.
-        DataError: if the data is for testing only.
-    """
+    """Return the splits for training and for validation of the named data."""
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
     trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)

@@ -16,12 +16,8 @@ class Sampler:
     """Sampler of batches of tasks that reuses its buffers.
 
     An episode is valid until the next call of `sample`, which may overwrite it; `Episode.clone`
-    returns a copy that stays. The generator is the whole state of the sampler: if its state is
+    returns a copy that stays. The CPU generator is the whole state of the sampler: if its state is
     restored, the same tasks are drawn again.
-
-    Args:
-        source: Data that the tasks are drawn from.
-        generator: CPU generator of every draw.
     """
 
     def __init__(self, source: TaskSource, generator: torch.Generator) -> None:

@@ -90,14 +90,7 @@ def hash_classes(names: Iterable[str]) -> str:
 
 
 def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
-    """Check that no class belongs to two splits.
-
-    Args:
-        splits: Class names of each split, by the name of the split.
-
-    Raises:
-        DataError: naming the first class that belongs to two splits.
-    """
+    """Check that no class belongs to two splits; ``splits`` has the class names of each split."""
     split_of: dict[str, str] = {}
     for split, names in splits.items():
         for name in set(names):
@@ -110,15 +103,12 @@ def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
 
 
 def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
-    """Check that samples have the shape that a method takes.
-
-    Raises:
-        DataError: naming both shapes.
-    """
-    if tuple(source.feature_shape) != tuple(expected):
+    """Check that samples have the shape that a method takes."""
+    shape = tuple(source.feature_shape)
+    if shape != tuple(expected):
         raise DataError(
-            f"'{source.name}' has samples of shape {tuple(source.feature_shape)}, but the method "
-            f"takes {tuple(expected)} (its field 'feature_shape')."
+            f"'{source.name}' has samples of shape {shape}, but the method takes {tuple(expected)} "
+            "(its field 'feature_shape')."
         )
 
 
@@ -128,9 +118,8 @@ def shares_classes(a: TaskSource, b: TaskSource) -> bool:
     Classes are compared by name. Unlimited classes are compared by number, and only within the same
     data.
     """
-    names_a, names_b = a.class_names, b.class_names
-    if isinstance(names_a, range) or isinstance(names_b, range):
-        if not (isinstance(names_a, range) and isinstance(names_b, range)) or a.name != b.name:
-            return False
-        return max(names_a.start, names_b.start) < min(names_a.stop, names_b.stop)
-    return not set(names_a).isdisjoint(names_b)
+    ranges = [names for names in (a.class_names, b.class_names) if isinstance(names, range)]
+    if not ranges:
+        return not set(a.class_names).isdisjoint(b.class_names)
+    overlap = max(r.start for r in ranges) < min(r.stop for r in ranges)
+    return len(ranges) == 2 and a.name == b.name and overlap

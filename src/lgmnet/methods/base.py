@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from lgmnet.input_spec import InputSpec
 class QueryAnalysis:
     """Answers of a classifier to queries, with everything it can say about them, from one pass.
 
-    There is no tasks axis where a person's classifier, which is one task, is asked.
+    A fitted classifier is one task, so its analyses have no tasks axis.
     """
 
     log_p: Float[Tensor, "*tasks query way"]
@@ -67,6 +67,24 @@ class Classifier(nn.Module, ABC):
         None if the method does not compare queries with its support.
         """
         return None
+
+    def register_buffers(self, tensors: Mapping[str, Tensor]) -> None:
+        """Register several buffers by name."""
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor)
+
+    def get_buffers(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Return several buffers by name."""
+        return {name: self.get_buffer(name) for name in names}
+
+    def load(self, state: Mapping[str, Tensor]) -> Classifier:
+        """Load a ``state_dict`` and switch to evaluation.
+
+        Raises:
+            RuntimeError: if it does not belong to such a classifier.
+        """
+        self.load_state_dict(state)
+        return self.eval()
 
 
 class Method(nn.Module, ABC):

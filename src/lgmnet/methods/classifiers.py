@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, QueryAnalysis
-from lgmnet.nn.matching import cosine_matching, match_support
+from lgmnet.nn.matching import Scale, cosine_matching, match_support
 from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights
 
 
@@ -19,25 +21,27 @@ class AttentionClassifier(Classifier):
         keys: Support samples, or class means, in the space in which queries are compared.
         support_y: Label of each key.
         way: Number of classes.
-        scale: Inverse temperature of the attention.
+        scale: Inverse temperature of the attention; part of the state if it is a tensor.
     """
 
     keys: Tensor
     support_y: Tensor
-    scale: Tensor
+    scale: Tensor | float
 
     def __init__(
         self,
         keys: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
         way: int,
-        scale: Float[Tensor, ""] | Float[Tensor, "tasks 1 1"],
+        scale: Scale,
     ) -> None:
         super().__init__()
         self.way = way
-        self.register_buffer("keys", keys)
-        self.register_buffer("support_y", support_y)
-        self.register_buffer("scale", scale)
+        self.register_buffers({"keys": keys, "support_y": support_y})
+        if isinstance(scale, Tensor):
+            self.register_buffer("scale", scale)
+        else:
+            self.scale = scale
 
     @abstractmethod
     def embed_queries(
@@ -64,32 +68,67 @@ class AttentionClassifier(Classifier):
         return self.keys
 
 
+def select_keys(state: Mapping[str, Tensor], way: int) -> tuple[Tensor, Tensor]:
+    """Select keys and labels of an `AttentionClassifier` from its state.
+
+    Raises:
+        KeyError: if one is missing.
+        EpisodeError: if a class has no key.
+    """
+    check_every_class_shown(state["support_y"], way)
+    return state["keys"], state["support_y"]
+
+
 class NetworkClassifier(Classifier):
-    """Network with weights of each task and the statistics of its support set.
+    """Network with weights of each task, linear head included.
 
     Args:
         network: Network without its weights.
         weights: Weights of each task.
         statistics: Statistics of each task's support set in each layer.
-        way: Number of classes.
+        embedding: Layers that samples pass before the network; None for none.
+        query_statistics: If True, queries are normalized by the statistics of all queries of their
+            task, else by those of the support set.
     """
 
     def __init__(
-        self, network: StatelessNetwork, weights: Weights, statistics: Statistics, way: int
+        self,
+        network: StatelessNetwork,
+        weights: Weights,
+        statistics: Statistics,
+        embedding: nn.Module | None = None,
+        *,
+        query_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
-        self.way = way
-        self.weight_names, self.statistics_names = tuple(weights), tuple(statistics)
-        for name, tensor in {**weights, **statistics}.items():
-            self.register_buffer(name, tensor)
+        self.way = weights["head_bias"].shape[-1]
+        self.embedding = nn.Identity() if embedding is None else embedding
+        self.query_statistics = query_statistics
+        self.register_buffers(weights | statistics)
 
     @property
     def weights(self) -> Weights:
         """Weights by name."""
-        return {name: self.get_buffer(name) for name in self.weight_names}
+        return self.get_buffers(self.network.weight_shapes(self.way))
 
-    @property
-    def statistics(self) -> Statistics:
-        """Statistics of each layer by name."""
-        return {name: self.get_buffer(name) for name in self.statistics_names}
+    def forward(
+        self, query_x: Float[Tensor, "tasks query *feature"]
+    ) -> Float[Tensor, "tasks query way"]:
+        """Compute log-probabilities of each query."""
+        x = embed_samples(self.embedding, query_x)
+
+        def answer(weights: Weights, statistics: Statistics, query: Tensor) -> Tensor:
+            return self.network(weights, query, None if self.query_statistics else statistics)
+
+        statistics = self.get_buffers(self.network.statistics_names)
+        log_p: Tensor = self.network.over_tasks(answer, x.device)(self.weights, statistics, x)
+        return log_p
+
+
+def embed_samples(
+    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"]
+) -> Float[Tensor, "tasks samples *feature"]:
+    """Pass every sample of every task through layers that do not depend on the task."""
+    embedded: Tensor = embedding(x.flatten(0, 1))
+    return embedded.view_as(x)

@@ -40,6 +40,11 @@ class FineTuneConfig:
         for field in ("steps", "rate"):
             require(self, field, getattr(self, field) > 0, "positive")
 
+    @property
+    def normalize(self) -> bool:
+        """True for the cosine head, which takes features divided by their length."""
+        return self.cosine_scale is not None
+
 
 class FineTune(PretrainedMethod):
     """The baselines of A Closer Look at Few-shot Classification (Chen and others, ICLR 2019).
@@ -69,8 +74,7 @@ class FineTune(PretrainedMethod):
         def scale_rows(weights: Weights) -> Weights:
             if scale is None:
                 return weights
-            rows = scale * F.normalize(weights["weight"], dim=-1)
-            return {"weight": rows, "bias": weights["bias"]}
+            return weights | {"weight": scale * F.normalize(weights["weight"], dim=-1)}
 
         def train(start: Weights, x: Tensor, y: Tensor) -> Weights:
             def loss(weights: Weights) -> Tensor:
@@ -84,8 +88,7 @@ class FineTune(PretrainedMethod):
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
             x = self.features(support_x.clone())
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            views = x.shape[2]
-            x, y = x.flatten(1, 2), support_y.repeat_interleave(views, 1)
+            x, y = x.flatten(1, 2), support_y.repeat_interleave(x.shape[2], 1)
             bias = x.new_zeros(len(x), way)
             if scale is None:
                 weight = x.new_zeros(len(x), way, x.shape[-1])
@@ -94,15 +97,4 @@ class FineTune(PretrainedMethod):
                 weight = F.normalize(class_means(x, y, way), dim=-1)
             targets = F.one_hot(y.long(), way).to(x)
             heads = vmap(train)({"weight": weight, "bias": bias}, x, targets)
-        return LinearClassifier(
-            self.embedding,
-            heads["weight"],
-            heads["bias"],
-            views=views,
-            unit_length=self.has_unit_length(config),
-        )
-
-    @staticmethod
-    def has_unit_length(config: FineTuneConfig) -> bool:
-        """Return True for the cosine head."""
-        return config.cosine_scale is not None
+        return LinearClassifier(self.embedding, heads["weight"], heads["bias"], config)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.config import require
-from lgmnet.methods.base import Method
+from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.classifiers import NetworkClassifier
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights, adam, require_plain
@@ -50,7 +49,7 @@ class TrainFromScratch(Method):
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
-    ) -> FromScratchClassifier:
+    ) -> NetworkClassifier:
         network, config = StatelessNetwork(self.config.embedding), self.config
 
         def train(weights: Weights, x: Tensor, y: Tensor) -> tuple[Weights, Statistics]:
@@ -66,37 +65,13 @@ class TrainFromScratch(Method):
             y = F.one_hot(support_y.long(), way).to(x)
             over_tasks = network.over_tasks(train, x.device)
             weights, statistics = over_tasks(network.init_bodies(x, generator), x, y)
-        return FromScratchClassifier(network, weights, statistics)
+        return NetworkClassifier(network, weights, statistics)
 
     @classmethod
     def restore(
         cls, config: TrainFromScratchConfig, way: int, state: Mapping[str, Tensor]
-    ) -> FromScratchClassifier:
+    ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         network = StatelessNetwork(config.embedding)
-        weights = network.select_weights(state, network.weight_shapes(way))
-        statistics = {name: state[name] for name in network.statistics_names}
-        classifier = FromScratchClassifier(network, weights, statistics)
-        classifier.load_state_dict(state)
-        return classifier.eval()
-
-
-class FromScratchClassifier(NetworkClassifier):
-    """Network with the weights that training on one support set gave it.
-
-    Args:
-        network: Network without its weights.
-        weights: Weights of each task.
-        statistics: Statistics of each task's support set in each layer.
-    """
-
-    def __init__(self, network: StatelessNetwork, weights: Weights, statistics: Statistics) -> None:
-        super().__init__(network, weights, statistics, weights["head_bias"].shape[-1])
-
-    def forward(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query way"]:
-        """Compute log-probabilities of each query, normalized by the support's statistics."""
-        answer = self.network.over_tasks(lambda w, s, q: self.network(w, q, s), query_x.device)
-        log_p: Tensor = answer(self.weights, self.statistics, query_x)
-        return log_p
+        tensors = network.select_state(state, network.weight_shapes(way))
+        return NetworkClassifier(network, *tensors).load(state)

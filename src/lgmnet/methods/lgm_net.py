@@ -12,19 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
-from lgmnet.episode import Episode, check_every_class_shown
-from lgmnet.methods.base import Method
-from lgmnet.methods.classifiers import AttentionClassifier
+from lgmnet.episode import Episode
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import AttentionClassifier, select_keys
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.classification import ClassHead, require_class_head
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
-from lgmnet.nn.embedding import (
-    EmbeddingConfig,
-    build_embedding,
-    embed,
-    embedding_size,
-    require_size,
-)
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
 from lgmnet.nn.generators import SharedWeights, WeightGenerator
 from lgmnet.nn.matching import HeadConfig, class_means, learned_scale
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
@@ -137,8 +131,8 @@ class LGMNet(Method):
     ) -> None:
         """Build the head of the auxiliary loss; see `Method.prepare`."""
         if self.config.auxiliary_weight:
-            n_features = embedding_size(self.config.embedding, self.embedding)
-            self.class_head = ClassHead(n_features, int(labels.max()) + 1).to(self.log_scale)
+            head = ClassHead(self.config.embedding.n_features, int(labels.max()) + 1)
+            self.class_head = head.to(self.log_scale)
 
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
@@ -178,39 +172,18 @@ class LGMNet(Method):
         if config.head.kind == "means":
             keys = class_means(F.normalize(keys, dim=-1), support_y, way)
             support_y = torch.arange(way, device=support_y.device).expand(len(keys), -1)
-        return LGMClassifier(
-            self.embedding,
-            self.target,
-            weights,
-            keys,
-            support_y,
-            way,
-            self.log_scale.exp(),
-            config.embedding.views,
-        )
+        layers, scale = (self.embedding, self.target), self.log_scale.exp()
+        views = config.embedding.views
+        return LGMClassifier(*layers, weights, keys, support_y, way, scale, views)
 
     @classmethod
-    def restore(cls, config: LGMNetConfig, way: int, state: Mapping[str, Tensor]) -> LGMClassifier:
+    def restore(cls, config: LGMNetConfig, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        target = build_target(config)
-        names = [
-            f"{part}_{i}" for i in range(len(target.weight_shapes)) for part in ("weight", "bias")
-        ]
-        weights = {name: state[name] for name in names}
+        embedding, target = build_embedding(config.embedding), build_target(config)
+        weights = {name: state[name] for name in target.weight_names}
         target.check(weights, tasks=1)
-        check_every_class_shown(state["support_y"], way)
-        classifier = LGMClassifier(
-            build_embedding(config.embedding),
-            target,
-            weights,
-            state["keys"],
-            state["support_y"],
-            way,
-            state["scale"],
-            config.embedding.views,
-        )
-        classifier.load_state_dict(state)
-        return classifier.eval()
+        keys, scale, views = select_keys(state, way), state["scale"], config.embedding.views
+        return LGMClassifier(embedding, target, weights, *keys, way, scale, views).load(state)
 
     def generate(
         self,
@@ -219,9 +192,7 @@ class LGMNet(Method):
     ) -> TargetWeights:
         """Generate the weights of TargetNet for each task, one generator a layer.
 
-        Args:
-            context: Context of each task.
-            tokens: Token of each class of each task, where classes add detectors.
+        Where classes add detectors, ``tokens`` has the token of each class.
         """
         weights: dict[str, Tensor] = {}
         for i, generator in enumerate(self.generators):
@@ -233,16 +204,13 @@ class LGMNet(Method):
 class LGMClassifier(AttentionClassifier):
     """TargetNet with its generated weights and the target embeddings of the support.
 
-    A query goes through TargetNet, eq. (4), and attends to the support, eq. (5) and (6).
+    A query goes through TargetNet, eq. (4), and attends to the support, eq. (5) and (6). Further
+    arguments are those of `AttentionClassifier`.
 
     Args:
         embedding: Shared embedding.
         target: TargetNet without its weights.
         weights: Weights generated for each task.
-        keys: Target embeddings of the support samples, or their class means.
-        support_y: Label of each key.
-        way: Number of classes.
-        scale: Inverse temperature of the matching head.
         views: Number of views of each sample that the embedding gives.
     """
 
@@ -261,16 +229,12 @@ class LGMClassifier(AttentionClassifier):
         self.views = views
         self.embedding = embedding
         self.target = target
-        for name, weight in weights.items():
-            self.register_buffer(name, weight)
+        self.register_buffers(weights)
 
     @property
     def weights(self) -> TargetWeights:
         """Generated weights by name."""
-        layers = range(len(self.target.weight_shapes))
-        return {
-            name: self.get_buffer(name) for i in layers for name in (f"weight_{i}", f"bias_{i}")
-        }
+        return self.get_buffers(self.target.weight_names)
 
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
@@ -282,10 +246,8 @@ class LGMClassifier(AttentionClassifier):
 
 def build_target(config: LGMNetConfig) -> TargetNet:
     """Build TargetNet, without its weights."""
-    embedding = config.embedding
-    return TargetNet(
-        embedding.n_out, config.target, is_image=embedding.is_image, norm=embedding.norm
-    )
+    n_in, is_image, norm = config.embedding.n_out, config.embedding.is_image, config.embedding.norm
+    return TargetNet(n_in, config.target, is_image=is_image, norm=norm)
 
 
 def embed_for_task(

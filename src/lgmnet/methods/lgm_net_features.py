@@ -130,27 +130,23 @@ class LGMNetFeatures(Method):
         self.register_buffer("variances", torch.ones(1, axes + 1))
         # The same without each group of classes, and the group of each class; empty until
         # `prepare`.
-        for name in STATISTICS:
-            self.register_buffer(f"held_{name}", getattr(self, name)[:0], persistent=False)
-        self.register_buffer("held_groups", torch.empty(0, dtype=torch.long), persistent=False)
+        held = {f"held_{name}": getattr(self, name)[:0] for name in STATISTICS}
+        for name, tensor in (held | {"held_groups": torch.empty(0, dtype=torch.long)}).items():
+            self.register_buffer(name, tensor, persistent=False)
         self.log_scale = learned_scale(config.temperature)
         if config.generator:
             length, width = config.generator.context_length, config.generator.width
             linear = ContextConfig(length, widths=(), pooled=())
             self.encoder = ContextEncoder(n, linear, is_image=False)
             self.shift = nn.Linear(length, n, bias=False)
-            self.scales = nn.Sequential(
-                nn.Linear(2 + length, width), nn.GELU(), nn.Linear(width, 1)
-            )
+            hidden, last = nn.Linear(2 + length, width), nn.Linear(width, 1)
+            self.scales = nn.Sequential(hidden, nn.GELU(), last)
             self.temperature = nn.Linear(1 + length, 1)
-            last = self.scales[-1]
-            assert isinstance(last, nn.Linear)
             init_context_layer(self.encoder.layers[-1])
             # So training starts at the statistics of the training classes.
-            nn.init.zeros_(self.shift.weight)
-            for layer in (last, self.temperature):
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+            for layer in (self.shift, last, self.temperature):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
 
     def prepare(
         self,
@@ -207,10 +203,12 @@ class LGMNetFeatures(Method):
         if config := self.config.generator:
             context = self.encoder(embedded - centre[:, None])  # eq. (1)
             drawn = context.draw(generator if config.sampled else None)  # eq. (2)
-            change = self.generate(drawn.tanh(), variation.variances, way / samples)
+            shift, log_scales, log_temperature = self.generate(
+                drawn.tanh(), variation.variances, way / samples
+            )
             damping = 1.0 if self.training else config.scale_damping
-            scales = scales * (damping * change.log_scales).exp()
-            centre, scale = centre + change.shift, scale + change.log_temperature
+            scales = scales * (damping * log_scales).exp()
+            centre, scale = centre + shift, scale + log_temperature
         unit = F.normalize(rescale(embedded, centre, variation.axes, scales), dim=-1)  # eq. (4)
         means = F.normalize(class_means(unit, support_y, way), dim=-1).to(unit)
         own = means.gather(1, support_y.long()[..., None].expand_as(unit))
@@ -224,20 +222,28 @@ class LGMNetFeatures(Method):
         context: Float[Tensor, "tasks context"],
         variances: Float[Tensor, "tasks_or_1 axes_and_1"],
         inverse_shot: float,
-    ) -> FeatureChange:
+    ) -> tuple[
+        Float[Tensor, "tasks features"],
+        Float[Tensor, "tasks axes_and_1"],
+        Float[Tensor, "tasks 1 1"],
+    ]:
         """Generate what changes for each task, eq. (3).
 
         Args:
             context: Context of each task, -1 to 1.
             variances: Variances within classes, along all axes.
             inverse_shot: 1 / shot.
+
+        Returns:
+            What is added to the centre, to the log of each scale, and to the log of the head's
+            inverse temperature.
         """
         tasks, axes = len(context), variances.shape[1]
         per_axis = (variances + 1e-3).log().expand(tasks, axes)[..., None]
         per_task = torch.cat([context.new_full((tasks, 1), inverse_shot), context], 1)
         inputs = torch.cat([per_axis, per_task[:, None].expand(tasks, axes, -1)], -1)
         log_scales = self.scales(inputs)[..., 0]
-        return FeatureChange(self.shift(context), log_scales, self.temperature(per_task)[..., None])
+        return self.shift(context), log_scales, self.temperature(per_task)[..., None]
 
     @classmethod
     def input_spec(cls, config: LGMNetFeaturesConfig) -> InputSpec:
@@ -247,30 +253,17 @@ class LGMNetFeatures(Method):
     @classmethod
     def restore(
         cls, config: LGMNetFeaturesConfig, way: int, state: Mapping[str, Tensor]
-    ) -> FeaturesClassifier:
+    ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         names = ("centre", "axes", "scales", "keys", "support_y", "scale")
         tensors = {name: state[name] for name in names}
         return FeaturesClassifier(SqrtNormalize(), way=way, **tensors).eval()
 
 
-@dataclass(frozen=True)
-class FeatureChange:
-    """Generated changes for each task."""
-
-    shift: Float[Tensor, "tasks features"]
-    """Added to the centre."""
-    log_scales: Float[Tensor, "tasks axes_and_1"]
-    """Log of the factor of each scale."""
-    log_temperature: Float[Tensor, "tasks 1 1"]
-    """Added to the log of the head's inverse temperature."""
-
-
 def init_context_layer(last: nn.Module) -> None:
     """Initialize contexts far apart and with small variance, so that kinds of photos differ.
 
-    Args:
-        last: Layer of the context encoder that gives mean and log-variance.
+    ``last`` is the layer of the context encoder that gives mean and log-variance.
     """
     assert isinstance(last, nn.Linear)
     mean, log_variance = last.weight.chunk(2)
@@ -282,15 +275,13 @@ def init_context_layer(last: nn.Module) -> None:
 class FeaturesClassifier(AttentionClassifier):
     """Generated linear TargetNet, ``W (x - centre)``, and its embeddings of the support.
 
+    Further arguments are those of `AttentionClassifier`.
+
     Args:
         embedding: Normalization of features.
         centre: Centre of each task.
         axes: Axes along which features are rescaled; one set for all tasks, or one for each.
         scales: Scale of the rest, then of each axis.
-        keys: Target embeddings of the support samples.
-        support_y: Label of each key.
-        way: Number of classes.
-        scale: Inverse temperature of the matching head.
     """
 
     centre: Tensor
@@ -310,9 +301,7 @@ class FeaturesClassifier(AttentionClassifier):
     ) -> None:
         super().__init__(keys, support_y, way, scale)
         self.embedding = embedding
-        self.register_buffer("centre", centre)
-        self.register_buffer("axes", axes)
-        self.register_buffer("scales", scales)
+        self.register_buffers({"centre": centre, "axes": axes, "scales": scales})
 
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query features"]

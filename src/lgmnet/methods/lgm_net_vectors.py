@@ -17,7 +17,6 @@ from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.target import TargetConfig
 
-FRAME = ("mean", "scale", "basis")
 MIN_RATIO = 1e-6
 """Singular values below this part of the largest count as zero."""
 
@@ -79,24 +78,15 @@ class LGMNetVectors(Method):
     @classmethod
     def restore(
         cls, config: LGMNetVectorsConfig, way: int, state: Mapping[str, Tensor]
-    ) -> FramedClassifier:
+    ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        inner = {
-            name.removeprefix("inner."): tensor
-            for name, tensor in state.items()
-            if name.startswith("inner.")
-        }
-        frame = Frame(*(state[f"frame.{name}"] for name in FRAME))
+        inner = {n.removeprefix("inner."): t for n, t in state.items() if n.startswith("inner.")}
+        frame = Frame(*(state[f"frame.{name}"] for name in ("mean", "scale", "basis")))
         return FramedClassifier(frame, LGMNet.restore(config, way, inner)).eval()
 
 
 class FramedClassifier(Classifier):
-    """Classifier whose queries are moved into its task's frame first.
-
-    Args:
-        frame: Frame of each task.
-        inner: Classifier of vectors in the frame.
-    """
+    """Classifier whose queries are moved into its task's frame first."""
 
     def __init__(self, frame: Frame, inner: Classifier) -> None:
         super().__init__()
@@ -130,6 +120,10 @@ class Frame(nn.Module):
         basis: Axes as columns; one fewer than there are coordinates.
     """
 
+    mean: Tensor
+    scale: Tensor
+    basis: Tensor
+
     def __init__(
         self,
         mean: Float[Tensor, "tasks features"],
@@ -141,18 +135,9 @@ class Frame(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("basis", basis)
 
-    mean: Tensor
-    scale: Tensor
-    basis: Tensor
-
     @classmethod
     def from_support(cls, support_x: Float[Tensor, "tasks support features"], length: int) -> Frame:
-        """Compute the frame of a support set.
-
-        Args:
-            support_x: Support samples.
-            length: Number of coordinates: the axes and the constant.
-        """
+        """Compute the frame of a support set; ``length`` counts the axes and the constant."""
         n_axes = length - 1
         tasks, _, features = support_x.shape
         mean = support_x.mean(1)

@@ -52,29 +52,16 @@ class LogisticRegression(PretrainedMethod):
         with require_extra("quickstart", "logistic regressions"):
             from sklearn.linear_model import LogisticRegression as Solver
         with torch.no_grad():
-            x = self.features(support_x)
-            views = x.shape[2]
-            x = F.normalize(x.double(), dim=-1) if self.config.normalize else x.double()
-            x = x.flatten(1, 2).cpu()
-            y = support_y.repeat_interleave(views, 1).cpu()
-        weights, biases = [], []
-        for points, labels in zip(x.numpy(), y.numpy(), strict=True):  # The solver takes one task.
-            solver = Solver(C=self.config.strength, max_iter=MAX_ITERATIONS).fit(points, labels)
-            weight, bias = solver.coef_, solver.intercept_
-            if way == 2:  # The solver gives one row for both classes.
-                weight, bias = (np.concatenate([-part, part]) / 2 for part in (weight, bias))
-            weights.append(weight)
-            biases.append(bias)
+            x = self.features(support_x).double()
+            x = F.normalize(x, dim=-1) if self.config.normalize else x
+            points, labels = x.flatten(1, 2).cpu(), support_y.repeat_interleave(x.shape[2], 1).cpu()
+        heads = []
+        for task in zip(points.numpy(), labels.numpy(), strict=True):  # The solver takes one task.
+            solver = Solver(C=self.config.strength, max_iter=MAX_ITERATIONS).fit(*task)
+            head = np.column_stack([solver.coef_, solver.intercept_])
+            # For two classes, the solver gives one row.
+            heads.append(np.concatenate([-head, head]) / 2 if way == 2 else head)
         wide = torch.promote_types(support_x.dtype, torch.float32)
-        weight, bias = (
-            torch.from_numpy(np.stack(part)).to(support_x.device, wide)
-            for part in (weights, biases)
-        )
-        return LinearClassifier(
-            self.embedding, weight, bias, views=views, unit_length=self.config.normalize
-        )
-
-    @staticmethod
-    def has_unit_length(config: LogisticRegressionConfig) -> bool:
-        """Return True if features are divided by their length."""
-        return config.normalize
+        all_heads = torch.from_numpy(np.stack(heads)).to(support_x.device, wide)
+        weight, bias = all_heads[..., :-1].contiguous(), all_heads[..., -1].contiguous()
+        return LinearClassifier(self.embedding, weight, bias, self.config)

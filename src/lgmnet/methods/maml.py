@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
-from lgmnet.methods.base import Method
-from lgmnet.methods.classifiers import NetworkClassifier
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import NetworkClassifier, embed_samples
 from lgmnet.nn.alignment import AlignedEmbedding
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights
@@ -42,10 +41,9 @@ class MAMLConfig:
         require(embedding, "widths", len(embedding.widths) > 0, "positive numbers, at least one")
         require(self, "inner_steps", self.inner_steps > 0, "positive")
         require(self, "inner_rate", self.inner_rate > 0, "positive")
-        if embedding.alignment:
-            require(embedding.alignment, "views", embedding.views == 1, "1 for this method")
-            canvas = embedding.alignment.canvas
-            require(embedding.alignment, "canvas", canvas is None, "None for this method")
+        if alignment := embedding.alignment:
+            require(alignment, "views", alignment.views == 1, "1 for this method")
+            require(alignment, "canvas", alignment.canvas is None, "None for this method")
 
 
 class MAML(Method):
@@ -75,7 +73,7 @@ class MAML(Method):
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
-    ) -> MAMLClassifier:
+    ) -> NetworkClassifier:
         config, network = self.config, self.network
         body = dict(self.body.items())
 
@@ -87,10 +85,8 @@ class MAML(Method):
 
             for _ in range(config.inner_steps):  # eq. (1)
                 step = network.gradient(loss, weights, create_graph=is_training)
-                weights = {
-                    name: torch.add(w, step[name], alpha=-config.inner_rate)
-                    for name, w in weights.items()
-                }
+                rate = config.inner_rate
+                weights = {n: torch.add(w, step[n], alpha=-rate) for n, w in weights.items()}
             return weights, network.statistics(weights, x)
 
         # Inner gradients need tensors that autograd may keep, even where no outer ones are needed.
@@ -100,60 +96,18 @@ class MAML(Method):
             y = F.one_hot(support_y.long(), way).to(x)
             weights, statistics = network.over_tasks(adapt_task, x.device)(x, y)
         weights = {name: weights[name] for name in network.weight_shapes(way)}
-        return MAMLClassifier(self.embedding, network, weights, statistics, config)
+        return self.build_classifier(weights, statistics)
 
     @classmethod
-    def restore(cls, config: MAMLConfig, way: int, state: Mapping[str, Tensor]) -> MAMLClassifier:
+    def restore(cls, config: MAMLConfig, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         method = cls(config)
-        shapes = method.network.weight_shapes(way)
-        weights = method.network.select_weights(state, shapes)
-        statistics = {name: state[name] for name in method.network.statistics_names}
-        classifier = MAMLClassifier(method.embedding, method.network, weights, statistics, config)
-        classifier.load_state_dict(state)
-        return classifier.eval()
+        tensors = method.network.select_state(state, method.network.weight_shapes(way))
+        return method.build_classifier(*tensors).load(state)
 
-
-class MAMLClassifier(NetworkClassifier):
-    """Network after its steps of gradient descent on a support set.
-
-    Args:
-        embedding: Alignment of drawings, or an identity.
-        network: Network without its weights.
-        weights: Adapted weights of each task.
-        statistics: Statistics of each task's support set in each layer.
-        config: Config of the method; says how queries are normalized.
-    """
-
-    def __init__(
-        self,
-        embedding: nn.Module,
-        network: StatelessNetwork,
-        weights: Weights,
-        statistics: Statistics,
-        config: MAMLConfig,
-    ) -> None:
-        super().__init__(network, weights, statistics, weights["head_bias"].shape[-1])
-        self.embedding = embedding
-        self.query_statistics = config.query_statistics
-
-    def forward(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query way"]:
-        """Compute log-probabilities of each query."""
-        x = embed_samples(self.embedding, query_x)
-
-        def answer(weights: Weights, statistics: Statistics, query: Tensor) -> Tensor:
-            return self.network(weights, query, None if self.query_statistics else statistics)
-
-        over_tasks = self.network.over_tasks(answer, x.device)
-        log_p: Tensor = over_tasks(self.weights, self.statistics, x)
-        return log_p
-
-
-def embed_samples(
-    embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"]
-) -> Float[Tensor, "tasks samples *feature"]:
-    """Pass every sample of every task through layers that do not depend on the task."""
-    embedded: Tensor = embedding(x.flatten(0, 1))
-    return embedded.view_as(x)
+    def build_classifier(self, weights: Weights, statistics: Statistics) -> NetworkClassifier:
+        """Build a classifier with adapted weights and the statistics of the support set."""
+        by_queries = self.config.query_statistics
+        return NetworkClassifier(
+            self.network, weights, statistics, self.embedding, query_statistics=by_queries
+        )

@@ -11,10 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
-from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Method
-from lgmnet.methods.classifiers import AttentionClassifier
-from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, embedding_size
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import AttentionClassifier, select_keys
+from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed
 from lgmnet.nn.matching import learned_scale, require_temperature
 
 
@@ -69,7 +68,7 @@ class MatchingNet(Method):
     def __init__(self, config: MatchingNetConfig) -> None:
         super().__init__(config)
         self.embedding = build_embedding(config.embedding)
-        self.context = build_context(config, self.embedding)
+        self.context = build_context(config)
         self.log_scale = learned_scale(config.temperature)
 
     def _adapt(
@@ -78,46 +77,25 @@ class MatchingNet(Method):
         keys = embed(self.embedding, support_x, self.config.embedding.views).flatten(2)
         if self.context is not None:
             keys = self.context.embed_support(keys)
-        return MatchingClassifier(
-            self.embedding,
-            self.context,
-            keys,
-            support_y,
-            way,
-            self.log_scale.exp(),
-            self.config.embedding.views,
-        )
+        scale, views = self.log_scale.exp(), self.config.embedding.views
+        return MatchingClassifier(self.embedding, self.context, keys, support_y, way, scale, views)
 
     @classmethod
     def restore(
         cls, config: MatchingNetConfig, way: int, state: Mapping[str, Tensor]
-    ) -> MatchingClassifier:
+    ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        check_every_class_shown(state["support_y"], way)
-        embedding = build_embedding(config.embedding)
-        classifier = MatchingClassifier(
-            embedding,
-            build_context(config, embedding),
-            state["keys"],
-            state["support_y"],
-            way,
-            state["scale"],
-            config.embedding.views,
-        )
-        classifier.load_state_dict(state)
-        return classifier.eval()
+        layers = build_embedding(config.embedding), build_context(config)
+        keys, views = select_keys(state, way), config.embedding.views
+        return MatchingClassifier(*layers, *keys, way, state["scale"], views).load(state)
 
 
 class MatchingClassifier(AttentionClassifier):
-    """Embeddings of the support samples.
+    """Embeddings of the support samples; further arguments are those of `AttentionClassifier`.
 
     Args:
         embedding: Shared embedding.
         context: Full-context embeddings, or None.
-        keys: Embeddings of the support samples.
-        support_y: Label of each key.
-        way: Number of classes.
-        scale: Inverse temperature of the attention.
         views: Number of views of each sample that the embedding gives.
     """
 
@@ -147,9 +125,7 @@ class MatchingClassifier(AttentionClassifier):
 class FullContext(nn.Module):
     """Embeddings of samples together with the whole support set (appendix A).
 
-    Args:
-        features: Length of the embeddings.
-        steps: Processing steps K of the queries' LSTM.
+    Queries take ``steps`` processing steps, K in the paper.
     """
 
     def __init__(self, features: int, steps: int) -> None:
@@ -182,9 +158,7 @@ class FullContext(nn.Module):
         return hidden.view_as(query)
 
 
-def build_context(config: MatchingNetConfig, embedding: nn.Module) -> FullContext | None:
+def build_context(config: MatchingNetConfig) -> FullContext | None:
     """Build full-context embeddings on top of the shared embedding, if the config has them."""
-    if not config.full_context_steps:
-        return None
-    n_features = embedding_size(config.embedding, embedding)
-    return FullContext(n_features, config.full_context_steps)
+    steps = config.full_context_steps
+    return FullContext(config.embedding.n_features, steps) if steps else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.nn.classification import ClassHead, require_class_head
-from lgmnet.nn.embedding import build_embedding, embed, embedding_size
+from lgmnet.nn.embedding import build_embedding, embed
 
 
 class PretrainedMethod(Method):
@@ -39,9 +38,8 @@ class PretrainedMethod(Method):
     ) -> None:
         """Build the head that classifies all training classes; see `Method.prepare`."""
         if self.is_trainable:  # Without layers of its own there is nothing to pretrain.
-            weight = next(self.embedding.parameters())
-            n_features = embedding_size(self.config.embedding, self.embedding)
-            self.head = ClassHead(n_features, int(labels.max()) + 1).to(weight)
+            head = ClassHead(self.config.embedding.n_features, int(labels.max()) + 1)
+            self.head = head.to(next(self.embedding.parameters()))
 
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
@@ -65,24 +63,12 @@ class PretrainedMethod(Method):
         return embed(self.embedding, x, self.config.embedding.views).flatten(3)
 
     @classmethod
-    def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> LinearClassifier:
+    def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         if state["weight"].ndim != 3 or state["weight"].shape[1] != way:
             raise RuntimeError(f"this is not a head of {way} classes")
-        classifier = LinearClassifier(
-            build_embedding(config.embedding),
-            state["weight"],
-            state["bias"],
-            views=config.embedding.views,
-            unit_length=cls.has_unit_length(config),
-        )
-        classifier.load_state_dict(state)
-        return classifier.eval()
-
-    @staticmethod
-    @abstractmethod
-    def has_unit_length(config: Any) -> bool:
-        """Return True if heads take features divided by their length."""
+        embedding = build_embedding(config.embedding)
+        return LinearClassifier(embedding, state["weight"], state["bias"], config).load(state)
 
 
 class LinearClassifier(Classifier):
@@ -92,8 +78,8 @@ class LinearClassifier(Classifier):
         embedding: Shared embedding.
         weight: Weight of each task's head.
         bias: Bias of each task's head.
-        views: Number of views of each sample that the embedding gives.
-        unit_length: If True, features are divided by their length before the head.
+        config: Config of the method; has the number of views, and ``normalize``, which is True if
+            features are divided by their length before the head.
     """
 
     weight: Tensor
@@ -104,17 +90,14 @@ class LinearClassifier(Classifier):
         embedding: nn.Module,
         weight: Float[Tensor, "tasks way features"],
         bias: Float[Tensor, "tasks way"],
-        *,
-        views: int,
-        unit_length: bool,
+        config: Any,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.way = weight.shape[1]
-        self.views = views
-        self.unit_length = unit_length
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        self.views = config.embedding.views
+        self.normalize = config.normalize
+        self.register_buffers({"weight": weight, "bias": bias})
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
@@ -123,7 +106,7 @@ class LinearClassifier(Classifier):
         features = embed(self.embedding, query_x, self.views).flatten(3)
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.weight.dtype)
-            if self.unit_length:
+            if self.normalize:
                 features = F.normalize(features, dim=-1)
             logits = features @ self.weight[:, None].mT + self.bias[:, None, None]
             return logits.log_softmax(-1).mean(2).log_softmax(-1)

@@ -68,28 +68,16 @@ class ProtoNet(Method):
         return ProtoClassifier(self.embedding, prototypes, self.log_scale.exp(), self.config)
 
     @classmethod
-    def restore(
-        cls, config: ProtoNetConfig, way: int, state: Mapping[str, Tensor]
-    ) -> ProtoClassifier:
+    def restore(cls, config: ProtoNetConfig, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         if state["prototypes"].ndim != 3 or state["prototypes"].shape[1] != way:
             raise RuntimeError(f"these are not prototypes of {way} classes")
-        classifier = ProtoClassifier(
-            build_embedding(config.embedding), state["prototypes"], state["scale"], config
-        )
-        classifier.load_state_dict(state)
-        return classifier.eval()
+        embedding = build_embedding(config.embedding)
+        return ProtoClassifier(embedding, state["prototypes"], state["scale"], config).load(state)
 
 
 class ProtoClassifier(Classifier):
-    """Prototypes of a task's classes.
-
-    Args:
-        embedding: Shared embedding.
-        prototypes: Prototype of each class.
-        scale: Inverse temperature of the softmax.
-        config: Config of the method; says the distance and the number of views.
-    """
+    """Prototypes of a task's classes; ``config`` has the distance and the number of views."""
 
     prototypes: Tensor
     scale: Tensor
@@ -106,8 +94,7 @@ class ProtoClassifier(Classifier):
         self.way = prototypes.shape[1]
         self.distance = config.distance
         self.views = config.embedding.views
-        self.register_buffer("prototypes", prototypes)
-        self.register_buffer("scale", scale)
+        self.register_buffers({"prototypes": prototypes, "scale": scale})
 
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]

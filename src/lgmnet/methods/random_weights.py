@@ -10,11 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.config import require
-from lgmnet.episode import check_every_class_shown
-from lgmnet.methods.base import Method, QueryAnalysis
-from lgmnet.methods.classifiers import NetworkClassifier
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import AttentionClassifier, select_keys
 from lgmnet.nn.embedding import EmbeddingConfig
-from lgmnet.nn.matching import cosine_matching, match_support
 from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights, require_plain
 
 
@@ -56,24 +54,15 @@ class RandomWeights(Method):
     @classmethod
     def restore(
         cls, config: RandomWeightsConfig, way: int, state: Mapping[str, Tensor]
-    ) -> RandomClassifier:
+    ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         network = StatelessNetwork(config.embedding)
-        check_every_class_shown(state["support_y"], way)
-        classifier = RandomClassifier(
-            network,
-            network.select_weights(state, network.body_shapes),
-            {name: state[name] for name in network.statistics_names},
-            state["keys"],
-            state["support_y"],
-            way,
-            config.temperature,
-        )
-        classifier.load_state_dict(state)
-        return classifier.eval()
+        tensors = network.select_state(state, network.body_shapes)
+        keys = select_keys(state, way)
+        return RandomClassifier(network, *tensors, *keys, way, config.temperature).load(state)
 
 
-class RandomClassifier(NetworkClassifier):
+class RandomClassifier(AttentionClassifier):
     """Support samples embedded by a random network.
 
     Args:
@@ -86,9 +75,6 @@ class RandomClassifier(NetworkClassifier):
         temperature: Inverse temperature of the matching head.
     """
 
-    keys: Tensor
-    support_y: Tensor
-
     def __init__(
         self,
         network: StatelessNetwork,
@@ -99,33 +85,17 @@ class RandomClassifier(NetworkClassifier):
         way: int,
         temperature: float,
     ) -> None:
-        super().__init__(network, weights, statistics, way)
-        self.temperature = temperature
-        self.register_buffer("keys", keys)
-        self.register_buffer("support_y", support_y)
-
-    def forward(
-        self, query_x: Float[Tensor, "tasks query *feature"]
-    ) -> Float[Tensor, "tasks query way"]:
-        """Compute log-probabilities of each query by attention over the support."""
-        queries = self.embed_queries(query_x)
-        return cosine_matching(queries, self.keys, self.support_y, self.way, self.temperature)
-
-    def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
-        """See `Classifier.analyze`."""
-        queries = self.embed_queries(query_x)
-        match = match_support(queries, self.keys, self.support_y, self.way, self.temperature)
-        return QueryAnalysis(match.log_p, match.similarity, match.attention, queries)
-
-    @property
-    def support_embedding(self) -> Float[Tensor, "tasks keys features"]:
-        """See `Classifier.support_embedding`."""
-        return self.keys
+        super().__init__(keys, support_y, way, temperature)
+        self.network = network
+        self.register_buffers(weights | statistics)
 
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
         """Pass queries through each task's network, normalized by its support's statistics."""
-        embed = self.network.over_tasks(lambda w, s, q: self.network.embed(w, q, s), query_x.device)
-        queries: Tensor = embed(self.weights, self.statistics, query_x)
+        network = self.network
+        weights = self.get_buffers(network.body_shapes)
+        statistics = self.get_buffers(network.statistics_names)
+        embed = network.over_tasks(lambda w, s, q: network.embed(w, q, s), query_x.device)
+        queries: Tensor = embed(weights, statistics, query_x)
         return queries

@@ -48,12 +48,7 @@ class AlignmentConfig:
 
 
 class AlignedEmbedding(nn.Module):
-    """Embedding of aligned drawings; in evaluation each may be embedded in several views.
-
-    Args:
-        layers: Embedding of images.
-        config: How drawings are aligned, and the number of views.
-    """
+    """Embedding of aligned drawings; in evaluation each may be embedded in several views."""
 
     def __init__(self, layers: nn.Module, config: AlignmentConfig) -> None:
         super().__init__()
@@ -77,10 +72,8 @@ def align(
 ) -> Float[Tensor, "samples channels side_out side_out"]:
     """Move the centre of mass of the ink to the middle of the image and even out its size.
 
-    Args:
-        images: Images whose ink is what is not zero. A blank image stays blank.
-        power: Part of the differences in size that goes: at 0 none, at 1 all of it.
-        side: Height and width of the result in pixels; None keeps those of the images.
+    Ink is what is not zero; a blank image stays blank. ``power`` and ``side`` are those of
+    `AlignmentConfig`, where ``side`` is the canvas.
     """
     with torch.autocast(images.device.type, enabled=False):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
@@ -109,14 +102,10 @@ def make_views(
     images: Float[Tensor, "samples channels height width"], views: int
 ) -> Float[Tensor, "samples views channels height width"]:
     """Make the first ``views`` of `VIEWS` of each image."""
-    maps = [
-        [
-            [width * math.cos(angle), -height * math.sin(angle), 0.0],
-            [width * math.sin(angle), height * math.cos(angle), 0.0],
-        ]
-        for degrees, width, height in VIEWS[1:views]
-        for angle in [math.radians(degrees)]
-    ]
+    maps = []
+    for degrees, width, height in VIEWS[1:views]:
+        sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+        maps.append([[width * cos, -height * sin, 0.0], [width * sin, height * cos, 0.0]])
     with torch.autocast(images.device.type, enabled=False):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
         repeated = ink.repeat_interleave(views - 1, 0)

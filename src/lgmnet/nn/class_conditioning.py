@@ -55,13 +55,9 @@ class ClassTokens(nn.Module):
     def __init__(self, n_in: int, *, is_image: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.enter = nn.Linear(2 * n_in if is_image else n_in, TOKEN_LENGTH)
+        sizes = TOKEN_LENGTH, N_HEADS, 2 * TOKEN_LENGTH
         self.attention = nn.TransformerEncoderLayer(
-            TOKEN_LENGTH,
-            N_HEADS,
-            2 * TOKEN_LENGTH,
-            dropout=dropout,
-            batch_first=True,
-            norm_first=True,
+            *sizes, dropout=dropout, batch_first=True, norm_first=True
         )
         self.norm = nn.LayerNorm(TOKEN_LENGTH)
         self.dropout = nn.Dropout(dropout)
@@ -87,12 +83,11 @@ class ClassTokens(nn.Module):
 @contextmanager
 def seed_torch(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
     """Let PyTorch's global randomness, the only one that dropout uses, follow a generator."""
-    if generator is None:
-        yield
-        return
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices, enabled=generator is not None):
+        if generator is not None:
+            seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+            torch.manual_seed(int(seed))
         yield
 
 

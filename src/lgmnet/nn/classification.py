@@ -11,12 +11,7 @@ from lgmnet.errors import ConfigError
 
 
 class ClassHead(nn.Linear):
-    """Linear layer with a row for every training class; not used after training.
-
-    Args:
-        in_features: Length of the embeddings.
-        out_features: Number of training classes.
-    """
+    """Linear layer with a row for every training class; not used after training."""
 
     def forward(
         self, embedded: Float[Tensor, "tasks samples features"]
@@ -33,10 +28,7 @@ class ClassHead(nn.Linear):
     ) -> Float[Tensor, ""]:
         """Compute the cross-entropy of samples among all training classes.
 
-        Args:
-            logits: Logits of the samples of several tasks.
-            labels: Labels of the samples within their tasks.
-            classes: Numbers of the tasks' classes among all training classes.
+        ``labels`` count within a task, ``classes`` among all training classes.
         """
         numbers = classes.gather(1, labels.long())
         return F.cross_entropy(logits.flatten(0, 1), numbers.flatten())

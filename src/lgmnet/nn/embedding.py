@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,12 +40,9 @@ class EmbeddingConfig:
 
     def __post_init__(self) -> None:
         shape, widths = self.feature_shape, self.widths
-        require(
-            self,
-            "feature_shape",
-            len(shape) in (1, 3) and min(shape) > 0,
-            "1 or 3 positive numbers, of a vector or of an image",
-        )
+        has_shape = len(shape) in (1, 3) and min(shape) > 0
+        expected = "1 or 3 positive numbers, of a vector or of an image"
+        require(self, "feature_shape", has_shape, expected)
         kinds = ("conv", "residual") if self.is_image else ("linear",)
         require(self, "layers", self.layers in kinds, " or ".join(map(repr, kinds)))
         has_layers = len(widths) > 0 or not self.is_image
@@ -70,6 +68,13 @@ class EmbeddingConfig:
         return self.widths[-1] if self.widths else self.feature_shape[0]
 
     @property
+    def n_features(self) -> int:
+        """Number of values that the embedding gives of one view of one sample."""
+        canvas = self.alignment and self.alignment.canvas
+        sides = (canvas, canvas) if canvas else self.feature_shape[1:]
+        return self.n_out * math.prod(side >> sum(self.pooled) for side in sides)
+
+    @property
     def views(self) -> int:
         """Views of each sample in evaluation."""
         return self.alignment.views if self.alignment else 1
@@ -81,18 +86,11 @@ def vector_embedding(features: int, *widths: int) -> EmbeddingConfig:
 
 
 def require_size(config: EmbeddingConfig, n_more: int = 0) -> None:
-    """Check that images survive the poolings of the embedding and ``n_more`` after it.
-
-    Raises:
-        ConfigError: if they are too small.
-    """
+    """Check that images survive the poolings of the embedding and ``n_more`` after it."""
     halvings = sum(config.pooled) + n_more
-    require(
-        config,
-        "feature_shape",
-        min(config.feature_shape[1:]) >= 2**halvings,
-        f"at least {2**halvings} pixels high and wide for {halvings} poolings",
-    )
+    is_large = min(config.feature_shape[1:]) >= 2**halvings
+    expected = f"at least {2**halvings} pixels high and wide for {halvings} poolings"
+    require(config, "feature_shape", is_large, expected)
 
 
 def build_embedding(config: EmbeddingConfig) -> nn.Module:
@@ -109,24 +107,8 @@ def build_embedding(config: EmbeddingConfig) -> nn.Module:
 def embed(
     embedding: nn.Module, x: Float[Tensor, "tasks samples *feature"], views: int = 1
 ) -> Float[Tensor, "tasks samples views *embedding"]:
-    """Embed every sample of every task.
-
-    Args:
-        embedding: The shared embedding.
-        x: Samples.
-        views: Number of views that the embedding gives of each sample.
-    """
+    """Embed every sample of every task; ``views`` is that of the embedding's config."""
     embedded: Tensor = embedding(rearrange(x, "tasks samples ... -> (tasks samples) ..."))
     if views == 1:
         embedded = embedded[:, None]
     return rearrange(embedded, "(tasks samples) ... -> tasks samples ...", tasks=x.shape[0])
-
-
-def embedding_size(config: EmbeddingConfig, embedding: nn.Module) -> int:
-    """Compute the number of features that an embedding gives of one view of one sample."""
-    weight = next(embedding.parameters(), torch.empty(0))
-    was_training = embedding.training
-    with torch.no_grad():
-        embedded: Tensor = embedding.eval()(weight.new_zeros(1, *config.feature_shape))
-    embedding.train(was_training)
-    return embedded.numel() // config.views

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,13 +27,10 @@ class WeightGenerator(nn.Module):
         self, context: int, weight_shape: tuple[int, ...], *, weight_norm: bool = True
     ) -> None:
         super().__init__()
-        self.weight_shape = weight_shape
-        self.weight_norm = weight_norm
-        self.n_out = weight_shape[0]
-        fan_in = math.prod(weight_shape[1:])
-        self.dense = nn.Linear(context, self.n_out * fan_in + self.n_out)
+        self.weight_shape, self.weight_norm = weight_shape, weight_norm
+        self.dense = nn.Linear(context, math.prod(weight_shape) + weight_shape[0])
         nn.init.xavier_normal_(self.dense.weight)
-        init_kernels(self.dense.bias, self.n_out, fan_in)
+        init_kernels(self.dense.bias, weight_shape)
 
     def forward(
         self,
@@ -51,20 +47,11 @@ class WeightGenerator(nn.Module):
         # bf16 first takes longer than all the rest of adapting.
         with torch.autocast(context.device.type, enabled=False):
             flat = self.dense(context.to(self.dense.weight.dtype))
-        return self.split(flat if change is None else flat + change)
-
-    def split(
-        self, flat: Float[Tensor, "tasks numbers"]
-    ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
-        """Split generated numbers into the weight and the bias of the layer."""
-        kernels, bias = flat[:, : -self.n_out], flat[:, -self.n_out :]
-        kernels = rearrange(kernels, "tasks (out fan_in) -> tasks out fan_in", out=self.n_out)
-        if self.weight_norm:
-            kernels = F.normalize(kernels, dim=-1)
-        return kernels.unflatten(-1, self.weight_shape[1:]), bias
+        flat = flat if change is None else flat + change
+        return split_weights(flat, self.weight_shape, weight_norm=self.weight_norm)
 
 
-class SharedWeights(WeightGenerator):
+class SharedWeights(nn.Module):
     """Ablation of the generators: learned weights that are the same for all tasks.
 
     Args:
@@ -73,13 +60,10 @@ class SharedWeights(WeightGenerator):
     """
 
     def __init__(self, weight_shape: tuple[int, ...], *, weight_norm: bool = True) -> None:
-        nn.Module.__init__(self)
-        self.weight_shape = weight_shape
-        self.weight_norm = weight_norm
-        self.n_out = weight_shape[0]
-        fan_in = math.prod(weight_shape[1:])
-        self.flat = nn.Parameter(torch.empty(self.n_out * fan_in + self.n_out))
-        init_kernels(self.flat, self.n_out, fan_in)
+        super().__init__()
+        self.weight_shape, self.weight_norm = weight_shape, weight_norm
+        self.flat = nn.Parameter(torch.empty(math.prod(weight_shape) + weight_shape[0]))
+        init_kernels(self.flat, weight_shape)
 
     def forward(
         self,
@@ -87,10 +71,22 @@ class SharedWeights(WeightGenerator):
         change: Float[Tensor, "tasks numbers"] | None = None,
     ) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
         """Repeat the weight and the bias for each task; the context's values are ignored."""
-        return self.split(self.flat.expand(len(context), -1))
+        flat = self.flat.expand(len(context), -1)
+        return split_weights(flat, self.weight_shape, weight_norm=self.weight_norm)
 
 
-def init_kernels(flat: Float[Tensor, " numbers"], n_out: int, fan_in: int) -> None:
+def init_kernels(flat: Float[Tensor, " numbers"], weight_shape: tuple[int, ...]) -> None:
     """Initialize kernels, and the biases after them, as He et al. (2015) do."""
-    nn.init.normal_(flat, std=math.sqrt(2.0 / fan_in))
-    nn.init.zeros_(flat[-n_out:])
+    nn.init.normal_(flat, std=math.sqrt(2.0 / math.prod(weight_shape[1:])))
+    nn.init.zeros_(flat[-weight_shape[0] :])
+
+
+def split_weights(
+    flat: Float[Tensor, "tasks numbers"], weight_shape: tuple[int, ...], *, weight_norm: bool
+) -> tuple[Float[Tensor, "tasks out *kernel"], Float[Tensor, "tasks out"]]:
+    """Split numbers into the weight and the bias of a layer."""
+    kernels, bias = flat.split([math.prod(weight_shape), weight_shape[0]], 1)
+    kernels = kernels.unflatten(1, (weight_shape[0], -1))
+    if weight_norm:
+        kernels = F.normalize(kernels, dim=-1)
+    return kernels.unflatten(-1, weight_shape[1:]), bias

@@ -46,23 +46,18 @@ def build_layers(
         pooling = [nn.MaxPool2d(2)] if pool else []
         if kind == "residual":
             layers += [ResidualBlock(n_in, width, norm), *pooling]
+        elif kind == "conv":
+            layers += [nn.Conv2d(n_in, width, 3, padding=1, bias=False), *pooling]
         else:
-            weight = (
-                nn.Conv2d(n_in, width, 3, padding=1, bias=False)
-                if kind == "conv"
-                else nn.Linear(n_in, width, bias=False)
-            )
-            layers += [weight, *pooling, build_norm(width, norm), nn.ReLU(inplace=True)]
+            layers.append(nn.Linear(n_in, width, bias=False))
+        if kind != "residual":
+            layers += [build_norm(width, norm), nn.ReLU(inplace=True)]
         n_in = width
     return layers
 
 
 class ConvEmbedding(nn.Sequential):
-    """Embedding of images.
-
-    Args:
-        layers: Layers from `build_layers`.
-    """
+    """Embedding of images: layers from `build_layers`."""
 
     def forward(
         self, images: Float[Tensor, "samples channels height width"]
@@ -80,28 +75,18 @@ class ConvEmbedding(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Three 3x3 convolutions with normalization, a 1x1 convolution as shortcut, leaky ReLU.
-
-    Args:
-        n_in: Channels before the block.
-        width: Channels after it.
-        norm: Normalization after each convolution.
-    """
+    """Three 3x3 convolutions with normalization, a 1x1 convolution as shortcut, leaky ReLU."""
 
     def __init__(self, n_in: int, width: int, norm: NormKind) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for i, channels in enumerate((n_in, width, width)):
-            if i > 0:
-                layers.append(nn.LeakyReLU(LEAKY_SLOPE, inplace=True))
-            layers += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                build_norm(width, norm),
-            ]
+            activation = [nn.LeakyReLU(LEAKY_SLOPE, inplace=True)] if i > 0 else []
+            convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+            layers += [*activation, convolution, build_norm(width, norm)]
         self.layers = nn.Sequential(*layers)
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(n_in, width, 1, bias=False), build_norm(width, norm)
-        )
+        shortcut = nn.Conv2d(n_in, width, 1, bias=False)
+        self.shortcut = nn.Sequential(shortcut, build_norm(width, norm))
 
     def forward(
         self, maps: Float[Tensor, "samples channels height width"]

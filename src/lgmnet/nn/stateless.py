@@ -18,8 +18,6 @@ from lgmnet.nn.norms import TaskNorm, compute_moments
 
 Weights = dict[str, Tensor]
 Statistics = dict[str, Tensor]
-ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
-INITIAL_SEED = 0
 
 
 class StatelessNetwork:
@@ -28,10 +26,7 @@ class StatelessNetwork:
     It holds no weights. They come with every call, by name: ``weight_i``, ``gain_i`` and
     ``shift_i`` of each layer (the body), ``head_weight`` and ``head_bias``. Layers are normalized
     over the samples of the call or by statistics that come with it (`TaskNorm`); with
-    ``norm="sample"`` each sample is normalized by itself.
-
-    Args:
-        config: Layers below the head.
+    ``norm="sample"`` each sample is normalized by itself. ``config`` has the layers below the head.
 
     Raises:
         ConfigError: if the layers are residual blocks.
@@ -44,46 +39,38 @@ class StatelessNetwork:
         with torch.device("meta"):  # The modules are called with other weights than their own.
             layers = build_layers(config.layers, n_in, config.widths, config.pooled, norm)
         self.is_image = config.is_image
+        self.n_features = config.n_features
         self.layers = nn.Sequential(*layers)
-        self.parameter_names: dict[str, str] = {}
-        self.body_shapes: dict[str, tuple[int, ...]] = {}
-        self.norm_layers: list[str] = []
-        weights = [name for name, _ in self.layers.named_parameters() if not name.endswith("bias")]
-        for i, (layer, norm_layer) in enumerate(zip(weights[::2], weights[1::2], strict=True)):
-            index = norm_layer.removesuffix(".weight")
-            self.parameter_names |= {
-                f"weight_{i}": layer,
-                f"gain_{i}": norm_layer,
-                f"shift_{i}": f"{index}.bias",
-            }
-            if isinstance(self.layers.get_submodule(index), TaskNorm):
-                self.norm_layers.append(index)
-        for name, parameter_name in self.parameter_names.items():
-            self.body_shapes[name] = tuple(self.layers.get_parameter(parameter_name).shape)
-        halvings = sum(config.pooled)
-        spatial = math.prod(side >> halvings for side in config.feature_shape[1:])
-        self.n_features = config.widths[-1] * spatial
-        self.statistics_names = tuple(
-            f"{name}_{i}" for i in range(len(self.norm_layers)) for name in ("mean", "variance")
-        )
+        # Each layer has three parameters: its weight, and the normalization's weight and bias.
+        parameters = dict(self.layers.named_parameters())
+        names = name_by_layer(("weight", "gain", "shift"), len(config.widths))
+        self.parameter_names = dict(zip(names, parameters, strict=True))
+        self.body_shapes = {
+            name: tuple(parameters[parameter].shape)
+            for name, parameter in self.parameter_names.items()
+        }
+        self.norm_layers = [
+            index for index, layer in self.layers.named_children() if isinstance(layer, TaskNorm)
+        ]
+        self.statistics_names = name_by_layer(("mean", "variance"), len(self.norm_layers))
 
     def weight_shapes(self, way: int) -> dict[str, tuple[int, ...]]:
         """Compute the shape of every weight, for tasks with ``way`` classes."""
         head = {"head_weight": (way, self.n_features), "head_bias": (way,)}
         return {**self.body_shapes, **head}
 
-    def select_weights(
+    def select_state(
         self, state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
-    ) -> Weights:
-        """Select the weights of one task from a classifier's state.
+    ) -> tuple[Weights, Statistics]:
+        """Select the weights and statistics of one task from a classifier's state.
 
         Raises:
-            KeyError, RuntimeError: if one is missing or has another shape.
+            KeyError, RuntimeError: if one is missing or a weight has another shape.
         """
         for name, shape in shapes.items():
             if state[name].shape != (1, *shape):
                 raise RuntimeError(f"{name} has the shape {tuple(state[name].shape)}")
-        return {name: state[name] for name in shapes}
+        return {n: state[n] for n in shapes}, {n: state[n] for n in self.statistics_names}
 
     def init_body(self, generator: torch.Generator | None = None) -> Weights:
         """Draw fresh weights of all layers but the head, as He et al. (2015) initialize them."""
@@ -101,18 +88,15 @@ class StatelessNetwork:
     ) -> Weights:
         """Draw weights of the body for each task; without a generator always the same ones."""
         if generator is None:
-            generator = torch.Generator().manual_seed(INITIAL_SEED)
-            bodies = [self.init_body(generator)] * len(like)
+            bodies = [self.init_body(torch.Generator().manual_seed(0))] * len(like)
         else:
             bodies = [self.init_body(generator) for _ in range(len(like))]
         return {name: torch.stack([body[name] for body in bodies]).to(like) for name in bodies[0]}
 
     def init_head(self, way: int, like: Tensor) -> Weights:
         """Make a head of zeros, [way, features] and [way], of the type and device of ``like``."""
-        return {
-            "head_weight": like.new_zeros(way, self.n_features),
-            "head_bias": like.new_zeros(way),
-        }
+        weight, bias = like.new_zeros(way, self.n_features), like.new_zeros(way)
+        return {"head_weight": weight, "head_bias": bias}
 
     def runs_one_by_one(self, device: torch.device) -> bool:
         """Return True if tasks go through this network one after the other, not all at once.
@@ -125,21 +109,16 @@ class StatelessNetwork:
     def over_tasks(self, f: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
         """Turn a function of one task, such as a call of this network, into one of many tasks.
 
-        Args:
-            f: Function of tensors, or dicts of tensors; its last argument is a tensor.
-            device: Device where it will run.
+        Its arguments are tensors or dicts of tensors; the last one is a tensor.
         """
         return map_one_by_one(f) if self.runs_one_by_one(device) else vmap(f)
 
     def gradient(
         self, loss: Callable[[Weights], Tensor], weights: Weights, *, create_graph: bool = False
     ) -> Weights:
-        """Compute the gradient of a loss with respect to each weight, within `over_tasks`.
+        """Compute the gradient of one task's loss for each of its weights, within `over_tasks`.
 
-        Args:
-            loss: Loss of one task.
-            weights: Weights of one task, by name.
-            create_graph: If True, the gradient can be differentiated; else it is a constant.
+        Without ``create_graph`` it is a constant, which cannot be differentiated.
         """
         tensors = list(weights.values())
         if not self.runs_one_by_one(tensors[0].device):
@@ -160,10 +139,7 @@ class StatelessNetwork:
     ) -> Float[Tensor, "samples way"]:
         """Compute log-probabilities of one task's samples.
 
-        Args:
-            weights: Weights by name.
-            x: Samples.
-            statistics: Statistics to normalize by; None for those of these samples.
+        Layers are normalized by ``statistics``, or by those of these samples if it is None.
         """
         features = self.embed(weights, x, statistics)
         logits = features @ weights["head_weight"].mT + weights["head_bias"]
@@ -190,11 +166,8 @@ class StatelessNetwork:
                 mean, variance = compute_moments(x)
                 statistics |= {f"mean_{i}": mean, f"variance_{i}": variance}
                 state |= {f"{index}.mean": mean, f"{index}.variance": variance}
-            own = {
-                name.removeprefix(f"{index}."): tensor
-                for name, tensor in state.items()
-                if name.startswith(f"{index}.")
-            }
+            prefix = f"{index}."
+            own = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
             x = functional_call(layer, own, (x,))
         return statistics
 
@@ -208,6 +181,11 @@ class StatelessNetwork:
             kind, i = name.rsplit("_", 1)
             state[f"{self.norm_layers[int(i)]}.{kind}"] = tensor
         return state
+
+
+def name_by_layer(kinds: Sequence[str], layers: int) -> tuple[str, ...]:
+    """Name tensors of each layer, such as ``mean_0``, ``variance_0``, ``mean_1``, ..."""
+    return tuple(f"{kind}_{i}" for i in range(layers) for kind in kinds)
 
 
 def channels_last(
@@ -250,13 +228,9 @@ def adam(
 ) -> Weights:
     """Take Adam's steps down a loss (Kingma and Ba, 2015, algorithm 1); works under vmap.
 
-    Args:
-        gradient: Gradient of the loss with respect to the weights.
-        weights: Weights to start from.
-        steps: Number of steps.
-        rate: Learning rate.
+    ``gradient`` computes the gradient of the loss with respect to the weights.
     """
-    beta_1, beta_2 = ADAM_BETAS
+    beta_1, beta_2, eps = 0.9, 0.999, 1e-8
     first = {name: torch.zeros_like(w) for name, w in weights.items()}
     second = dict(first)
     for step in range(1, steps + 1):
@@ -264,18 +238,12 @@ def adam(
         first = {n: beta_1 * m + (1 - beta_1) * g[n] for n, m in first.items()}
         second = {n: beta_2 * v + (1 - beta_2) * g[n] ** 2 for n, v in second.items()}
         size, floor = rate / (1 - beta_1**step), 1 - beta_2**step
-        weights = {
-            n: w - size * first[n] / ((second[n] / floor).sqrt() + ADAM_EPS)
-            for n, w in weights.items()
-        }
+        roots = {n: (v / floor).sqrt() + eps for n, v in second.items()}
+        weights = {n: w - size * first[n] / roots[n] for n, w in weights.items()}
     return weights
 
 
 def require_plain(config: EmbeddingConfig) -> None:
-    """Check that there is at least one layer, and no alignment.
-
-    Raises:
-        ConfigError: if not.
-    """
+    """Check that a config has at least one layer, and no alignment."""
     require(config, "widths", len(config.widths) > 0, "positive numbers, at least one")
     require(config, "alignment", config.alignment is None, "None for this method")

@@ -75,27 +75,25 @@ class TargetNet(nn.Module):
         self, n_in: int, config: TargetConfig, *, is_image: bool, norm: NormKind = "intertask"
     ) -> None:
         super().__init__()
-        inputs = [n_in, *config.widths[:-1]]
+        layers = zip([n_in, *config.widths], config.widths, strict=False)
         kernel = (3, 3) if is_image else ()
         self.config = config
-        self.weight_shapes = tuple(
-            (width, channels, *kernel)
-            for channels, width in zip(inputs, config.widths, strict=True)
-        )
+        self.weight_shapes = tuple((width, channels, *kernel) for channels, width in layers)
         self.norms = nn.ModuleList(
             build_norm(width, norm) if config.norm else nn.Identity() for width in config.widths
         )
 
+    @property
+    def weight_names(self) -> list[str]:
+        """Names of the weights and biases of all layers."""
+        layers = range(len(self.weight_shapes))
+        return [f"{part}_{i}" for i in layers for part in ("weight", "bias")]
+
     def check(self, weights: TargetWeights, tasks: int) -> None:
-        """Check generated weights by name and shape.
-
-        ``torch.func.functional_call`` would let a bias of shape (1,) pass without an error.
-
-        Raises:
-            AssertionError: if a name is missing or unknown, or a shape differs.
-        """
-        expected = {f"weight_{i}": (tasks, *shape) for i, shape in enumerate(self.weight_shapes)}
-        expected |= {f"bias_{i}": (tasks, shape[0]) for i, shape in enumerate(self.weight_shapes)}
+        """Check generated weights by name and shape; a bias of shape (1,) would be broadcast."""
+        shapes = [part for shape in self.weight_shapes for part in (shape, shape[:1])]
+        names = zip(self.weight_names, shapes, strict=True)
+        expected = {name: (tasks, *shape) for name, shape in names}
         came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         assert came == expected, f"generated weights are {came}, expected {expected}"
 

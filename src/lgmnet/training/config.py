@@ -114,8 +114,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "save_every", "log_every"):
             require(self, name, getattr(self, name) > 0, "positive")
-        fraction = self.same_group_fraction
-        require(self, "same_group_fraction", 0 <= fraction <= 1, "0 to 1")
+        require(self, "same_group_fraction", 0 <= self.same_group_fraction <= 1, "0 to 1")
         require(self, "seed", self.seed >= 0, "0 or more")
         has_jitter = self.jitter is not None or self.task_jitter is None
         require(self, "task_jitter", has_jitter, "None where 'jitter' is None")

@@ -32,17 +32,11 @@ def launch(
     nodes: int = 1,
     accelerator: str = "auto",
 ) -> Model | None:
-    """Train on one or several devices (see `fit`); under torchrun on several machines.
+    """Train on one or several devices; under torchrun on several machines.
 
-    Args:
-        run: Method, data and settings.
-        train_source: Training classes.
-        val_source: Validation classes, or None.
-        out: Folder of the model, its logs and its training state.
-        resume: If True, continue the run in ``out``.
-        devices: Number of processes on this machine.
-        nodes: Number of machines, each with as many processes, when torchrun starts this on each.
-        accelerator: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+    Logs go to ``out`` too. ``nodes`` is the number of machines, on each of which torchrun starts
+    ``devices`` processes. ``accelerator`` is ``cpu``, ``cuda``, ``mps`` or ``auto``. The other
+    arguments are those of `fit`.
 
     Raises:
         ConfigError: if this machine has no such device, or there is no run to resume.
@@ -50,12 +44,11 @@ def launch(
     if resume and not (out / STATE_FILE).is_file():
         raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
     first_step = read_training_cost(out / STATE_FILE).step if resume else 0
+    # A folder for each start, so that resuming does not overwrite earlier rows.
+    version = f"csv-from-step-{first_step}"
     loggers = [
         TensorBoardLogger(out, name="logs", version="tensorboard"),
-        # A folder for each start, so that resuming does not overwrite earlier rows.
-        CSVLogger(
-            out, name="logs", version=f"csv-from-step-{first_step}", flush_logs_every_n_steps=1
-        ),
+        CSVLogger(out, name="logs", version=version, flush_logs_every_n_steps=1),
     ]
     precision = run.train.precision
     try:
@@ -76,12 +69,7 @@ def launch(
 
 
 def open_training_sources(run: Run) -> tuple[TaskSource, TaskSource | None]:
-    """Open the training classes of a run, and its validation classes or None.
-
-    Raises:
-        ConfigError: if there is no such data or split.
-        DataError: if its files cannot be found or read.
-    """
+    """Open the training classes of a run, and its validation classes or None."""
     shape = run.feature_shape
     train = open_model_source(run.data, run.split, shape, run.backbone)
     if run.val_split is None:

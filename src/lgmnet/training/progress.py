@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import cast
 
 import torch
@@ -17,8 +17,7 @@ from torch import Tensor
 class TrainingMetrics:
     """Mean loss and accuracy since the last line of the logs; sums stay on the device.
 
-    Args:
-        tasks: Tasks of a step, over all processes.
+    ``tasks`` is the number of tasks of a step, over all processes.
     """
 
     def __init__(self, tasks: int) -> None:
@@ -72,12 +71,7 @@ class StopRequest:
                 self.previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._restore()
 
     def reached_any(self) -> bool:

@@ -38,13 +38,9 @@ class TrainState:
 
 
 def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> None:
-    """Write the state of a run, completely or not at all.
+    """Write the state of a run, completely or not at all; only the same run may continue.
 
-    Args:
-        path: File to write.
-        state: State of the run.
-        generators: Generator states of all processes, [processes, bytes].
-        run: The run; only the same run may continue.
+    ``generators`` are the generator states of all processes, [processes, bytes].
     """
     tensors = {f"model.{name}": t for name, t in state.method.state_dict().items()}
     for index, slots in state.optimizer.state_dict()["state"].items():
@@ -55,14 +51,13 @@ def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> N
 
 
 def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: int) -> None:
-    """Fill ``state`` from a file that `save_state` wrote.
+    """Fill ``state`` from a file that `save_state` wrote, with the generator of process ``rank``.
 
     Raises:
         FileFormatError: if the file is absent or damaged.
         ConfigError: if it belongs to another run, or to another number of processes.
     """
-    tensors, about = read_tensors(path, KIND, VERSION)
-    check_same_run(path, about["run"], run)
+    tensors, about = read_state(path, run)
     generators = tensors.pop("generators")
     if len(generators) != processes:
         raise ConfigError(
@@ -71,7 +66,6 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         )
     model: dict[str, Tensor] = {}
     slots: dict[int, dict[str, Tensor]] = {}
-    weights = [w for group in state.optimizer.param_groups for w in group["params"]]
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
         if part == "model":
@@ -79,6 +73,7 @@ def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: in
         else:
             index, slot = rest.split(".")
             slots.setdefault(int(index), {})[slot] = tensor
+    weights = [w for group in state.optimizer.param_groups for w in group["params"]]
     for i, weight in enumerate(weights):
         # Laid out like their weight: a fused optimizer reads both in the order of their memory.
         for slot, tensor in slots.get(i, {}).items():
@@ -108,10 +103,6 @@ class TrainingCost:
 def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
     """Read the cost of a run from its training state, without reading the tensors.
 
-    Args:
-        path: File with the training state.
-        run: Run that it must belong to; None for any.
-
     Raises:
         FileFormatError: if the file is absent, or no training state.
         ConfigError: if it belongs to another run.
@@ -122,18 +113,16 @@ def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
     return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))
 
 
-def check_same_run(path: Path, run_json: str, run: Run) -> None:
-    """Check that a state belongs to this run.
-
-    Raises:
-        ConfigError: if it does not; names the settings that differ.
-    """
-    if run_json != _run_as_json(run):
-        changed = _differences(json.loads(run_json), json.loads(_run_as_json(run)))
+def read_state(path: Path, run: Run | None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and counters of a state, and check that it belongs to a run, if one is given."""
+    tensors, about = read_tensors(path, KIND, VERSION)
+    if run is not None and about["run"] != _run_as_json(run):
+        changed = _differences(json.loads(about["run"]), json.loads(_run_as_json(run)))
         raise ConfigError(
             f"'{path}' belongs to a run with other settings ({', '.join(changed)}); "
             "continue with the same, or train into another folder."
         )
+    return tensors, about
 
 
 def _run_as_json(run: Run) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -38,7 +37,7 @@ STATE_FILE = "training.safetensors"
 class TrainingStep(nn.Module):
     """One step of a method as a module, so that Fabric wraps it.
 
-    Fabric refuses frozen dataclasses as arguments, so the episode comes in parts.
+    Fabric refuses frozen dataclasses as arguments, so the fields of the episode come one by one.
     """
 
     def __init__(self, method: Method, generator: torch.Generator) -> None:
@@ -46,25 +45,9 @@ class TrainingStep(nn.Module):
         self.method = method
         self.generator = generator
 
-    def forward(
-        self,
-        support_x: Float[Tensor, "tasks support *feature"],
-        support_y: Int[Tensor, "tasks support"],
-        query_x: Float[Tensor, "tasks query *feature"],
-        query_y: Int[Tensor, "tasks query"],
-        way: int,
-        classes: Int[Tensor, "tasks way"] | None,
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+    def forward(self, **episode: Any) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
         """Compute the loss and the log-probabilities (see `Method.learn`)."""
-        episode = Episode.unchecked(
-            support_x=support_x,
-            support_y=support_y,
-            query_x=query_x,
-            query_y=query_y,
-            way=way,
-            classes=classes,
-        )
-        return self.method.learn(episode, self.generator)
+        return self.method.learn(Episode.unchecked(**episode), self.generator)
 
 
 def fit(
@@ -105,8 +88,11 @@ def fit(
     train_source.check(config.shape)
     if val_source is not None:
         val_source.check(config.validation.shape)
-    if not METHODS[run.method](run.config).is_trainable:
-        return save_untrained(fabric, run, train_source, out)
+    if not METHODS[run.method](run.config).is_trainable:  # Saved, so that all commands take it.
+        record = training_record(run, train_source, None, None)
+        save_best(fabric, METHODS[run.method](run.config), run, record, out)
+        fabric.barrier()
+        return load_model(out) if fabric.is_global_zero else None
     first = load_model(run.start) if run.start is not None else None
     state = set_up(run, first, train_source, fabric.global_rank)
     step, optimizer = fabric.setup(TrainingStep(state.method, state.generator), state.optimizer)
@@ -125,12 +111,9 @@ def fit(
     keep_freed_memory()
     started = time.perf_counter() - state.seconds
     metrics = TrainingMetrics(config.tasks * fabric.world_size)
-    progress_bar = (
-        track_progress("training", config.steps) if fabric.is_global_zero else nullcontext()
-    )
-    with progress_bar as progress, StopRequest(fabric) as stop:
-        if progress:
-            progress.advance(state.step)
+    bar = track_progress("training", config.steps, is_silent=not fabric.is_global_zero)
+    with bar as progress, StopRequest(fabric) as stop:
+        progress.advance(state.step)
         while state.step < config.steps and not stop.reached_any():
             rate = learning_rate(config, state.step)
             for group in optimizer.param_groups:
@@ -150,53 +133,36 @@ def fit(
             if state.step % config.log_every == 0:
                 values = metrics.compute(learning_rate(config, state.step))
                 fabric.log_dict(values, state.step)
-                detail = describe_metrics(values)
-            if progress:
-                progress.advance(1, detail)
+                detail = (
+                    f"{values['train/episodes_per_second']:.0f} episodes/s  "
+                    f"loss {values['train/loss']:.3f}  accuracy {values['train/accuracy']:.1f} %"
+                )
+            progress.advance(1, detail)
             is_last = state.step == config.steps
             if val_source is None:
-                if is_last and fabric.is_global_zero:
-                    save_model(make_model(run, state.method, replace(record, step=state.step)), out)
+                if is_last:
+                    save_best(fabric, state.method, run, replace(record, step=state.step), out)
             elif state.step % config.validation.every == 0 or is_last:
                 score = validate(state.method, val_source, config)
                 fabric.log_dict({"val/accuracy": score.accuracy}, state.step)
-                if progress:
-                    progress.print(
-                        f"step {state.step:,}: validation {score.task} "
-                        f"{score.accuracy:.2f} ± {score.ci95:.2f} %"
-                    )
+                progress.print(
+                    f"step {state.step:,}: validation {score.task} "
+                    f"{score.accuracy:.2f} ± {score.ci95:.2f} %"
+                )
                 if score.accuracy > state.best_accuracy:
                     state.best_accuracy = score.accuracy
-                    if fabric.is_global_zero:
-                        save_model(make_best_model(state, run, record, score), out)
+                    best = add_score(replace(record, step=state.step), score)
+                    save_best(fabric, state.method, run, best, out)
             if state.step % config.save_every == 0 or is_last:
                 state.seconds = time.perf_counter() - started
                 save(fabric, state, run, out)
         if state.step < config.steps:
             save(fabric, state, run, out)
-            if progress:
-                progress.print(
-                    f"Stopped after step {state.step:,}; the same command with --resume continues "
-                    f"the run in '{out}'."
-                )
+            progress.print(
+                f"Stopped after step {state.step:,}; the same command with --resume continues the "
+                f"run in '{out}'."
+            )
             raise KeyboardInterrupt
-    fabric.barrier()
-    return load_model(out) if fabric.is_global_zero else None
-
-
-def describe_metrics(values: dict[str, float]) -> str:
-    """Describe the latest metrics in a few words."""
-    return (
-        f"{values['train/episodes_per_second']:.0f} episodes/s  loss {values['train/loss']:.3f}  "
-        f"accuracy {values['train/accuracy']:.1f} %"
-    )
-
-
-def save_untrained(fabric: Fabric, run: Run, train_source: TaskSource, out: Path) -> Model | None:
-    """Save the model of a method that learns nothing beforehand, so that all commands take it."""
-    if fabric.is_global_zero:
-        method = METHODS[run.method](run.config)
-        save_model(make_model(run, method, training_record(run, train_source, None, None)), out)
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
 
@@ -220,14 +186,7 @@ def training_record(
 def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -> TrainState:
     """Set up a run before its first step; processes differ only in the tasks they will draw.
 
-    Args:
-        run: Method, data and settings.
-        first: Model whose weights to start from, or None.
-        train_source: Training classes.
-        rank: Number of this process.
-
-    Raises:
-        ConfigError: if the first model has another method or config.
+    Weights start from those of the model ``first``, if it is not None.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
@@ -251,9 +210,6 @@ def load_weights(method: Method, first: Model, run: Run) -> None:
     """Load the weights to start from.
 
     Parts without weights may differ: the canvas, the number of views, how contexts are drawn.
-
-    Raises:
-        ConfigError: if they belong to another method or config.
     """
     try:
         if first.method_name != run.method:
@@ -291,22 +247,21 @@ def validate(method: Method, source: TaskSource, config: TrainConfig) -> Score:
     return evaluate(method, source, shape, episodes=episodes, seed=config.seed + 1)
 
 
-def make_best_model(state: TrainState, run: Run, record: TrainingRecord, score: Score) -> Model:
-    """Describe the model that is the best so far, with its validation score."""
-    record = replace(
+def add_score(record: TrainingRecord, score: Score) -> TrainingRecord:
+    """Add the validation score to the record of a training."""
+    return replace(
         record,
-        step=state.step,
         val_task=score.task,
         val_accuracy=score.accuracy,
         val_ci95=score.ci95,
         val_protocol=score.protocol,
     )
-    return make_model(run, state.method, record)
 
 
-def make_model(run: Run, method: Method, record: TrainingRecord) -> Model:
-    """Make a model of a method and the record of its training."""
-    return Model(method, run.method, record, backbone=run.backbone)
+def save_best(fabric: Fabric, method: Method, run: Run, record: TrainingRecord, out: Path) -> None:
+    """Save the best model so far with the record of its training; the first process writes."""
+    if fabric.is_global_zero:
+        save_model(Model(method, run.method, record, backbone=run.backbone), out)
 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgmnet.data.datasets.image_folder import image_folder
-from lgmnet.data.datasets.miniimagenet import find_image, list_numbered_files, miniimagenet
+from lgmnet.data.datasets.image_folder import find_image, image_folder, list_numbered_files
+from lgmnet.data.datasets.miniimagenet import miniimagenet
 from lgmnet.errors import DataError
 from tests.data.datasets.test_image_folder import paint
 

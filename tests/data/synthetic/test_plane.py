@@ -44,12 +44,12 @@ def test_splits_share_no_task_and_unknown_ones_are_refused(family):
 
 @pytest.mark.parametrize("way", [2, 3, 5])
 def test_points_lie_in_the_regions_of_their_classes(family, way):
-    tasks = family.tasks(200, way, seeded())
-    points = family.points(tasks, 20, seeded(1))
+    tasks = family.draw_tasks(200, way, seeded())
+    points = family.draw_points(tasks, 20, seeded(1))
     assert points.isfinite().all()
     assert points.abs().max() < 5
     true = torch.cat(
-        [family.regions(tasks[i : i + 1], points[i].flatten(0, 1)) for i in range(200)]
+        [family.true_classes(tasks[i : i + 1], points[i].flatten(0, 1)) for i in range(200)]
     )
     labels = torch.arange(way).repeat_interleave(20)
     # Blobs overlap; the curves of the other families hardly do.
@@ -65,7 +65,7 @@ def test_support_and_query_have_the_same_classes(family):
 
 def test_a_label_says_nothing_about_the_position(family):
     """Over many tasks, all classes have the same mean position and distance from the origin."""
-    points = family.points(family.tasks(4000, 3, seeded()), 5, seeded(1))
+    points = family.draw_points(family.draw_tasks(4000, 3, seeded()), 5, seeded(1))
     for feature in (points[..., 0], points.norm(dim=-1)):
         by_class = feature.mean(2).double()
         error = by_class.std() / math.sqrt(4000)
@@ -73,14 +73,16 @@ def test_a_label_says_nothing_about_the_position(family):
 
 
 def test_distances_to_known_curves():
-    lines = Lines().distances(torch.tensor([[[0.0, 1.0], [0.0, -1.0]]]), torch.tensor([[9.0, 0.8]]))
+    lines = Lines().compute_distances(
+        torch.tensor([[[0.0, 1.0], [0.0, -1.0]]]), torch.tensor([[9.0, 0.8]])
+    )
     torch.testing.assert_close(lines, torch.tensor([[[0.2, 1.8]]]))
     rings = torch.tensor([[[1.0, 0.0, 1.0], [1.0, 0.0, 2.0]]])
-    rings = Circles().distances(rings, torch.tensor([[1.0, 1.7]]))
+    rings = Circles().compute_distances(rings, torch.tensor([[1.0, 1.7]]))
     torch.testing.assert_close(rings, torch.tensor([[[0.7, 0.3]]]))
     spirals, turn = Spirals(), 2.0
     half = (spirals.inner + spirals.outer) / 2
     at = half * torch.tensor([[math.cos(turn / 2), math.sin(turn / 2)]])
     arms = torch.tensor([[[0.0, 0.0, turn, 0.0], [0.0, 0.0, turn, math.pi]]])
     expected = torch.tensor([[[0.0, math.pi]]])
-    torch.testing.assert_close(spirals.distances(arms, at), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(spirals.compute_distances(arms, at), expected, atol=1e-5, rtol=0)

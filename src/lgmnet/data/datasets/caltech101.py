@@ -22,14 +22,7 @@ CALTECH101_SPLITS = ("train", "test")
 def caltech101(split: str = "train") -> ClassDataset:
     """Open a split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128 pixels.
 
-    The test classes are drawn at random with a fixed seed.
-
-    Args:
-        split: ``train`` or ``test``.
-
-    Raises:
-        DataError: if the data cannot be found or read.
-        ConfigError: if there is no such split.
+    The test classes are drawn at random with a fixed seed. The splits are ``train`` and ``test``.
     """
     if split not in CALTECH101_SPLITS:
         raise unknown_name_error("split of caltech101", split, CALTECH101_SPLITS)
@@ -41,11 +34,7 @@ def caltech101(split: str = "train") -> ClassDataset:
     order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(SPLIT_SEED))
     is_test = split == "test"
     classes = sorted((order[:N_TEST_CLASSES] if is_test else order[N_TEST_CLASSES:]).tolist())
-    ends = counts.cumsum()
-    return ClassDataset(
-        torch.cat([images[ends[c] - counts[c] : ends[c]] for c in classes]),
-        [int(counts[c]) for c in classes],
-        [f"caltech101/{arrays['class_name'][c]}" for c in classes],
-        name="caltech101",
-        split=split,
-    )
+    by_class = images.split(counts.tolist())
+    names = [f"caltech101/{arrays['class_name'][c]}" for c in classes]
+    images = torch.cat([by_class[c] for c in classes])
+    return ClassDataset(images, counts[classes].tolist(), names, name="caltech101", split=split)

@@ -18,7 +18,7 @@ from lgmnet.errors import DataError, unknown_name_error
 CIFAR_FS_SPLIT_OF_FILE = {"train_1": "train", "train_2": "train", "val": "val", "test": "test"}
 """Split of CIFAR-FS in each file of the archive."""
 CIFAR_ARCHIVE = tuple(Path("cifar100") / f"cifar_fs_{name}.npz" for name in CIFAR_FS_SPLIT_OF_FILE)
-CIFAR_SIDE, N_CIFAR_CLASSES, IMAGES_PER_CLASS = 32, 100, 600
+N_CIFAR_CLASSES, IMAGES_PER_CLASS = 100, 600
 
 
 def cifar_fs(split: str = "train") -> ClassDataset:
@@ -26,13 +26,6 @@ def cifar_fs(split: str = "train") -> ClassDataset:
 
     A few images are left out because a later split contains them too (see `find_repeated_images`);
     the test split is complete.
-
-    Args:
-        split: ``train``, ``val`` or ``test``.
-
-    Raises:
-        DataError: if the data cannot be found or read.
-        ConfigError: if there is no such split.
     """
     return load_cifar("cifar-fs", split)
 
@@ -41,13 +34,6 @@ def fc100(split: str = "train") -> ClassDataset:
     """Open a split of FC100 (Oreshkin et al., 2018): 60 / 20 / 20 classes, 600 images each.
 
     All classes of a superclass are in the same split. Images are left out as in `cifar_fs`.
-
-    Args:
-        split: ``train``, ``val`` or ``test``.
-
-    Raises:
-        DataError: if the data cannot be found or read.
-        ConfigError: if there is no such split.
     """
     return load_cifar("fc100", split)
 
@@ -57,29 +43,29 @@ def load_cifar(name: str, split: str) -> ClassDataset:
     if split not in STANDARD_SPLITS:
         raise unknown_name_error(f"split of {name}", split, STANDARD_SPLITS)
     paths = find_archive("CIFAR-100", CIFAR_ARCHIVE)
-    tables = [
-        read_arrays(path, ("label", "class_name", "coarse_name", "fc100_split")) for path in paths
-    ]
+    classes: list[str] = []
+    superclasses: list[str] = []
     class_splits: list[str] = []
-    for table, file_split, path in zip(tables, CIFAR_FS_SPLIT_OF_FILE.values(), paths, strict=True):
+    for path, file_split in zip(paths, CIFAR_FS_SPLIT_OF_FILE.values(), strict=True):
+        table = read_arrays(path, ("label", "class_name", "coarse_name", "fc100_split"))
         counts = np.bincount(table["label"])
         if (counts != IMAGES_PER_CLASS).any():
             raise DataError(f"'{path}' does not hold {IMAGES_PER_CLASS} images of each class.")
-        fc100_splits = table["fc100_split"].astype(str).tolist()
-        class_splits += fc100_splits if name == "fc100" else [file_split] * len(counts)
-    # Both data sets use the same class names, so that a class trained on in one of them is
-    # recognised in the other.
-    classes = [f"cifar100/{c}" for table in tables for c in table["class_name"]]
-    superclasses = [str(c) for table in tables for c in table["coarse_name"]]
+        # Both data sets use the same class names, so that a class trained on in one of them is
+        # recognised in the other.
+        classes += [f"cifar100/{c}" for c in table["class_name"]]
+        superclasses += map(str, table["coarse_name"])
+        is_fc100 = name == "fc100"
+        class_splits += map(str, table["fc100_split"]) if is_fc100 else [file_split] * len(counts)
     if len(classes) != N_CIFAR_CLASSES:
         raise DataError(f"The data archive of CIFAR-100 holds {len(classes)} classes.")
-    is_in = {s: np.array(class_splits) == s for s in STANDARD_SPLITS}
-    check_disjoint({s: np.array(classes)[mask] for s, mask in is_in.items()})
+    members = {s: [i for i, own in enumerate(class_splits) if own == s] for s in STANDARD_SPLITS}
+    check_disjoint({s: [classes[i] for i in numbers] for s, numbers in members.items()})
     images = load_all_images(paths)
     class_numbers = torch.tensor([STANDARD_SPLITS.index(s) for s in class_splits])
     split_numbers = class_numbers.repeat_interleave(IMAGES_PER_CLASS)
     is_unique = ~find_repeated_images(images, split_numbers)
-    chosen = np.flatnonzero(is_in[split]).tolist()
+    chosen = members[split]
     remaining = is_unique.view(N_CIFAR_CLASSES, IMAGES_PER_CLASS).sum(1)[chosen]
     first, last = chosen[0], chosen[-1]
     if chosen == list(range(first, last + 1)) and int(remaining.min()) == IMAGES_PER_CLASS:
@@ -87,14 +73,8 @@ def load_cifar(name: str, split: str) -> ClassDataset:
         images = images[first * IMAGES_PER_CLASS : (last + 1) * IMAGES_PER_CLASS]
     else:
         images = images[is_unique & (split_numbers == STANDARD_SPLITS.index(split))]
-    return ClassDataset(
-        images,
-        remaining.tolist(),
-        [classes[i] for i in chosen],
-        name=name,
-        split=split,
-        groups=[superclasses[i] for i in chosen],
-    )
+    names, groups = ([values[i] for i in chosen] for values in (classes, superclasses))
+    return ClassDataset(images, remaining.tolist(), names, name=name, split=split, groups=groups)
 
 
 def find_repeated_images(
@@ -107,9 +87,8 @@ def find_repeated_images(
     """
     words = images.flatten(1).view(torch.int64)
     factors = torch.randint(2**62, words.shape[1:], generator=torch.Generator().manual_seed(0))
-    _, hash_index, counts = (
-        (words * (2 * factors + 1)).sum(1).unique(return_inverse=True, return_counts=True)
-    )
+    hashes = (words * (2 * factors + 1)).sum(1)
+    _, hash_index, counts = hashes.unique(return_inverse=True, return_counts=True)
     is_repeated = torch.zeros(len(images), dtype=torch.bool)
     last_split: dict[bytes, int] = {}
     candidates = (counts[hash_index] > 1).nonzero().flatten().tolist()
@@ -120,15 +99,7 @@ def find_repeated_images(
 
 
 def load_all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width"]:
-    """Load all images of CIFAR-100, uint8 [60000, 3, 32, 32], sorted by file and class.
-
-    Raises:
-        DataError: if an image is damaged.
-    """
-    photos = (
-        photo
-        for path in paths
-        for photo in decode_photos(path, read_arrays(path, ("data", "offsets", "label")))
-    )
-    shape = (N_CIFAR_CLASSES * IMAGES_PER_CLASS, 3, CIFAR_SIDE, CIFAR_SIDE)
-    return load_decoded("cifar100", paths, shape, photos)
+    """Load all images of CIFAR-100, uint8 [60000, 3, 32, 32], sorted by file and class."""
+    names = "data", "offsets", "label"
+    photos = (photo for path in paths for photo in decode_photos(path, read_arrays(path, names)))
+    return load_decoded("cifar100", paths, (N_CIFAR_CLASSES * IMAGES_PER_CLASS, 3, 32, 32), photos)

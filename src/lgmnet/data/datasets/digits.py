@@ -27,26 +27,13 @@ def digit_pixels() -> tuple[Float[np.ndarray, "digits 8 8"], Int[np.ndarray, " d
 def digits(split: str = "test", side: int = 28) -> ClassDataset:
     """Open all digits as drawings, ink = 255; they are for testing only.
 
-    The 8x8 pixels get a margin of one pixel and are resized.
-
-    Args:
-        split: ``test``, the only split.
-        side: Height and width of the drawings, in pixels.
-
-    Raises:
-        ConfigError: if there is no such split.
-        UserError: if scikit-learn is not installed.
+    The 8x8 pixels get a margin of one pixel and are resized to ``side`` pixels.
     """
     if split != "test":
         raise unknown_name_error("split of digits", split, ["test"])
     pixels, labels = digit_pixels()
     padded = np.pad(255 * pixels, ((0, 0), (1, 1), (1, 1)))
     resized = [Image.fromarray(p).resize((side, side), Image.Resampling.BICUBIC) for p in padded]
-    images = np.stack([np.asarray(p) for p in resized]).clip(0, 255).round().astype(np.uint8)
-    return ClassDataset(
-        torch.from_numpy(images)[:, None],
-        np.bincount(labels).tolist(),
-        [str(name) for name in range(10)],
-        name="digits",
-        split=split,
-    )
+    pixels = np.stack([np.asarray(p) for p in resized]).clip(0, 255).round().astype(np.uint8)
+    images, counts = torch.from_numpy(pixels)[:, None], np.bincount(labels).tolist()
+    return ClassDataset(images, counts, [*map(str, range(10))], name="digits", split=split)

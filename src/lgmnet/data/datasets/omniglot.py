@@ -64,14 +64,10 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassDa
         for mark, view in {"": images, **mirrored}.items()
         for turns in range(4 if rotations else 1)
     }
-    return ClassDataset(
-        torch.cat(list(views.values())),
-        [DRAWINGS_PER_CLASS] * (len(classes) * len(views)),
-        [f"{name}@{view}" for view in views for name in names[classes]],
-        name="omniglot",
-        split=split,
-        groups=[f"{name.rsplit('/', 1)[0]}@{view}" for view in views for name in names[classes]],
-    )
+    class_names = [f"{name}@{view}" for view in views for name in names[classes]]
+    groups = [f"{name.rsplit('/', 1)[0]}@{view}" for view in views for name in names[classes]]
+    images, counts = torch.cat([*views.values()]), [DRAWINGS_PER_CLASS] * len(class_names)
+    return ClassDataset(images, counts, class_names, name="omniglot", split=split, groups=groups)
 
 
 def assign_splits(arrays: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
@@ -87,38 +83,27 @@ def assign_splits(arrays: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
 
 
 def load_omniglot_arrays() -> dict[str, Any]:
-    """Load the arrays of the archive: images and tables of the classes.
-
-    Raises:
-        DataError: naming the paths that were searched, or the fault of the archive.
-    """
-    (path,) = find_archive(
-        "Omniglot",
-        [OMNIGLOT_ARCHIVE],
-        "download it with 'lgmnet download omniglot', or use --data strokes, which needs no file",
+    """Load the arrays of the archive: images and tables of the classes."""
+    advice = (
+        "download it with 'lgmnet download omniglot', or use --data strokes, which needs no file"
     )
+    (path,) = find_archive("Omniglot", [OMNIGLOT_ARCHIVE], advice)
     arrays = read_arrays(path, ARRAY_NAMES)
+    shape = arrays["images"].shape
     expected = (CLASSES * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE)
-    if arrays["images"].shape != expected:
-        raise DataError(
-            f"'{path}' holds images of shape {arrays['images'].shape}, expected {expected}."
-        )
+    if shape != expected:
+        raise DataError(f"'{path}' holds images of shape {shape}, expected {expected}.")
     return arrays
 
 
 def download(folder: Path, progress: Callable[[int], object] = lambda done: None) -> Path:
-    """Download Omniglot with torchvision and write the archive into a data folder.
+    """Download Omniglot with torchvision, and write the archive into a data folder.
 
-    Args:
-        folder: Data folder; the original images stay in it too.
-        progress: Function that is called with the number of classes just converted.
+    The original images stay in the folder too. ``progress`` is called with the number of classes
+    just converted.
 
     Returns:
         Path of the archive.
-
-    Raises:
-        UserError: if torchvision is not installed.
-        DataError: if the download fails or is incomplete.
     """
     with require_extra("download", "downloads"):
         from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
@@ -128,9 +113,8 @@ def download(folder: Path, progress: Callable[[int], object] = lambda done: None
         for background in (True, False):
             Omniglot(str(raw), background=background, download=True)
     except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"Omniglot could not be downloaded: {error}. Check the network connection."
-        ) from error
+        message = f"Omniglot could not be downloaded: {error}. Check the network connection."
+        raise DataError(message) from error
     arrays = convert_originals(raw / "omniglot-py", progress)
     with atomic_write(folder / OMNIGLOT_ARCHIVE) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)
@@ -144,9 +128,6 @@ def convert_originals(
 
     The original drawings, 105x105 and black on white, are inverted and then resized with a Lanczos
     filter. In the reverse order, rounding would change the gray level of some pixels by one.
-
-    Raises:
-        DataError: if drawings are missing.
     """
     folders = sorted(raw.glob("images_*/*/character*"), key=lambda f: f.relative_to(raw).as_posix())
     if len(folders) != CLASSES:
@@ -154,10 +135,8 @@ def convert_originals(
     images = np.empty((CLASSES * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE), np.uint8)
     for label, folder in enumerate(folders):
         files = sorted(folder.glob("*.png"))
-        if len(files) != DRAWINGS_PER_CLASS:
-            raise DataError(
-                f"'{folder}' holds {len(files)} drawings; expected {DRAWINGS_PER_CLASS}."
-            )
+        if (n := len(files)) != DRAWINGS_PER_CLASS:
+            raise DataError(f"'{folder}' holds {n} drawings; expected {DRAWINGS_PER_CLASS}.")
         for drawer, file in enumerate(files):
             with Image.open(file) as drawing:
                 ink = ImageOps.invert(drawing.convert("L"))

@@ -33,9 +33,6 @@ def find_archive(name: str, files: Sequence[Path], advice: str = "") -> list[Pat
         name: Name of the data in error messages.
         files: Paths of the files, relative to the data folder.
         advice: Other ways to get the data, as the end of a sentence.
-
-    Raises:
-        DataError: naming the paths that were searched, or the missing files.
     """
     folders = data_folders()
     for folder in folders:
@@ -44,9 +41,8 @@ def find_archive(name: str, files: Sequence[Path], advice: str = "") -> list[Pat
         if not missing:
             return paths
         if len(missing) < len(paths):
-            raise DataError(
-                f"The data archive of {name} is not complete: {', '.join(missing)} missing."
-            )
+            absent = ", ".join(missing)
+            raise DataError(f"The data archive of {name} is not complete: {absent} missing.")
     searched = " and ".join(f"'{folder / files[0]}'" for folder in folders)
     raise DataError(
         f"{name} was not found (looked for {searched}). Set LGMNET_DATA to the folder that "
@@ -57,12 +53,7 @@ def find_archive(name: str, files: Sequence[Path], advice: str = "") -> list[Pat
 def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]:
     """Decode the photos of one file of an archive, uint8 [3, height, width], sorted by class.
 
-    Args:
-        path: Path of the file, for error messages.
-        arrays: Arrays ``data``, ``offsets`` and ``label`` of the file.
-
-    Raises:
-        DataError: if a photo is damaged.
+    ``arrays`` are ``data``, ``offsets`` and ``label`` of the file at ``path``.
     """
     data, offsets = arrays["data"], arrays["offsets"]
     for i in np.argsort(arrays["label"], kind="stable"):
@@ -76,11 +67,7 @@ def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Read the named arrays of one file of an archive.
-
-    Raises:
-        DataError: if the file is damaged or lacks an array.
-    """
+    """Read the named arrays of one file of an archive."""
     try:
         # Opened here because np.load leaves a file open that it cannot read.
         with path.open("rb") as file, np.load(file) as arrays:

@@ -34,14 +34,7 @@ def load_image_files(
 ) -> UInt8[Tensor, "images channels height width"]:
     """Load the image files of all classes through the cache (see `load_decoded`).
 
-    Args:
-        name: Name of the data, for the file name and the progress.
-        files: Image files of each class.
-        shape: Shape of one image (see `read_image`).
-
-    Raises:
-        ImageError: naming a file that cannot be read.
-        UserError: if the cache folder cannot be written to.
+    ``shape`` is that of one image (see `read_image`).
     """
     paths = [path for class_paths in files.values() for path in class_paths]
     pixels = (read_image(path, shape).numpy() for path in paths)
@@ -49,10 +42,7 @@ def load_image_files(
 
 
 def load_decoded(
-    name: str,
-    sources: Iterable[Path],
-    shape: Sequence[int],
-    pixels: Iterable[np.ndarray],
+    name: str, sources: Iterable[Path], shape: Sequence[int], pixels: Iterable[np.ndarray]
 ) -> UInt8[Tensor, "images channels height width"]:
     """Load the images of a data set as a memory map; the first call decodes them.
 
@@ -63,7 +53,7 @@ def load_decoded(
         name: Name of the data, for the file name and the progress.
         sources: Files that the images come from. If the size or the time of one changes, the images
             are decoded again.
-        shape: Shape of all images together, [images, channels, height, width].
+        shape: Shape of all images together.
         pixels: Lazy iterable of the pixels of each image, uint8 [channels, height, width].
 
     Raises:
@@ -91,13 +81,10 @@ def write_images(path: Path, name: str, shape: Sequence[int], pixels: Iterable[n
     """Write the pixels of all images into one file, which appears only when it is complete."""
     with atomic_write(path) as draft:
         images = np.lib.format.open_memmap(draft, "w+", np.uint8, tuple(shape))
-        n_written = 0
         with track_progress(f"decoded images of {name}", len(images)) as progress:
-            for image in pixels:
-                images[n_written] = image
-                n_written += 1
+            for i, image in zip(range(len(images)), pixels, strict=True):
+                images[i] = image
                 progress.advance()
-        assert n_written == len(images), f"{n_written} of {len(images)} images of {name}"
         images.flush()
 
 

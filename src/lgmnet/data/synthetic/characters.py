@@ -83,14 +83,7 @@ SPLINES = torch.stack([*map(spline_matrix, STROKE_KINDS), torch.zeros(PEN_STEPS 
 
 
 class SyntheticCharacters(InfiniteSource):
-    """Synthetic characters, 2^40 in each split; every sample is a new drawing.
-
-    Args:
-        split: ``train``, ``val`` or ``test``; no character belongs to two of them.
-
-    Raises:
-        ConfigError: if there is no such split.
-    """
+    """Synthetic characters: each split has 2^40 of its own, and every sample is a new drawing."""
 
     name = "strokes"
     feature_shape: tuple[int, ...] = (1, CHARACTER_SIDE, CHARACTER_SIDE)
@@ -151,15 +144,11 @@ def vary_handwriting(
 def draw_ink(
     points: Float[Tensor, "drawings strokes points 2"], pens: Float[Tensor, "drawings"]
 ) -> UInt8[Tensor, "drawings 28 28"]:
-    """Draw ink along points.
+    """Draw ink along points; pens are standard deviations, and both are in pixels.
 
     Every step leaves a Gaussian of ink at its middle, weighted by the length of the step, so that
     fast and slow strokes are equally dark. A Gaussian is a product of one in x and one in y, so the
     sum over all steps is a matrix product.
-
-    Args:
-        points: Points along the strokes, in pixels.
-        pens: Width of the pen of each drawing: standard deviation, in pixels.
     """
     start, end = points[:, :, :-1].flatten(1, 2), points[:, :, 1:].flatten(1, 2)
     offset = ((start + end) / 2)[..., None] - torch.arange(CHARACTER_SIDE)

@@ -21,11 +21,7 @@ from lgmnet.episode import EpisodeShape
 class Plane(InfiniteSource, ABC):
     """Base class of a family of tasks whose samples are points of the plane.
 
-    Args:
-        split: ``train``, ``val`` or ``test``; they differ only in name, because tasks never repeat.
-
-    Raises:
-        ConfigError: if there is no such split.
+    The splits differ only in name, because tasks never repeat.
     """
 
     name: str
@@ -36,32 +32,34 @@ class Plane(InfiniteSource, ABC):
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw new tasks into ``out`` (see `TaskSource`)."""
-        tasks = self.tasks(shape.tasks, shape.way, generator)
-        points = self.points(tasks, shape.per_class, generator)
+        tasks = self.draw_tasks(shape.tasks, shape.way, generator)
+        points = self.draw_points(tasks, shape.per_class, generator)
         support, query = points.split([shape.shot, shape.query], 2)
         torch.cat([support.reshape(-1, 2), query.reshape(-1, 2)], out=out)
 
     @abstractmethod
-    def tasks(self, n: int, way: int, generator: torch.Generator) -> Float[Tensor, "tasks way _"]:
+    def draw_tasks(
+        self, n: int, way: int, generator: torch.Generator
+    ) -> Float[Tensor, "tasks way _"]:
         """Draw the parameters of each class of ``n`` tasks."""
 
     @abstractmethod
-    def points(
+    def draw_points(
         self, tasks: Float[Tensor, "tasks way _"], n: int, generator: torch.Generator
     ) -> Float[Tensor, "tasks way n 2"]:
         """Draw ``n`` points of each class."""
 
     @abstractmethod
-    def distances(
+    def compute_distances(
         self, tasks: Float[Tensor, "tasks way _"], at: Float[Tensor, "points 2"]
     ) -> Float[Tensor, "tasks points way"]:
         """Compute the distance of points to the curve of each class."""
 
-    def regions(
+    def true_classes(
         self, tasks: Float[Tensor, "tasks way _"], at: Float[Tensor, "points 2"]
     ) -> Int[Tensor, "tasks points"]:
         """Return the true class of each point: the one with the nearest curve."""
-        return self.distances(tasks, at).argmin(-1)
+        return self.compute_distances(tasks, at).argmin(-1)
 
 
 def draw_uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
@@ -83,16 +81,16 @@ class Blobs(Plane):
     name = "blobs"
     noise = 0.35
 
-    def tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
+    def draw_tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
         """Draw the centres."""
         return draw_uniform(generator, -2.0, 2.0, n, way, 2)
 
-    def points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    def draw_points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw points around the centres."""
         shape = *tasks.shape[:2], n, 2
         return tasks[:, :, None] + self.noise * torch.randn(shape, generator=generator)
 
-    def distances(self, tasks: Tensor, at: Tensor) -> Tensor:
+    def compute_distances(self, tasks: Tensor, at: Tensor) -> Tensor:
         """Compute the distances to the centres."""
         return torch.cdist(at.expand(len(tasks), -1, -1), tasks)
 
@@ -103,7 +101,7 @@ class Lines(Plane):
     name = "lines"
     noise = 0.12
 
-    def tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
+    def draw_tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
         """Draw the direction, and the offset of each line across it."""
         angle = draw_uniform(generator, 0.0, math.pi, n, 1, 1).expand(n, way, 1)
         gap = draw_uniform(generator, 0.5, 3.2 / way + 0.3, n, 1, 1)
@@ -111,7 +109,7 @@ class Lines(Plane):
         offsets = offsets + draw_uniform(generator, -0.8, 0.8, n, 1, 1)
         return torch.cat([angle, shuffle_classes(offsets, generator)], -1)
 
-    def points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    def draw_points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw points along the lines."""
         angle, offset = tasks[..., :1], tasks[..., 1:]
         along = draw_uniform(generator, -2.0, 2.0, *tasks.shape[:2], n)
@@ -120,7 +118,7 @@ class Lines(Plane):
         y = along * angle.sin() + across * angle.cos()
         return torch.stack([x, y], -1)
 
-    def distances(self, tasks: Tensor, at: Tensor) -> Tensor:
+    def compute_distances(self, tasks: Tensor, at: Tensor) -> Tensor:
         """Compute the distances to the lines."""
         angle, offset = tasks[:, None, :, 0], tasks[:, None, :, 1]
         across = at[:, 1:] * angle.cos() - at[:, :1] * angle.sin()
@@ -133,7 +131,7 @@ class Circles(Plane):
     name = "circles"
     noise = 0.08
 
-    def tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
+    def draw_tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
         """Draw the centre, and the radius of each ring."""
         centre = draw_uniform(generator, -0.8, 0.8, n, 1, 2).expand(n, way, 2)
         inner = draw_uniform(generator, 0.3, 0.8, n, 1, 1)
@@ -141,14 +139,14 @@ class Circles(Plane):
         radius = inner + gap * torch.arange(way)[:, None]
         return torch.cat([centre, shuffle_classes(radius, generator)], -1)
 
-    def points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    def draw_points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw points on the rings."""
         angle = draw_uniform(generator, 0.0, math.tau, *tasks.shape[:2], n)
         radius = tasks[..., 2:] + self.noise * torch.randn(angle.shape, generator=generator)
         ring = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
         return tasks[:, :, None, :2] + ring
 
-    def distances(self, tasks: Tensor, at: Tensor) -> Tensor:
+    def compute_distances(self, tasks: Tensor, at: Tensor) -> Tensor:
         """Compute the distances to the rings."""
         to_centre: Tensor = torch.linalg.vector_norm(at[:, None] - tasks[:, None, :, :2], dim=-1)
         return (to_centre - tasks[:, None, :, 2]).abs()
@@ -161,17 +159,16 @@ class Spirals(Plane):
     noise = 0.06
     inner, outer = 0.3, 2.0
 
-    def tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
+    def draw_tasks(self, n: int, way: int, generator: torch.Generator) -> Tensor:
         """Draw the centre, the angle by which the arms turn, and the start angle of each arm."""
         centre = draw_uniform(generator, -0.6, 0.6, n, 1, 2).expand(n, way, 2)
         turn = draw_uniform(generator, 3.0, 7.0, n, 1, 1)
         turn = (turn * (torch.rand(turn.shape, generator=generator) - 0.5).sign()).expand(n, way, 1)
-        arms = math.tau / way * torch.arange(way)[:, None] + draw_uniform(
-            generator, 0.0, math.tau, n, 1, 1
-        )
+        first = draw_uniform(generator, 0.0, math.tau, n, 1, 1)
+        arms = first + math.tau / way * torch.arange(way)[:, None]
         return torch.cat([centre, turn, shuffle_classes(arms, generator)], -1)
 
-    def points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    def draw_points(self, tasks: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """Draw points on the arms."""
         progress = draw_uniform(generator, 0.0, 1.0, *tasks.shape[:2], n)
         angle = tasks[..., 3:] + tasks[..., 2:3] * progress
@@ -180,18 +177,15 @@ class Spirals(Plane):
         spread = self.noise * torch.randn(arm.shape, generator=generator)
         return tasks[:, :, None, :2] + arm + spread
 
-    def distances(self, tasks: Tensor, at: Tensor) -> Tensor:
+    def compute_distances(self, tasks: Tensor, at: Tensor) -> Tensor:
         """Compute the angles to the arms along the circle around the centre."""
         from_centre = at[:, None] - tasks[:, None, :, :2]
-        progress = (torch.linalg.vector_norm(from_centre, dim=-1) - self.inner) / (
-            self.outer - self.inner
-        )
+        radius = torch.linalg.vector_norm(from_centre, dim=-1)
+        progress = (radius - self.inner) / (self.outer - self.inner)
         angle = tasks[:, None, :, 3] + tasks[:, None, :, 2] * progress
         difference = torch.atan2(from_centre[..., 1], from_centre[..., 0]) - angle
         return torch.remainder(difference + math.pi, math.tau).sub(math.pi).abs()
 
 
-PLANES: dict[str, type[Plane]] = {
-    family.name: family for family in (Blobs, Lines, Spirals, Circles)
-}
+PLANES: dict[str, type[Plane]] = {p.name: p for p in (Blobs, Lines, Spirals, Circles)}
 """Families of tasks by name."""

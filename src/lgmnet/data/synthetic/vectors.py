@@ -25,13 +25,7 @@ class SyntheticVectors(InfiniteSource):
     The features of a task depend on a few hidden factors, and a class is one or two clouds in the
     space of these factors. The features are linear mixtures of the factors, followed by tanh in
     half of the tasks. Each feature has noise and a scale of its own, and some features are noise
-    alone.
-
-    Args:
-        split: ``train``, ``val`` or ``test``; they differ only in name, because tasks never repeat.
-
-    Raises:
-        ConfigError: if there is no such split.
+    alone. The splits differ only in name, because tasks never repeat.
     """
 
     name = "clouds"

@@ -159,8 +159,8 @@ def predict_grid(plane: Plane, methods: Mapping[str, Method], seed: int) -> dict
     """
     way, shot = BOUNDARY_SHAPE.way, BOUNDARY_SHAPE.shot
     generator = torch.Generator().manual_seed(seed)
-    task = plane.tasks(1, way, generator)
-    support_x = plane.points(task, shot, generator).view(1, -1, 2)
+    task = plane.draw_tasks(1, way, generator)
+    support_x = plane.draw_points(task, shot, generator).view(1, -1, 2)
     support_y = torch.arange(way).repeat_interleave(shot)[None]
     grid = make_grid()
     answers = {
@@ -170,7 +170,7 @@ def predict_grid(plane: Plane, methods: Mapping[str, Method], seed: int) -> dict
     return {
         "support_x": tuple((float(x), float(y)) for x, y in support_x[0].tolist()),
         "support_y": tuple(support_y[0].tolist()),
-        "truth": encode_classes(plane.regions(task, grid)[0]),
+        "truth": encode_classes(plane.true_classes(task, grid)[0]),
         "answers": {name: encode_classes(answer[0]) for name, answer in answers.items()},
     }
 

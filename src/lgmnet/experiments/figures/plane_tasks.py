@@ -49,9 +49,9 @@ def draw_tasks(path: Path, seed: int) -> None:
         plane = PLANES[name]("train")
         generator = torch.Generator().manual_seed(seed)
         for ax in row:
-            task = plane.tasks(1, PANEL_WAY, generator)
-            points = plane.points(task, POINTS_PER_CLASS, generator).view(-1, 2).numpy()
-            regions = plane.regions(task, make_grid()).view(GRID_POINTS, GRID_POINTS).numpy()
+            task = plane.draw_tasks(1, PANEL_WAY, generator)
+            points = plane.draw_points(task, POINTS_PER_CLASS, generator).view(-1, 2).numpy()
+            regions = plane.true_classes(task, make_grid()).view(GRID_POINTS, GRID_POINTS).numpy()
             draw_task(ax, regions, points, labels)
         row[0].set_ylabel(name)
     figure.supxlabel("Dots: samples of three classes. Background: true class of each point.")
