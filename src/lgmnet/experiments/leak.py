@@ -42,25 +42,21 @@ class LeakScore:
     """Half-width of its 95 % interval, in percent."""
 
 
-def angle_of_its_class(episode: Episode, generator: torch.Generator) -> Episode:
+def rotate_by_class(episode: Episode, generator: torch.Generator) -> Episode:
     """Rotate the images of each class by one random angle, as the reference code does."""
     angles = draw_angles(generator, episode.tasks, episode.way)
-    return replace(
-        episode,
-        support_x=turned(episode.support_x, angles.gather(1, episode.support_y.cpu())),
-        query_x=turned(episode.query_x, angles.gather(1, episode.query_y.cpu())),
-    )
+    support_x = rotate_images(episode.support_x, angles.gather(1, episode.support_y.cpu()))
+    query_x = rotate_images(episode.query_x, angles.gather(1, episode.query_y.cpu()))
+    return replace(episode, support_x=support_x, query_x=query_x)
 
 
-def angle_of_its_own(episode: Episode, generator: torch.Generator) -> Episode:
+def rotate_by_image(episode: Episode, generator: torch.Generator) -> Episode:
     """Rotate every image by a random angle of its own."""
-    support = draw_angles(generator, *episode.support_y.shape)
-    query = draw_angles(generator, *episode.query_y.shape)
-    return replace(
-        episode,
-        support_x=turned(episode.support_x, support),
-        query_x=turned(episode.query_x, query),
-    )
+    support_angles = draw_angles(generator, *episode.support_y.shape)
+    query_angles = draw_angles(generator, *episode.query_y.shape)
+    support_x = rotate_images(episode.support_x, support_angles)
+    query_x = rotate_images(episode.query_x, query_angles)
+    return replace(episode, support_x=support_x, query_x=query_x)
 
 
 def draw_angles(
@@ -72,14 +68,14 @@ def draw_angles(
 
 
 PROTOCOLS: dict[str, DataPath] = {
-    "one random rotation per class (the reference code)": angle_of_its_class,
-    "one random rotation per image": angle_of_its_own,
+    "one random rotation per class (the reference code)": rotate_by_class,
+    "one random rotation per image": rotate_by_image,
     "no rotation": leave_unchanged,
 }
 """Changes of an episode before the method receives it, by description."""
 
 
-def turned(
+def rotate_images(
     images: Float[Tensor, "tasks samples channels side side"],
     degrees: Float[Tensor, "tasks samples"],
 ) -> Float[Tensor, "tasks samples channels side side"]:
@@ -106,7 +102,7 @@ def perfect_angle_detector(way: int = LEAK_WAY, angles: int = len(ROTATION_ANGLE
     return 100 * angles / way * (1 - (1 - 1 / angles) ** way)
 
 
-def demonstrate(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> list[LeakScore]:
+def demonstrate_leak(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> list[LeakScore]:
     """Train a small Matching Network on noise under each protocol, and score it on new noise.
 
     Args:
@@ -114,17 +110,14 @@ def demonstrate(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> lis
         episodes: Number of tasks per score.
         seed: Seed of the weights, the noise and the tasks.
     """
+    embedding = EmbeddingConfig(NOISE_SHAPE, widths=(16, 32, 32), pooled=(True, True, True))
     scores = []
     with track_progress("training steps", steps * len(PROTOCOLS)) as progress:
         for protocol, path in PROTOCOLS.items():
             generator = torch.Generator().manual_seed(seed)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                method = MatchingNet(
-                    MatchingNetConfig(
-                        EmbeddingConfig(NOISE_SHAPE, widths=(16, 32, 32), pooled=(True, True, True))
-                    )
-                )
+                method = MatchingNet(MatchingNetConfig(embedding))
             optimizer = torch.optim.Adam(method.parameters(), lr=2e-3)
             sampler = Sampler(make_noise_dataset(NOISE_SHAPE, torch.uint8, seed), generator)
             for _ in range(steps):

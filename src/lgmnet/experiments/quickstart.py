@@ -55,7 +55,7 @@ class QuickstartResult:
     """Scores, timings and files of a quickstart."""
 
     rows: tuple[QuickstartRow, ...]
-    forging_ms: dict[int, float]
+    fit_ms: dict[int, float]
     """Median milliseconds from pixels to classifier, by number of shots."""
     picture: Path
     classifier: Path
@@ -82,7 +82,7 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
     pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
     method, embedded = cache_embeddings(model.method, dataset)
     rows: list[QuickstartRow] = []
-    forging_ms: dict[int, float] = {}
+    fit_ms: dict[int, float] = {}
     with track_progress("draws", len(SHOTS) * draws) as progress:
         for shot in SHOTS:
             scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
@@ -98,13 +98,13 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
             for learner in LEARNERS:
                 accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
                 rows.append(QuickstartRow(learner, shot, 100 * accuracy, 100 * ci95))
-            forging_ms[shot] = median_ms(partial(fit_digits, model, dataset, support))
+            fit_ms[shot] = median_ms(partial(fit_digits, model, dataset, support))
     fitted = fit_digits(model, dataset, support)
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
     fitted.save(classifier)
     pictured = rest[torch.randperm(len(rest), generator=generator)[:PICTURED_QUERIES]]
     draw_picture(fitted, dataset, support, pictured, picture)
-    return QuickstartResult(tuple(rows), forging_ms, picture, classifier)
+    return QuickstartResult(tuple(rows), fit_ms, picture, classifier)
 
 
 def split_support(
