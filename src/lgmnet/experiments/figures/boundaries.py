@@ -20,7 +20,7 @@ from lgmnet.errors import extra
 from lgmnet.evaluation.compare import compare
 from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.recipes.plane import plane as plane_recipe
+from lgmnet.experiments.recipes.vectors import plane as plane_recipe
 from lgmnet.experiments.results import collect_provenance, read_result, write_result
 from lgmnet.experiments.table_page import format_table
 from lgmnet.experiments.tables import Entry
