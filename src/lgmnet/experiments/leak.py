@@ -92,14 +92,15 @@ def rotate_images(
     return flat.view_as(images)
 
 
-def perfect_angle_detector(way: int = LEAK_WAY, angles: int = len(ROTATION_ANGLES)) -> float:
+def perfect_angle_detector() -> float:
     """Compute the accuracy, in percent, of guessing among the classes with the query's angle.
 
     The number of classes that share the true one's angle is ``1 + Binomial(way - 1, 1 / angles)``.
     The mean of its inverse is ``(angles / way) (1 - (1 - 1 / angles)^way)``, which is
     ``1 - (4/5)^5`` for five classes and five angles.
     """
-    return 100 * angles / way * (1 - (1 - 1 / angles) ** way)
+    angles = len(ROTATION_ANGLES)
+    return 100 * angles / LEAK_WAY * (1 - (1 - 1 / angles) ** LEAK_WAY)
 
 
 def demonstrate_leak(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -> list[LeakScore]:
@@ -137,11 +138,7 @@ def demonstrate_leak(*, steps: int = 300, episodes: int = 1000, seed: int = 0) -
 def score_on_noise(
     method: MatchingNet, path: DataPath, episodes: int, seed: int
 ) -> tuple[float, float]:
-    """Score a method under a protocol, on noise that it was not trained on.
-
-    Returns:
-        Mean accuracy and half-width of its 95 % interval, in percent.
-    """
+    """Compute mean accuracy and 95 % half-width in percent on noise not used in training."""
     generator = torch.Generator().manual_seed(seed)
     sampler = Sampler(make_noise_dataset(NOISE_SHAPE, torch.uint8, seed + 1), generator)
     scores = []

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -20,7 +18,8 @@ from lgmnet.data.datasets.digits import digit_pixels, digits
 from lgmnet.errors import extra
 from lgmnet.evaluation.cache import cache_embeddings
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.io import atomic_write, make_folder
+from lgmnet.experiments.results import open_picture
+from lgmnet.io import make_folder
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model
 from lgmnet.progress import track_progress
@@ -31,7 +30,6 @@ LGMNET_LEARNER, NEAREST_NEIGHBOUR, LOGISTIC_REGRESSION = LEARNERS = (
     "nearest neighbour on pixels",
     "logistic regression on pixels",
 )
-TIMING_REPEATS = 20
 QUERIES_PER_BATCH = 250
 N_QUERIES = 500
 """Number of queries per draw; a larger one would make the quickstart longer than a minute."""
@@ -98,8 +96,9 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
             for learner in LEARNERS:
                 accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
                 rows.append(QuickstartRow(learner, shot, 100 * accuracy, 100 * ci95))
-            fit_ms[shot] = median_ms(partial(fit_digits, model, dataset, support))
-    fitted = fit_digits(model, dataset, support)
+            fit = partial(fit_digits, model, dataset, support)
+            fitted = fit()  # Before the timing, as a warm-up.
+            fit_ms[shot] = 1000 * statistics.median(timeit.repeat(fit, number=1, repeat=20))
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
     fitted.save(classifier)
     pictured = rest[torch.randperm(len(rest), generator=generator)[:PICTURED_QUERIES]]
@@ -168,17 +167,6 @@ def fit_digits(
     )
 
 
-def median_ms(function: Callable[[], object]) -> float:
-    """Measure the median milliseconds of a call, after a warm-up call."""
-    function()
-    seconds = []
-    for _ in range(TIMING_REPEATS):
-        started = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
-
-
 def draw_picture(
     fitted: FittedClassifier,
     dataset: ClassDataset,
@@ -187,40 +175,26 @@ def draw_picture(
     path: Path,
 ) -> None:
     """Draw the support images, and the predictions for some queries, wrong ones in red."""
-    with extra("quickstart", "pictures"):
-        from matplotlib.figure import Figure
-    shots = len(support) // dataset.classes
-    columns = PICTURED_QUERIES // dataset.classes
-    figure = Figure(figsize=(12, 9.5))
-    # The labels of the last column stand outside its axes and need a margin.
-    figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
-    halves: Any = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
-    left, right = halves
-    left.suptitle(f"support: {shots} drawings per class")
-    right.suptitle(f"queries: {len(queries)} of the {len(dataset.images) - len(support)} others")
-    grid: Any = left.subplots(dataset.classes, shots, squeeze=False)
-    for axes, index in zip(grid.flat, support.tolist(), strict=True):
-        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
-    grid = right.subplots(dataset.classes, columns, squeeze=False)
+    shots, columns = len(support) // dataset.classes, len(queries) // dataset.classes
     probabilities = fitted.predict_proba(dataset.images[queries])
-    for axes, index, answer in zip(grid.flat, queries.tolist(), probabilities, strict=True):
-        guess = int(answer.argmax())
-        truth = int(dataset.labels[index])
-        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
-        text = f"{dataset.class_names[guess]}  {100 * answer[guess]:.0f} %"
-        if guess != truth:
-            text += f"\n(is {dataset.class_names[truth]})"
-        axes.set_ylabel(
-            text,
-            rotation=0,
-            ha="left",
-            va="center",
-            labelpad=64,
-            color="#1a7f37" if guess == truth else "#cf222e",
-        )
-        axes.yaxis.set_label_position("right")
-        axes.yaxis.labelpad = 4
-    for axes in figure.axes:
-        axes.set(xticks=[], yticks=[])
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110)
+    with open_picture(path, 12, 9.5) as figure:
+        # The labels of the last column stand outside its axes and need a margin.
+        figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
+        left, right = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
+        left.suptitle(f"support: {shots} drawings per class")
+        others = len(dataset.images) - len(support)
+        right.suptitle(f"queries: {len(queries)} of the {others} others")
+        support_axes = left.subplots(dataset.classes, shots, squeeze=False).ravel()
+        query_axes = right.subplots(dataset.classes, columns, squeeze=False).ravel()
+        for axes, index in zip([*support_axes, *query_axes], [*support, *queries], strict=True):
+            axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
+            axes.set(xticks=[], yticks=[])
+        labels = dataset.labels[queries].tolist()
+        for axes, truth, answer in zip(query_axes, labels, probabilities, strict=True):
+            guess = int(answer.argmax())
+            text = f"{dataset.class_names[guess]}  {100 * answer[guess]:.0f} %"
+            if guess != truth:
+                text += f"\n(is {dataset.class_names[truth]})"
+            colour = "#1a7f37" if guess == truth else "#cf222e"
+            axes.set_ylabel(text, rotation=0, ha="left", va="center", labelpad=4, color=colour)
+            axes.yaxis.set_label_position("right")

@@ -1,19 +1,21 @@
-"""Result files, from which tables and figures are drawn."""
+"""Result files, from which tables and figures are drawn, and the files of the pictures."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lgmnet import __version__
-from lgmnet.errors import FileFormatError
-from lgmnet.io import write_text
+from lgmnet.errors import FileFormatError, extra
+from lgmnet.experiments.options import RunOptions
+from lgmnet.io import atomic_write, check_writable, write_text
 from lgmnet.versioning import git_commit
 
 RESULT_VERSION = 1
@@ -56,15 +58,27 @@ def read_result(path: Path, name: str, part: str) -> dict[str, Any]:
 
 
 def write_result(path: Path, name: str, content: Mapping[str, Any]) -> None:
-    """Write the result of a table or figure as JSON.
-
-    Args:
-        path: Result file.
-        name: Name of the table or figure.
-        content: Everything else to store, by key.
-    """
+    """Write the content of the result file of the table or figure ``name`` as JSON."""
     result = {"results": name, "version": RESULT_VERSION, **content}
     write_text(path, json.dumps(result) + "\n")
+
+
+def load_or_run(
+    options: RunOptions, name: str, part: str, run: Callable[[RunOptions], dict[str, Any]]
+) -> dict[str, Any]:
+    """Read the result of a figure, after running it if not only its picture is wanted.
+
+    Args:
+        options: Folders, and size of the run.
+        name: Name of the figure.
+        part: Key that the figure is drawn from.
+        run: Function that computes the result.
+    """
+    file = options.results / f"{name}.json"
+    if not options.from_results:
+        check_writable(file)
+        write_result(file, name, collect_provenance() | run(options))
+    return read_result(file, name, part)
 
 
 def collect_provenance() -> dict[str, Any]:
@@ -83,3 +97,19 @@ def describe_machine() -> str:
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     return f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()}"
+
+
+@contextmanager
+def open_picture(path: Path, width: float, height: float) -> Iterator[Any]:
+    """Yield an empty figure of matplotlib, in inches, and write it to a PNG file at the end.
+
+    Raises:
+        UserError: if matplotlib is not installed, or the file cannot be written.
+    """
+    with extra("quickstart", "pictures"):
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
+    with atomic_write(path) as draft:
+        figure.savefig(draft, dpi=110, format="png")

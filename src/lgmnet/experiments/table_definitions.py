@@ -120,7 +120,8 @@ def define_all_methods(
         maml_steps: Number of training steps of MAML; None for as many as the others.
         episodes: Number of scoring tasks per column, for methods that are slow to score.
     """
-    limits = {"from-scratch": 100, "random-weights": 500, **(episodes or {})}
+    limits: dict[str, int | tuple[int, ...]] = {"from-scratch": 100, "random-weights": 500}
+    limits |= episodes or {}
 
     def entry(name: str, method: str, weights: Entry | None = None, **config: Any) -> Entry:
         run = rival(ours, method, **config).for_steps(maml_steps if method == "maml" else None)
