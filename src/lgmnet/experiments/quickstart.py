@@ -25,11 +25,7 @@ from lgmnet.model.model import Model
 from lgmnet.progress import track_progress
 
 SHOTS = (1, 5)
-LGMNET_LEARNER, NEAREST_NEIGHBOUR, LOGISTIC_REGRESSION = LEARNERS = (
-    "lgmnet",
-    "nearest neighbour on pixels",
-    "logistic regression on pixels",
-)
+LEARNERS = ("lgmnet", "nearest neighbour on pixels", "logistic regression on pixels")
 QUERIES_PER_BATCH = 250
 N_QUERIES = 500
 """Number of queries per draw; a larger one would make the quickstart longer than a minute."""
@@ -79,24 +75,23 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
     dataset = digits()
     pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
     method, embedded = cache_embeddings(model.method, dataset)
-    rows: list[QuickstartRow] = []
-    fit_ms: dict[int, float] = {}
+    rows, fit_ms = [], {}
     with track_progress("draws", len(SHOTS) * draws) as progress:
         for shot in SHOTS:
-            scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
+            scores = []
             for _ in range(draws):
                 support, rest = split_support(dataset, shot, generator)
                 queries = rest[torch.randperm(len(rest), generator=generator)[:N_QUERIES]]
                 answers = predict_with_rivals(pixels, dataset.labels, support, queries)
-                answers[LGMNET_LEARNER] = predict_with_method(method, embedded, support, queries)
-                for learner in LEARNERS:
-                    correct = answers[learner] == dataset.labels[queries]
-                    scores[learner].append(correct.double().mean().item())
+                answers.insert(0, predict_with_method(method, embedded, support, queries))
+                correct = torch.stack(answers) == dataset.labels[queries]
+                scores.append(correct.double().mean(1).tolist())
                 progress.advance()
-            for learner in LEARNERS:
-                accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
+            for learner, accuracies in zip(LEARNERS, zip(*scores, strict=True), strict=True):
+                accuracy, ci95 = mean_and_ci95(torch.tensor(accuracies))
                 rows.append(QuickstartRow(learner, shot, 100 * accuracy, 100 * ci95))
-            fit = partial(fit_digits, model, dataset, support)
+            images, labels = dataset.images[support], dataset.labels[support].tolist()
+            fit = partial(fit_classifier, model, images, labels, dataset.class_names)
             fitted = fit()  # Before the timing, as a warm-up.
             fit_ms[shot] = 1000 * statistics.median(timeit.repeat(fit, number=1, repeat=20))
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
@@ -142,29 +137,15 @@ def predict_with_rivals(
     labels: Int[Tensor, " drawings"],
     support: Int[Tensor, " support"],
     queries: Int[Tensor, " queries"],
-) -> dict[str, Int[Tensor, " queries"]]:
-    """Fit scikit-learn's classifiers to the pixels of the support, and classify the queries."""
+) -> list[Int[Tensor, " queries"]]:
+    """Fit the rivals of `LEARNERS` to the pixels of the support, and classify the queries."""
     with extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
     support_x, support_y = pixels[support].numpy(), labels[support].numpy()
-    rivals = {
-        NEAREST_NEIGHBOUR: KNeighborsClassifier(n_neighbors=1),
-        LOGISTIC_REGRESSION: LogisticRegression(max_iter=1000),
-    }
-    return {
-        name: torch.from_numpy(rival.fit(support_x, support_y).predict(pixels[queries].numpy()))
-        for name, rival in rivals.items()
-    }
-
-
-def fit_digits(
-    model: Model, dataset: ClassDataset, support: Int[Tensor, " support"]
-) -> FittedClassifier:
-    """Fit a classifier to the support images, from pixels."""
-    return fit_classifier(
-        model, dataset.images[support], dataset.labels[support].tolist(), dataset.class_names
-    )
+    rivals = (KNeighborsClassifier(n_neighbors=1), LogisticRegression(max_iter=1000))
+    answers = [rival.fit(support_x, support_y).predict(pixels[queries].numpy()) for rival in rivals]
+    return [torch.from_numpy(answer) for answer in answers]
 
 
 def draw_picture(
@@ -177,7 +158,7 @@ def draw_picture(
     """Draw the support images, and the predictions for some queries, wrong ones in red."""
     shots, columns = len(support) // dataset.classes, len(queries) // dataset.classes
     probabilities = fitted.predict_proba(dataset.images[queries])
-    with open_picture(path, 12, 9.5) as figure:
+    with open_picture(path, 12.0, 9.5) as figure:
         # The labels of the last column stand outside its axes and need a margin.
         figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
         left, right = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])

@@ -1,4 +1,4 @@
-"""Result files, from which tables and figures are drawn, and the files of the pictures."""
+"""Options of a reproduction, its result files and the files of its pictures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 
 from lgmnet import __version__
 from lgmnet.errors import FileFormatError, extra
-from lgmnet.experiments.options import RunOptions
 from lgmnet.io import atomic_write, check_writable, write_text
 from lgmnet.versioning import git_commit
 
@@ -22,13 +22,30 @@ RESULT_VERSION = 1
 """Version of the format of the result files."""
 
 
-def read_result(path: Path, name: str, part: str) -> dict[str, Any]:
-    """Read a result file that `write_result` wrote.
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that all tables and figures share."""
 
-    Args:
-        path: Result file.
-        name: Name of the table or figure.
-        part: Key that the table or figure is drawn from; it must hold something.
+    results: Path = Path("results")
+    """Folder of the result files."""
+    pages: Path = Path("docs")
+    """Folder of the pages and pictures."""
+    models: Path = Path("outputs")
+    """Folder of the trained models; missing models are trained into it."""
+    from_results: bool = False
+    """If True, only draw pages and pictures from the result files."""
+    episodes: int = 2000
+    """Number of tasks per score."""
+    seed: int = 0
+    """Seed of the tasks."""
+    steps: int | None = None
+    """Number of training steps of every model; None for the number in its recipe."""
+    rows: tuple[str, ...] = ()
+    """Names of the table rows to run; empty for all rows."""
+
+
+def read_result(path: Path, name: str, part: str) -> dict[str, Any]:
+    """Read the result file of the table or figure ``name``; its key ``part`` must hold something.
 
     Raises:
         FileFormatError: if the file is absent or damaged, belongs to another table or figure, or
@@ -66,14 +83,7 @@ def write_result(path: Path, name: str, content: Mapping[str, Any]) -> None:
 def load_or_run(
     options: RunOptions, name: str, part: str, run: Callable[[RunOptions], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Read the result of a figure, after running it if not only its picture is wanted.
-
-    Args:
-        options: Folders, and size of the run.
-        name: Name of the figure.
-        part: Key that the figure is drawn from.
-        run: Function that computes the result.
-    """
+    """Return the result of a figure, from its file alone or after ``run`` has computed it."""
     file = options.results / f"{name}.json"
     if not options.from_results:
         check_writable(file)

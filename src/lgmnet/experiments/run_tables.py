@@ -9,13 +9,11 @@ from typing import Any
 
 from filelock import FileLock
 
-from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, unknown_name
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
 from lgmnet.evaluation.evaluate import evaluate
-from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.results import collect_provenance, read_result, write_result
+from lgmnet.experiments.results import RunOptions, collect_provenance, read_result, write_result
 from lgmnet.experiments.table_definitions import TABLES
 from lgmnet.experiments.table_page import format_page
 from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table, train_entry
@@ -31,14 +29,9 @@ AUDIT_EPISODES = 200
 
 
 def run_table(name: str, options: RunOptions) -> list[Path]:
-    """Train and score the rows of a table, and write its result files and pages.
+    """Train and score the rows of a table, write its result files and pages, and return the pages.
 
-    Args:
-        name: Key of `TABLES`; a table may have a part, with its own files, per data set.
-        options: Folders, size of the run, and choice of rows.
-
-    Returns:
-        Paths of the pages.
+    A table may have a part, with its own files, per data set.
 
     Raises:
         ConfigError: if there is no such row, stored rows were scored on other tasks, or rows are
@@ -78,8 +71,7 @@ def run_rows(table: Table, file: Path, options: RunOptions) -> None:
         for number, entry in enumerate(entries, 1):
             progress.print(f"{table.name}, {number} of {len(entries)}: {entry.name}")
             # One folder per data set, so that tables share the models that they have in common.
-            models = options.models / "tables" / entry.run.data
-            method, cost = train_entry(entry, models)
+            method, cost = train_entry(entry, options.models / "tables" / entry.run.data)
             row = score_entry(table, entry, method, options)
             row["training"] = {"steps": cost.step, "images": cost.images, "seconds": cost.seconds}
             row |= collect_provenance()
@@ -111,12 +103,11 @@ def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions)
             right = [round(accuracy * shape.way * shape.query) for accuracy in score.scores]
             scores = {name: getattr(score, name) for name in STORED_SCORES}
             tasks.append(scores | {"adapt_ms": adapt_ms, "query_ms": query_ms, "right": right})
-    way, shot = table.tasks[0]
     checks = audit(
         method,
         source,
         trained_on=[open_source(entry.run.data, entry.run.split)] if entry.is_trainable else [],
-        shape=EpisodeShape(way, shot, 5),
+        shape=dataclasses.replace(table.shapes[0], query=5),
         episodes=min(AUDIT_EPISODES, counts[0]),
         seed=seed,
     ).checks

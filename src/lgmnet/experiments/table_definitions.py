@@ -9,7 +9,7 @@ from typing import Any
 
 from lgmnet.config import with_settings
 from lgmnet.experiments.recipes import LGM_NET_RECIPES, cifar, omniglot, vectors
-from lgmnet.experiments.recipes.rivals import PRETRAINED, rival
+from lgmnet.experiments.recipes.rivals import PRETRAINED, UNTRAINED, rival
 from lgmnet.experiments.tables import Entry, Table
 from lgmnet.methods import METHODS
 from lgmnet.methods.lgm_net import LGMNetConfig
@@ -22,22 +22,28 @@ from lgmnet.training.config import Run
 
 EXTRA_LAYERS = "two extra convolutions"
 """Suffix of the rows whose embedding is as deep as LGM-Net with its generated layers."""
-METRIC_METHODS = ("lgm-net", "proto-net", "matching-net")
 DATA_TITLES = {
     "caltech101": "Caltech-101",
     "omniglot": "Omniglot",
     "cifar-fs": "CIFAR-FS",
     "miniimagenet": "MiniImageNet",
 }
-ABOUT_ALL_METHODS = (
-    "All methods use the same shared embedding, the same training tasks and the same number of "
-    f"steps. The rows with {EXTRA_LAYERS} have as many layers as LGM-Net with its generated ones. "
-    "{lgm_net}Methods that are pretrained by classification see the same images{pretrained}. MAML "
-    "is trained on 5-way 1-shot tasks, four per step{maml}, and is scored on the other tasks too. "
-    "Direct training (50 steps of Adam per task) and random weights use nothing but the support "
-    "set, with the same number of layers as LGM-Net{unaligned}. Accuracies over fewer tasks are "
-    "marked. The training times are for one thread, while another run used the same machine."
-)
+
+
+def describe_all_methods(
+    *, lgm_net: str = "", pretrained: str = "", maml: str = "", unaligned: str = ""
+) -> str:
+    """Describe the rows of `define_all_methods`, with additions for single methods."""
+    return (
+        "All methods use the same shared embedding, the same training tasks and the same number of "
+        f"steps. The rows with {EXTRA_LAYERS} have as many layers as LGM-Net with its generated "
+        f"ones. {lgm_net}Methods that are pretrained by classification see the same images"
+        f"{pretrained}. MAML is trained on 5-way 1-shot tasks, four per step{maml}, and is scored "
+        "on the other tasks too. Direct training (50 steps of Adam per task) and random weights "
+        f"use nothing but the support set, with the same number of layers as LGM-Net{unaligned}. "
+        "Accuracies over fewer tasks are marked. The training times are for one thread, while "
+        "another run used the same machine."
+    )
 
 
 def table1() -> Table:
@@ -57,11 +63,8 @@ def table1() -> Table:
         name="table1",
         title="Omniglot: all methods on the same tasks",
         about="Drawings are aligned first. The split is that of Vinyals et al. (2016). "
-        + ABOUT_ALL_METHODS.format(
-            lgm_net="",
-            pretrained=", except mirrored characters",
-            maml="",
-            unaligned=" but without alignment",
+        + describe_all_methods(
+            pretrained=", except mirrored characters", unaligned=" but without alignment"
         ),
         entries=define_all_methods(ours, episodes=episodes),
         data="omniglot",
@@ -77,11 +80,9 @@ def table2(data: str) -> Table:
         name="table2" if data == "cifar-fs" else f"table2-{data}",
         title=f"{DATA_TITLES[data]}: all methods on the same tasks",
         about=f"Conv-4 with {sum(ours.config.embedding.pooled)} poolings and 64 channels. "
-        + ABOUT_ALL_METHODS.format(
+        + describe_all_methods(
             lgm_net="LGM-Net has an auxiliary loss, the classification of all training classes. ",
-            pretrained="",
             maml=", for half as many steps because each one takes more than twice as long",
-            unaligned="",
         ),
         entries=define_all_methods(ours, maml_steps=ours.train.steps // 2),
         data=data,
@@ -95,7 +96,7 @@ def table2_resnet12() -> Table:
     entries = [
         entry
         for entry in define_all_methods(cifar.cifar_fs_resnet12())
-        if entry.run.method in METRIC_METHODS + PRETRAINED and EXTRA_LAYERS not in entry.name
+        if entry.run.method not in ("maml", *UNTRAINED) and EXTRA_LAYERS not in entry.name
     ]
     return dataclasses.replace(
         table2("cifar-fs"),
@@ -165,11 +166,7 @@ def table3(data: str) -> Table:
         "without weight normalisation": ["target.weight_norm=false"],
         "without class detectors": ["conditioning=none"],
         "without class dropout": ["conditioning.dropout=0"],
-        "without weight generation": [
-            "target.weights=learned",
-            "context=none",
-            "conditioning=none",
-        ],
+        "without weight generation": ["weights=learned", "context=none", "conditioning=none"],
     }
     if ours.config.auxiliary_weight:
         variants["without auxiliary classification"] = ["auxiliary_weight=0"]
@@ -190,6 +187,7 @@ def table3(data: str) -> Table:
 def table_photos(data: str) -> Table:
     """Define the table of photos: LGM-Net and simple methods on features of a frozen backbone."""
     ours = vectors.photos()
+    without_generation = with_settings(ours, ["config.generator=none"])
 
     def baseline(name: str, method: str, **config: Any) -> Entry:
         features = vector_embedding(*ours.config.feature_shape)
@@ -205,10 +203,7 @@ def table_photos(data: str) -> Table:
         "of Caltech-101 and CIFAR-FS; the other methods learn from the support set alone.",
         entries=(
             Entry("LGM-Net (photos)", ours),
-            Entry(
-                "LGM-Net (photos), without weight generation",
-                with_settings(ours, ["config.generator=none"]),
-            ),
+            Entry("LGM-Net (photos), without weight generation", without_generation),
             baseline("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
             baseline("Logistic regression", "logistic-regression", normalize=False),
             baseline(

@@ -74,13 +74,7 @@ def is_current(row: Mapping[str, Any], entry: Entry) -> bool:
 
 
 def summarize_differences(rows: Sequence[Mapping[str, Any]], column: int, task: str) -> str:
-    """List the rows that the first row beats, ties and loses to, if there are other rows.
-
-    Args:
-        rows: Rows of the result.
-        column: Index of the column.
-        task: Title of the column.
-    """
+    """List the rows that the first row beats, ties and loses to in a column, if there are any."""
     first, *others = rows
     names: dict[str, list[str]] = {"beats": [], "ties with": [], "loses to": []}
     for row in others:

@@ -15,9 +15,8 @@ from lgmnet.data.synthetic.plane import PLANES, Plane
 from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation.compare import compare
 from lgmnet.experiments.figures.plane_tasks import GRID_POINTS, draw_task, make_grid
-from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.recipes.vectors import plane as plane_recipe
-from lgmnet.experiments.results import load_or_run, open_picture
+from lgmnet.experiments.results import RunOptions, load_or_run, open_picture
 from lgmnet.experiments.table_page import format_table
 from lgmnet.experiments.tables import Entry, train_entry
 from lgmnet.io import check_writable, write_text
@@ -38,11 +37,7 @@ PANEL_METHODS = (RANDOM_WEIGHTS, DIRECT_TRAINING, LGM_NET)
 
 
 def reproduce(options: RunOptions) -> list[Path]:
-    """Train LGM-Net on each family, score it with its rivals, and draw figure 4 and its page.
-
-    Returns:
-        Paths of the picture and the page.
-    """
+    """Train LGM-Net on each family, score it with its rivals, and draw figure 4 and its page."""
     picture, page = options.pages / "figure4.png", options.pages / "figure4.md"
     for path in (picture, page):
         check_writable(path)
@@ -53,11 +48,7 @@ def reproduce(options: RunOptions) -> list[Path]:
 
 
 def run_families(options: RunOptions) -> dict[str, Any]:
-    """Train LGM-Net on each family of tasks, and score it with its rivals.
-
-    Returns:
-        Results of `compare_on_family`, and minutes of training by family.
-    """
+    """Train LGM-Net on each family of tasks, and score it with its rivals."""
     families, minutes = [], {}
     with track_progress("families", len(PLANES)) as progress:
         for name in PLANES:
@@ -84,23 +75,21 @@ def compare_on_family(name: str, method: Method, options: RunOptions) -> dict[st
         DIRECT_TRAINING: TrainFromScratch(TrainFromScratchConfig(embedding)).eval(),
         RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(embedding)).eval(),
     }
-    about = {"episodes": options.episodes, "seed": options.seed}
-    with track_progress("episodes", len(methods) * options.episodes) as progress:
-        rows = compare(
-            methods, plane, shape, **about, progress=lambda name, done: progress.advance(done, name)
-        )
+    episodes, seed = options.episodes, options.seed
+    with track_progress("episodes", len(methods) * episodes) as progress:
+
+        def report(method_name: str, done: int) -> None:
+            progress.advance(done, method_name)
+
+        rows = compare(methods, plane, shape, episodes=episodes, seed=seed, progress=report)
     scores = [
-        {
-            "method": row.name,
-            "accuracy": row.score.accuracy,
-            "ci95": row.score.ci95,
-            "difference": row.difference,
-            "difference_ci95": row.difference_ci95,
-        }
+        {"method": row.name, "accuracy": row.score.accuracy, "ci95": row.score.ci95}
+        | {"difference": row.difference, "difference_ci95": row.difference_ci95}
         for row in rows
     ]
-    about = {"name": name, "way": shape.way, "shot": shape.shot, **about, "scores": scores}
-    return about | predict_grid(plane, methods, options.seed + 1)
+    tasks = {"way": shape.way, "shot": shape.shot, "episodes": episodes, "seed": seed}
+    grid = predict_grid(plane, methods, seed + 1)
+    return {"name": name, **tasks, "scores": scores, **grid}
 
 
 @torch.no_grad()
@@ -138,12 +127,7 @@ def decode_classes(rows: Sequence[str]) -> np.ndarray:
 
 
 def format_page(families: Sequence[Mapping[str, Any]], minutes: Mapping[str, float]) -> str:
-    """Write the page with the scores beside the figure, as Markdown.
-
-    Args:
-        families: Results of all families.
-        minutes: Minutes of training of LGM-Net, by family.
-    """
+    """Write the page with the scores beside the figure and the minutes of training, as Markdown."""
     rows = []
     for family in families:
         scores = {score["method"]: score for score in family["scores"]}
@@ -154,8 +138,7 @@ def format_page(families: Sequence[Mapping[str, Any]], minutes: Mapping[str, flo
         ]
         training = f"{minutes[family['name']]:.1f}"
         rows.append([format_task(family), *accuracies, *differences, training])
-    titles = ["family", *PANEL_METHODS]
-    titles += [f"LGM-Net minus {name}" for name in RIVALS]
+    titles = ["family", *PANEL_METHODS, *(f"LGM-Net minus {name}" for name in RIVALS)]
     blocks = [
         "# Decision boundaries of tasks in the plane",
         "![Rows: families of tasks. Columns: random weights, direct training, LGM-Net.]"
@@ -171,7 +154,7 @@ def format_page(families: Sequence[Mapping[str, Any]], minutes: Mapping[str, flo
 
 def draw_boundaries(families: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the figure to a PNG file: a row per family, a column per method."""
-    with open_picture(path, 3 * len(PANEL_METHODS), 3.2 * len(families)) as figure:
+    with open_picture(path, 3.0 * len(PANEL_METHODS), 3.2 * len(families)) as figure:
         axes = figure.subplots(len(families), len(PANEL_METHODS), squeeze=False)
         for family, row in zip(families, axes, strict=True):
             truth = decode_classes(family["truth"])

@@ -18,8 +18,7 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, extra
-from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.results import load_or_run, open_picture
+from lgmnet.experiments.results import RunOptions, load_or_run, open_picture
 from lgmnet.io import check_writable
 from lgmnet.methods.base import Method
 from lgmnet.methods.lgm_net import LGMClassifier
@@ -53,11 +52,7 @@ class WeightProjection:
 
 
 def reproduce(options: RunOptions) -> list[Path]:
-    """Generate weights with the shipped model of Omniglot, and draw figure 5.
-
-    Returns:
-        Path of the picture.
-    """
+    """Generate weights with the shipped model of Omniglot, and draw figure 5."""
     picture = options.pages / "figure5.png"
     check_writable(picture)
     result = load_or_run(options, "figure5", "projection", run_omniglot)
@@ -146,7 +141,7 @@ def draw_projection(projection: WeightProjection, path: Path) -> None:
     """Draw the figure to a PNG file: a dot per draw, a colour per task."""
     task = np.repeat(np.arange(projection.tasks), projection.draws)
     style: dict[str, Any] = {"cmap": "tab10", "s": 22, "edgecolors": "k", "linewidths": 0.3}
-    with open_picture(path, 6, 5.4) as figure:
+    with open_picture(path, 6.0, 5.4) as figure:
         ax = figure.subplots()
         ax.scatter(*np.array(projection.positions).T, c=task, **style)
         ax.set(xticks=[], yticks=[])

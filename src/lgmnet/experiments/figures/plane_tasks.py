@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.results import open_picture
+from lgmnet.experiments.results import RunOptions, open_picture
 
 GRID_POINTS = 160
 """Points of the grid along each axis."""
@@ -26,9 +25,6 @@ def reproduce(options: RunOptions) -> list[Path]:
     """Draw figure 3: several tasks of each family, their points and the true region of each class.
 
     It depends only on the seed, so it has no result file.
-
-    Returns:
-        Path of the picture.
     """
     path = options.pages / "figure3.png"
     labels = torch.arange(PANEL_WAY).repeat_interleave(POINTS_PER_CLASS).numpy()
