@@ -66,7 +66,7 @@ def test_quickstart_scores_all_learners_and_writes_its_files(tiny, tmp_path):
     folder = tmp_path / "new" / "quick"
     ran = lgmnet("quickstart", "--model", tiny, "--draws", 2, "-o", folder, "--json")
     assert ran.code == 0, ran.err
-    assert set(ran.json) == {"rows", "forging_ms", "picture", "classifier"}
+    assert set(ran.json) == {"rows", "fit_ms", "picture", "classifier"}
     rows = {(row["learner"], row["shot"]): row for row in ran.json["rows"]}
     assert rows.keys() == {(learner, shot) for learner in LEARNERS for shot in (1, 5)}
     for row in rows.values():
@@ -74,8 +74,8 @@ def test_quickstart_scores_all_learners_and_writes_its_files(tiny, tmp_path):
         assert row["ci95"] >= 0
     for learner in LEARNERS[1:]:  # The baselines learn: more drawings help.
         assert rows[learner, 5]["accuracy"] > rows[learner, 1]["accuracy"] > 25
-    assert ran.json["forging_ms"].keys() == {"1", "5"}
-    assert all(ms > 0 for ms in ran.json["forging_ms"].values())
+    assert ran.json["fit_ms"].keys() == {"1", "5"}
+    assert all(ms > 0 for ms in ran.json["fit_ms"].values())
 
     assert set(listing(tmp_path)) == {"new/quick/quickstart.png", "new/quick/digits.safetensors"}
     with Image.open(ran.json["picture"]) as picture:

@@ -15,17 +15,9 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.audit import Audit, audit, make_noise_dataset
 from lgmnet.evaluation.compare import compare
-from lgmnet.experiments.leak import (
-    angle_of_its_class,
-    angle_of_its_own,
-    demonstrate,
-    perfect_angle_detector,
-    turned,
-)
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
-from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.embedding import vector_embedding
 
 
 @dataclass(frozen=True)
@@ -149,48 +141,6 @@ def test_training_classes_and_images_are_detected():
     assert "144 images" in result.checks[-1].reason
 
 
-@pytest.fixture(scope="module")
-def leaky_method() -> Method:
-    """Matching network with random weights, whose similarities depend on angles."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return MatchingNet(
-            MatchingNetConfig(
-                EmbeddingConfig(widths=(16, 16), pooled=(True, True)), temperature=None
-            )
-        ).eval()
-
-
-def test_the_augmentation_of_the_reference_code_is_detected(leaky_method):
-    """With one angle per class, noise is classified and random labels are predicted."""
-    result = audit(
-        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), transform=angle_of_its_class
-    )
-    assert {"images without classes", "random query labels"} <= failed(result)
-
-
-def test_an_angle_for_each_image_reveals_nothing(leaky_method):
-    assert audit(
-        leaky_method, make_noise_dataset((1, 28, 28), torch.uint8), transform=angle_of_its_own
-    ).passed
-
-
-def test_the_accuracy_of_a_perfect_angle_detector():
-    assert perfect_angle_detector() == pytest.approx(100 * (1 - (4 / 5) ** 5))
-    generator = torch.Generator().manual_seed(0)
-    angles = torch.randint(5, (200_000, 5), generator=generator)
-    shared = (angles == angles[:, :1]).sum(1)
-    assert perfect_angle_detector() == pytest.approx(100 * (1 / shared).mean().item(), abs=0.2)
-
-
-def test_each_image_is_rotated_by_its_own_angle():
-    images = torch.zeros(1, 2, 1, 9, 9)
-    images[..., 4, 4:] = 1  # a line to the right
-    unrotated, rotated = turned(images, torch.tensor([[0.0, 90.0]]))[0, :, 0]
-    torch.testing.assert_close(unrotated, images[0, 0, 0])
-    torch.testing.assert_close(rotated, unrotated.rot90(1), atol=1e-5, rtol=0)
-
-
 def test_noise_has_a_grain_and_no_class():
     noise = make_noise_dataset((1, 28, 28), torch.uint8)
     images = noise.images.double() - noise.images.double().mean()
@@ -202,13 +152,6 @@ def test_noise_has_a_grain_and_no_class():
     vectors = make_noise_dataset((4,), torch.float32)
     assert vectors.feature_shape == (4,)
     assert vectors.dtype == torch.float32
-
-
-def test_the_demonstration_reproduces_the_leak():
-    leak, own, none = demonstrate(steps=60, episodes=200)
-    assert leak.accuracy - leak.ci95 > 45
-    for honest in (own, none):
-        assert abs(honest.accuracy - 20) < 3
 
 
 # Comparisons.

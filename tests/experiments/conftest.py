@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.results import RunOptions
 from lgmnet.experiments.table_definitions import TABLES
 from tests.experiments.small_table import define_small_table
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from lgmnet.experiments.recipes.plane import plane
 from lgmnet.experiments.recipes.rivals import rival
+from lgmnet.experiments.recipes.vectors import plane
 from lgmnet.experiments.tables import Entry, Table
 from lgmnet.methods import TrainFromScratchConfig
 from lgmnet.nn.embedding import vector_embedding

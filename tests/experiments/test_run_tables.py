@@ -14,7 +14,7 @@ import pytest
 
 from lgmnet.errors import ConfigError
 from lgmnet.experiments import run_tables
-from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.results import RunOptions
 from lgmnet.experiments.run_tables import run_table
 from lgmnet.progress import set_progress_display
 

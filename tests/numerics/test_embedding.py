@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, vector_embedding
 from lgmnet.nn.layers import LEAKY_SLOPE, ConvEmbedding, ResidualBlock
-from lgmnet.nn.norms import IntertaskNorm
+from lgmnet.nn.norms import EPS, IntertaskNorm
 from tests.numerics import reference
 from tests.numerics.reference import Array
 from tests.support.arrays import assert_equal, layers_to_arrays
@@ -69,7 +69,7 @@ def test_a_residual_block_is_three_convolutions_and_a_shortcut():
         mean, variance, weight, bias = (
             t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
         )
-        return (x - mean) / (variance + norm.eps).sqrt() * weight + bias
+        return (x - mean) / (variance + EPS).sqrt() * weight + bias
 
     def convolve(x: Tensor, layer: nn.Module) -> Tensor:
         assert isinstance(layer, nn.Conv2d)

@@ -24,7 +24,7 @@ from lgmnet.methods import (
     RandomWeightsConfig,
     TrainFromScratchConfig,
 )
-from lgmnet.methods.maml import MAMLClassifier
+from lgmnet.methods.classifiers import NetworkClassifier
 from lgmnet.methods.matching_net import MatchingNet
 from lgmnet.methods.pretraining import PretrainedMethod
 from lgmnet.methods.proto_net import ProtoNet
@@ -219,7 +219,9 @@ def test_query_statistics_are_those_of_all_queries_of_the_task():
     method = build("maml", config)
     assert method.is_transductive
     with torch.no_grad():
-        classifier = cast(MAMLClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY))
+        classifier = cast(
+            NetworkClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY)
+        )
         log_p = classifier(EPISODE.query_x).numpy()
     for task in range(2):
         weights = {name: w[task].numpy() for name, w in classifier.weights.items()}
@@ -251,7 +253,9 @@ def test_the_meta_gradient_of_maml_is_of_second_order():
     network = StatelessNetwork(VECTORS)
     first_order = torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
-        classifier = cast(MAMLClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY))
+        classifier = cast(
+            NetworkClassifier, method.adapt(EPISODE.support_x, EPISODE.support_y, WAY)
+        )
     for task in range(2):
         weights = {name: w[task] for name, w in classifier.weights.items()}
         adapted = weights["weight_0"].clone().requires_grad_()

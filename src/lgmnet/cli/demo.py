@@ -22,11 +22,11 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
 ) -> CommandResult:
     """Show the leak in the reference code's test protocol: noise scores far above chance."""
-    from lgmnet.experiments.leak import LEAK_WAY, demonstrate, perfect_angle_detector
+    from lgmnet.experiments.leak import LEAK_WAY, demonstrate_leak, perfect_angle_detector
 
     if name != "leak":
         raise unknown_name_error("demo", name, ["leak"])
-    leaks = demonstrate(steps=steps, episodes=episodes, seed=seed)
+    leaks = demonstrate_leak(steps=steps, episodes=episodes, seed=seed)
     chance, detector_accuracy = 100 / LEAK_WAY, perfect_angle_detector()
     table = Table("test images", Column("accuracy on pure noise, %", justify="right"))
     for leak in leaks:

@@ -43,13 +43,13 @@ def quickstart(
     for learner in LEARNERS:
         rows = [row for row in outcome.rows if row.learner == learner]
         table.add_row(learner, *(f"{row.accuracy:.1f} ± {row.ci95:.1f}" for row in rows))
-    times = [f"{outcome.forging_ms[shot]:.1f} ms" for shot in SHOTS]
+    times = [f"{outcome.fit_ms[shot]:.1f} ms" for shot in SHOTS]
     table.add_row("median time to forge", *times)
     classifier = escape(str(outcome.classifier))
     return CommandResult(
         {
             "rows": [dataclasses.asdict(row) for row in outcome.rows],
-            "forging_ms": outcome.forging_ms,
+            "fit_ms": outcome.fit_ms,
             "picture": str(outcome.picture),
             "classifier": str(outcome.classifier),
         },

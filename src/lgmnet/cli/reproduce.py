@@ -46,8 +46,8 @@ def reproduce(
     Trained models are kept, and an interrupted run continues. All rows of a table are scored on the
     same tasks, even if they are run one by one.
     """
-    from lgmnet.experiments.options import RunOptions
     from lgmnet.experiments.reproduce import reproduce as reproduce_by_name
+    from lgmnet.experiments.results import RunOptions
 
     options = RunOptions(
         results, pages, models, from_results, episodes, seed, steps, tuple(only or ())

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
+import timeit
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -20,18 +18,14 @@ from lgmnet.data.datasets.digits import digit_pixels, digits
 from lgmnet.errors import require_extra
 from lgmnet.evaluation.cache import cache_embeddings
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.io import atomic_write, make_folder
+from lgmnet.experiments.results import open_picture
+from lgmnet.io import make_folder
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model
 from lgmnet.progress import track_progress
 
 SHOTS = (1, 5)
-LGMNET_LEARNER, NEAREST_NEIGHBOUR, LOGISTIC_REGRESSION = LEARNERS = (
-    "lgmnet",
-    "nearest neighbour on pixels",
-    "logistic regression on pixels",
-)
-TIMING_REPEATS = 20
+LEARNERS = ("lgmnet", "nearest neighbour on pixels", "logistic regression on pixels")
 QUERIES_PER_BATCH = 250
 N_QUERIES = 500
 """Number of queries per draw; a larger one would make the quickstart longer than a minute."""
@@ -55,7 +49,7 @@ class QuickstartResult:
     """Scores, timings and files of a quickstart."""
 
     rows: tuple[QuickstartRow, ...]
-    forging_ms: dict[int, float]
+    fit_ms: dict[int, float]
     """Median milliseconds from pixels to classifier, by number of shots."""
     picture: Path
     classifier: Path
@@ -81,30 +75,30 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
     dataset = digits()
     pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
     method, embedded = cache_embeddings(model.method, dataset)
-    rows: list[QuickstartRow] = []
-    forging_ms: dict[int, float] = {}
+    rows, fit_ms = [], {}
     with track_progress("draws", len(SHOTS) * draws) as progress:
         for shot in SHOTS:
-            scores: dict[str, list[float]] = {learner: [] for learner in LEARNERS}
+            scores = []
             for _ in range(draws):
                 support, rest = split_support(dataset, shot, generator)
                 queries = rest[torch.randperm(len(rest), generator=generator)[:N_QUERIES]]
                 answers = predict_with_rivals(pixels, dataset.labels, support, queries)
-                answers[LGMNET_LEARNER] = predict_with_method(method, embedded, support, queries)
-                for learner in LEARNERS:
-                    correct = answers[learner] == dataset.labels[queries]
-                    scores[learner].append(correct.double().mean().item())
+                answers.insert(0, predict_with_method(method, embedded, support, queries))
+                correct = torch.stack(answers) == dataset.labels[queries]
+                scores.append(correct.double().mean(1).tolist())
                 progress.advance()
-            for learner in LEARNERS:
-                accuracy, ci95 = mean_and_ci95(torch.tensor(scores[learner]))
+            for learner, accuracies in zip(LEARNERS, zip(*scores, strict=True), strict=True):
+                accuracy, ci95 = mean_and_ci95(torch.tensor(accuracies))
                 rows.append(QuickstartRow(learner, shot, 100 * accuracy, 100 * ci95))
-            forging_ms[shot] = median_ms(partial(fit_digits, model, dataset, support))
-    fitted = fit_digits(model, dataset, support)
+            images, labels = dataset.images[support], dataset.labels[support].tolist()
+            fit = partial(fit_classifier, model, images, labels, dataset.class_names)
+            fitted = fit()  # Before the timing, as a warm-up.
+            fit_ms[shot] = 1000 * statistics.median(timeit.repeat(fit, number=1, repeat=20))
     classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
     fitted.save(classifier)
     pictured = rest[torch.randperm(len(rest), generator=generator)[:PICTURED_QUERIES]]
     draw_picture(fitted, dataset, support, pictured, picture)
-    return QuickstartResult(tuple(rows), forging_ms, picture, classifier)
+    return QuickstartResult(tuple(rows), fit_ms, picture, classifier)
 
 
 def split_support(
@@ -143,40 +137,15 @@ def predict_with_rivals(
     labels: Int[Tensor, " drawings"],
     support: Int[Tensor, " support"],
     queries: Int[Tensor, " queries"],
-) -> dict[str, Int[Tensor, " queries"]]:
-    """Fit scikit-learn's classifiers to the pixels of the support, and classify the queries."""
+) -> list[Int[Tensor, " queries"]]:
+    """Fit the rivals of `LEARNERS` to the pixels of the support, and classify the queries."""
     with require_extra("quickstart", "the rivals"):
         from sklearn.linear_model import LogisticRegression
         from sklearn.neighbors import KNeighborsClassifier
     support_x, support_y = pixels[support].numpy(), labels[support].numpy()
-    rivals = {
-        NEAREST_NEIGHBOUR: KNeighborsClassifier(n_neighbors=1),
-        LOGISTIC_REGRESSION: LogisticRegression(max_iter=1000),
-    }
-    return {
-        name: torch.from_numpy(rival.fit(support_x, support_y).predict(pixels[queries].numpy()))
-        for name, rival in rivals.items()
-    }
-
-
-def fit_digits(
-    model: Model, dataset: ClassDataset, support: Int[Tensor, " support"]
-) -> FittedClassifier:
-    """Fit a classifier to the support images, from pixels."""
-    return fit_classifier(
-        model, dataset.images[support], dataset.labels[support].tolist(), dataset.class_names
-    )
-
-
-def median_ms(function: Callable[[], object]) -> float:
-    """Measure the median milliseconds of a call, after a warm-up call."""
-    function()
-    seconds = []
-    for _ in range(TIMING_REPEATS):
-        started = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+    rivals = (KNeighborsClassifier(n_neighbors=1), LogisticRegression(max_iter=1000))
+    answers = [rival.fit(support_x, support_y).predict(pixels[queries].numpy()) for rival in rivals]
+    return [torch.from_numpy(answer) for answer in answers]
 
 
 def draw_picture(
@@ -187,40 +156,26 @@ def draw_picture(
     path: Path,
 ) -> None:
     """Draw the support images, and the predictions for some queries, wrong ones in red."""
-    with require_extra("quickstart", "pictures"):
-        from matplotlib.figure import Figure
-    shots = len(support) // dataset.classes
-    columns = PICTURED_QUERIES // dataset.classes
-    figure = Figure(figsize=(12, 9.5))
-    # The labels of the last column stand outside its axes and need a margin.
-    figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
-    halves: Any = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
-    left, right = halves
-    left.suptitle(f"support: {shots} drawings per class")
-    right.suptitle(f"queries: {len(queries)} of the {len(dataset.images) - len(support)} others")
-    grid: Any = left.subplots(dataset.classes, shots, squeeze=False)
-    for axes, index in zip(grid.flat, support.tolist(), strict=True):
-        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
-    grid = right.subplots(dataset.classes, columns, squeeze=False)
+    shots, columns = len(support) // dataset.classes, len(queries) // dataset.classes
     probabilities = fitted.predict_proba(dataset.images[queries])
-    for axes, index, answer in zip(grid.flat, queries.tolist(), probabilities, strict=True):
-        guess = int(answer.argmax())
-        truth = int(dataset.labels[index])
-        axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
-        text = f"{dataset.class_names[guess]}  {100 * answer[guess]:.0f} %"
-        if guess != truth:
-            text += f"\n(is {dataset.class_names[truth]})"
-        axes.set_ylabel(
-            text,
-            rotation=0,
-            ha="left",
-            va="center",
-            labelpad=64,
-            color="#1a7f37" if guess == truth else "#cf222e",
-        )
-        axes.yaxis.set_label_position("right")
-        axes.yaxis.labelpad = 4
-    for axes in figure.axes:
-        axes.set(xticks=[], yticks=[])
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110)
+    with open_picture(path, 12.0, 9.5) as figure:
+        # The labels of the last column stand outside its axes and need a margin.
+        figure.set_layout_engine("constrained", rect=(0, 0, 0.98, 1))
+        left, right = figure.subfigures(1, 2, width_ratios=[shots, columns * 1.6])
+        left.suptitle(f"support: {shots} drawings per class")
+        others = len(dataset.images) - len(support)
+        right.suptitle(f"queries: {len(queries)} of the {others} others")
+        support_axes = left.subplots(dataset.classes, shots, squeeze=False).ravel()
+        query_axes = right.subplots(dataset.classes, columns, squeeze=False).ravel()
+        for axes, index in zip([*support_axes, *query_axes], [*support, *queries], strict=True):
+            axes.imshow(dataset.images[index, 0].numpy(), cmap="gray_r")
+            axes.set(xticks=[], yticks=[])
+        labels = dataset.labels[queries].tolist()
+        for axes, truth, answer in zip(query_axes, labels, probabilities, strict=True):
+            guess = int(answer.argmax())
+            text = f"{dataset.class_names[guess]}  {100 * answer[guess]:.0f} %"
+            if guess != truth:
+                text += f"\n(is {dataset.class_names[truth]})"
+            colour = "#1a7f37" if guess == truth else "#cf222e"
+            axes.set_ylabel(text, rotation=0, ha="left", va="center", labelpad=4, color=colour)
+            axes.yaxis.set_label_position("right")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.experiments.figures import boundaries, generated_weights, plane_tasks
-from lgmnet.experiments.options import RunOptions
+from lgmnet.experiments.results import RunOptions
 from lgmnet.experiments.run_tables import run_table
 from lgmnet.experiments.table_definitions import TABLES
 
@@ -19,11 +19,7 @@ FIGURES: dict[str, Callable[[RunOptions], list[Path]]] = {
 
 
 def reproduce(name: str, options: RunOptions) -> list[Path]:
-    """Run a table or figure and draw it, or only draw it from its result file.
-
-    Args:
-        name: Key of `TABLES` or `FIGURES`.
-        options: Folders, and size of the run.
+    """Run and draw a table or figure, or only draw it from its result file.
 
     Returns:
         Paths of the pages and pictures.

@@ -9,35 +9,29 @@ from typing import Any
 
 from filelock import FileLock
 
-from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
 from lgmnet.evaluation.evaluate import evaluate
-from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.results import collect_provenance, read_result, write_result
+from lgmnet.experiments.results import RunOptions, collect_provenance, read_result, write_result
 from lgmnet.experiments.table_definitions import TABLES
 from lgmnet.experiments.table_page import format_page
-from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table
-from lgmnet.experiments.train_entry import train_entry
+from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table, train_entry
 from lgmnet.io import check_writable, write_text
 from lgmnet.methods.base import Method
 from lgmnet.model.sources import open_model_source
 from lgmnet.progress import track_progress
 
+STORED_SCORES = ("way", "shot", "protocol", "accuracy", "ci95")
+"""Fields of a `Score` in the result file."""
 AUDIT_EPISODES = 200
 """Number of tasks of each check of the audit that measures an accuracy."""
 
 
 def run_table(name: str, options: RunOptions) -> list[Path]:
-    """Train and score the rows of a table, and write its result files and pages.
+    """Train and score the rows of a table, write its result files and pages, and return the pages.
 
-    Args:
-        name: Key of `TABLES`; a table may have a part, with its own files, per data set.
-        options: Folders, size of the run, and choice of rows.
-
-    Returns:
-        Paths of the pages.
+    A table may have a part, with its own files, per data set.
 
     Raises:
         ConfigError: if there is no such row, stored rows were scored on other tasks, or rows are
@@ -68,52 +62,37 @@ def run_rows(table: Table, file: Path, options: RunOptions) -> None:
     Several processes may run different rows at the same time: each adds its row to those that the
     file holds by then.
     """
-    empty = {
-        "data": table.data,
-        "split": table.split,
-        "query": QUERIES_PER_CLASS,
-        "episodes": options.episodes,
-        "seed": options.seed,
-        "rows": [],
-    }
+    about = {"data": table.data, "split": table.split, "query": QUERIES_PER_CLASS}
+    about |= {"episodes": options.episodes, "seed": options.seed}
     if options.rows:
-        read_rows(file, table.name, empty)  # Refuse other tasks now, not after hours of training.
+        read_rows(file, table.name, about)  # Refuse other tasks now, not after hours of training.
     entries = [entry for entry in table.entries if not options.rows or entry.name in options.rows]
     with track_progress("rows", len(entries)) as progress:
         for number, entry in enumerate(entries, 1):
             progress.print(f"{table.name}, {number} of {len(entries)}: {entry.name}")
             # One folder per data set, so that tables share the models that they have in common.
             method, cost = train_entry(entry, options.models / "tables" / entry.run.data)
-            row = score_entry(table, entry, method, options.episodes, options.seed)
+            row = score_entry(table, entry, method, options)
             row["training"] = {"steps": cost.step, "images": cost.images, "seconds": cost.seconds}
             row |= collect_provenance()
             with FileLock(file.with_name(f".{file.name}.lock")):
                 starts_over = number == 1 and not options.rows
-                stored = [] if starts_over else read_rows(file, table.name, empty)
+                stored = [] if starts_over else read_rows(file, table.name, about)
                 by_name = {other["name"]: other for other in [*stored, row]}
                 rows = [by_name[e.name] for e in table.entries if e.name in by_name]
-                write_result(file, table.name, empty | {"rows": rows})
+                write_result(file, table.name, about | {"rows": rows})
             progress.advance()
 
 
-def score_entry(
-    table: Table, entry: Entry, method: Method, episodes: int, seed: int
-) -> dict[str, Any]:
-    """Score an entry on the tasks of its table, and audit it.
-
-    Args:
-        table: Table of the entry; all its entries are scored on the same tasks.
-        entry: Entry to score.
-        method: Trained method of the entry.
-        episodes: Number of tasks per column, unless the entry has its own limit.
-        seed: Seed of the tasks.
+def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions) -> dict[str, Any]:
+    """Score the trained method of an entry on the tasks of its table, and audit it.
 
     Returns:
         Row of the result file, with the number of correct answers in each episode.
     """
     open_source = partial(open_model_source, backbone=entry.run.backbone)
     source = open_source(table.data, table.split)
-    counts = table.count_episodes(entry, episodes)
+    counts, seed = table.count_episodes(entry, options.episodes), options.seed
     tasks = []
     with track_progress("episodes", sum(counts)) as progress:
         for shape, count in zip(table.shapes, counts, strict=True):
@@ -121,25 +100,14 @@ def score_entry(
                 method, source, shape, episodes=count, seed=seed, progress=progress.advance
             )
             adapt_ms, query_ms = measure_timings(method, source, shape)
-            queries = shape.way * shape.query
-            tasks.append(
-                {
-                    "way": shape.way,
-                    "shot": shape.shot,
-                    "protocol": score.protocol,
-                    "accuracy": score.accuracy,
-                    "ci95": score.ci95,
-                    "adapt_ms": adapt_ms,
-                    "query_ms": query_ms,
-                    "right": [round(accuracy * queries) for accuracy in score.scores],
-                }
-            )
-    way, shot = table.tasks[0]
+            right = [round(accuracy * shape.way * shape.query) for accuracy in score.scores]
+            scores = {name: getattr(score, name) for name in STORED_SCORES}
+            tasks.append(scores | {"adapt_ms": adapt_ms, "query_ms": query_ms, "right": right})
     checks = audit(
         method,
         source,
         trained_on=[open_source(entry.run.data, entry.run.split)] if entry.is_trainable else [],
-        shape=EpisodeShape(way, shot, 5),
+        shape=dataclasses.replace(table.shapes[0], query=5),
         episodes=min(AUDIT_EPISODES, counts[0]),
         seed=seed,
     ).checks
@@ -154,25 +122,19 @@ def score_entry(
     }
 
 
-def read_rows(file: Path, name: str, expected: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the rows that a result file holds so far; none if there is no file.
-
-    Args:
-        file: Result file.
-        name: Name of the table.
-        expected: Result without rows; the stored one must have the same tasks.
+def read_rows(file: Path, name: str, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the rows that the result file of a table holds so far; none if there is no file.
 
     Raises:
-        ConfigError: if the stored rows were scored on other tasks.
+        ConfigError: if the stored rows were scored on other tasks than ``about`` describes.
     """
     if not file.is_file():
         return []
     stored = read_result(file, name, "rows")
-    for key in ("data", "split", "query", "episodes", "seed"):
-        if stored[key] != expected[key]:
+    for key, value in about.items():
+        if stored[key] != value:
             raise ConfigError(
-                f"The rows in '{file}' were scored with {key} {stored[key]}, not {expected[key]}, "
-                f"so they cannot share a table. Use {key} {stored[key]}, or run all rows."
+                f"The rows in '{file}' were scored with {key} {stored[key]}, not {value}, so they "
+                f"cannot share a table. Use {key} {stored[key]}, or run all rows."
             )
-    rows: list[dict[str, Any]] = stored["rows"]
-    return rows
+    return list(stored["rows"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from lgmnet.experiments.recipes import cifar, omniglot, photos
-from lgmnet.experiments.recipes.rivals import PRETRAINED, rival
+from lgmnet.config import with_settings
+from lgmnet.experiments.recipes import LGM_NET_RECIPES, cifar, omniglot, vectors
+from lgmnet.experiments.recipes.rivals import PRETRAINED, UNTRAINED, rival
 from lgmnet.experiments.tables import Entry, Table
 from lgmnet.methods import METHODS
 from lgmnet.methods.lgm_net import LGMNetConfig
@@ -18,80 +20,69 @@ from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import Run
 
-LGM_NET_ROW = "LGM-Net (ours)"
 EXTRA_LAYERS = "two extra convolutions"
 """Suffix of the rows whose embedding is as deep as LGM-Net with its generated layers."""
-METRIC_METHODS = ("lgm-net", "proto-net", "matching-net")
 DATA_TITLES = {
     "caltech101": "Caltech-101",
     "omniglot": "Omniglot",
     "cifar-fs": "CIFAR-FS",
     "miniimagenet": "MiniImageNet",
 }
-ABOUT_ALL_METHODS = (
-    "All methods use the same shared embedding, the same training tasks and the same number of "
-    f"steps. The rows with {EXTRA_LAYERS} have as many layers as LGM-Net with its generated ones. "
-    "{lgm_net}Methods that are pretrained by classification see the same images{pretrained}. MAML "
-    "is trained on 5-way 1-shot tasks, four per step{maml}, and is scored on the other tasks too. "
-    "Direct training (50 steps of Adam per task) and random weights use nothing but the support "
-    "set, with the same number of layers as LGM-Net{unaligned}. Accuracies over fewer tasks are "
-    "marked. The training times are for one thread, while another run used the same machine."
-)
+
+
+def describe_all_methods(
+    *, lgm_net: str = "", pretrained: str = "", maml: str = "", unaligned: str = ""
+) -> str:
+    """Describe the rows of `define_all_methods`, with additions for single methods."""
+    return (
+        "All methods use the same shared embedding, the same training tasks and the same number of "
+        f"steps. The rows with {EXTRA_LAYERS} have as many layers as LGM-Net with its generated "
+        f"ones. {lgm_net}Methods that are pretrained by classification see the same images"
+        f"{pretrained}. MAML is trained on 5-way 1-shot tasks, four per step{maml}, and is scored "
+        "on the other tasks too. Direct training (50 steps of Adam per task) and random weights "
+        f"use nothing but the support set, with the same number of layers as LGM-Net{unaligned}. "
+        "Accuracies over fewer tasks are marked. The training times are for one thread, while "
+        "another run used the same machine."
+    )
 
 
 def table1() -> Table:
     """Define table 1: all methods on Omniglot, 5- and 20-way, 1- and 5-shot."""
-    ours = omniglot.omniglot()
+    ours = with_settings(omniglot.omniglot(), ["train.steps=4000", "validation.every=2000"])
     config = LGMNetConfig(
-        embedding=EmbeddingConfig(
-            widths=(64, 64, 64, 64),
-            pooled=(True, True, False, False),
-            alignment=AlignmentConfig(power=0.5),
-        ),
+        embedding=EmbeddingConfig(widths=(64, 64, 64, 64), alignment=AlignmentConfig(power=0.5)),
         context=ContextConfig(sampled=False),
         target=TargetConfig(pooled=False, skip="added"),
         conditioning=ClassConditioningConfig(detectors=4, dropout=0.3),
     )
-    validation = dataclasses.replace(ours.train.validation, every=2000)
-    train = dataclasses.replace(ours.train, steps=4_000, validation=validation)
-    ours = dataclasses.replace(ours, config=config, train=train)
+    ours = dataclasses.replace(ours, config=config)
+    # MAML takes two thirds of a second for a 20-way 5-shot task.
+    episodes = {"maml": (2000, 500, 500, 250)}
+    episodes |= dict.fromkeys(PRETRAINED, (2000, 2000, 500, 500))
     return Table(
         name="table1",
         title="Omniglot: all methods on the same tasks",
         about="Drawings are aligned first. The split is that of Vinyals et al. (2016). "
-        + ABOUT_ALL_METHODS.format(
-            lgm_net="",
-            pretrained=", except mirrored characters",
-            maml="",
-            unaligned=" but without alignment",
+        + describe_all_methods(
+            pretrained=", except mirrored characters", unaligned=" but without alignment"
         ),
-        # MAML takes two thirds of a second for a 20-way 5-shot task.
-        entries=define_all_methods(
-            ours,
-            episodes={
-                "maml": (2000, 500, 500, 250),
-                "fine-tune": (2000, 2000, 500, 500),
-                "logistic-regression": (2000, 2000, 500, 500),
-            },
-        ),
+        entries=define_all_methods(ours, episodes=episodes),
         data="omniglot",
         split="vinyals/test",
         tasks=((5, 1), (5, 5), (20, 1), (20, 5)),
     )
 
 
-def table2(data: str = "cifar-fs") -> Table:
+def table2(data: str) -> Table:
     """Define table 2: all methods on CIFAR-FS or MiniImageNet, 5-way, 1- and 5-shot."""
-    ours = {"cifar-fs": cifar.cifar_fs, "miniimagenet": cifar.miniimagenet}[data]()
+    ours = LGM_NET_RECIPES[data]()
     return Table(
         name="table2" if data == "cifar-fs" else f"table2-{data}",
         title=f"{DATA_TITLES[data]}: all methods on the same tasks",
         about=f"Conv-4 with {sum(ours.config.embedding.pooled)} poolings and 64 channels. "
-        + ABOUT_ALL_METHODS.format(
+        + describe_all_methods(
             lgm_net="LGM-Net has an auxiliary loss, the classification of all training classes. ",
-            pretrained="",
             maml=", for half as many steps because each one takes more than twice as long",
-            unaligned="",
         ),
         entries=define_all_methods(ours, maml_steps=ours.train.steps // 2),
         data=data,
@@ -105,10 +96,10 @@ def table2_resnet12() -> Table:
     entries = [
         entry
         for entry in define_all_methods(cifar.cifar_fs_resnet12())
-        if entry.run.method in METRIC_METHODS + PRETRAINED and EXTRA_LAYERS not in entry.name
+        if entry.run.method not in ("maml", *UNTRAINED) and EXTRA_LAYERS not in entry.name
     ]
     return dataclasses.replace(
-        table2(),
+        table2("cifar-fs"),
         name="table2-resnet12",
         title="CIFAR-FS with ResNet-12: all methods on the same tasks",
         about="ResNet-12 with 64-160-320-640 channels. All methods use the same shared embedding, "
@@ -130,73 +121,56 @@ def define_all_methods(
         maml_steps: Number of training steps of MAML; None for as many as the others.
         episodes: Number of scoring tasks per column, for methods that are slow to score.
     """
-    limits = episodes or {}
+    limits: dict[str, int | tuple[int, ...]] = {"from-scratch": 100, "random-weights": 500}
+    limits |= episodes or {}
 
     def entry(name: str, method: str, weights: Entry | None = None, **config: Any) -> Entry:
-        return Entry(name, rival(ours, method, **config), weights, limits.get(method))
-
-    def maml(name: str, **config: Any) -> Entry:
-        run = rival(ours, "maml", **config).for_steps(maml_steps)
-        return Entry(name, run, episodes=limits.get("maml"))
+        run = rival(ours, method, **config).for_steps(maml_steps if method == "maml" else None)
+        return Entry(name, run, weights, limits.get(method))
 
     tuned = entry("Fine-tuning, linear head", "fine-tune")
-    tuned_deeper = entry(f"Fine-tuning, linear head, {EXTRA_LAYERS}", "fine-tune", deeper=True)
+    cosine_head: dict[str, Any] = {"method": "fine-tune", "cosine_scale": 10.0}
+    deeper = partial(entry, deeper=True)
+    tuned_deeper = deeper(f"Fine-tuning, linear head, {EXTRA_LAYERS}", "fine-tune")
     return (
-        Entry(LGM_NET_ROW, ours),
+        Entry("LGM-Net (ours)", ours),
         entry("ProtoNet", "proto-net"),
         entry("ProtoNet, cosine", "proto-net", distance="cosine", temperature=10.0),
         entry("Matching Networks", "matching-net"),
-        maml("MAML"),
-        maml("MAML, transductive normalisation", query_statistics=True),
+        entry("MAML", "maml"),
+        entry("MAML, transductive normalisation", "maml", query_statistics=True),
         tuned,
-        entry("Fine-tuning, cosine head", "fine-tune", tuned, cosine_scale=10.0),
+        entry("Fine-tuning, cosine head", weights=tuned, **cosine_head),
         entry("Logistic regression on the embedding", "logistic-regression", tuned),
-        entry(f"ProtoNet, {EXTRA_LAYERS}", "proto-net", deeper=True),
-        entry(f"Matching Networks, {EXTRA_LAYERS}", "matching-net", deeper=True),
-        maml(f"MAML, {EXTRA_LAYERS}", deeper=True),
+        deeper(f"ProtoNet, {EXTRA_LAYERS}", "proto-net"),
+        deeper(f"Matching Networks, {EXTRA_LAYERS}", "matching-net"),
+        deeper(f"MAML, {EXTRA_LAYERS}", "maml"),
         tuned_deeper,
-        entry(
-            f"Fine-tuning, cosine head, {EXTRA_LAYERS}",
-            "fine-tune",
-            tuned_deeper,
-            deeper=True,
-            cosine_scale=10.0,
-        ),
-        entry(
-            f"Logistic regression, {EXTRA_LAYERS}", "logistic-regression", tuned_deeper, deeper=True
-        ),
-        Entry("Direct training", rival(ours, "from-scratch", steps=50), episodes=100),
-        Entry("Random weights", rival(ours, "random-weights"), episodes=500),
+        deeper(f"Fine-tuning, cosine head, {EXTRA_LAYERS}", weights=tuned_deeper, **cosine_head),
+        deeper(f"Logistic regression, {EXTRA_LAYERS}", "logistic-regression", tuned_deeper),
+        entry("Direct training", "from-scratch", steps=50),
+        entry("Random weights", "random-weights"),
     )
 
 
 def table3(data: str) -> Table:
     """Define table 3, the ablation: LGM-Net without each of its parts, at half the steps."""
-    base = {"omniglot": table1, "cifar-fs": table2}[data]()
+    base = table1() if data == "omniglot" else table2(data)
     full_run = base.entries[0].run
     ours = full_run.for_steps(full_run.train.steps // 2)
-    config = ours.config
-
-    def variant(name: str, **fields: Any) -> Entry:
-        return Entry(name, dataclasses.replace(ours, config=dataclasses.replace(config, **fields)))
-
-    without_norm = dataclasses.replace(config.embedding, norm="sample")
-    sampled = dataclasses.replace(config.context, sampled=True)
-    without_weight_norm = dataclasses.replace(config.target, weight_norm=False)
-    without_dropout = dataclasses.replace(config.conditioning, dropout=0.0)
-    learned = dataclasses.replace(config.target, weights="learned")
-    entries = [
-        Entry("LGM-Net (ours), half the steps", ours),
-        variant("without intertask normalisation", embedding=without_norm),
-        variant("without the context encoder", context=None),
-        variant("with random context", context=sampled),
-        variant("without weight normalisation", target=without_weight_norm),
-        variant("without class detectors", conditioning=None),
-        variant("without class dropout", conditioning=without_dropout),
-        variant("without weight generation", target=learned, context=None, conditioning=None),
-    ]
-    if config.auxiliary_weight:
-        entries.append(variant("without auxiliary classification", auxiliary_weight=0.0))
+    variants: dict[str, list[str]] = {
+        "LGM-Net (ours), half the steps": [],
+        "without intertask normalisation": ["embedding.norm=sample"],
+        "without the context encoder": ["context=none"],
+        "with random context": ["context.sampled=true"],
+        "without weight normalisation": ["target.weight_norm=false"],
+        "without class detectors": ["conditioning=none"],
+        "without class dropout": ["conditioning.dropout=0"],
+        "without weight generation": ["weights=learned", "context=none", "conditioning=none"],
+    }
+    if ours.config.auxiliary_weight:
+        variants["without auxiliary classification"] = ["auxiliary_weight=0"]
+    entries = [Entry(name, with_settings(ours, settings)) for name, settings in variants.items()]
     return dataclasses.replace(
         base,
         name=f"table3-{data}",
@@ -212,14 +186,13 @@ def table3(data: str) -> Table:
 
 def table_photos(data: str) -> Table:
     """Define the table of photos: LGM-Net and simple methods on features of a frozen backbone."""
-    ours = photos.photos()
+    ours = vectors.photos()
+    without_generation = with_settings(ours, ["config.generator=none"])
 
     def baseline(name: str, method: str, **config: Any) -> Entry:
         features = vector_embedding(*ours.config.feature_shape)
-        run = dataclasses.replace(
-            ours, method=method, config=METHODS[method].config_type(embedding=features, **config)
-        )
-        return Entry(name, run)
+        method_config = METHODS[method].config_type(embedding=features, **config)
+        return Entry(name, dataclasses.replace(ours, method=method, config=method_config))
 
     return Table(
         name=f"table-photos-{data}",
@@ -230,10 +203,7 @@ def table_photos(data: str) -> Table:
         "of Caltech-101 and CIFAR-FS; the other methods learn from the support set alone.",
         entries=(
             Entry("LGM-Net (photos)", ours),
-            Entry(
-                "LGM-Net (photos), without weight generation",
-                dataclasses.replace(ours, config=dataclasses.replace(ours.config, generator=None)),
-            ),
+            Entry("LGM-Net (photos), without weight generation", without_generation),
             baseline("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
             baseline("Logistic regression", "logistic-regression", normalize=False),
             baseline(
@@ -248,7 +218,7 @@ def table_photos(data: str) -> Table:
 
 TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
     "table1": lambda: (table1(),),
-    "table2": lambda: (table2(),),
+    "table2": lambda: (table2("cifar-fs"),),
     "table2-miniimagenet": lambda: (table2("miniimagenet"),),
     "table2-resnet12": lambda: (table2_resnet12(),),
     "table-photos": lambda: (table_photos("caltech101"), table_photos("cifar-fs")),

@@ -1,14 +1,19 @@
-"""Definition of a table of results: its rows, and the tasks that score them."""
+"""Definition of a table of results: its rows, their training, and the tasks that score them."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from lgmnet.episode import EpisodeShape
+from lgmnet.errors import require_extra
 from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods import METHODS
+from lgmnet.methods.base import Method
+from lgmnet.model.model import load_model
 from lgmnet.training.config import Run
+from lgmnet.training.state import TrainingCost, read_training_cost
 
 QUERIES_PER_CLASS = 15
 """Query samples per class in the tasks of every table."""
@@ -77,19 +82,41 @@ class Table:
         return dataclasses.replace(self, entries=entries)
 
     def count_episodes(self, entry: Entry, episodes: int) -> list[int]:
-        """Count the tasks that an entry is scored on, per column.
+        """Count the tasks that an entry is scored on, per column; ``episodes`` without a limit.
 
-        Args:
-            entry: Entry of this table.
-            episodes: Number of tasks for entries without a limit. A limited entry is scored on
-                whole batches, so that its tasks are the first ones of the other entries.
+        A limited entry is scored on whole batches, so that its tasks are the first ones of the
+        other entries.
         """
         limits = entry.episodes
         if not isinstance(limits, tuple):
             limits = (limits or episodes,) * len(self.tasks)
-        counts = []
-        for shape, limit in zip(self.shapes, limits, strict=True):
-            batch = tasks_per_batch(shape)
-            whole_batches = max(limit // batch, 1) * batch
-            counts.append(episodes if limit >= episodes else min(whole_batches, episodes))
-        return counts
+        batches = [tasks_per_batch(shape) for shape in self.shapes]
+        return [
+            episodes if limit >= episodes else min(max(limit // batch, 1) * batch, episodes)
+            for limit, batch in zip(limits, batches, strict=True)
+        ]
+
+
+def train_entry(entry: Entry, models: Path) -> tuple[Method, TrainingCost]:
+    """Return the trained method of an entry and the cost of its training.
+
+    A finished model in the folder ``models`` is loaded; an unfinished training continues.
+
+    Raises:
+        ConfigError: if the entry's folder holds a model of another run.
+        UserError: if the packages for training are not installed.
+    """
+    method = METHODS[entry.run.method](entry.run.config)
+    if not entry.is_trainable:
+        return method.eval(), TrainingCost(step=0, images=0, seconds=0.0)
+    with require_extra("train", "training runs"):
+        from lgmnet.training.launch import launch, open_training_sources
+        from lgmnet.training.trainer import STATE_FILE
+
+    folder, run = models / entry.folder, (entry.weights or entry).run
+    state = folder / STATE_FILE
+    is_started = state.is_file()
+    if not is_started or read_training_cost(state, run).step < run.train.steps:
+        launch(run, *open_training_sources(run), folder, resume=is_started)
+    method.load_state_dict(load_model(folder).method.state_dict())
+    return method.eval(), read_training_cost(state)

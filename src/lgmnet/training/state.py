@@ -113,16 +113,22 @@ def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
     return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))
 
 
-def read_state(path: Path, run: Run | None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and counters of a state, and check that it belongs to a run, if one is given."""
+def read_state(path: Path, run: Run) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and counters of a state, and check that it belongs to this run."""
     tensors, about = read_tensors(path, KIND, VERSION)
-    if run is not None and about["run"] != _run_as_json(run):
-        changed = _differences(json.loads(about["run"]), json.loads(_run_as_json(run)))
+    check_same_run(path, about["run"], run)
+    return tensors, about
+
+
+def check_same_run(path: Path, stored: str, run: Run) -> None:
+    """Check that the run that is stored in a state, as JSON, is this run."""
+    expected = _run_as_json(run)
+    if stored != expected:
+        changed = _differences(json.loads(stored), json.loads(expected))
         raise ConfigError(
             f"'{path}' belongs to a run with other settings ({', '.join(changed)}); "
             "continue with the same, or train into another folder."
         )
-    return tensors, about
 
 
 def _run_as_json(run: Run) -> str:

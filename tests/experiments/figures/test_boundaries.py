@@ -10,8 +10,8 @@ from PIL import Image
 
 from lgmnet.data.synthetic.plane import PLANES
 from lgmnet.errors import ConfigError
-from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.reproduce import reproduce
+from lgmnet.experiments.results import RunOptions
 
 
 def test_boundaries_are_drawn_again_from_their_results(options: RunOptions) -> None:

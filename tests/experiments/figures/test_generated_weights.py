@@ -13,8 +13,8 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.experiments.figures.generated_weights import between_to_within, project_weights
-from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.reproduce import reproduce
+from lgmnet.experiments.results import RunOptions
 from lgmnet.methods import LGMNet, ProtoNet, ProtoNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from tests.support.configs import lgm_net_config

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lgmnet.experiments.options import RunOptions
 from lgmnet.experiments.reproduce import reproduce
+from lgmnet.experiments.results import RunOptions
 
 
 def test_tasks_depend_on_the_seed_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +18,14 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, require_extra
-from lgmnet.experiments.options import RunOptions
-from lgmnet.experiments.results import collect_provenance, read_result, write_result
-from lgmnet.io import atomic_write, check_writable
+from lgmnet.experiments.results import RunOptions, load_or_run, open_picture
+from lgmnet.io import check_writable
 from lgmnet.methods.base import Method
 from lgmnet.methods.lgm_net import LGMClassifier
 from lgmnet.model.model import load_model
 
 PROJECTED_SHAPE = EpisodeShape(5, 5, 1, 8)
 """Shape of the tasks of the figure."""
-TASK_COLOUR_MAP = "tab10"
 
 
 @dataclass(frozen=True)
@@ -53,28 +52,20 @@ class WeightProjection:
 
 
 def reproduce(options: RunOptions) -> list[Path]:
-    """Generate weights with the shipped model of Omniglot, and draw figure 5.
-
-    Returns:
-        Path of the picture.
-    """
-    picture, file = options.pages / "figure5.png", options.results / "figure5.json"
+    """Generate weights with the shipped model of Omniglot, and draw figure 5."""
+    picture = options.pages / "figure5.png"
     check_writable(picture)
-    if not options.from_results:
-        check_writable(file)
-        model = load_model("omniglot")
-        source = open_source("omniglot", "vinyals/test")
-        projection = project_weights(model.method, source, PROJECTED_SHAPE, seed=options.seed)
-        content = {
-            "model": model.name,
-            "data": source.name,
-            "split": source.split,
-            "projection": dataclasses.asdict(projection),
-        }
-        write_result(file, "figure5", collect_provenance() | content)
-    result = read_result(file, "figure5", "projection")
+    result = load_or_run(options, "figure5", "projection", run_omniglot)
     draw_projection(from_json(WeightProjection, result["projection"]), picture)
     return [picture]
+
+
+def run_omniglot(options: RunOptions) -> dict[str, Any]:
+    """Project weights that the shipped model generates for test classes of Omniglot."""
+    model, source = load_model("omniglot"), open_source("omniglot", "vinyals/test")
+    projection = project_weights(model.method, source, PROJECTED_SHAPE, seed=options.seed)
+    about = {"model": model.name, "data": source.name, "split": source.split}
+    return {**about, "projection": dataclasses.asdict(projection)}
 
 
 def project_weights(
@@ -104,15 +95,9 @@ def project_weights(
         reorderings.append(generate_weights(method, x, y, shape.way, None))
     weights, reordered = torch.stack(random_draws, 1), torch.stack(reorderings, 1)
     changes = (reordered - reordered[:, :1]).norm(dim=2) / reordered[:, :1].norm(dim=2)
-    return WeightProjection(
-        shape.way,
-        shape.shot,
-        draws,
-        seed,
-        project_with_tsne(weights.flatten(0, 1), seed),
-        between_to_within(weights),
-        changes.max().item(),
-    )
+    positions = project_with_tsne(weights.flatten(0, 1), seed)
+    ratio, reordering = between_to_within(weights), changes.max().item()
+    return WeightProjection(shape.way, shape.shot, draws, seed, positions, ratio, reordering)
 
 
 @torch.no_grad()
@@ -123,11 +108,7 @@ def generate_weights(
     way: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "tasks numbers"]:
-    """Concatenate all generated weights and biases of each task.
-
-    Raises:
-        ConfigError: if the method generates no weights.
-    """
+    """Concatenate all generated weights and biases of each task."""
     classifier = method.adapt(support_x, support_y, way, generator=generator)
     if not isinstance(classifier, LGMClassifier):
         raise ConfigError(f"{type(method).__name__} generates no weights; use an LGM-Net.")
@@ -157,35 +138,21 @@ def project_with_tsne(
 
 
 def draw_projection(projection: WeightProjection, path: Path) -> None:
-    """Draw the figure: a dot per draw, a colour per task.
-
-    Args:
-        projection: Projected weights.
-        path: PNG file to write.
-
-    Raises:
-        UserError: if matplotlib is not installed.
-    """
-    with require_extra("quickstart", "pictures"):
-        from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5.4), layout="constrained")
-    ax = figure.subplots()
-    x, y = np.array(projection.positions).T
+    """Draw the figure to a PNG file: a dot per draw, a colour per task."""
     task = np.repeat(np.arange(projection.tasks), projection.draws)
-    ax.scatter(x, y, c=task, cmap=TASK_COLOUR_MAP, s=22, edgecolors="k", linewidths=0.3)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_title(
-        f"Generated weights: {projection.tasks} tasks, {projection.way}-way "
-        f"{projection.shot}-shot, {projection.draws} draws each",
-        fontsize=10,
-    )
-    figure.supxlabel(
-        f"Weights of two tasks are {projection.ratio:.1f} times as far apart as two draws of one.\n"
-        f"Reordering the support set changes its weights by {projection.reordering:.1e} of their "
-        "norm.",
-        fontsize=9,
-    )
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110, format="png")
+    style: dict[str, Any] = {"cmap": "tab10", "s": 22, "edgecolors": "k", "linewidths": 0.3}
+    with open_picture(path, 6.0, 5.4) as figure:
+        ax = figure.subplots()
+        ax.scatter(*np.array(projection.positions).T, c=task, **style)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(
+            f"Generated weights: {projection.tasks} tasks, {projection.way}-way "
+            f"{projection.shot}-shot, {projection.draws} draws each",
+            fontsize=10,
+        )
+        figure.supxlabel(
+            f"Weights of two tasks are {projection.ratio:.1f} times as far apart as two draws of "
+            f"one.\nReordering the support set changes its weights by {projection.reordering:.1e} "
+            "of their norm.",
+            fontsize=9,
+        )

@@ -1,59 +1,80 @@
-"""The paper's figure 3: tasks in the plane."""
+"""The paper's figure 3: tasks in the plane, on a square grid of points."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.errors import require_extra
-from lgmnet.experiments.figures.plane_grid import GRID_POINTS, draw_task, make_grid
-from lgmnet.experiments.options import RunOptions
-from lgmnet.io import atomic_write
+from lgmnet.experiments.results import RunOptions, open_picture
 
-PANELS_PER_FAMILY = 4
-PANEL_WAY = 3
-POINTS_PER_CLASS = 15
+GRID_POINTS = 160
+"""Points of the grid along each axis."""
+GRID_REACH = 3.0
+"""Largest coordinate of the grid."""
+CLASS_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+PANELS_PER_FAMILY, PANEL_WAY, POINTS_PER_CLASS = 4, 3, 15
 
 
 def reproduce(options: RunOptions) -> list[Path]:
-    """Draw figure 3; it depends only on the seed, so it has no result file.
+    """Draw figure 3: several tasks of each family, their points and the true region of each class.
 
-    Returns:
-        Path of the picture.
+    It depends only on the seed, so it has no result file.
     """
-    picture = options.pages / "figure3.png"
-    draw_tasks(picture, options.seed)
-    return [picture]
+    path = options.pages / "figure3.png"
+    labels = torch.arange(PANEL_WAY).repeat_interleave(POINTS_PER_CLASS).numpy()
+    with open_picture(path, 2.6 * PANELS_PER_FAMILY, 2.7 * len(PLANES)) as figure:
+        axes = figure.subplots(len(PLANES), PANELS_PER_FAMILY, squeeze=False)
+        for name, row in zip(PLANES, axes, strict=True):
+            plane = PLANES[name]("train")
+            generator = torch.Generator().manual_seed(options.seed)
+            for ax in row:
+                task = plane.draw_tasks(1, PANEL_WAY, generator)
+                points = plane.draw_points(task, POINTS_PER_CLASS, generator).view(-1, 2).numpy()
+                regions = (
+                    plane.true_classes(task, make_grid()).view(GRID_POINTS, GRID_POINTS).numpy()
+                )
+                draw_task(ax, regions, points, labels)
+            row[0].set_ylabel(name)
+        figure.supxlabel("Dots: samples of three classes. Background: true class of each point.")
+    return [path]
 
 
-def draw_tasks(path: Path, seed: int) -> None:
-    """Draw several tasks of each family: their points and the true region of each class.
+def make_grid() -> Float[Tensor, "points 2"]:
+    """Return the points of the grid, row by row from the bottom."""
+    steps = torch.linspace(-GRID_REACH, GRID_REACH, GRID_POINTS)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    return torch.stack([x, y], -1).view(-1, 2)
+
+
+def draw_task(
+    ax: Any,
+    classes: Int[np.ndarray, "rows columns"],
+    points: Float[np.ndarray, "samples 2"],
+    labels: Int[np.ndarray, " samples"],
+    boundaries: Int[np.ndarray, "rows columns"] | None = None,
+) -> None:
+    """Draw one task.
 
     Args:
-        path: PNG file to write.
-        seed: Seed of the tasks and points.
-
-    Raises:
-        UserError: if matplotlib is not installed.
+        ax: Axes of matplotlib.
+        classes: Class of every point of the grid, drawn as background.
+        points: Samples of the task.
+        labels: Classes of the samples.
+        boundaries: Class of every point of the grid, drawn as boundary lines; None for no lines.
     """
-    with require_extra("quickstart", "pictures"):
-        from matplotlib.figure import Figure
+    from matplotlib.colors import ListedColormap
 
-    size = (2.6 * PANELS_PER_FAMILY, 2.7 * len(PLANES))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(PLANES), PANELS_PER_FAMILY, squeeze=False)
-    labels = torch.arange(PANEL_WAY).repeat_interleave(POINTS_PER_CLASS).numpy()
-    for name, row in zip(PLANES, axes, strict=True):
-        plane = PLANES[name]("train")
-        generator = torch.Generator().manual_seed(seed)
-        for ax in row:
-            task = plane.draw_tasks(1, PANEL_WAY, generator)
-            points = plane.draw_points(task, POINTS_PER_CLASS, generator).view(-1, 2).numpy()
-            regions = plane.true_classes(task, make_grid()).view(GRID_POINTS, GRID_POINTS).numpy()
-            draw_task(ax, regions, points, labels)
-        row[0].set_ylabel(name)
-    figure.supxlabel("Dots: samples of three classes. Background: true class of each point.")
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110, format="png")
+    way = labels.max() + 1
+    grid = {"origin": "lower", "extent": (-GRID_REACH, GRID_REACH) * 2}
+    colours = {"cmap": ListedColormap(CLASS_COLOURS[:way]), "vmin": -0.5, "vmax": way - 0.5}
+    ax.imshow(classes, alpha=0.4, **grid, **colours)
+    for label in range(way if boundaries is not None else 0):
+        ax.contour(boundaries == label, [0.5], colors="k", linewidths=0.6, **grid)
+    ax.scatter(*points.T, c=labels, edgecolors="k", s=24, linewidths=0.6, **colours)
+    ax.set(xticks=[], yticks=[])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.experiments.recipes import cifar, omniglot, photos, plane, vectors
+from lgmnet.experiments.recipes import cifar, omniglot, vectors
 from lgmnet.experiments.recipes.rivals import PRETRAINED, RIVALS, rival
 from lgmnet.training.config import Run
 
@@ -14,7 +14,7 @@ LGM_NET_RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot": omniglot.omniglot,
     "cifar-fs": cifar.cifar_fs,
     "miniimagenet": cifar.miniimagenet,
-    **{family: partial(plane.plane, family) for family in PLANES},
+    **{family: partial(vectors.plane, family) for family in PLANES},
 }
 """LGM-Net on each data set, with which the rivals are compared."""
 
@@ -28,7 +28,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     **LGM_NET_RECIPES,
     "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
-    "photos": photos.photos,
+    "photos": vectors.photos,
     "vectors": vectors.vectors,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+from lgmnet.config import with_settings
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
@@ -24,9 +23,7 @@ def cifar_fs() -> Run:
         method="lgm-net",
         config=LGMNetConfig(
             embedding=EmbeddingConfig(
-                feature_shape=(3, 32, 32),
-                widths=(64, 64, 64, 64),
-                pooled=(True, True, True, False),
+                feature_shape=(3, 32, 32), widths=(64, 64, 64, 64), pooled=(True, True, True, False)
             ),
             context=ContextConfig(sampled=False),
             target=TargetConfig(pooled=False, skip="beside"),
@@ -40,10 +37,7 @@ def cifar_fs() -> Run:
         train=TrainConfig(
             steps=6_000,
             tasks=2,
-            way=20,
-            shot=1,
             max_shot=5,
-            query=4,
             jitter=Jitter(degrees=0.0, scale=0.0, shift=0.125, shear=0.0, flip=0.5),
             validation=ValidationConfig(way=5, episodes=600, every=2000),
         ),
@@ -52,23 +46,22 @@ def cifar_fs() -> Run:
 
 def cifar_fs_resnet12() -> Run:
     """Describe the same with ResNet-12, for a GPU: TargetNet narrows its 640 channels to 64."""
-    run = cifar_fs()
-    embedding = dataclasses.replace(
-        run.config.embedding,
-        layers="residual",
-        widths=(64, 160, 320, 640),
-        pooled=(True, True, True, True),
+    settings = (
+        "recipe=cifar-fs-resnet12",
+        "embedding.layers=residual",
+        "embedding.widths=[64, 160, 320, 640]",
+        "embedding.pooled=[true, true, true, true]",
+        "target.widths=[64, 640]",
     )
-    target = dataclasses.replace(run.config.target, widths=(64, 640))
-    config = dataclasses.replace(run.config, embedding=embedding, target=target)
-    return dataclasses.replace(run, recipe="cifar-fs-resnet12", config=config)
+    return with_settings(cifar_fs(), settings)
 
 
 def miniimagenet() -> Run:
     """Describe the same on miniImageNet, whose images are larger: Conv-4 pooled four times."""
-    run = cifar_fs()
-    embedding = dataclasses.replace(
-        run.config.embedding, feature_shape=(3, 84, 84), pooled=(True, True, True, True)
+    settings = (
+        "recipe=miniimagenet",
+        "data=miniimagenet",
+        "embedding.feature_shape=[3, 84, 84]",
+        "embedding.pooled=[true, true, true, true]",
     )
-    config = dataclasses.replace(run.config, embedding=embedding)
-    return dataclasses.replace(run, recipe="miniimagenet", config=config, data="miniimagenet")
+    return with_settings(cifar_fs(), settings)

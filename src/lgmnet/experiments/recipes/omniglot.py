@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+from lgmnet.config import with_settings
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.alignment import AlignmentConfig
@@ -11,7 +10,7 @@ from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
-from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
+from lgmnet.training.config import Run, TrainConfig, ValidationConfig
 
 
 def omniglot() -> Run:
@@ -21,6 +20,7 @@ def omniglot() -> Run:
     included. Each task is deformed as a whole, which makes new characters, and each image a little
     more by itself.
     """
+    jitter = Jitter(degrees=12.0, scale=0.12, shift=0.04, shear=0.12, warp=0.02, thicken=0.25)
     return Run(
         recipe="omniglot",
         method="lgm-net",
@@ -38,9 +38,7 @@ def omniglot() -> Run:
             steps=18_000,
             tasks=2,
             way=40,
-            jitter=Jitter(
-                degrees=12.0, scale=0.12, shift=0.04, shear=0.12, warp=0.02, thicken=0.25
-            ),
+            jitter=jitter,
             task_jitter=Jitter(degrees=10.0, scale=0.2, shift=0.0, shear=0.2, warp=0.03),
             same_group_fraction=0.5,
             validation=ValidationConfig(episodes=300, every=1500),
@@ -54,31 +52,27 @@ def omniglot_refined() -> Run:
     Everything has been chosen on validation classes by then; this stage trains on them too (see
     `lgmnet.data.datasets.omniglot`).
     """
-    run = omniglot()
-    alignment = dataclasses.replace(run.config.embedding.alignment, canvas=36)
-    embedding = dataclasses.replace(run.config.embedding, alignment=alignment)
-    optimizer = OptimizerConfig(learning_rate=5e-4)
-    return dataclasses.replace(
-        run,
-        recipe="omniglot-refined",
-        config=dataclasses.replace(run.config, embedding=embedding),
-        split="vinyals/trainval-mirrored",
-        val_split=None,
-        train=dataclasses.replace(run.train, steps=8_000, optimizer=optimizer),
+    settings = (
+        "recipe=omniglot-refined",
+        "alignment.canvas=36",
+        "split=vinyals/trainval-mirrored",
+        "val_split=none",
+        "train.steps=8000",
+        "optimizer.learning_rate=5e-4",
     )
+    return with_settings(omniglot(), settings)
 
 
 def omniglot_lake() -> Run:
     """Describe our run on whole alphabets, for scores on alphabets never seen."""
-    run = omniglot()
-    validation = dataclasses.replace(run.train.validation, every=1000)
-    return dataclasses.replace(
-        run,
-        recipe="omniglot-lake",
-        split="lake/train-mirrored",
-        val_split="lake/val",
-        train=dataclasses.replace(run.train, steps=8_000, validation=validation),
+    settings = (
+        "recipe=omniglot-lake",
+        "split=lake/train-mirrored",
+        "val_split=lake/val",
+        "train.steps=8000",
+        "validation.every=1000",
     )
+    return with_settings(omniglot(), settings)
 
 
 def omniglot_paper() -> Run:
@@ -100,12 +94,6 @@ def omniglot_paper() -> Run:
         split="vinyals/train",
         val_split="vinyals/val",
         train=TrainConfig(
-            steps=120_000,
-            tasks=32,
-            way=5,
-            shot=1,
-            query=1,
-            jitter=None,
-            validation=ValidationConfig(way=5),
+            steps=120_000, tasks=32, way=5, query=1, jitter=None, validation=ValidationConfig(way=5)
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from lgmnet.config import with_settings
 from lgmnet.methods import METHODS
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.target import TargetConfig
@@ -14,6 +15,8 @@ PRETRAINED = ("fine-tune", "logistic-regression")
 """Methods whose embedding is pretrained by classification."""
 UNTRAINED = ("from-scratch", "random-weights")
 """Methods that learn nothing from one task for another."""
+MAML_TASKS = ("tasks=4", "way=5", "shot=1", "max_shot=none", "query=5", "validation.way=5")
+"""Tasks of MAML's training: its head would have to learn all classes of a larger task at once."""
 RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED, *UNTRAINED)
 
 
@@ -30,22 +33,12 @@ def rival(run: Run, method: str, *, deeper: bool = False, **fields: Any) -> Run:
     if deeper or method in UNTRAINED:
         embedding = deepen(embedding, run.config.target)
     if method == "maml":
-        # Its head would have to learn all classes of a larger task at once. In 32 bits: bf16 has
-        # too few digits for differences of differences. Each network sees one view of an image.
+        # In 32 bits: bf16 has too few digits for differences of differences. Each network sees one
+        # view of an image.
         fields = {"inner_rate": 0.1, "inner_steps": 3} | fields
         if embedding.alignment:
-            alignment = dataclasses.replace(embedding.alignment, views=1)
-            embedding = dataclasses.replace(embedding, alignment=alignment)
-        train = dataclasses.replace(
-            train,
-            tasks=4,
-            way=5,
-            shot=1,
-            max_shot=None,
-            query=5,
-            precision="32-true",
-            validation=dataclasses.replace(train.validation, way=5),
-        )
+            embedding = with_settings(embedding, ["alignment.views=1"])
+        train = with_settings(train, [*MAML_TASKS, "precision=32-true"])
     if method in UNTRAINED:
         embedding = dataclasses.replace(embedding, alignment=None)
     if method in PRETRAINED:
@@ -63,9 +56,6 @@ def rival(run: Run, method: str, *, deeper: bool = False, **fields: Any) -> Run:
 
 def deepen(embedding: EmbeddingConfig, target: TargetConfig) -> EmbeddingConfig:
     """Add plain layers like the generated ones of TargetNet."""
-    pooled = [target.pooled] * (len(target.widths) - 1) + [False] if embedding.is_image else []
-    return dataclasses.replace(
-        embedding,
-        widths=(*embedding.widths, *target.widths),
-        pooled=(*embedding.pooled, *pooled),
-    )
+    added = [target.pooled] * (len(target.widths) - 1) + [False] if embedding.is_image else []
+    widths, pooled = (*embedding.widths, *target.widths), (*embedding.pooled, *added)
+    return dataclasses.replace(embedding, widths=widths, pooled=pooled)
