@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -81,3 +82,15 @@ def in_32_bits() -> Iterator[None]:
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not enforce annotations, as for users, so that wrong values reach the package's checks."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model of drawings with random weights, which fits a classifier in a moment."""
+    # Not at the top: the type checks of the package are installed after this file is read.
+    from lgmnet.model.model import save_model
+    from tests.support.models import tiny_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(tiny_model(), folder)
+    return folder

@@ -19,7 +19,7 @@ from lgmnet.errors import (
     require_extra,
     unknown_name_error,
 )
-from tests.cli.making import lgmnet
+from tests.support.command_line import lgmnet
 
 TREE = [
     kind

@@ -26,17 +26,9 @@ from lgmnet.errors import ConfigError, DataError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.model.model import load_model, save_model
-from tests.cli.making import lgmnet as run_lgmnet
-from tests.cli.making import write_drawing
+from tests.support.command_line import lgmnet as run_lgmnet
+from tests.support.images import write_drawing
 from tests.support.models import drawings, tiny_model
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
-    """The folder of a tiny model of drawings."""
-    folder: Path = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(tiny_model(), folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

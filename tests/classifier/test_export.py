@@ -23,8 +23,9 @@ from lgmnet.errors import ConfigError, UserError
 from lgmnet.methods import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.model.model import Model, save_model
 from lgmnet.nn.embedding import vector_embedding
-from tests.cli.making import lgmnet, run_without_torch, write_drawing
+from tests.support.command_line import lgmnet, run_without_torch
 from tests.support.configs import TINY
+from tests.support.images import write_drawing
 from tests.support.models import drawings, tiny_model
 
 CLASSES = ["moon", "star ☆", "sun"]

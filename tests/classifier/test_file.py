@@ -15,7 +15,7 @@ from lgmnet.errors import FileFormatError
 from lgmnet.io import write_tensors
 from lgmnet.methods.lgm_net import LGMNetConfig
 from tests.classifier.conftest import CLASSES, LABELS
-from tests.cli.making import content, listing
+from tests.support.command_line import content, listing
 from tests.support.configs import TINY
 from tests.support.models import drawings, tiny_model
 

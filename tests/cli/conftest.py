@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.model.model import save_model
-from tests.cli.making import lgmnet, symbols
-from tests.support.models import tiny_model
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny model whose card names the training split of ``strokes``."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(tiny_model(), folder)
-    return folder
+from tests.support.command_line import lgmnet
+from tests.support.images import symbols
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ import torch
 from lgmnet.classifier.file import CLASSIFIER_KIND
 from lgmnet.io import CHECKSUM, checksum
 from lgmnet.nn.embedding import vector_embedding
-from tests.cli.making import BAD_IMAGES, Ran, content, lgmnet, listing, symbols, write_drawing
+from tests.support.command_line import Ran, content, lgmnet, listing
 from tests.support.configs import lgm_net_config
+from tests.support.images import BAD_IMAGES, symbols, write_drawing
 from tests.support.models import drawings, tiny_model
 
 OLD = b"content of an older file"

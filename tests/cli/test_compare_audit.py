@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lgmnet.model.model import save_model
-from tests.cli.making import lgmnet, listing
+from tests.support.command_line import lgmnet, listing
 from tests.support.models import tiny_model
 
 TASKS = ["--data", "strokes", "--way", 3, "--query", 2]

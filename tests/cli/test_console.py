@@ -21,7 +21,8 @@ import lgmnet as package
 from lgmnet.cli import console
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.progress_bars import ProgressBars
-from tests.cli.making import COMMANDS, lgmnet, write_drawing
+from tests.support.command_line import COMMANDS, lgmnet
+from tests.support.images import write_drawing
 from tests.support.models import drawings
 
 PANELS = {

@@ -15,7 +15,8 @@ from PIL import Image
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.edit import add_samples, remove_class, rename_class
 from lgmnet.model.model import load_model
-from tests.cli.making import BAD_IMAGES, lgmnet, listing, symbols, write_drawing
+from tests.support.command_line import lgmnet, listing
+from tests.support.images import BAD_IMAGES, symbols, write_drawing
 from tests.support.models import drawings
 
 

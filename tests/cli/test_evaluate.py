@@ -13,7 +13,8 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation import evaluate
 from lgmnet.model.model import load_model, save_model
-from tests.cli.making import Ran, lgmnet, symbols
+from tests.support.command_line import Ran, lgmnet
+from tests.support.images import symbols
 from tests.support.models import tiny_model
 
 KEYS = [

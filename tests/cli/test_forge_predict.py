@@ -21,7 +21,8 @@ from lgmnet.cli.predict import predict
 from lgmnet.data.images.folder import scan_class_folder
 from lgmnet.data.images.read import read_image
 from lgmnet.model.model import load_model
-from tests.cli.making import content, lgmnet, listing, symbols, write_drawing
+from tests.support.command_line import content, lgmnet, listing
+from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings
 
 SPECIAL_NAMES = (

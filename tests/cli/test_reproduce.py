@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lgmnet.experiments.table_definitions import TABLES
-from tests.cli.making import Ran, lgmnet
 from tests.experiments.small_table import define_small_table
+from tests.support.command_line import Ran, lgmnet
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ import torch
 
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.model.model import load_model
-from tests.cli.making import content, lgmnet, listing, settings, symbols, write_drawing
+from tests.support.command_line import content, lgmnet, listing, settings
+from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings
 
 TRAIN = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]

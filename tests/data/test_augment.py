@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from lgmnet.data.augment import Jitter
+from tests.support.random import seeded
 
 NONE = Jitter(degrees=0.0, scale=0.0, shift=0.0, shear=0.0)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def blobs(tasks: int, samples: int, side: int = 28) -> Tensor:

@@ -14,10 +14,7 @@ from lgmnet.data.class_dataset import ClassDataset, draw_distinct, find_repeats
 from lgmnet.data.task_source import TaskSource, check_disjoint, hash_classes, shares_classes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import DataError, EpisodeError
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.support.random import seeded
 
 
 def names(n: int) -> list[str]:

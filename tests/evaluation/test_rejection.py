@@ -24,7 +24,8 @@ from lgmnet.evaluation.rejection import (
 from lgmnet.methods import METHODS, LGMClassifier, ProtoNetConfig
 from lgmnet.model.model import load_model, save_model
 from lgmnet.nn.embedding import EmbeddingConfig
-from tests.cli.making import lgmnet, symbols, write_drawing
+from tests.support.command_line import lgmnet
+from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings, tiny_model
 
 SHAPE = EpisodeShape(3, 2, 4)

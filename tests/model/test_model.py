@@ -31,7 +31,7 @@ from lgmnet.model.registry import (
     shipped_models,
 )
 from lgmnet.nn.embedding import vector_embedding
-from tests.cli.making import listing
+from tests.support.command_line import listing
 from tests.support.configs import TINY, lgm_net_config
 from tests.support.models import drawings, tiny_model
 

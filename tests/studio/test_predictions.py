@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.making import lgmnet, png_claiming
 from tests.studio.conftest import queries
+from tests.support.command_line import lgmnet
+from tests.support.images import png_claiming
 
 
 def test_predictions_equal_those_of_the_command_line(client, sky, tmp_path):

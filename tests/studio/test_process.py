@@ -20,7 +20,7 @@ from lgmnet.studio.app import Settings
 from lgmnet.studio.process import open_listening_socket, run_many
 from lgmnet.studio.store import store_urls
 from tests.browser.conftest import Studio
-from tests.cli.making import lgmnet
+from tests.support.command_line import lgmnet
 
 
 def fetch(address: str, path: str, **headers: str) -> tuple[int, bytes]:

@@ -27,7 +27,7 @@ from lgmnet.data.images.read import (
 )
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import set_progress_display
-from tests.cli.making import BAD_IMAGES, float_tiff, symbols
+from tests.support.images import BAD_IMAGES, float_tiff, symbols
 from tests.support.models import drawings
 
 DRAWING, PHOTO = (1, 28, 28), (3, 224, 224)

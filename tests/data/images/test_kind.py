@@ -11,7 +11,7 @@ from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.kind import measure_tones
 from lgmnet.errors import DataError
-from tests.cli.making import write_drawing
+from tests.support.images import write_drawing
 from tests.support.models import drawings
 
 

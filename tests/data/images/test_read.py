@@ -24,7 +24,7 @@ from lgmnet.data.images.read import (
     to_drawings,
 )
 from lgmnet.errors import DataError, ImageError
-from tests.cli.making import BAD_IMAGES, as_bytes, symbols
+from tests.support.images import BAD_IMAGES, as_bytes, symbols
 from tests.support.models import drawings
 
 Save = Callable[[Image.Image, Path], None]

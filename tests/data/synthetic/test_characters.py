@@ -23,12 +23,9 @@ from lgmnet.data.synthetic.characters import (
 from lgmnet.data.task_source import SPLIT_RANGES, TaskSource, shares_classes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
+from tests.support.random import seeded
 
 ids = st.integers(0, 3 * 2**40 - 1)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def draw(shape: EpisodeShape, seed: int = 0, split: str = "train") -> tuple[Tensor, Tensor]:

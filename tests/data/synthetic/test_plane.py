@@ -12,10 +12,7 @@ from lgmnet.data.synthetic.plane import PLANES, Circles, Lines, Plane, Spirals
 from lgmnet.data.task_source import TaskSource, shares_classes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.support.random import seeded
 
 
 @pytest.fixture(params=PLANES)
