@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.experiments.reproduce import reproduce
 from lgmnet.experiments.results import RunOptions
 
@@ -38,6 +38,10 @@ def test_boundaries_are_drawn_again_from_their_results(options: RunOptions) -> N
         assert direct["accuracy"] > 40, "better than chance at 3-way"
         text = f"| {ours['accuracy']:.1f} ± {ours['ci95']:.1f} | {-direct['difference']:+.1f} ±"
         assert text in page.read_text()
+    del result["families"][1]["truth"]
+    (options.results / "figure4.json").write_text(json.dumps(result))
+    with pytest.raises(FileFormatError, match="figure4.json' is damaged: it has no 'truth'"):
+        reproduce("figure4", replace(options, from_results=True))
 
 
 def test_a_figure_has_no_rows(options: RunOptions) -> None:

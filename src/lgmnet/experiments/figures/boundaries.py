@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lgmnet.data.synthetic.plane import PLANES, Plane
 from lgmnet.episode import EpisodeShape
+from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.compare import compare
 from lgmnet.experiments.figures.plane_tasks import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.recipes.vectors import plane as plane_recipe
@@ -42,8 +43,15 @@ def reproduce(options: RunOptions) -> list[Path]:
     for path in (picture, page):
         check_writable(path)
     result = load_or_run(options, "figure4", "families", run_families)
-    draw_boundaries(result["families"], picture)
-    write_text(page, format_page(result["families"], result["minutes"]))
+    try:
+        text = format_page(result["families"], result["minutes"])
+        draw_boundaries(result["families"], picture)
+    except KeyError as error:
+        raise FileFormatError(
+            f"'{options.results / 'figure4.json'}' is damaged: it has no {error}. "
+            "Run 'lgmnet reproduce figure4' again."
+        ) from error
+    write_text(page, text)
     return [picture, page]
 
 
