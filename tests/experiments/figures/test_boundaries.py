@@ -40,7 +40,7 @@ def test_boundaries_are_drawn_again_from_their_results(options: RunOptions) -> N
         assert text in page.read_text()
     del result["families"][1]["truth"]
     (options.results / "figure4.json").write_text(json.dumps(result))
-    with pytest.raises(FileFormatError, match="figure4.json' is damaged: it has no 'truth'"):
+    with pytest.raises(FileFormatError, match="is damaged: it has no 'truth'"):
         reproduce("figure4", replace(options, from_results=True))
 
 
