@@ -58,10 +58,12 @@ class LogisticRegression(PretrainedMethod):
         heads = []
         for task in zip(points.numpy(), labels.numpy(), strict=True):  # The solver takes one task.
             solver = Solver(C=self.config.strength, max_iter=MAX_ITERATIONS).fit(*task)
-            head = np.column_stack([solver.coef_, solver.intercept_])
+            head = solver.coef_, solver.intercept_
             # For two classes, the solver gives one row.
-            heads.append(np.concatenate([-head, head]) / 2 if way == 2 else head)
+            heads.append([np.concatenate([-p, p]) / 2 for p in head] if way == 2 else head)
         wide = torch.promote_types(support_x.dtype, torch.float32)
-        all_heads = torch.from_numpy(np.stack(heads)).to(support_x.device, wide)
-        weight, bias = all_heads[..., :-1].contiguous(), all_heads[..., -1].contiguous()
+        weight, bias = (
+            torch.from_numpy(np.stack(parts)).to(support_x.device, wide)
+            for parts in zip(*heads, strict=True)
+        )
         return LinearClassifier(self.embedding, weight, bias, self.config)
