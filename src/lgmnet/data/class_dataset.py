@@ -121,7 +121,7 @@ def concat_datasets(
 ) -> ClassDataset:
     """Join the classes of several data sets whose samples have the same shape.
 
-    The classes of each data set are dealt into so many ``groups``, if it is not None.
+    If ``groups`` is not None, the classes of each data set are dealt into that number of groups.
     """
     numbered = [(data.name, i) for data in datasets for i in range(data.classes)]
     return ClassDataset(

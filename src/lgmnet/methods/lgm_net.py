@@ -204,7 +204,7 @@ class LGMNet(Method):
 class LGMClassifier(AttentionClassifier):
     """TargetNet with its generated weights and the target embeddings of the support.
 
-    A query goes through TargetNet, eq. (4), and attends to the support, eq. (5) and (6). Further
+    A query goes through TargetNet, eq. (4), and attends to the support, eq. (5) and (6). The other
     arguments are those of `AttentionClassifier`.
 
     Args:

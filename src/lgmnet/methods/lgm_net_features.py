@@ -275,7 +275,7 @@ def init_context_layer(last: nn.Module) -> None:
 class FeaturesClassifier(AttentionClassifier):
     """Generated linear TargetNet, ``W (x - centre)``, and its embeddings of the support.
 
-    Further arguments are those of `AttentionClassifier`.
+    The other arguments are those of `AttentionClassifier`.
 
     Args:
         embedding: Normalization of features.

@@ -91,7 +91,7 @@ class MatchingNet(Method):
 
 
 class MatchingClassifier(AttentionClassifier):
-    """Embeddings of the support samples; further arguments are those of `AttentionClassifier`.
+    """Embeddings of the support samples; the other arguments are those of `AttentionClassifier`.
 
     Args:
         embedding: Shared embedding.

@@ -19,7 +19,7 @@ MOMENTUM = 0.1
 
 
 def build_norm(channels: int, kind: NormKind) -> nn.Module:
-    """Build a normalization layer for maps or vectors with so many channels."""
+    """Build a normalization layer for maps or vectors."""
     if kind == "sample":
         return nn.GroupNorm(1, channels, EPS)
     return IntertaskNorm(channels) if kind == "intertask" else TaskNorm(channels)
