@@ -1,17 +1,20 @@
-"""Routes that create, list, read, edit and remove classifiers."""
+"""Routes that create, list, read, edit, remove, use and export classifiers."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from starlette.testclient import TestClient
 
 from lgmnet.studio.app import create_app
+from tests.cli.making import lgmnet, png_claiming
 from tests.studio.conftest import form, queries
 
 
@@ -271,3 +274,57 @@ def test_a_classifier_is_the_same_after_a_restart(settings, sky):
         read = restarted.get(f"/v1/classifiers/{sky['id']}").json()
     assert read["class_details"] == sky["class_details"]
     assert read["map"] == sky["map"]
+
+
+def test_predictions_equal_those_of_the_command_line(client, sky, tmp_path):
+    files = queries(5)
+    response = client.post(f"/v1/classifiers/{sky['id']}/predict", files=files).json()
+    exported = tmp_path / "sky.safetensors"
+    exported.write_bytes(client.get(f"/v1/classifiers/{sky['id']}/export").content)
+    paths = []
+    for _, (name, data, _) in files:
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(data)
+    expected = lgmnet("predict", exported, *paths, "--json").json["predictions"]
+    assert response["etag"] == sky["etag"]
+    for prediction, other in zip(response["predictions"], expected, strict=True):
+        assert prediction["label"] == other["label"]
+        assert prediction["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+        assert prediction["error"] is None
+        weights = [attention["weight"] for attention in prediction["support_attention"]]
+        assert sum(weights) == pytest.approx(1, abs=1e-4)
+        assert len(prediction["map"]) == 2
+        assert prediction["none_of_these"] is None, "the tiny model has no threshold"
+
+
+def test_an_unreadable_image_gets_an_error_and_the_others_a_prediction(client, sky):
+    files = [*queries(1), ("images", ("broken.png", b"no image", "image/png")), *queries(1, seed=3)]
+    response = client.post(f"/v1/classifiers/{sky['id']}/predict", files=files)
+    assert response.status_code == 200
+    first, broken, last = response.json()["predictions"]
+    assert first["label"]
+    assert last["label"]
+    assert broken["label"] is None
+    assert "'broken.png' cannot be read as an image" in broken["error"]
+    response = client.post(f"/v1/classifiers/{sky['id']}/predict", files=files[1:2])
+    assert "cannot be read" in response.json()["predictions"][0]["error"]
+
+
+def test_decompression_bombs_are_refused_by_name(client, sky):
+    files = [("images", ("bomb.png", png_claiming(9000, 9000), "image/png"))]
+    response = client.post(f"/v1/classifiers/{sky['id']}/predict", files=files)
+    assert response.status_code == 200
+    assert "'bomb.png'" in response.json()["predictions"][0]["error"]
+    assert "9000 x 9000 pixels" in response.json()["predictions"][0]["error"]
+
+
+def test_the_onnx_file_has_the_classes_and_runs(client, sky, tmp_path):
+    response = client.get(f"/v1/classifiers/{sky['id']}/export", params={"format": "onnx"})
+    assert response.status_code == 200
+    assert response.headers["content-disposition"].endswith("''sky.onnx")
+    (tmp_path / "m.onnx").write_bytes(response.content)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+    assert classes == list(sky["classes"])
+    snippet = client.get(f"/v1/classifiers/{sky['id']}/snippet", params={"language": "python"})
+    assert "onnxruntime" in snippet.json()["lines"]

@@ -1,4 +1,4 @@
-"""Classifiers of the studio, and edits of them."""
+"""Stored classifiers: their names, images and map, and what fitting and predicting give."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hashlib import sha256
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.studio.projection import Projection
 from lgmnet.studio.store import Metadata, Record
 
 NAME_NOTE = "name"
@@ -33,18 +33,27 @@ class LabelledFile:
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Changes to a classifier, applied in the order of the fields."""
+class Projection:
+    """Projection to the two main axes (PCA) of support embeddings of length 1."""
 
-    name: str | None = None
-    """New name of the classifier; None to keep it."""
-    rename: tuple[tuple[str, str], ...] = ()
-    """Pairs of the old and the new name of a class."""
-    drop: tuple[int, ...] = ()
-    """Places of single images to drop, as they are before the edit."""
-    remove: tuple[str, ...] = ()
-    """Names of classes to remove."""
-    add: tuple[LabelledFile, ...] = ()
+    center: Float[Tensor, " features"]
+    axes: Float[Tensor, "2 features"]
+
+    @classmethod
+    def fit(cls, embedding: Float[Tensor, "support features"]) -> Projection:
+        """Fit the axes along which the support embeddings vary most."""
+        unit = F.normalize(embedding.float(), dim=-1)
+        center = unit.mean(0)
+        axes = torch.linalg.svd(unit - center, full_matrices=False).Vh[:2]
+        # The sign of an axis is arbitrary: make its largest entry positive, so that the map does
+        # not flip from one version of a classifier to the next.
+        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+        return cls(center, F.pad(axes * signs, (0, 0, 0, 2 - len(axes))))
+
+    def transform(self, embedding: Float[Tensor, "samples features"]) -> list[tuple[float, float]]:
+        """Return the point in the plane of each embedding."""
+        points = (F.normalize(embedding.float(), dim=-1) - self.center) @ self.axes.mT
+        return [(round(x, 4), round(y, 4)) for x, y in points.tolist()]
 
 
 @dataclass(frozen=True)
@@ -122,12 +131,7 @@ def image_source(file: ImageBytes) -> str:
 def read_labelled(
     images: Sequence[LabelledFile], shape: Sequence[int], files: ImageFiles | None = None
 ) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
-    """Read labelled images.
-
-    Args:
-        images: The images.
-        shape: Shape to read them in (see `read_image`).
-        files: Files of the images, if some of them are decoded already.
+    """Read labelled images in a shape; ``files`` are theirs, if some are decoded already.
 
     Returns:
         The images that can be read, their pixels, and a message for each other image.

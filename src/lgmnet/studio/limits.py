@@ -11,17 +11,15 @@ from lgmnet.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits that keep a request from doing harm."""
+    """Limits that keep a request from doing harm; `max_images` are those in one request."""
 
     max_body_bytes: int = 64_000_000
     max_image_bytes: int = 20_000_000
     max_images: int = 1000
-    """Maximum number of images in a request."""
     max_classes: int = 200
     max_images_per_class: int = 500
     max_name_length: int = 200
     max_in_flight: int = 64
-    """Maximum number of requests in progress at a time."""
 
     def check_images(self, files: Sequence[ImageBytes]) -> None:
         """Check number and size of the images of a request.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from lgmnet.studio.metrics import Metrics
 
 PUBLIC_PREFIXES = (
     "/static/",
@@ -46,17 +48,51 @@ class RequestLimiter:
     """Set when the last request in progress ends."""
 
 
+class Metrics:
+    """Counters and histograms of requests and predictions."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        common: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter(
+            "lgmnet_requests", "HTTP requests.", ["method", "route", "status"], **common
+        )
+        self.seconds = Histogram(
+            "lgmnet_request_seconds", "Time from a request to its response.", ["route"], **common
+        )
+        self.in_flight = Gauge(
+            "lgmnet_requests_in_flight",
+            "Requests in progress.",
+            multiprocess_mode="livesum",
+            **common,
+        )
+        self.images = Counter("lgmnet_images_answered", "Images predicted.", **common)
+        self.jobs_per_pass = Histogram(
+            "lgmnet_predict_jobs_per_pass",
+            "Prediction jobs in one pass of a network.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            **common,
+        )
+
+    def export(self) -> bytes:
+        """Return all metrics in Prometheus's text format, summed over all worker processes."""
+        registry = self.registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def count_pass(self, samples: int, jobs: int) -> None:
+        """Count a pass of a network."""
+        self.images.inc(samples)
+        self.jobs_per_pass.observe(jobs)
+
+
 class GuardMiddleware:
     """Refuse requests that are not allowed, and count all others.
 
-    Args:
-        app: Application to protect.
-        limiter: Count of the requests in progress.
-        metrics: Metrics to update.
-        max_body_bytes: Maximum size of a request.
-        token: Token that every request must carry; None if no token is needed.
-        hosts: Names that the Host header may have; empty for any name. A list of names keeps out
-            pages of other sites whose name resolves to this server (DNS rebinding).
+    Token and hosts are those of `Settings`. A list of hosts keeps out pages of other sites whose
+    name resolves to this server (DNS rebinding).
     """
 
     def __init__(
@@ -67,7 +103,7 @@ class GuardMiddleware:
         metrics: Metrics,
         max_body_bytes: int,
         token: str | None,
-        hosts: Sequence[str] = (),
+        hosts: Sequence[str],
     ) -> None:
         self.app, self.limiter, self.metrics = app, limiter, metrics
         self.max_body_bytes, self.token, self.hosts = max_body_bytes, token, tuple(hosts)

@@ -19,11 +19,7 @@ DRAWING_MODEL, PHOTO_MODEL = "omniglot", "photos"
 
 
 class ModelCollection:
-    """Models by name, each loaded once.
-
-    Args:
-        names: Names or folders of models, in addition to those that ship.
-    """
+    """Models that ship and others, by name or folder; each is loaded once."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.sources = {Path(name).name: name for name in (*shipped_models(), *names)}
@@ -49,10 +45,7 @@ class ModelCollection:
         return [model for model in models if model.input_kind != "vector"]
 
     def choose(self, name: str, files: ImageFiles) -> tuple[Model, str | None]:
-        """Return the model of a name, or with `AUTO` the default model for the images.
-
-        Returns:
-            The model, and with `AUTO` the reason for the choice.
+        """Return the model of a name, or with `AUTO` that for the images and the reason for it.
 
         Raises:
             ConfigError: if there is no model of this name, or it takes vectors.

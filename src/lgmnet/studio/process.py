@@ -33,13 +33,8 @@ SHUTDOWN_TIMEOUT = 30.0
 class Server(uvicorn.Server):
     """Server that shuts down gracefully.
 
-    Requests in progress finish, while new ones are refused with 503.
-
-    Args:
-        config: Configuration of uvicorn.
-        limiter: The application's count of the requests in progress.
-        started: Function to call once the server listens.
-        alone: If False, another process receives Ctrl-C and stops this one.
+    Requests in progress finish, while new ones are refused with 503. Once the server listens,
+    ``started`` is called. If not ``alone``, another process receives Ctrl-C and stops this one.
     """
 
     def __init__(
@@ -48,12 +43,10 @@ class Server(uvicorn.Server):
         limiter: RequestLimiter,
         started: Callable[[], object],
         *,
-        alone: bool = True,
+        alone: bool,
     ) -> None:
         super().__init__(config)
-        self.limiter = limiter
-        self.on_started = started
-        self.alone = alone
+        self.limiter, self.on_started, self.alone = limiter, started, alone
         self.shutdown_task: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -111,12 +104,7 @@ def open_listening_socket(host: str, port: int) -> socket.socket:
 
 
 def check_address(host: str, token: str | None, *, allow_anyone: bool) -> None:
-    """Check that others cannot reach the server without a token.
-
-    Args:
-        host: Address to listen on.
-        token: Token that every request must carry; None if no token is needed.
-        allow_anyone: If True, others may use the server without a token.
+    """Check that others cannot reach the server without a token, unless ``allow_anyone``.
 
     Raises:
         ConfigError: if others could, and may not.
@@ -173,14 +161,8 @@ def run_many(
 
     A process that dies is started again. uvicorn's own process manager is not used: it closes
     connections instead of refusing requests with 503, kills workers that need more than some
-    seconds to import torch, and its workers stay if it is killed.
-
-    Args:
-        settings: Settings of each process.
-        sock: Socket that listens.
-        started: Function to call once all processes serve requests.
-        workers: Number of processes.
-        verbose: If True, print a line for every request.
+    seconds to import torch, and its workers stay if it is killed. The arguments are those of `run`;
+    ``started`` is called once all processes serve requests.
 
     Raises:
         UserError: if a process ends before it serves requests.

@@ -25,7 +25,6 @@ from lgmnet.errors import DataError, ImageError, UserError
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import (
     NAME_NOTE,
-    Edit,
     FitResult,
     LabelledFile,
     PredictResult,
@@ -56,8 +55,7 @@ class Service:
         store: Store of the classifiers.
         models: Names or folders of models, in addition to those that ship.
         limits: Limits on what a request may contain.
-        on_pass: Called after each pass of a network with the number of samples and of prediction
-            jobs.
+        on_pass: See `Worker`.
     """
 
     def __init__(
@@ -94,10 +92,8 @@ class Service:
     async def fit(self, name: str, model: str, images: Sequence[LabelledFile]) -> FitResult:
         """Fit a classifier and store it.
 
-        Args:
-            name: Name of the classifier.
-            model: Name of the model, or ``auto`` for the default model for the images.
-            images: Images of at least two classes. Those that cannot be read are left out.
+        The model may be ``auto``, the default model for the images. Images that cannot be read are
+        left out.
 
         Raises:
             UserError: if the classifier cannot be fitted to these images, or not be stored.
@@ -137,11 +133,7 @@ class Service:
         return FitResult(await self._run_io(save), milliseconds, unreadable, reason)
 
     def open(self, data: bytes, name: str | None) -> FitResult:
-        """Store a classifier that comes as a file.
-
-        Args:
-            data: Content of the file.
-            name: New name of the classifier; None to keep the file's.
+        """Store a classifier that comes as a file, under a new name or, with None, the file's.
 
         Raises:
             UserError: if the file is no classifier of images, or was fitted by a model that this
@@ -163,32 +155,49 @@ class Service:
         self.limits.check_names([name])
         return FitResult(self._add(with_name(fitted, name)), 0.0)
 
-    async def edit(self, stored: StoredClassifier, edit: Edit) -> FitResult:
-        """Edit a classifier and store it as a new version.
+    async def edit(
+        self,
+        stored: StoredClassifier,
+        *,
+        name: str | None,
+        rename: Sequence[tuple[str, str]],
+        drop: Sequence[int],
+        remove: Sequence[str],
+        add: Sequence[LabelledFile],
+    ) -> FitResult:
+        """Edit a classifier and store it as a new version. Classes are renamed first.
+
+        Args:
+            stored: The classifier.
+            name: New name of the classifier; None to keep it.
+            rename: Pairs of the old and the new name of a class.
+            drop: Places of single images to drop, as they are before the edit.
+            remove: Names of classes to remove.
+            add: Images to add. Those that cannot be read are left out.
 
         Raises:
             ConflictError: if the classifier was changed meanwhile.
             UserError: if the edit is impossible, or its result cannot be stored; nothing is
                 changed then.
         """
-        self._check_new_images(edit.add)
-        self.limits.check_names(new for _, new in edit.rename)
+        self._check_new_images(add)
+        self.limits.check_names(new for _, new in rename)
         model = self.model_collection.get(stored.fitted.model)
         readable, pixels, unreadable = await self._run_io(
-            read_labelled, edit.add, stored.fitted.inputs.shape
+            read_labelled, add, stored.fitted.inputs.shape
         )
-        if edit.add and not readable:
+        if add and not readable:
             raise DataError(" ".join(unreadable))
 
         def compute() -> FittedClassifier:
             fitted = stored.fitted
-            for old, new in edit.rename:
+            for old, new in rename:
                 fitted = rename_class(fitted, old, new)
             # Drop images before anything else moves them: the places are those before the edit.
-            if edit.drop:
-                fitted = remove_samples(fitted, model, edit.drop)
-            for name in edit.remove:
-                fitted = remove_class(fitted, model, name)
+            if drop:
+                fitted = remove_samples(fitted, model, drop)
+            for removed in remove:
+                fitted = remove_class(fitted, model, removed)
             if readable:
                 labels = [image.label for image in readable]
                 sources = [image_source(image.file) for image in readable]
@@ -197,9 +206,9 @@ class Service:
 
         fitted, milliseconds = await self._run_timed(compute)
         self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
-        if edit.name is not None:
-            self.limits.check_names([edit.name])
-            fitted = with_name(fitted, edit.name)
+        if name is not None:
+            self.limits.check_names([name])
+            fitted = with_name(fitted, name)
 
         def save() -> StoredClassifier:
             complete = add_thumbnails(fitted, [image.file for image in readable])

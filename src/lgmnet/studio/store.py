@@ -148,17 +148,10 @@ class Store:
             StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        return self._write(
-            new_record(metadata, uuid4().hex, time.time()), write, insert(CLASSIFIERS)
-        )
+        return self._write(metadata, uuid4().hex, time.time(), write, insert(CLASSIFIERS))
 
     def replace(self, old: Record, metadata: Metadata, write: Callable[[Path], None]) -> Record:
-        """Replace a classifier by a new version.
-
-        Args:
-            old: Record of the version to replace.
-            metadata: Description for the index.
-            write: Function that writes the complete file to a path.
+        """Replace the version ``old`` of a classifier by a new one; for the rest see `add`.
 
         Raises:
             ConflictError: if ``old`` is no longer the current version; nothing is changed then.
@@ -166,8 +159,8 @@ class Store:
             StoreError: if the store cannot be used.
         """
         is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
-        record = new_record(metadata, old.id, old.created)
-        new = self._write(record, write, update(CLASSIFIERS).where(is_old))
+        statement = update(CLASSIFIERS).where(is_old)
+        new = self._write(metadata, old.id, old.created, write, statement)
         self._remove_file(old)
         return new
 
@@ -184,11 +177,9 @@ class Store:
         return row_to_record(row)
 
     def page(self, limit: int, after: tuple[float, str] | None = None) -> Sequence[Record]:
-        """Return a page of records, newest first.
+        """Return at most ``limit`` records, newest first.
 
-        Args:
-            limit: Maximum number of records.
-            after: Creation time and id of the last record of the page before.
+        The page begins after the record with this creation time and id.
         """
         order = (CLASSIFIERS.c.created, CLASSIFIERS.c.id)
         query = select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
@@ -198,11 +189,7 @@ class Store:
             return [row_to_record(row) for row in connection.execute(query)]
 
     def remove(self, id: str, version: str | None = None) -> None:
-        """Remove a classifier.
-
-        Args:
-            id: Id of the classifier.
-            version: Version that must be the current one; None for any version.
+        """Remove a classifier, with a version only if that is the current one.
 
         Raises:
             AbsentError: if there is no classifier with this id.
@@ -243,9 +230,7 @@ class Store:
         """Remove files that the index does not name, left by processes that were interrupted.
 
         Files younger than `ORPHAN_AGE` stay: another process may be about to add them to the index.
-
-        Returns:
-            Number of files removed.
+        The number of files removed is returned.
         """
         with translated_errors():
             with self.engine.connect() as connection:
@@ -271,17 +256,30 @@ class Store:
         return 0.0
 
     def _write(
-        self, record: Record, write: Callable[[Path], None], statement: Insert | Update
+        self,
+        metadata: Metadata,
+        id: str,
+        created: float,
+        write: Callable[[Path], None],
+        statement: Insert | Update,
     ) -> Record:
-        """Write the file, then the row of the index, and return the record with its size."""
+        """Write the file of a new version, then the row of the index."""
+        record = Record(
+            **dataclasses.asdict(metadata),
+            id=id,
+            version=uuid4().hex,
+            bytes=0,
+            created=created,
+            changed=time.time(),
+        )
         try:
             with translated_errors():
-                complete = dataclasses.replace(record, bytes=self._write_file(record, write))
+                record = dataclasses.replace(record, bytes=self._write_file(record, write))
                 with self.engine.begin() as connection:
-                    row = dataclasses.asdict(complete)
+                    row = dataclasses.asdict(record)
                     if connection.execute(statement.values(**row)).rowcount == 0:
-                        raise conflict_error(record.id)
-                return complete
+                        raise conflict_error(id)
+                return record
         except (ConflictError, StoreFullError):
             # After other errors the index may still name the file: the commit may have succeeded
             # although no answer came back.
@@ -331,18 +329,6 @@ def create_database(url: str) -> Engine:
     return engine
 
 
-def new_record(metadata: Metadata, id: str, created: float) -> Record:
-    """Create the record of a new version, whose size is not known yet."""
-    return Record(
-        **dataclasses.asdict(metadata),
-        id=id,
-        version=uuid4().hex,
-        bytes=0,
-        created=created,
-        changed=time.time(),
-    )
-
-
 def row_to_record(row: Any) -> Record:
     """Convert a row of the index to a record."""
     return Record(**{**row._mapping, "classes": tuple(row.classes), "shots": tuple(row.shots)})
@@ -366,24 +352,17 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError, SQLAlchemyError) as error:
         # `atomic_write` has already turned the system's error into a sentence of its own.
-        if is_disk_full(error.__cause__):
-            raise full_error() from error
-        raise
-    except (OSError, SQLAlchemyError) as error:
-        if is_disk_full(error):
-            raise full_error() from error
+        if is_disk_full(error.__cause__ if isinstance(error, UserError) else error):
+            raise StoreFullError(
+                "The disk that holds the classifiers is full. Nothing was changed; free some "
+                "space, then try again."
+            ) from error
+        if isinstance(error, UserError):
+            raise
         reason = getattr(error, "orig", None) or error
         raise StoreError(f"The store cannot be used: {reason}") from error
-
-
-def full_error() -> StoreFullError:
-    """Create the error for a full disk."""
-    return StoreFullError(
-        "The disk that holds the classifiers is full. Nothing was changed; free some space, then "
-        "try again."
-    )
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -40,11 +40,7 @@ def add_thumbnails(fitted: FittedClassifier, new: Sequence[ImageBytes]) -> Fitte
 
 
 def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
-    """Return a support image as PNG (a drawing) or WebP (a photo).
-
-    Args:
-        fitted: The classifier.
-        place: Index of the image in the support set.
+    """Return the support image with this index as PNG (a drawing) or WebP (a photo).
 
     Raises:
         AbsentError: if there is no such image, or no thumbnail of it.

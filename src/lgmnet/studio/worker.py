@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -93,26 +94,20 @@ class Worker:
         while (next_job := self.jobs.get()) is not None:
             predict_jobs: list[PredictJob] = []
             other_jobs: list[Job] = []
-            is_stopping = False
-            while True:
-                if next_job is None:
-                    is_stopping = True
-                elif next_job.result.set_running_or_notify_cancel():  # False if cancelled
-                    if isinstance(next_job, PredictJob):
-                        predict_jobs.append(next_job)
-                    else:
-                        other_jobs.append(next_job)
-                n_samples = sum(len(job.samples) for job in predict_jobs)
-                if is_stopping or n_samples >= BATCH_SIZE:
-                    break
-                try:
+            with suppress(queue.Empty):
+                while next_job is not None:
+                    if next_job.result.set_running_or_notify_cancel():  # False if cancelled
+                        if isinstance(next_job, PredictJob):
+                            predict_jobs.append(next_job)
+                        else:
+                            other_jobs.append(next_job)
+                    if sum(len(job.samples) for job in predict_jobs) >= BATCH_SIZE:
+                        break
                     next_job = self.jobs.get_nowait()
-                except queue.Empty:
-                    break
             self._predict(predict_jobs)
             for job in other_jobs:
                 set_outcome(job.result, job.function)
-            if is_stopping:
+            if next_job is None:
                 return
 
     def _predict(self, jobs: list[PredictJob]) -> None:
