@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 
 from lgmnet.model.model import save_model
 from lgmnet.studio.app import Settings, create_app
-from lgmnet.studio.limits import Limits
+from lgmnet.studio.classifiers import encode_image
+from lgmnet.studio.service import Limits
 from lgmnet.studio.store import Store, store_urls
-from lgmnet.studio.thumbnails import encode_image
 from lgmnet.studio.worker import Worker
 from tests.support.models import drawings, tiny_model
 

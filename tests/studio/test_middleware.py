@@ -14,7 +14,7 @@ from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.app import create_app
 from lgmnet.studio.middleware import is_loopback
 from lgmnet.studio.process import check_address, open_listening_socket
-from lgmnet.studio.routes.page import PAGE_FOLDER
+from lgmnet.studio.routes.server import PAGE_FOLDER
 from tests.studio.conftest import block, form, queries
 
 

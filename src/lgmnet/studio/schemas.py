@@ -1,8 +1,30 @@
-"""Schemas of the API's responses, as /docs shows them."""
+"""Responses of the API, as /docs shows them, and how the studio's objects are converted."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
+
+from lgmnet.data.images.read import ImageBytes
+from lgmnet.methods.base import QueryAnalysis
+from lgmnet.model.model import Model
+from lgmnet.studio.classifiers import FitResult, PredictResult, StoredClassifier
+from lgmnet.studio.service import Service
+from lgmnet.studio.store import Record
+
+MAX_ATTENTION_IMAGES = 8
+
+
+async def get_service(request: Request) -> Service:
+    """Return the application's service."""
+    return cast("Service", request.app.state.service)
+
+
+StudioService = Annotated[Service, Depends(get_service)]
 
 
 class Problem(BaseModel):
@@ -115,3 +137,85 @@ class Snippet(BaseModel):
 
     language: str
     lines: str
+
+
+def to_summary(record: Record) -> Summary:
+    """Convert a record of the store."""
+    classes = dict(zip(record.classes, record.shots, strict=True))
+    return Summary(**vars(record) | {"classes": classes, "etag": record.version})
+
+
+def to_classifier_out(stored: StoredClassifier, response: Response) -> ClassifierOut:
+    """Convert a classifier, and set the response's ETag header to its version."""
+    response.headers["ETag"] = f'"{stored.record.version}"'
+    fitted = stored.fitted
+    details = [ClassOut(name=name, shot=0, images=[]) for name in fitted.classes]
+    labels = fitted.support.labels.tolist()
+    for place, (label, key) in enumerate(zip(labels, stored.image_keys, strict=True)):
+        details[label].shot += 1
+        details[label].images.append(ImageOut(place=place, key=key))
+    return ClassifierOut(
+        **to_summary(stored.record).model_dump(),
+        kind="photos" if fitted.inputs.kind == "photo" else "drawings",
+        class_details=details,
+        detects_none_of_these=bool(fitted.rejections),
+        map=stored.project(fitted.support_embedding),
+    )
+
+
+def to_fitted_out(result: FitResult, response: Response) -> ClassifierOut:
+    """Convert a classifier that was just fitted or edited, and set the ETag header."""
+    out = to_classifier_out(result.stored, response)
+    out.milliseconds = round(result.milliseconds, 2)
+    out.unreadable = list(result.unreadable)
+    out.model_reason = result.model_reason
+    return out
+
+
+def to_model_out(model: Model) -> ModelOut:
+    """Convert a model."""
+    missing = None
+    if model.backbone and find_spec("efficientnet_lite_pytorch") is None:
+        missing = "Photos need the extra 'photos': pip install 'lgmnet[photos]'."
+    return ModelOut(
+        name=model.name,
+        kind="photos" if model.input_kind == "photo" else "drawings",
+        shape=list(model.inputs.shape) if missing is None else [],
+        available=missing is None,
+        missing_extra=missing,
+    )
+
+
+def to_predictions(files: Sequence[ImageBytes], result: PredictResult) -> list[Prediction]:
+    """Convert the predictions for image files, in the order of the files."""
+    fields = iter(() if result.analysis is None else to_fields(result.stored, result.analysis))
+    return [
+        Prediction(image=file.name, **(next(fields) if error is None else {"error": str(error)}))
+        for file, error in zip(files, result.errors, strict=True)
+    ]
+
+
+def to_fields(stored: StoredClassifier, analysis: QueryAnalysis) -> Iterator[dict[str, Any]]:
+    """Give the fields of the `Prediction` of each image that can be read."""
+    fitted = stored.fitted
+    n = len(analysis.log_p)
+    can_reject = bool(fitted.rejections) and analysis.similarity is not None
+    rejected = fitted.rejected(analysis).tolist() if can_reject else [None] * n
+    attention: list[list[SupportAttention]] = [[] for _ in range(n)]
+    if analysis.support_attention is not None:
+        n_top = min(MAX_ATTENTION_IMAGES, analysis.support_attention.shape[1])
+        weights, places = analysis.support_attention.topk(n_top, 1)
+        attention = [
+            [SupportAttention(image=p, weight=w) for p, w in zip(*row, strict=True)]
+            for row in zip(places.tolist(), weights.tolist(), strict=True)
+        ]
+    points = stored.project(analysis.embedding)
+    for i, row in enumerate(analysis.log_p.exp().tolist()):
+        probabilities = dict(zip(fitted.classes, row, strict=True))
+        yield {
+            "label": max(probabilities, key=probabilities.__getitem__),
+            "probabilities": probabilities,
+            "none_of_these": rejected[i],
+            "support_attention": attention[i],
+            "map": points[i] if points else None,
+        }

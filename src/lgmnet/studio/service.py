@@ -1,4 +1,4 @@
-"""Operations of the studio, without HTTP: fit, edit, use and export stored classifiers."""
+"""Operations of the studio, without HTTP: fit, edit, use and export classifiers, in limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,24 +22,22 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes
-from lgmnet.errors import DataError, ImageError, UserError
+from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import (
     NAME_NOTE,
-    Edit,
     FitResult,
     LabelledFile,
     PredictResult,
     StoredClassifier,
+    add_thumbnails,
     image_source,
     read_labelled,
     to_metadata,
     with_name,
 )
-from lgmnet.studio.limits import Limits
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.store import ConflictError, Record, Store
-from lgmnet.studio.thumbnails import add_thumbnails
 from lgmnet.studio.worker import Worker
 
 T = TypeVar("T")
@@ -49,15 +48,72 @@ MAX_CACHED_CLASSIFIERS = 64
 MAX_READ_ATTEMPTS = 5
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Limits that keep a request from doing harm; `max_images` are those in one request."""
+
+    max_body_bytes: int = 64_000_000
+    max_image_bytes: int = 20_000_000
+    max_images: int = 1000
+    max_classes: int = 200
+    max_images_per_class: int = 500
+    max_name_length: int = 200
+    max_in_flight: int = 64
+
+    def check_images(self, files: Sequence[ImageBytes]) -> None:
+        """Check number and size of the images of a request.
+
+        Raises:
+            DataError: if there are too many images, or one is too large.
+        """
+        if len(files) > self.max_images:
+            raise DataError(
+                f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
+                "Send them in several requests."
+            )
+        for file in files:
+            if len(file.data) > self.max_image_bytes:
+                raise DataError(
+                    f"'{file.name}' has {len(file.data):,} bytes; an image has at most "
+                    f"{self.max_image_bytes:,}. Make it smaller."
+                )
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check names of classifiers or classes.
+
+        Raises:
+            ConfigError: if a name is blank, too long or holds a null character.
+        """
+        for name in names:
+            if not name.strip() or len(name) > self.max_name_length or "\0" in name:
+                raise ConfigError(
+                    f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
+                    f"but got {name[: self.max_name_length]!r}."
+                )
+
+    def check_classes(self, n_images: Mapping[str, int]) -> None:
+        """Check the number of classes, and the number of images of each.
+
+        Raises:
+            ConfigError: if there are too many classes, or too many images of one.
+        """
+        if len(n_images) > self.max_classes:
+            raise ConfigError(
+                f"A classifier has at most {self.max_classes} classes here, but this one would "
+                f"have {len(n_images)}."
+            )
+        for name, n in n_images.items():
+            if n > self.max_images_per_class:
+                raise ConfigError(
+                    f"A class has at most {self.max_images_per_class} images here, but '{name}' "
+                    f"would have {n}."
+                )
+
+
 class Service:
     """Operations behind the HTTP API.
 
-    Args:
-        store: Store of the classifiers.
-        models: Names or folders of models, in addition to those that ship.
-        limits: Limits on what a request may contain.
-        on_pass: Called after each pass of a network with the number of samples and of prediction
-            jobs.
+    For ``models`` see `ModelCollection`, and for ``on_pass`` see `Worker`.
     """
 
     def __init__(
@@ -94,10 +150,8 @@ class Service:
     async def fit(self, name: str, model: str, images: Sequence[LabelledFile]) -> FitResult:
         """Fit a classifier and store it.
 
-        Args:
-            name: Name of the classifier.
-            model: Name of the model, or ``auto`` for the default model for the images.
-            images: Images of at least two classes. Those that cannot be read are left out.
+        The model may be ``auto``, the default model for the images. Images that cannot be read are
+        left out.
 
         Raises:
             UserError: if the classifier cannot be fitted to these images, or not be stored.
@@ -137,11 +191,7 @@ class Service:
         return FitResult(await self._run_io(save), milliseconds, unreadable, reason)
 
     def open(self, data: bytes, name: str | None) -> FitResult:
-        """Store a classifier that comes as a file.
-
-        Args:
-            data: Content of the file.
-            name: New name of the classifier; None to keep the file's.
+        """Store a classifier that comes as a file, under a new name or, with None, the file's.
 
         Raises:
             UserError: if the file is no classifier of images, or was fitted by a model that this
@@ -163,32 +213,44 @@ class Service:
         self.limits.check_names([name])
         return FitResult(self._add(with_name(fitted, name)), 0.0)
 
-    async def edit(self, stored: StoredClassifier, edit: Edit) -> FitResult:
+    async def edit(
+        self,
+        stored: StoredClassifier,
+        *,
+        name: str | None,
+        rename: Sequence[tuple[str, str]],
+        drop: Sequence[int],
+        remove: Sequence[str],
+        add: Sequence[LabelledFile],
+    ) -> FitResult:
         """Edit a classifier and store it as a new version.
+
+        Classes are renamed first, from the old name of each pair to the new one. Then images are
+        dropped, by their places before the edit, classes removed and images added.
 
         Raises:
             ConflictError: if the classifier was changed meanwhile.
             UserError: if the edit is impossible, or its result cannot be stored; nothing is
                 changed then.
         """
-        self._check_new_images(edit.add)
-        self.limits.check_names(new for _, new in edit.rename)
+        self._check_new_images(add)
+        self.limits.check_names(new for _, new in rename)
         model = self.model_collection.get(stored.fitted.model)
         readable, pixels, unreadable = await self._run_io(
-            read_labelled, edit.add, stored.fitted.inputs.shape
+            read_labelled, add, stored.fitted.inputs.shape
         )
-        if edit.add and not readable:
+        if add and not readable:
             raise DataError(" ".join(unreadable))
 
         def compute() -> FittedClassifier:
             fitted = stored.fitted
-            for old, new in edit.rename:
+            for old, new in rename:
                 fitted = rename_class(fitted, old, new)
             # Drop images before anything else moves them: the places are those before the edit.
-            if edit.drop:
-                fitted = remove_samples(fitted, model, edit.drop)
-            for name in edit.remove:
-                fitted = remove_class(fitted, model, name)
+            if drop:
+                fitted = remove_samples(fitted, model, drop)
+            for removed in remove:
+                fitted = remove_class(fitted, model, removed)
             if readable:
                 labels = [image.label for image in readable]
                 sources = [image_source(image.file) for image in readable]
@@ -197,9 +259,9 @@ class Service:
 
         fitted, milliseconds = await self._run_timed(compute)
         self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
-        if edit.name is not None:
-            self.limits.check_names([edit.name])
-            fitted = with_name(fitted, edit.name)
+        if name is not None:
+            self.limits.check_names([name])
+            fitted = with_name(fitted, name)
 
         def save() -> StoredClassifier:
             complete = add_thumbnails(fitted, [image.file for image in readable])

@@ -19,26 +19,8 @@ from typing import Any
 from uuid import uuid4
 
 import fsspec
+import sqlalchemy as sa
 from fsspec.implementations.local import LocalFileSystem
-from sqlalchemy import (
-    JSON,
-    Column,
-    Float,
-    Insert,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Update,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from lgmnet.errors import ConfigError, UserError
@@ -47,19 +29,19 @@ ORPHAN_AGE = 3600.0
 """Age in seconds from which a file that the index does not name counts as left over."""
 FILE_SUFFIX = ".safetensors"
 
-SCHEMA = MetaData()
-CLASSIFIERS = Table(
+SCHEMA = sa.MetaData()
+CLASSIFIERS = sa.Table(
     "classifiers",
     SCHEMA,
-    Column("id", String(32), primary_key=True),
-    Column("version", String(32), nullable=False),
-    Column("name", String(200), nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("classes", JSON, nullable=False),
-    Column("shots", JSON, nullable=False),
-    Column("bytes", Integer, nullable=False),
-    Column("created", Float, nullable=False, index=True),
-    Column("changed", Float, nullable=False),
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("version", sa.String(32), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("classes", sa.JSON, nullable=False),
+    sa.Column("shots", sa.JSON, nullable=False),
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("changed", sa.Float, nullable=False),
 )
 
 
@@ -135,39 +117,28 @@ class Store:
             StoreError: if it cannot be read.
         """
         with translated_errors(), self.engine.connect() as connection:
-            connection.execute(select(CLASSIFIERS.c.id).limit(1))
+            connection.execute(sa.select(CLASSIFIERS.c.id).limit(1))
 
     def add(self, metadata: Metadata, write: Callable[[Path], None]) -> Record:
-        """Add a classifier. It is stored durably when this method returns.
+        """Add a classifier, whose complete file ``write`` writes to a path.
 
-        Args:
-            metadata: Description for the index.
-            write: Function that writes the complete file to a path.
+        It is stored durably when this method returns.
 
         Raises:
             StoreFullError: if the disk is full.
             StoreError: if the store cannot be used.
         """
-        return self._write(
-            new_record(metadata, uuid4().hex, time.time()), write, insert(CLASSIFIERS)
-        )
+        return self._write(metadata, uuid4().hex, time.time(), write, sa.insert(CLASSIFIERS))
 
     def replace(self, old: Record, metadata: Metadata, write: Callable[[Path], None]) -> Record:
-        """Replace a classifier by a new version.
-
-        Args:
-            old: Record of the version to replace.
-            metadata: Description for the index.
-            write: Function that writes the complete file to a path.
+        """Replace the version ``old`` of a classifier by a new one; for the rest see `add`.
 
         Raises:
             ConflictError: if ``old`` is no longer the current version; nothing is changed then.
-            StoreFullError: if the disk is full.
-            StoreError: if the store cannot be used.
         """
         is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
-        record = new_record(metadata, old.id, old.created)
-        new = self._write(record, write, update(CLASSIFIERS).where(is_old))
+        update = sa.update(CLASSIFIERS).where(is_old)
+        new = self._write(metadata, old.id, old.created, write, update)
         self._remove_file(old)
         return new
 
@@ -178,31 +149,22 @@ class Store:
             AbsentError: if there is no classifier with this id.
         """
         with translated_errors(), self.engine.connect() as connection:
-            row = connection.execute(select(CLASSIFIERS).where(CLASSIFIERS.c.id == id)).first()
+            row = connection.execute(sa.select(CLASSIFIERS).where(CLASSIFIERS.c.id == id)).first()
         if row is None:
             raise AbsentError(f"There is no classifier '{id}'; it may have been removed.")
         return row_to_record(row)
 
     def page(self, limit: int, after: tuple[float, str] | None = None) -> Sequence[Record]:
-        """Return a page of records, newest first.
-
-        Args:
-            limit: Maximum number of records.
-            after: Creation time and id of the last record of the page before.
-        """
+        """Return up to ``limit`` records, newest first, after the one of this time and id."""
         order = (CLASSIFIERS.c.created, CLASSIFIERS.c.id)
-        query = select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
+        query = sa.select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
         if after is not None:
-            query = query.where(tuple_(*order) < after)
+            query = query.where(sa.tuple_(*order) < after)
         with translated_errors(), self.engine.connect() as connection:
             return [row_to_record(row) for row in connection.execute(query)]
 
     def remove(self, id: str, version: str | None = None) -> None:
-        """Remove a classifier.
-
-        Args:
-            id: Id of the classifier.
-            version: Version that must be the current one; None for any version.
+        """Remove a classifier, with a version only if that is the current one.
 
         Raises:
             AbsentError: if there is no classifier with this id.
@@ -213,7 +175,7 @@ class Store:
         if version is not None:
             matches &= CLASSIFIERS.c.version == version
         with translated_errors(), self.engine.begin() as connection:
-            if connection.execute(delete(CLASSIFIERS).where(matches)).rowcount == 0:
+            if connection.execute(sa.delete(CLASSIFIERS).where(matches)).rowcount == 0:
                 raise conflict_error(id)
         self._remove_file(record)
 
@@ -243,13 +205,11 @@ class Store:
         """Remove files that the index does not name, left by processes that were interrupted.
 
         Files younger than `ORPHAN_AGE` stay: another process may be about to add them to the index.
-
-        Returns:
-            Number of files removed.
+        The number of files removed is returned.
         """
         with translated_errors():
             with self.engine.connect() as connection:
-                rows = connection.execute(select(CLASSIFIERS.c.id, CLASSIFIERS.c.version))
+                rows = connection.execute(sa.select(CLASSIFIERS.c.id, CLASSIFIERS.c.version))
                 named = {f"{row.id}-{row.version}{FILE_SUFFIX}" for row in rows}
             removed = 0
             for path in self.fs.ls(self.top, detail=False):
@@ -271,17 +231,30 @@ class Store:
         return 0.0
 
     def _write(
-        self, record: Record, write: Callable[[Path], None], statement: Insert | Update
+        self,
+        metadata: Metadata,
+        id: str,
+        created: float,
+        write: Callable[[Path], None],
+        statement: sa.Insert | sa.Update,
     ) -> Record:
-        """Write the file, then the row of the index, and return the record with its size."""
+        """Write the file of a new version, then the row of the index."""
+        record = Record(
+            **dataclasses.asdict(metadata),
+            id=id,
+            version=uuid4().hex,
+            bytes=0,
+            created=created,
+            changed=time.time(),
+        )
         try:
             with translated_errors():
-                complete = dataclasses.replace(record, bytes=self._write_file(record, write))
+                record = dataclasses.replace(record, bytes=self._write_file(record, write))
                 with self.engine.begin() as connection:
-                    row = dataclasses.asdict(complete)
+                    row = dataclasses.asdict(record)
                     if connection.execute(statement.values(**row)).rowcount == 0:
-                        raise conflict_error(record.id)
-                return complete
+                        raise conflict_error(id)
+                return record
         except (ConflictError, StoreFullError):
             # After other errors the index may still name the file: the commit may have succeeded
             # although no answer came back.
@@ -316,12 +289,12 @@ def store_urls(folder: Path) -> tuple[str, str]:
     return f"sqlite:///{folder / 'index.sqlite'}", str(folder / "files")
 
 
-def create_database(url: str) -> Engine:
+def create_database(url: str) -> sa.Engine:
     """Create the engine of a database. SQLite gets durable commits and readers that do not wait."""
-    engine = create_engine(make_url(url), pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
 
-        @event.listens_for(engine, "connect")
+        @sa.event.listens_for(engine, "connect")
         def set_pragmas(connection: Any, _: Any) -> None:
             cursor = connection.cursor()
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
@@ -329,18 +302,6 @@ def create_database(url: str) -> Engine:
             cursor.close()
 
     return engine
-
-
-def new_record(metadata: Metadata, id: str, created: float) -> Record:
-    """Create the record of a new version, whose size is not known yet."""
-    return Record(
-        **dataclasses.asdict(metadata),
-        id=id,
-        version=uuid4().hex,
-        bytes=0,
-        created=created,
-        changed=time.time(),
-    )
 
 
 def row_to_record(row: Any) -> Record:
@@ -358,32 +319,20 @@ def conflict_error(id: str) -> ConflictError:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Translate errors of databases and file systems into `StoreError`.
-
-    Raises:
-        StoreFullError: if the disk is full.
-        StoreError: for every other error.
-    """
+    """Translate errors of databases and file systems into `StoreFullError` and `StoreError`."""
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError, SQLAlchemyError) as error:
         # `atomic_write` has already turned the system's error into a sentence of its own.
-        if is_disk_full(error.__cause__):
-            raise full_error() from error
-        raise
-    except (OSError, SQLAlchemyError) as error:
-        if is_disk_full(error):
-            raise full_error() from error
+        if is_disk_full(error.__cause__ if isinstance(error, UserError) else error):
+            raise StoreFullError(
+                "The disk that holds the classifiers is full. Nothing was changed; free some "
+                "space, then try again."
+            ) from error
+        if isinstance(error, UserError):
+            raise
         reason = getattr(error, "orig", None) or error
         raise StoreError(f"The store cannot be used: {reason}") from error
-
-
-def full_error() -> StoreFullError:
-    """Create the error for a full disk."""
-    return StoreFullError(
-        "The disk that holds the classifiers is full. Nothing was changed; free some space, then "
-        "try again."
-    )
 
 
 def is_disk_full(error: BaseException | None) -> bool:

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -41,10 +42,8 @@ class Worker:
     """Thread that runs one computation at a time, on all cores.
 
     Networks that run at the same time would compete for the cores. Prediction jobs that wait for
-    the same classifier are joined into one pass.
-
-    Args:
-        on_pass: Called after each pass with the number of samples and of prediction jobs.
+    the same classifier are joined into one pass. After each pass, ``on_pass`` is called with the
+    number of samples and of prediction jobs.
     """
 
     def __init__(self, on_pass: Callable[[int, int], object] = lambda samples, jobs: None) -> None:
@@ -64,15 +63,11 @@ class Worker:
         self, fitted: FittedClassifier, samples: Num[Tensor, "samples *feature"]
     ) -> Future[QueryAnalysis]:
         """Queue `FittedClassifier.analyze`; the future raises what that raises."""
-        job = PredictJob(fitted, samples)
-        self._put(job)
-        return job.result
+        return self._put(PredictJob(fitted, samples))
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Queue a function; the future gives what it returns, or raises what it raises."""
-        job = Job(function)
-        self._put(job)
-        return job.result
+        return self._put(Job(function))
 
     def stop(self) -> None:
         """Stop the thread once all queued jobs are done."""
@@ -82,37 +77,32 @@ class Worker:
                 self.thread.join()
                 self.thread = None
 
-    def _put(self, job: PredictJob | Job) -> None:
+    def _put(self, job: PredictJob | Job) -> Future[Any]:
         # The lock keeps jobs from being queued after the end marker, where they would never run.
         with self.lock:
             assert self.thread is not None, "the worker has not been started, or has been stopped"
             self.jobs.put(job)
+        return job.result
 
     def _work(self) -> None:
         """Take all waiting jobs at a time: first the predictions, then the other jobs."""
         while (next_job := self.jobs.get()) is not None:
             predict_jobs: list[PredictJob] = []
             other_jobs: list[Job] = []
-            is_stopping = False
-            while True:
-                if next_job is None:
-                    is_stopping = True
-                elif next_job.result.set_running_or_notify_cancel():  # False if cancelled
-                    if isinstance(next_job, PredictJob):
-                        predict_jobs.append(next_job)
-                    else:
-                        other_jobs.append(next_job)
-                n_samples = sum(len(job.samples) for job in predict_jobs)
-                if is_stopping or n_samples >= BATCH_SIZE:
-                    break
-                try:
+            with suppress(queue.Empty):
+                while next_job is not None:
+                    if next_job.result.set_running_or_notify_cancel():  # False if cancelled
+                        if isinstance(next_job, PredictJob):
+                            predict_jobs.append(next_job)
+                        else:
+                            other_jobs.append(next_job)
+                    if sum(len(job.samples) for job in predict_jobs) >= BATCH_SIZE:
+                        break
                     next_job = self.jobs.get_nowait()
-                except queue.Empty:
-                    break
             self._predict(predict_jobs)
             for job in other_jobs:
                 set_outcome(job.result, job.function)
-            if is_stopping:
+            if next_job is None:
                 return
 
     def _predict(self, jobs: list[PredictJob]) -> None:

@@ -1,32 +1,68 @@
-"""Routes that create, list, read, edit and remove classifiers."""
+"""Routes that create, list, read, edit, remove, use and export classifiers."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, HTTPException, Path, Query, Response
+from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Response
+from PIL import Image
+from pydantic import GetPydanticSchema, WithJsonSchema
+from pydantic_core.core_schema import no_info_plain_validator_function
+from starlette.datastructures import UploadFile
 
+from lgmnet.classifier.export import snippet
+from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
-from lgmnet.studio.classifiers import Edit
-from lgmnet.studio.examples import example_digits
+from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
 from lgmnet.studio.models import AUTO
-from lgmnet.studio.responses import to_classifier_out, to_fitted_out, to_summary
-from lgmnet.studio.routes.parameters import (
-    Id,
-    IfMatch,
-    Images,
-    Labels,
+from lgmnet.studio.schemas import (
+    ClassifierOut,
+    Page,
+    Predictions,
+    Snippet,
     StudioService,
-    Upload,
-    pair,
+    to_classifier_out,
+    to_fitted_out,
+    to_predictions,
+    to_summary,
 )
-from lgmnet.studio.schemas import ClassifierOut, Page
 from lgmnet.studio.store import ConflictError, Record
-from lgmnet.studio.thumbnails import thumbnail
 
 DEFAULT_NAME = "untitled"
+MAX_FILE_NAME_LENGTH = 200
+
+
+def read_upload(upload: object) -> ImageBytes:
+    """Read an uploaded file; its name serves for error messages only.
+
+    Raises:
+        ValueError: if it is no file but a text field.
+    """
+    if not isinstance(upload, UploadFile):
+        raise ValueError(f"Expected UploadFile, received: {type(upload)}")
+    name = (upload.filename or "image")[:MAX_FILE_NAME_LENGTH]
+    return ImageBytes(name, upload.file.read())
+
+
+Upload = Annotated[
+    ImageBytes,
+    GetPydanticSchema(lambda source, handler: no_info_plain_validator_function(read_upload)),
+    WithJsonSchema({"type": "string", "contentMediaType": "application/octet-stream"}),
+]
+"""Uploaded file, read into memory. FastAPI's own ``UploadFile`` is not used as annotation, because
+the objects that it passes are Starlette's, which runtime type checkers refuse."""
+Images = Annotated[Sequence[Upload], File(description="Image files.")]
+Labels = Annotated[
+    Sequence[str], Form(description="Class of each image, in the order of the images.")
+]
+Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the classifier.")]
+IfMatch = Annotated[
+    str | None, Header(description="Etag of the version to change, or * for the current version.")
+]
 
 router = APIRouter(tags=["classifiers"])
 
@@ -108,14 +144,15 @@ async def edit(
         )
     stored = await anyio.to_thread.run_sync(service.get, id)
     check_match(if_match, stored.record)
-    changes = Edit(
+    result = await service.edit(
+        stored,
         name=name,
-        rename=tuple(zip(rename, to, strict=True)),
-        drop=tuple(drop),
-        remove=tuple(remove),
-        add=tuple(pair(images, labels)),
+        rename=list(zip(rename, to, strict=True)),
+        drop=drop,
+        remove=remove,
+        add=pair(images, labels),
     )
-    return to_fitted_out(await service.edit(stored, changes), response)
+    return to_fitted_out(result, response)
 
 
 @router.delete("/v1/classifiers/{id}", status_code=204, response_model=None)
@@ -143,6 +180,83 @@ def picture(
     return Response(data, media_type=kind)
 
 
+@router.post("/v1/classifiers/{id}/predict")
+async def predict(
+    service: StudioService,
+    id: Id,
+    images: Annotated[Sequence[Upload], File(description="One image or several.")],
+) -> Predictions:
+    """Predict the classes of images; one that cannot be read gets an error in its place."""
+    start = time.perf_counter()
+    result = await service.predict(id, images)
+    return Predictions(
+        etag=result.stored.record.version,
+        milliseconds=round(1000 * (time.perf_counter() - start), 2),
+        predictions=to_predictions(images, result),
+    )
+
+
+@router.get(
+    "/v1/classifiers/{id}/export",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def export(
+    service: StudioService,
+    id: Id,
+    format: Annotated[Literal["safetensors", "onnx"], Query()] = "safetensors",
+) -> Response:
+    """Return the classifier's own file, or an ONNX file that runs without lgmnet (slower)."""
+    stored = service.get(id)
+    data = service.export(stored) if format == "onnx" else service.file(stored)
+    name = quote(f"{stored.record.name or 'classifier'}.{format}", safe="")
+    return Response(
+        data,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
+    )
+
+
+@router.get("/v1/classifiers/{id}/snippet")
+def lines(
+    service: StudioService,
+    id: Id,
+    language: Annotated[Literal["python", "javascript"], Query()] = "python",
+) -> Snippet:
+    """Return the lines of code that run the exported ONNX file."""
+    return Snippet(language=language, lines=snippet(language, service.get(id).fitted))
+
+
+def example_digits(shot: int = 5) -> list[LabelledFile]:
+    """Return scikit-learn's handwritten digits, dark ink on white paper."""
+    from lgmnet.data.datasets.digits import digits
+
+    dataset = digits()
+    images = []
+    for label, name in enumerate(dataset.class_names):
+        # Neighbours in the data set are written by the same person, so take images far apart.
+        step = int(dataset.counts[label]) // shot
+        for i in range(shot):
+            pixels = 255 - dataset.images[int(dataset.starts[label]) + i * step, 0].numpy()
+            data = encode_image(Image.fromarray(pixels), "PNG")
+            images.append(LabelledFile(name, ImageBytes(f"{name}-{i}.png", data)))
+    return images
+
+
+def pair(images: Sequence[ImageBytes], labels: Sequence[str]) -> list[LabelledFile]:
+    """Pair images with their labels.
+
+    Raises:
+        ConfigError: if there are not as many labels as images.
+    """
+    if len(images) != len(labels):
+        raise ConfigError(
+            f"Expected one label for each image, but got {len(images)} images and {len(labels)} "
+            "labels."
+        )
+    return [LabelledFile(label, image) for image, label in zip(images, labels, strict=True)]
+
+
 def check_match(if_match: str, record: Record) -> None:
     """Check that a classifier has a version that If-Match names.
 
@@ -158,17 +272,14 @@ def check_match(if_match: str, record: Record) -> None:
 
 
 def parse_cursor(after: str) -> tuple[float, str]:
-    """Parse the 'next' of a page.
-
-    Returns:
-        Creation time and id of the last classifier of that page.
+    """Parse the 'next' of a page: creation time and id of the last classifier of that page.
 
     Raises:
         ConfigError: if it is not the 'next' of a page.
     """
-    time, _, id = after.partition("_")
+    start, _, id = after.partition("_")
     try:
-        created = float(time)
+        created = float(start)
     except ValueError:
         created = float("nan")
     if not abs(created) < 1e12:  # Also true for NaN.

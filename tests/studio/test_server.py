@@ -1,4 +1,4 @@
-"""Routes that report the state of the server, and its documentation."""
+"""Routes that report the models and the state of the server, and its documentation."""
 
 from __future__ import annotations
 
