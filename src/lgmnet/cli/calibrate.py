@@ -11,7 +11,6 @@ from rich.markup import escape
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, ModelName, Query, Seed, Split, Way
 from lgmnet.errors import ConfigError
-from lgmnet.progress import track_progress
 
 
 @command(
@@ -59,19 +58,17 @@ def calibrate(
     measure_source = open_unseen_source([(model, trained)], data, split)
     rejections = []
     shots = shots or [1, 5]
-    with track_progress("episodes", 2 * episodes * len(shots)) as progress:
-        for shot in shots:
-            rejection = calibrate_rejection(
-                trained.method,
-                choice_source,
-                measure_source,
-                EpisodeShape(way, shot, query),
-                episodes=episodes,
-                seed=seed,
-                progress=progress.advance,
-            )
-            trained = trained.with_rejection(rejection)
-            rejections.append(rejection)
+    for shot in shots:
+        rejection = calibrate_rejection(
+            trained.method,
+            choice_source,
+            measure_source,
+            EpisodeShape(way, shot, query),
+            episodes=episodes,
+            seed=seed,
+        )
+        trained = trained.with_rejection(rejection)
+        rejections.append(rejection)
     save_model(trained, model_folder(model))
     return CommandResult(
         {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]},

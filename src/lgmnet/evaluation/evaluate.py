@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +20,7 @@ from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.evaluation.calibration import calibration_error
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
+from lgmnet.progress import track_progress
 
 EVALUATION_BATCH_SIZE = 2048
 
@@ -64,7 +64,6 @@ def evaluate(
     episodes: int = 1000,
     seed: int = 0,
     draws: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
 ) -> Score:
     """Score a method on new episodes, without training it.
 
@@ -75,7 +74,6 @@ def evaluate(
         episodes: Number of tasks.
         seed: Seed of the tasks and of the draws.
         draws: Number of random draws to average over; 0 for the single best guess of the method.
-        progress: Called with the number of episodes just scored.
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
@@ -97,19 +95,20 @@ def evaluate(
         if isinstance(source, ClassDataset) and is_worth_caching(method, source, shape, episodes):
             adapter, source = cache_embeddings(method, source)
         sampler = Sampler(source, torch.Generator().manual_seed(seed))
-        while len(scores) < episodes:
-            tasks = min(batch_size, episodes - len(scores))
-            e = sampler.sample(dataclasses.replace(shape, tasks=tasks)).to(device)
-            classifier = (
-                Ensemble(adapter, e.support_x, e.support_y, e.way, draws, draw_generator)
-                if draws
-                else adapter.adapt(e.support_x, e.support_y, e.way)
-            )
-            best = classifier(e.query_x).max(-1)
-            correct.append(best.indices == e.query_y)
-            confidence.append(best.values.exp())
-            scores += correct[-1].double().mean(1).tolist()
-            progress(tasks)
+        with track_progress("episodes", episodes) as progress:
+            while len(scores) < episodes:
+                tasks = min(batch_size, episodes - len(scores))
+                e = sampler.sample(dataclasses.replace(shape, tasks=tasks)).to(device)
+                classifier = (
+                    Ensemble(adapter, e.support_x, e.support_y, e.way, draws, draw_generator)
+                    if draws
+                    else adapter.adapt(e.support_x, e.support_y, e.way)
+                )
+                best = classifier(e.query_x).max(-1)
+                correct.append(best.indices == e.query_y)
+                confidence.append(best.values.exp())
+                scores += correct[-1].double().mean(1).tolist()
+                progress.advance(tasks)
     finally:
         method.train(training)
     accuracy, ci95 = mean_and_ci95(torch.tensor(scores, dtype=torch.float64))
