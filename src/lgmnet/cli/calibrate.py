@@ -14,8 +14,7 @@ from lgmnet.errors import ConfigError
 
 
 @command(
-    "Measure",
-    example="[bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]",
+    "Measure", example="[bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]"
 )
 def calibrate(
     model: ModelName,
@@ -54,18 +53,13 @@ def calibrate(
     on_data, colon, on_split = on.partition(":")
     if not (colon and on_data and on_split):
         raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
-    choice_source = open_unseen_source([(model, trained)], on_data, on_split)
-    measure_source = open_unseen_source([(model, trained)], data, split)
+    chosen_on = open_unseen_source([(model, trained)], on_data, on_split)
+    measured_on = open_unseen_source([(model, trained)], data, split)
     rejections = []
-    shots = shots or [1, 5]
-    for shot in shots:
+    for shot in shots or [1, 5]:
+        shape = EpisodeShape(way, shot, query)
         rejection = calibrate_rejection(
-            trained.method,
-            choice_source,
-            measure_source,
-            EpisodeShape(way, shot, query),
-            episodes=episodes,
-            seed=seed,
+            trained.method, chosen_on, measured_on, shape, episodes=episodes, seed=seed
         )
         trained = trained.with_rejection(rejection)
         rejections.append(rejection)

@@ -52,13 +52,9 @@ def compare(
         check_writable(save)
     trained = {name: load_model(name) for name in models}
     source = open_unseen_source(list(trained.items()), data, split)
-    rows = compare_methods(
-        {name: model.method for name, model in trained.items()},
-        source,
-        EpisodeShape(way, shot, query),
-        episodes=episodes,
-        seed=seed,
-    )
+    methods = {name: model.method for name, model in trained.items()}
+    shape = EpisodeShape(way, shot, query)
+    rows = compare_methods(methods, source, shape, episodes=episodes, seed=seed)
     first = rows[0].score
     names = ("data", "split", "split_hash", "way", "shot", "query", "episodes", "seed")
     result: dict[str, Any] = {name: getattr(first, name) for name in names}

@@ -38,8 +38,7 @@ def edit(
         typer.Option(metavar="CLASS", help="Class to remove together with its images."),
     ] = None,
     rename: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="Class to rename, and its new name."),
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Class to rename, and its new name.")
     ] = None,
     output: Annotated[
         Path | None,

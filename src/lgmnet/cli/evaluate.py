@@ -48,14 +48,8 @@ def evaluate(
         check_writable(save)
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split)
-    score = evaluate_method(
-        trained.method,
-        source,
-        EpisodeShape(way, shot, query),
-        episodes=episodes,
-        seed=seed,
-        draws=draws,
-    )
+    method, shape = trained.method, EpisodeShape(way, shot, query)
+    score = evaluate_method(method, source, shape, episodes=episodes, seed=seed, draws=draws)
     result = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
     episode_scores = result.pop("scores")
     if save is not None:

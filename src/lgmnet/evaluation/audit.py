@@ -77,7 +77,7 @@ def audit(
     """Test if a method, or the transform before it, uses information that it must not have.
 
     Args:
-        method: Any method; its training or evaluation mode is restored.
+        method: Method, whose training or evaluation mode is restored.
         source: Source of the test tasks.
         trained_on: Training data of the method, to be compared with ``source``.
         transform: Processing of test episodes before the method; it must not reorder queries.

@@ -49,12 +49,7 @@ def compare(
 ) -> list[ComparisonRow]:
     """Score several methods on the same episodes and compare each with the first.
 
-    Args:
-        methods: At least two methods by name.
-        source: Source of the tasks, with classes that no method was trained on.
-        shape: Way, shot and queries of a task; ``tasks`` is ignored.
-        episodes: Number of tasks.
-        seed: Seed of the tasks.
+    The source must have classes that no method was trained on. ``shape.tasks`` is ignored.
 
     Raises:
         ConfigError: if there are fewer than two methods.

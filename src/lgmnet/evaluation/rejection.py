@@ -104,13 +104,8 @@ def calibrate_rejection(
 ) -> Rejection:
     """Choose a threshold on some classes and measure its error rates on others.
 
-    Args:
-        method: Method in evaluation mode.
-        chosen_on: Classes to choose the threshold on; neither training nor test classes.
-        measured_on: Test classes.
-        shape: Way, shot and queries of the tasks.
-        episodes: Number of tasks of each source.
-        seed: Seed of the tasks.
+    The method must be in evaluation mode. The classes to choose on are neither training nor test
+    classes; the error rates are measured on test classes. ``episodes`` tasks of each are drawn.
 
     Raises:
         EpisodeError: if a source does not have twice as many classes as ``way``, or enough samples.
