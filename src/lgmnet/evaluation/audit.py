@@ -76,15 +76,11 @@ def audit(
 ) -> Audit:
     """Test if a method, or the transform before it, uses information that it must not have.
 
-    Args:
-        method: Method, whose training or evaluation mode is restored.
-        source: Source of the test tasks.
-        trained_on: Training data of the method, to be compared with ``source``.
-        transform: Processing of test episodes before the method; it must not reorder queries.
-        shape: Size of a task, by default 5-way 1-shot with 5 queries per class; ``tasks`` is
-            ignored.
-        episodes: Number of tasks of each check that measures an accuracy.
-        seed: Seed of the tasks, the noise and the transform.
+    The training or evaluation mode of the method is restored. ``trained_on`` is its training data,
+    to be compared with the source of the test tasks. ``transform`` processes test episodes before
+    the method; it must not reorder queries. Tasks are 5-way 1-shot with 5 queries per class, unless
+    a shape is given; ``shape.tasks`` is ignored. ``episodes`` is the number of tasks of each check
+    that measures an accuracy.
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
