@@ -102,9 +102,10 @@ def run_server(
             "Give --store FOLDER, or --database URL and --files URL together, or none of them."
         )
     if database is None or files is None:
-        folder = store or os.environ.get("LGMNET_STORE") or user_data_path("lgmnet") / "studio"
+        named = store or os.environ.get("LGMNET_STORE")
+        folder = Path(named) if named else user_data_path("lgmnet") / "studio"
         location = str(folder)
-        database, files = store_urls(Path(location))
+        database, files = store_urls(folder)
     else:
         location = files
     # A web page whose own host name resolves to this machine must not be able to call the server.
