@@ -36,11 +36,12 @@ class _SilentTask:
 
 
 @contextmanager
-def _show_nothing(description: str, total: int | None) -> Iterator[ProgressTask]:
+def show_nothing(description: str, total: int | None) -> Iterator[ProgressTask]:
+    """Show no progress: the default display."""
     yield _SilentTask()
 
 
-_display: ContextVar[ProgressDisplay] = ContextVar("progress_display", default=_show_nothing)
+_display: ContextVar[ProgressDisplay] = ContextVar("progress_display", default=show_nothing)
 
 
 def set_progress_display(display: ProgressDisplay) -> None:
@@ -48,14 +49,11 @@ def set_progress_display(display: ProgressDisplay) -> None:
     _display.set(display)
 
 
-def track_progress(
-    description: str, total: int | None, *, is_silent: bool = False
-) -> AbstractContextManager[ProgressTask]:
+def track_progress(description: str, total: int | None) -> AbstractContextManager[ProgressTask]:
     """Report the progress of a piece of work.
 
     Args:
         description: Noun phrase for what is counted, such as "images".
         total: Number of steps; None if it is not known.
-        is_silent: If True, nothing is shown, such as by all processes but the first.
     """
-    return (_show_nothing if is_silent else _display.get())(description, total)
+    return _display.get()(description, total)

@@ -80,7 +80,9 @@ def test_a_file_altered_by_a_byte_is_refused(fitted, tmp_path):
 def test_a_file_of_an_earlier_version_is_refused(tmp_path):
     path = tmp_path / "c.safetensors"
     write_tensors(path, {"keys": torch.ones(2)}, CLASSIFIER_KIND, 2, {})
-    words = "is a classifier of version 2, made by an earlier lgmnet; .* Forge it again"
+    words = (
+        "lgmnet-classifier, version 2, and was written by an earlier lgmnet; .* Make the file again"
+    )
     with pytest.raises(FileFormatError, match=words) as caught:
         FittedClassifier.load(path)
     assert str(path) in str(caught.value)

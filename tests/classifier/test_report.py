@@ -12,8 +12,14 @@ from PIL import Image
 
 from lgmnet import load_model
 from lgmnet.classifier.classifier import fit_classifier
-from lgmnet.classifier.report import Prediction, Report, report_on
-from lgmnet.classifier.report_page import MAX_GALLERY_PICTURES, make_gallery, write_page
+from lgmnet.classifier.report import (
+    MAX_GALLERY_PICTURES,
+    Prediction,
+    Report,
+    make_gallery,
+    report_on,
+    write_page,
+)
 from lgmnet.errors import ConfigError, UserError
 from tests.support.models import drawings, tiny_model
 

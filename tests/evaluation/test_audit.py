@@ -18,6 +18,7 @@ from lgmnet.evaluation.compare import compare
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
 from lgmnet.nn.embedding import vector_embedding
+from tests.support.progress import record_progress
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,7 @@ def test_a_comparison_is_paired_over_the_same_episodes():
         "same": Nearest(NearestConfig()),
     }
     methods |= {"order": Nearest(NearestConfig(cheat="order")), "net": ProtoNet(config)}
-    progress: list[tuple[str, int]] = []
-    rows = compare(
-        methods, clusters(), shape, episodes=60, progress=lambda *call: progress.append(call)
-    )
+    rows = compare(methods, clusters(), shape, episodes=60)
     assert [row.name for row in rows] == list(methods)
     first, same, order, net = rows
     assert (first.difference, first.difference_ci95) == (0, 0)
@@ -178,7 +176,17 @@ def test_a_comparison_is_paired_over_the_same_episodes():
     assert net.difference == pytest.approx(net.score.accuracy - first.score.accuracy)
     assert net.parameters == sum(p.numel() for p in methods["net"].parameters() if p.requires_grad)
     assert all(row.adapt_ms > 0 and row.query_ms > 0 for row in rows)
-    assert sum(done for name, done in progress if name == "net") == 60
+
+
+def test_an_audit_and_a_comparison_report_their_progress():
+    methods: dict[str, Method] = {name: Nearest(NearestConfig()) for name in ("a", "b")}
+    shape = EpisodeShape(5, 1, 5)
+    models, *scores = record_progress(lambda: compare(methods, clusters(), shape, episodes=60))
+    assert (models.description, models.total, models.details) == ("models", 2, ["a", "b"])
+    assert [(task.description, sum(task.advances)) for task in scores] == [("episodes", 60)] * 2
+    (checks,) = record_progress(lambda: audit(methods["a"], clusters(), episodes=16))
+    assert checks.total == len(checks.advances) == 6
+    assert checks.details[0] == "query independence"
 
 
 def test_a_comparison_needs_two_methods():

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.evaluation.calibration import BINS, calibration_error
+from lgmnet.evaluation.evaluate import ECE_BINS, calibration_error
 
 
 def calibration_loop(confidence: np.ndarray, correct: np.ndarray) -> float:
     total = 0.0
-    for i in range(BINS):
-        low, high = i / BINS, (i + 1) / BINS
+    for i in range(ECE_BINS):
+        low, high = i / ECE_BINS, (i + 1) / ECE_BINS
         inside = (confidence > low) & (confidence <= high)
         if inside.any():
             total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())

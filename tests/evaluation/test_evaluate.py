@@ -21,6 +21,7 @@ from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.methods import Classifier, LGMNet, Method
 from lgmnet.nn.embedding import EmbeddingConfig
 from tests.support.configs import lgm_net_config
+from tests.support.progress import RecordedTask, record_progress
 
 SHAPE = EpisodeShape(way=5, shot=1, query=3)
 
@@ -208,23 +209,24 @@ def test_the_method_is_not_changed(training):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_mode_is_restored_after_a_failure():
+def test_the_mode_is_restored_after_a_failure(monkeypatch):
     method = lgm_net().train()
 
-    def stop(done: int) -> None:
+    def stop(self: RecordedTask, n: int = 1, detail: str = "") -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(RecordedTask, "advance", stop)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(method, noise_dataset(), SHAPE, episodes=10, progress=stop)
+        record_progress(lambda: evaluate(method, noise_dataset(), SHAPE, episodes=10))
     assert method.training
 
 
 def test_progress_counts_every_episode():
-    done: list[int] = []
     shape = EpisodeShape(way=5, shot=2, query=100)  # 510 images per task: four tasks per batch
-    evaluate(Known(0), brightness_dataset(images=102), shape, episodes=10, progress=done.append)
-    assert sum(done) == 10
-    assert len(done) > 1
+    source = brightness_dataset(images=102)
+    (task,) = record_progress(lambda: evaluate(Known(0), source, shape, episodes=10))
+    assert (task.description, task.total) == ("episodes", 10)
+    assert task.advances == [4, 4, 2]
 
 
 def test_the_number_of_tasks_of_the_shape_is_ignored():

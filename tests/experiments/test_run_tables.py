@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from lgmnet.errors import ConfigError
 from lgmnet.experiments import run_tables
 from lgmnet.experiments.results import RunOptions
 from lgmnet.experiments.run_tables import run_table
-from lgmnet.progress import set_progress_display
+from tests.support.progress import record_progress
 
 
 def read(options: RunOptions) -> dict[str, Any]:
@@ -122,30 +119,11 @@ def test_a_model_of_another_run_is_not_used(options: RunOptions) -> None:
         run_table("small", replace(options, steps=2))
 
 
-class RecordedTask:
-    """Progress that records its lines and counts its steps."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps = 0
-
-    def advance(self, n: int = 1, detail: str = "") -> None:
-        self.steps += n
-
-    def print(self, line: str) -> None:
-        self.lines.append(line)
-
-
 def test_the_progress_of_a_table_is_reported(options: RunOptions) -> None:
-    tasks: dict[str, RecordedTask] = {}
-
-    @contextmanager
-    def display(description: str, total: int | None) -> Iterator[RecordedTask]:
-        yield tasks.setdefault(description, RecordedTask())
-
-    context = contextvars.copy_context()  # The display must not outlive this test.
-    context.run(set_progress_display, display)
-    context.run(run_table, "small", replace(options, rows=("ours", "direct")))
-    assert tasks["rows"].lines == ["small, 1 of 2: ours", "small, 2 of 2: direct"]
-    assert tasks["rows"].steps == 2
-    assert tasks["episodes"].steps == 2 * (6 + 6)
+    rows = replace(options, rows=("ours", "direct"))
+    tasks = record_progress(lambda: run_table("small", rows))
+    (of_rows,) = (task for task in tasks if task.description == "rows")
+    assert of_rows.lines == ["small, 1 of 2: ours", "small, 2 of 2: direct"]
+    assert of_rows.advances == [1, 1]
+    episodes = [sum(task.advances) for task in tasks if task.description == "episodes"]
+    assert episodes == [4, 6, 6, 6, 6], "one validation, and two kinds of tasks for each row"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
 import csv
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -24,12 +21,12 @@ from lgmnet.experiments.recipes import RECIPES
 from lgmnet.io import read_tensors
 from lgmnet.methods import METHODS, FineTuneConfig, ProtoNetConfig
 from lgmnet.model.model import load_model
-from lgmnet.progress import ProgressTask, set_progress_display
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
 from lgmnet.training.progress import TrainingMetrics
 from lgmnet.training.state import KIND, VERSION, read_training_cost
 from lgmnet.training.trainer import STATE_FILE, fit, learning_rate
+from tests.support.progress import record_progress
 from tests.support.random import seeded
 from tests.training.runs import RUN, InterruptedCharacters, draw_classes, train
 
@@ -103,38 +100,16 @@ def test_metrics_are_means_since_the_last_call():
     assert values["train/accuracy"] == pytest.approx(100)
 
 
-class RecordedProgress:
-    """Progress that a test reads."""
-
-    def __init__(self, description: str, total: int | None) -> None:
-        self.description, self.total = description, total
-        self.advances: list[int] = []
-        self.lines: list[str] = []
-
-    def advance(self, n: int = 1, detail: str = "") -> None:
-        self.advances.append(n)
-
-    def print(self, line: str) -> None:
-        self.lines.append(line)
-
-
 def test_training_reports_its_progress(tmp_path):
     """A resumed run starts at the step of its checkpoint."""
-    displayed: list[RecordedProgress] = []
-
-    @contextmanager
-    def display(description: str, total: int | None) -> Iterator[ProgressTask]:
-        displayed.append(RecordedProgress(description, total))
-        yield displayed[-1]
 
     def train_twice() -> None:
-        set_progress_display(display)
         with pytest.raises(ConnectionAbortedError):
             train(tmp_path, source=InterruptedCharacters(9))
         train(tmp_path, resume=True)
 
-    contextvars.copy_context().run(train_twice)
-    first, second = (task for task in displayed if task.description == "training")
+    tasks = record_progress(train_twice)
+    first, second = (task for task in tasks if task.description == "training")
     assert first.total == second.total == 12
     assert sum(first.advances) == 9
     assert second.advances == [5, *[1] * 7]

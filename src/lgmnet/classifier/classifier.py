@@ -170,11 +170,8 @@ class FittedClassifier:
     ) -> Float[Tensor, "samples classes"]:
         """Compute the standard deviation of each probability over random task contexts.
 
-        Args:
-            model: Model that fitted this classifier.
-            samples: Samples to predict; at least one.
-            draws: Number of classifiers to draw.
-            seed: Seed of the draws; None for a different one each time.
+        ``model`` is the one that fitted this classifier. At least one sample is needed. A ``seed``
+        of None gives different draws each time.
 
         Raises:
             ConfigError: if another model fitted this classifier.
@@ -248,12 +245,8 @@ def fit_classifier(
 ) -> FittedClassifier:
     """Fit a classifier to labelled samples in one forward pass.
 
-    Args:
-        model: A trained model, from `lgmnet.load_model`.
-        samples: Support samples as the model takes them; drawings have ink = 255 on 0.
-        labels: Index into ``classes`` for each sample. Uneven shots are fine.
-        classes: Names of the classes.
-        sources: Source of each sample, such as the name of its file.
+    Drawings have ink = 255 on 0. ``labels`` are indices into ``classes``; uneven shots are fine.
+    ``sources`` tell where each sample is from, such as the name of its file.
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.

@@ -29,12 +29,8 @@ def add_samples(
 ) -> FittedClassifier:
     """Add samples, of existing or new classes.
 
-    Args:
-        fitted: The classifier to edit.
-        model: Model that fitted it.
-        samples: Samples as the model takes them.
-        labels: Class name of each sample. New classes follow the existing ones, in this order.
-        sources: Source of each sample, such as the name of its file.
+    ``labels`` are class names; new classes follow the existing ones, in this order. ``sources``
+    tell where each sample is from, such as the name of its file.
 
     Raises:
         DataError: if the samples are not of the kind and shape that the model takes.

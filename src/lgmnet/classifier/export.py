@@ -141,15 +141,9 @@ def export_network(
 ) -> float:
     """Write a network as ONNX if onnxruntime gives the same results as torch.
 
-    It returns and raises what `export` does.
-
-    Args:
-        network: Network that returns probabilities.
-        example: Inputs to trace the network with. The first axis of each stays dynamic, and both
-            axes of ``labels``.
-        path: Path of the file.
-        metadata: Metadata of the file.
-        tests: Inputs on which the results are compared.
+    The network is traced with the inputs ``example``. The first axis of each stays dynamic, and
+    both axes of ``labels``. The results are compared on the inputs ``tests``. It returns and raises
+    what `export` does.
     """
     check_writable(path)
     with require_extra("export", "exported networks"):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from contextlib import suppress
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import Support
@@ -51,7 +48,6 @@ def load_classifier(path: Path) -> FittedClassifier:
         FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
             version.
     """
-    refuse_earlier_version(path)
     tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION, checked=True)
     try:
         method = METHODS[metadata["method"]]
@@ -81,23 +77,3 @@ def load_classifier(path: Path) -> FittedClassifier:
         )
     except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
-
-
-def refuse_earlier_version(path: Path) -> None:
-    """Refuse a classifier file of an earlier version; leave all other faults to `read_tensors`.
-
-    Raises:
-        FileFormatError: if the version of the file is lower than `CLASSIFIER_VERSION`.
-    """
-    metadata: dict[str, str] = {}
-    with suppress(SafetensorError, OSError), safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    version = metadata.get("version", "")
-    if metadata.get("format") != CLASSIFIER_KIND or not version.isdecimal():
-        return
-    if int(version) < CLASSIFIER_VERSION:
-        raise FileFormatError(
-            f"'{path}' is a classifier of version {version}, made by an earlier lgmnet; this "
-            f"lgmnet reads version {CLASSIFIER_VERSION}. Forge it again from its images, or use "
-            "the lgmnet that made it."
-        )

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, ModelName, Query, Shot, Split, Way
-from lgmnet.progress import track_progress
 
 
 @command("Measure", example="[bold]lgmnet audit omniglot --data omniglot[/]")
@@ -35,18 +34,16 @@ def audit(
 
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split, may_overlap=True)
-    with track_progress("checks", 6) as progress:
-        result = audit_method(
-            trained.method,
-            source,
-            trained_on=open_training_splits(
-                trained.training.training_splits, data, source.feature_shape, trained.backbone
-            ),
-            shape=EpisodeShape(way, shot, query),
-            episodes=episodes,
-            seed=seed,
-            progress=lambda name: progress.advance(1, name),
-        )
+    result = audit_method(
+        trained.method,
+        source,
+        trained_on=open_training_splits(
+            trained.training.training_splits, data, source.feature_shape, trained.backbone
+        ),
+        shape=EpisodeShape(way, shot, query),
+        episodes=episodes,
+        seed=seed,
+    )
     text: list[RenderableType] = []
     for check in result.checks:
         mark = "[green]passed[/]" if check.passed else "[bold red]failed[/]"

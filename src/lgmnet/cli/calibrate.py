@@ -11,12 +11,10 @@ from rich.markup import escape
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, ModelName, Query, Seed, Split, Way
 from lgmnet.errors import ConfigError
-from lgmnet.progress import track_progress
 
 
 @command(
-    "Measure",
-    example="[bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]",
+    "Measure", example="[bold]lgmnet calibrate outputs/mine --on strokes:val --data omniglot[/]"
 )
 def calibrate(
     model: ModelName,
@@ -55,23 +53,16 @@ def calibrate(
     on_data, colon, on_split = on.partition(":")
     if not (colon and on_data and on_split):
         raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
-    choice_source = open_unseen_source([(model, trained)], on_data, on_split)
-    measure_source = open_unseen_source([(model, trained)], data, split)
+    chosen_on = open_unseen_source([(model, trained)], on_data, on_split)
+    measured_on = open_unseen_source([(model, trained)], data, split)
     rejections = []
-    shots = shots or [1, 5]
-    with track_progress("episodes", 2 * episodes * len(shots)) as progress:
-        for shot in shots:
-            rejection = calibrate_rejection(
-                trained.method,
-                choice_source,
-                measure_source,
-                EpisodeShape(way, shot, query),
-                episodes=episodes,
-                seed=seed,
-                progress=progress.advance,
-            )
-            trained = trained.with_rejection(rejection)
-            rejections.append(rejection)
+    for shot in shots or [1, 5]:
+        shape = EpisodeShape(way, shot, query)
+        rejection = calibrate_rejection(
+            trained.method, chosen_on, measured_on, shape, episodes=episodes, seed=seed
+        )
+        trained = trained.with_rejection(rejection)
+        rejections.append(rejection)
     save_model(trained, model_folder(model))
     return CommandResult(
         {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]},

@@ -31,9 +31,7 @@ def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
 def load_original_model(fitted: FittedClassifier, name: str | None) -> Model:
     """Load the model that forged a classifier.
 
-    Args:
-        fitted: Classifier.
-        name: Name or folder of the model; None for the name stored in the classifier.
+    ``name`` is a name or folder; None stands for the name stored in the classifier.
 
     Raises:
         ConfigError: if the model is not found, or did not forge the classifier.

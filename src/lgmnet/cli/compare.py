@@ -13,7 +13,6 @@ from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, Episodes, Query, SaveFile, Seed, Shot, Split, Way
 from lgmnet.errors import ConfigError
-from lgmnet.progress import track_progress
 from lgmnet.versioning import git_commit
 
 if TYPE_CHECKING:
@@ -53,15 +52,9 @@ def compare(
         check_writable(save)
     trained = {name: load_model(name) for name in models}
     source = open_unseen_source(list(trained.items()), data, split)
-    with track_progress("episodes", episodes * len(models)) as progress:
-        rows = compare_methods(
-            {name: model.method for name, model in trained.items()},
-            source,
-            EpisodeShape(way, shot, query),
-            episodes=episodes,
-            seed=seed,
-            progress=lambda name, done: progress.advance(done, name),
-        )
+    methods = {name: model.method for name, model in trained.items()}
+    shape = EpisodeShape(way, shot, query)
+    rows = compare_methods(methods, source, shape, episodes=episodes, seed=seed)
     first = rows[0].score
     names = ("data", "split", "split_hash", "way", "shot", "query", "episodes", "seed")
     result: dict[str, Any] = {name: getattr(first, name) for name in names}

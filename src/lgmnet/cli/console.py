@@ -55,11 +55,7 @@ def command(panel: Panel, *, example: str) -> Callable[[F], F]:
 
     The command prints the `CommandResult` that the function returns. A function that prints its
     output itself, because it streams, returns None. A function whose last parameter is ``as_json``
-    receives the value of ``--json``.
-
-    Args:
-        panel: Panel of the help that lists the command.
-        example: Example call in rich markup, shown at the end of the command's help.
+    receives the value of ``--json``. The example, in rich markup, stands at the end of the help.
     """
 
     def register(function: F) -> F:

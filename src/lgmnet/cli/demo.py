@@ -36,18 +36,8 @@ def demo(
         f"guessing gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of "
         f"a query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
     )
-    return CommandResult(
-        {
-            "way": LEAK_WAY,
-            "shot": 1,
-            "steps": steps,
-            "episodes": episodes,
-            "seed": seed,
-            "chance": chance,
-            "perfect_angle_detector": detector_accuracy,
-            "lgmnet": __version__,
-            "commit": git_commit(),
-            "rows": [dataclasses.asdict(leak) for leak in leaks],
-        },
-        [table, footer],
-    )
+    settings = {"way": LEAK_WAY, "shot": 1, "steps": steps, "episodes": episodes, "seed": seed}
+    expected = {"chance": chance, "perfect_angle_detector": detector_accuracy}
+    version = {"lgmnet": __version__, "commit": git_commit()}
+    rows = [dataclasses.asdict(leak) for leak in leaks]
+    return CommandResult({**settings, **expected, **version, "rows": rows}, [table, footer])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -38,8 +38,7 @@ def edit(
         typer.Option(metavar="CLASS", help="Class to remove together with its images."),
     ] = None,
     rename: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OLD=NEW", help="Class to rename, and its new name."),
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Class to rename, and its new name.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -82,17 +81,10 @@ def edit(
     milliseconds = 1000 * (time.perf_counter() - started)
     fitted.save(target)
     unreadable = report_unreadable(problems)
-    return CommandResult(
-        {
-            "classifier": str(target),
-            "classes": shots_by_class(fitted),
-            "milliseconds": round(milliseconds, 3),
-            "unreadable": unreadable,
-        },
-        [
-            f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
-            f"edited in {milliseconds:.0f} ms",
-            format_classes(fitted),
-        ],
-        exit_code=2 if unreadable else 0,
+    data: dict[str, Any] = {"classifier": str(target), "classes": shots_by_class(fitted)}
+    data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
+    text = (
+        f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
+        f"edited in {milliseconds:.0f} ms"
     )
+    return CommandResult(data, [text, format_classes(fitted)], exit_code=2 if unreadable else 0)

@@ -12,7 +12,6 @@ from rich.markup import escape
 from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, Episodes, ModelName, Query, SaveFile, Seed, Shot, Split, Way
-from lgmnet.progress import track_progress
 from lgmnet.versioning import git_commit
 
 
@@ -49,16 +48,8 @@ def evaluate(
         check_writable(save)
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split)
-    with track_progress("episodes", episodes) as progress:
-        score = evaluate_method(
-            trained.method,
-            source,
-            EpisodeShape(way, shot, query),
-            episodes=episodes,
-            seed=seed,
-            draws=draws,
-            progress=progress.advance,
-        )
+    method, shape = trained.method, EpisodeShape(way, shot, query)
+    score = evaluate_method(method, source, shape, episodes=episodes, seed=seed, draws=draws)
     result = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
     episode_scores = result.pop("scores")
     if save is not None:

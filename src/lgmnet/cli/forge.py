@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -64,22 +64,17 @@ def forge(
     estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
+    classes = shots_by_class(fitted)
+    data: dict[str, Any] = {"classifier": str(output), "model": fitted.model, "classes": classes}
+    data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
+    score = estimate and {"asked": estimate.n_samples, "right": estimate.n_correct}
+    text = (
+        f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
+        f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms"
+    )
     return CommandResult(
-        {
-            "classifier": str(output),
-            "model": fitted.model,
-            "classes": shots_by_class(fitted),
-            "milliseconds": round(milliseconds, 3),
-            "unreadable": unreadable,
-            "leave_one_out": estimate
-            and {"asked": estimate.n_samples, "right": estimate.n_correct},
-        },
-        [
-            f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
-            f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms",
-            format_classes(fitted),
-            format_estimate(estimate),
-        ],
+        data | {"leave_one_out": score},
+        [text, format_classes(fitted), format_estimate(estimate)],
         exit_code=2 if unreadable else 0,
     )
 

@@ -14,8 +14,7 @@ from lgmnet.errors import ConfigError, DataError
 def find_images(names: Sequence[str]) -> tuple[Iterable[Path], int | None]:
     """Find the image files that the arguments of a command name.
 
-    Args:
-        names: Files, folders, patterns, or ``-`` alone for file names on stdin, one per line.
+    These are files, folders, patterns, or ``-`` alone for file names on stdin, one per line.
 
     Returns:
         The files, and their number; None if it is not known, because stdin is read as it comes.

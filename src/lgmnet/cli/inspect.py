@@ -18,28 +18,17 @@ def inspect(file: ClassifierPath) -> CommandResult:
     fitted = FittedClassifier.load(file)
     size = file.stat().st_size
     shape = list(fitted.inputs.shape)
+    classes = shots_by_class(fitted)
     table = Table("class", "shots", box=None)
-    for name, shot in shots_by_class(fitted).items():
+    for name, shot in classes.items():
         table.add_row(escape(name), str(shot))
     origin = fitted.notes.get("made", "in Python")
-    return CommandResult(
-        {
-            "classifier": str(file),
-            "bytes": size,
-            "classes": shots_by_class(fitted),
-            "samples": shape,
-            "model": fitted.model,
-            "fingerprint": fitted.fingerprint,
-            "method": fitted.method,
-            "notes": fitted.notes,
-        },
-        [
-            table,
-            escape(
-                f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape {shape}, "
-                f"{size / 1e6:.2f} MB\n"
-                f"forged by {fitted.model} (weights {fitted.fingerprint}), "
-                f"{fitted.method}; made by {origin}"
-            ),
-        ],
+    text = (
+        f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape {shape}, "
+        f"{size / 1e6:.2f} MB\n"
+        f"forged by {fitted.model} (weights {fitted.fingerprint}), "
+        f"{fitted.method}; made by {origin}"
     )
+    data = {"classifier": str(file), "bytes": size, "classes": classes, "samples": shape}
+    data |= {name: getattr(fitted, name) for name in ("model", "fingerprint", "method", "notes")}
+    return CommandResult(data, [table, escape(text)])

@@ -78,12 +78,8 @@ def predict_files(
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a prediction or an error for every file, in order.
 
-    One batch of images is in memory at a time.
-
-    Args:
-        fitted: Classifier.
-        paths: Image files.
-        allow_none: If True, images that fit no class get the label `NONE_LABEL`.
+    One batch of images is in memory at a time. If ``allow_none``, images that fit no class get the
+    label `NONE_LABEL`.
     """
     import torch
 

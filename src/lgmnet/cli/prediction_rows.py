@@ -25,11 +25,8 @@ def write_rows(
 ) -> bool:
     """Write one row per prediction to stdout.
 
-    Args:
-        predictions: Objects with "image" and either "label" and "probabilities", or "error".
-        classes: Names of the classes.
-        row_format: Format of the rows.
-        allow_none: If True, `NONE_LABEL` may be among the labels.
+    A prediction has "image" and either "label" and "probabilities", or "error". If ``allow_none``,
+    `NONE_LABEL` may be among the labels.
 
     Returns:
         True if a prediction is an error.
@@ -67,9 +64,7 @@ def csv_row(prediction: dict[str, Any], classes: Sequence[str]) -> list[Any]:
 def table_row(prediction: dict[str, Any], width: int) -> str:
     """Format a row in rich markup: label, probability, image, and the next likely classes.
 
-    Args:
-        prediction: Object with "image" and either "label" and "probabilities", or "error".
-        width: Width of the column of labels, in terminal cells.
+    ``width`` is that of the column of labels, in terminal cells.
     """
     if "error" in prediction:
         return f"{pad('', width)}        error  [red]{escape(prediction['error'])}[/]"

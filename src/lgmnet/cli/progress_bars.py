@@ -20,9 +20,6 @@ class ProgressBars:
     """Bars for all work in progress; they share one display and disappear when the work ends.
 
     Bars are only shown on a terminal. The lines of `ProgressBar.print` are always printed.
-
-    Args:
-        console: Console to show the bars on.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,12 +28,7 @@ class ProgressBars:
 
     @contextmanager
     def show(self, description: str, total: int | None) -> Iterator[ProgressBar]:
-        """Show a bar until the block ends.
-
-        Args:
-            description: Noun phrase for what is counted.
-            total: Number of steps; None if it is not known.
-        """
+        """Show a bar until the block ends (see `lgmnet.progress.track_progress`)."""
         progress = self._progress or self._start()
         task_id = progress.add_task(description, total=total, detail="")
         try:

@@ -14,8 +14,7 @@ from lgmnet.cli.options import ModelName
 
 
 @command(
-    "Train",
-    example="[bold]lgmnet publish outputs/omniglot -o src/lgmnet/pretrained/omniglot[/]",
+    "Train", example="[bold]lgmnet publish outputs/omniglot -o src/lgmnet/pretrained/omniglot[/]"
 )
 def publish(
     model: ModelName,

@@ -45,17 +45,10 @@ def quickstart(
         table.add_row(learner, *(f"{row.accuracy:.1f} ± {row.ci95:.1f}" for row in rows))
     times = [f"{outcome.fit_ms[shot]:.1f} ms" for shot in SHOTS]
     table.add_row("median time to forge", *times)
-    classifier = escape(str(outcome.classifier))
+    picture, classifier = str(outcome.picture), str(outcome.classifier)
+    data = {"rows": [dataclasses.asdict(row) for row in outcome.rows], "fit_ms": outcome.fit_ms}
+    advice = f"(try: lgmnet predict {escape(classifier)} IMAGE...)"
     return CommandResult(
-        {
-            "rows": [dataclasses.asdict(row) for row in outcome.rows],
-            "fit_ms": outcome.fit_ms,
-            "picture": str(outcome.picture),
-            "classifier": str(outcome.classifier),
-        },
-        [
-            table,
-            f"picture: {escape(str(outcome.picture))}",
-            f"classifier: {classifier}  (try: lgmnet predict {classifier} IMAGE...)",
-        ],
+        data | {"picture": picture, "classifier": classifier},
+        [table, f"picture: {escape(picture)}", f"classifier: {escape(classifier)}  {advice}"],
     )

@@ -41,8 +41,7 @@ def report(
     every image is classified by a classifier made without it.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import report_on
-    from lgmnet.classifier.report_page import write_page
+    from lgmnet.classifier.report import report_on, write_page
     from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.io import check_writable
 

@@ -6,33 +6,31 @@ from typing import Annotated
 
 import typer
 
-from lgmnet.cli import server_options
+from lgmnet.cli import server
 from lgmnet.cli.console import command
-from lgmnet.cli.server import run_server
 
 
 @command("Serve", example="[bold]lgmnet serve --port 8000 --workers 2[/]")
 def serve(
-    host: server_options.Host = "127.0.0.1",
-    port: server_options.Port = 8000,
-    store: server_options.StoreFolder = None,
-    database: server_options.DatabaseUrl = None,
-    files: server_options.FilesUrl = None,
-    models: server_options.ModelNames = None,
-    host_names: server_options.HostNames = None,
-    without_token: server_options.WithoutToken = False,
+    host: server.Host = "127.0.0.1",
+    port: server.Port = 8000,
+    store: server.StoreFolder = None,
+    database: server.DatabaseUrl = None,
+    files: server.FilesUrl = None,
+    models: server.ModelNames = None,
+    host_names: server.HostNames = None,
+    without_token: server.WithoutToken = False,
     workers: Annotated[
-        int,
-        typer.Option(min=1, max=64, help="Number of processes; each needs 0.6 GB of memory."),
+        int, typer.Option(min=1, max=64, help="Number of processes; each needs 0.6 GB of memory.")
     ] = 1,
-    verbose: server_options.Verbose = False,
+    verbose: server.Verbose = False,
     as_json: bool = False,
 ) -> None:
     """Serve the HTTP API without the page; /docs describes the API.
 
     If the environment variable LGMNET_TOKEN is set, every request must carry its value.
     """
-    run_server(
+    server.run_server(
         host,
         port,
         store=store,

@@ -1,4 +1,4 @@
-"""The server process of ``lgmnet studio`` and ``lgmnet serve``."""
+"""Options and server process of ``lgmnet studio`` and ``lgmnet serve``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,57 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import print_json, print_notice, print_text
-from lgmnet.cli.server_options import TOKEN_VARIABLE
 from lgmnet.errors import ConfigError, require_extra
+
+TOKEN_VARIABLE = "LGMNET_TOKEN"
+"""Environment variable with the token that every request must carry."""
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")
+]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="Folder of the classifiers. Default: LGMNET_STORE, else your data folder."
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="Database for the index instead of --store, such as "
+        "postgresql+psycopg://user@host/name; servers may share it. Needs --files.",
+    ),
+]
+FilesUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--files", metavar="URL", help="Folder or bucket (fsspec URL) for the files of --database."
+    ),
+]
+ModelNames = Annotated[
+    list[str] | None, typer.Option("--model", help="Folder of an additional model; repeatable.")
+]
+HostNames = Annotated[
+    list[str] | None,
+    typer.Option("--host-name", help="Additional host name of the server; repeatable."),
+]
+WithoutToken = Annotated[
+    bool,
+    typer.Option(
+        "--without-token",
+        help=f"Allow access from other machines although {TOKEN_VARIABLE} is not set.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print a line for every request.")]
 
 
 def run_server(
@@ -34,12 +79,14 @@ def run_server(
 ) -> None:
     """Open the store and serve until Ctrl-C.
 
-    Most arguments are options of the commands (see `lgmnet.cli.server_options`). With ``page``, the
-    studio's page is served in addition to the HTTP API.
+    Most arguments are the options above. With ``page``, the studio's page is served in addition to
+    the HTTP API.
 
     Raises:
         UserError: if a package, a model or the store is missing, or the address cannot be used.
     """
+    from platformdirs import user_data_path
+
     with require_extra("studio", "the studio and the server"):
         import python_multipart  # noqa: F401  # FastAPI looks for it when routes are made
 
@@ -55,8 +102,10 @@ def run_server(
             "Give --store FOLDER, or --database URL and --files URL together, or none of them."
         )
     if database is None or files is None:
-        location = str(store or default_store())
-        database, files = store_urls(Path(location))
+        named = store or os.environ.get("LGMNET_STORE")
+        folder = Path(named) if named else user_data_path("lgmnet") / "studio"
+        location = str(folder)
+        database, files = store_urls(folder)
     else:
         location = files
     # A web page whose own host name resolves to this machine must not be able to call the server.
@@ -90,11 +139,3 @@ def run_server(
     else:
         application.state.service.close()
         run_many(settings, socket, on_started, workers, verbose=verbose)
-
-
-def default_store() -> Path:
-    """Return the default folder of the classifiers."""
-    import platformdirs
-
-    named = os.environ.get("LGMNET_STORE")
-    return Path(named) if named else platformdirs.user_data_path("lgmnet") / "studio"

@@ -6,25 +6,24 @@ from typing import Annotated
 
 import typer
 
-from lgmnet.cli import server_options
+from lgmnet.cli import server
 from lgmnet.cli.console import command
-from lgmnet.cli.server import run_server
 
 
 @command("Serve", example="[bold]lgmnet studio[/]")
 def studio(
-    host: server_options.Host = "127.0.0.1",
-    port: server_options.Port = 7860,
-    store: server_options.StoreFolder = None,
-    database: server_options.DatabaseUrl = None,
-    files: server_options.FilesUrl = None,
-    models: server_options.ModelNames = None,
-    host_names: server_options.HostNames = None,
-    without_token: server_options.WithoutToken = False,
+    host: server.Host = "127.0.0.1",
+    port: server.Port = 7860,
+    store: server.StoreFolder = None,
+    database: server.DatabaseUrl = None,
+    files: server.FilesUrl = None,
+    models: server.ModelNames = None,
+    host_names: server.HostNames = None,
+    without_token: server.WithoutToken = False,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, but open no browser.")
     ] = False,
-    verbose: server_options.Verbose = False,
+    verbose: server.Verbose = False,
     as_json: bool = False,
 ) -> None:
     """Make classifiers in the browser: draw, drop or photograph a few images of each class.
@@ -32,7 +31,7 @@ def studio(
     All data stays on this machine. Ctrl-C stops the studio; the classifiers remain for the next
     start.
     """
-    run_server(
+    server.run_server(
         host,
         port,
         store=store,

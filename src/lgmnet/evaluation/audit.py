@@ -21,6 +21,7 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource, shares_classes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.methods.base import Method
+from lgmnet.progress import track_progress
 
 EpisodeTransform = Callable[[Episode, torch.Generator], Episode]
 """Processing of an episode before the method receives it, such as an augmentation."""
@@ -72,20 +73,14 @@ def audit(
     shape: EpisodeShape | None = None,
     episodes: int = 200,
     seed: int = 0,
-    progress: Callable[[str], object] = lambda name: None,
 ) -> Audit:
     """Test if a method, or the transform before it, uses information that it must not have.
 
-    Args:
-        method: Any method; its training or evaluation mode is restored.
-        source: Source of the test tasks.
-        trained_on: Training data of the method, to be compared with ``source``.
-        transform: Processing of test episodes before the method; it must not reorder queries.
-        shape: Size of a task, by default 5-way 1-shot with 5 queries per class; ``tasks`` is
-            ignored.
-        episodes: Number of tasks of each check that measures an accuracy.
-        seed: Seed of the tasks, the noise and the transform.
-        progress: Called with the name of each check when it begins.
+    The training or evaluation mode of the method is restored. ``trained_on`` is its training data,
+    to be compared with the source of the test tasks. ``transform`` processes test episodes before
+    the method; it must not reorder queries. Tasks are 5-way 1-shot with 5 queries per class, unless
+    a shape is given; ``shape.tasks`` is ignored. ``episodes`` is the number of tasks of each check
+    that measures an accuracy.
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
@@ -105,9 +100,10 @@ def audit(
     method.eval()
     checks: list[Check] = []
     try:
-        for name, run_check in run_checks.items():
-            progress(name)
-            checks.append(Check(name, *run_check()))
+        with track_progress("checks", len(run_checks)) as progress:
+            for name, run_check in run_checks.items():
+                progress.advance(1, name)
+                checks.append(Check(name, *run_check()))
     finally:
         method.train(training)
     return Audit(tuple(checks))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -16,6 +15,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import Score, evaluate, mean_and_ci95
 from lgmnet.methods.base import Method
+from lgmnet.progress import track_progress
 
 MIN_TIMINGS, MAX_TIMINGS, MAX_TIMING_SECONDS = 3, 15, 1.0
 """Repetitions of a timing: the maximum, unless the time runs out after the minimum."""
@@ -46,17 +46,10 @@ def compare(
     *,
     episodes: int = 1000,
     seed: int = 0,
-    progress: Callable[[str, int], object] = lambda name, done: None,
 ) -> list[ComparisonRow]:
     """Score several methods on the same episodes and compare each with the first.
 
-    Args:
-        methods: At least two methods by name.
-        source: Source of the tasks, with classes that no method was trained on.
-        shape: Way, shot and queries of a task; ``tasks`` is ignored.
-        episodes: Number of tasks.
-        seed: Seed of the tasks.
-        progress: Called with a method's name and the number of episodes just scored.
+    The source must have classes that no method was trained on. ``shape.tasks`` is ignored.
 
     Raises:
         ConfigError: if there are fewer than two methods.
@@ -65,15 +58,16 @@ def compare(
     if len(methods) < 2:
         raise ConfigError(f"A comparison needs at least two models; there is {len(methods)}.")
     rows: list[ComparisonRow] = []
-    for name, method in methods.items():
-        report = partial(progress, name)
-        score = evaluate(method, source, shape, episodes=episodes, seed=seed, progress=report)
-        first = rows[0].score if rows else score
-        scores, first_scores = torch.tensor([score.scores, first.scores], dtype=torch.float64)
-        mean, ci95 = mean_and_ci95(scores - first_scores)
-        timings = measure_timings(method, source, shape)
-        parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
-        rows.append(ComparisonRow(name, score, 100 * mean, 100 * ci95, *timings, parameters))
+    with track_progress("models", len(methods)) as progress:
+        for name, method in methods.items():
+            progress.advance(1, name)
+            score = evaluate(method, source, shape, episodes=episodes, seed=seed)
+            first = rows[0].score if rows else score
+            scores, first_scores = torch.tensor([score.scores, first.scores], dtype=torch.float64)
+            mean, ci95 = mean_and_ci95(scores - first_scores)
+            timings = measure_timings(method, source, shape)
+            parameters = sum(p.numel() for p in method.parameters() if p.requires_grad)
+            rows.append(ComparisonRow(name, score, 100 * mean, 100 * ci95, *timings, parameters))
     return rows
 
 

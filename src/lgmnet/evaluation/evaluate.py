@@ -1,15 +1,14 @@
-"""Accuracy of a method: mean and 95 % interval over many episodes, with the protocol."""
+"""Accuracy and calibration of a method over many episodes, with the protocol."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
@@ -18,11 +17,12 @@ from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
-from lgmnet.evaluation.calibration import calibration_error
 from lgmnet.methods.base import Method
 from lgmnet.methods.ensemble import Ensemble
+from lgmnet.progress import track_progress
 
 EVALUATION_BATCH_SIZE = 2048
+ECE_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,12 @@ def evaluate(
     episodes: int = 1000,
     seed: int = 0,
     draws: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
 ) -> Score:
     """Score a method on new episodes, without training it.
 
-    Args:
-        method: Method, whose training or evaluation mode is restored.
-        source: Split to score on.
-        shape: Size of a task; ``tasks`` is ignored, because the batch size follows from the size.
-        episodes: Number of tasks.
-        seed: Seed of the tasks and of the draws.
-        draws: Number of random draws to average over; 0 for the single best guess of the method.
-        progress: Called with the number of episodes just scored.
+    The training or evaluation mode of the method is restored. ``shape.tasks`` is ignored: the batch
+    size follows from the size of a task. If ``draws`` is not 0, the prediction is the mean over so
+    many random draws, and else the single best guess of the method.
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
@@ -97,19 +91,20 @@ def evaluate(
         if isinstance(source, ClassDataset) and is_worth_caching(method, source, shape, episodes):
             adapter, source = cache_embeddings(method, source)
         sampler = Sampler(source, torch.Generator().manual_seed(seed))
-        while len(scores) < episodes:
-            tasks = min(batch_size, episodes - len(scores))
-            e = sampler.sample(dataclasses.replace(shape, tasks=tasks)).to(device)
-            classifier = (
-                Ensemble(adapter, e.support_x, e.support_y, e.way, draws, draw_generator)
-                if draws
-                else adapter.adapt(e.support_x, e.support_y, e.way)
-            )
-            best = classifier(e.query_x).max(-1)
-            correct.append(best.indices == e.query_y)
-            confidence.append(best.values.exp())
-            scores += correct[-1].double().mean(1).tolist()
-            progress(tasks)
+        with track_progress("episodes", episodes) as progress:
+            while len(scores) < episodes:
+                tasks = min(batch_size, episodes - len(scores))
+                e = sampler.sample(dataclasses.replace(shape, tasks=tasks)).to(device)
+                classifier = (
+                    Ensemble(adapter, e.support_x, e.support_y, e.way, draws, draw_generator)
+                    if draws
+                    else adapter.adapt(e.support_x, e.support_y, e.way)
+                )
+                best = classifier(e.query_x).max(-1)
+                correct.append(best.indices == e.query_y)
+                confidence.append(best.values.exp())
+                scores += correct[-1].double().mean(1).tolist()
+                progress.advance(tasks)
     finally:
         method.train(training)
     accuracy, ci95 = mean_and_ci95(torch.tensor(scores, dtype=torch.float64))
@@ -149,3 +144,21 @@ def describe_protocol(method: Method, draws: int = 0) -> str:
 def mean_and_ci95(scores: Float[Tensor, " episodes"]) -> tuple[float, float]:
     """Mean over episodes and half-width of its 95 % interval, 1.96 standard errors."""
     return scores.mean().item(), 1.96 * scores.std().item() / math.sqrt(len(scores))
+
+
+def calibration_error(
+    confidence: Float[Tensor, " queries"], correct: Bool[Tensor, " queries"]
+) -> float:
+    """Expected calibration error (Naeini et al., AAAI 2015; Guo et al., ICML 2017), 0 to 1.
+
+    Predictions are sorted by confidence into 15 bins of equal width. In each bin, the mean
+    confidence is compared with the share of correct predictions::
+
+        ECE = sum over bins of |bin| / n * |accuracy(bin) - confidence(bin)|
+
+    ``confidence`` is the largest probability of each prediction.
+    """
+    bins = (confidence.double() * ECE_BINS).ceil().long().sub(1).clamp(0, ECE_BINS - 1)
+    differences = torch.zeros(ECE_BINS, dtype=torch.float64, device=confidence.device)
+    differences.index_add_(0, bins, confidence.double() - correct.double())
+    return float(differences.abs().sum() / len(confidence))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -16,6 +14,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
+from lgmnet.progress import track_progress
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,11 @@ def measure_similarities(
     *,
     episodes: int = 500,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[Float[Tensor, " in_class"], Float[Tensor, " out_of_class"]]:
     """Measure the similarity of queries to the classes of tasks.
 
     Each task is drawn with twice as many classes as ``way``. The method, in evaluation mode, adapts
-    to the first half; the queries of the other half belong to none of its classes. ``progress`` is
-    called with the number of episodes just measured.
+    to the first half; the queries of the other half belong to none of its classes.
 
     Returns:
         Similarities of the queries of the task's classes, and of as many queries of other classes.
@@ -64,23 +61,24 @@ def measure_similarities(
     sampler = Sampler(source, torch.Generator().manual_seed(seed))
     in_class, out_of_class = [], []
     batch_size = tasks_per_batch(sampled)
-    for start in range(0, episodes, batch_size):
-        tasks = min(batch_size, episodes - start)
-        e = sampler.sample(replace(sampled, tasks=tasks)).to(method.device)
-        # Samples are sorted by class, so the first half belongs to the first half of the classes.
-        n_support = shape.way * shape.shot
-        support_x, support_y = e.support_x[:, :n_support], e.support_y[:, :n_support]
-        classifier = method.adapt(support_x, support_y, shape.way)
-        similarity = classifier.analyze(e.query_x).similarity
-        if similarity is None:
-            raise ConfigError(
-                f"A {type(classifier).__name__} compares classes only with each other, so it "
-                "cannot tell that a query belongs to none of them."
-            )
-        first_half, second_half = similarity.cpu().chunk(2, 1)
-        in_class.append(first_half.flatten())
-        out_of_class.append(second_half.flatten())
-        progress(tasks)
+    with track_progress("episodes", episodes) as progress:
+        for start in range(0, episodes, batch_size):
+            tasks = min(batch_size, episodes - start)
+            e = sampler.sample(replace(sampled, tasks=tasks)).to(method.device)
+            # Samples are sorted by class: the first half belongs to the first half of the classes.
+            n_support = shape.way * shape.shot
+            support_x, support_y = e.support_x[:, :n_support], e.support_y[:, :n_support]
+            classifier = method.adapt(support_x, support_y, shape.way)
+            similarity = classifier.analyze(e.query_x).similarity
+            if similarity is None:
+                raise ConfigError(
+                    f"A {type(classifier).__name__} compares classes only with each other, so it "
+                    "cannot tell that a query belongs to none of them."
+                )
+            first_half, second_half = similarity.cpu().chunk(2, 1)
+            in_class.append(first_half.flatten())
+            out_of_class.append(second_half.flatten())
+            progress.advance(tasks)
     return torch.cat(in_class), torch.cat(out_of_class)
 
 
@@ -103,26 +101,21 @@ def calibrate_rejection(
     *,
     episodes: int = 500,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
 ) -> Rejection:
     """Choose a threshold on some classes and measure its error rates on others.
 
-    Args:
-        method: Method in evaluation mode.
-        chosen_on: Classes to choose the threshold on; neither training nor test classes.
-        measured_on: Test classes.
-        shape: Way, shot and queries of the tasks.
-        episodes: Number of tasks of each source.
-        seed: Seed of the tasks.
-        progress: Called with the number of episodes just measured.
+    The method must be in evaluation mode. The classes to choose on are neither training nor test
+    classes; the error rates are measured on test classes. ``episodes`` tasks of each are drawn.
 
     Raises:
         EpisodeError: if a source does not have twice as many classes as ``way``, or enough samples.
         ConfigError: if the method compares classes only with each other.
     """
-    measure = partial(measure_similarities, episodes=episodes, seed=seed, progress=progress)
-    threshold = equal_error_threshold(*measure(method, chosen_on, shape))
-    in_class, out_of_class = measure(method, measured_on, shape)
+    choice, (in_class, out_of_class) = (
+        measure_similarities(method, source, shape, episodes=episodes, seed=seed)
+        for source in (chosen_on, measured_on)
+    )
+    threshold = equal_error_threshold(*choice)
     return Rejection(
         way=shape.way,
         shot=shape.shot,

@@ -94,15 +94,12 @@ def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions)
     source = open_source(table.data, table.split)
     counts, seed = table.count_episodes(entry, options.episodes), options.seed
     tasks = []
-    with track_progress("episodes", sum(counts)) as progress:
-        for shape, count in zip(table.shapes, counts, strict=True):
-            score = evaluate(
-                method, source, shape, episodes=count, seed=seed, progress=progress.advance
-            )
-            adapt_ms, query_ms = measure_timings(method, source, shape)
-            right = [round(accuracy * shape.way * shape.query) for accuracy in score.scores]
-            scores = {name: getattr(score, name) for name in STORED_SCORES}
-            tasks.append(scores | {"adapt_ms": adapt_ms, "query_ms": query_ms, "right": right})
+    for shape, count in zip(table.shapes, counts, strict=True):
+        score = evaluate(method, source, shape, episodes=count, seed=seed)
+        adapt_ms, query_ms = measure_timings(method, source, shape)
+        right = [round(accuracy * shape.way * shape.query) for accuracy in score.scores]
+        scores = {name: getattr(score, name) for name in STORED_SCORES}
+        tasks.append(scores | {"adapt_ms": adapt_ms, "query_ms": query_ms, "right": right})
     checks = audit(
         method,
         source,

@@ -26,7 +26,7 @@ from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.training_record import TrainingRecord
-from lgmnet.progress import track_progress
+from lgmnet.progress import set_progress_display, show_nothing, track_progress
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.progress import StopRequest, TrainingMetrics
 from lgmnet.training.state import TrainState, load_state, save_state
@@ -111,8 +111,9 @@ def fit(
     keep_freed_memory()
     started = time.perf_counter() - state.seconds
     metrics = TrainingMetrics(config.tasks * fabric.world_size)
-    bar = track_progress("training", config.steps, is_silent=not fabric.is_global_zero)
-    with bar as progress, StopRequest(fabric) as stop:
+    if not fabric.is_global_zero:  # The first process shows the progress, for all of them.
+        set_progress_display(show_nothing)
+    with track_progress("training", config.steps) as progress, StopRequest(fabric) as stop:
         progress.advance(state.step)
         while state.step < config.steps and not stop.reached_any():
             rate = learning_rate(config, state.step)

@@ -84,12 +84,7 @@ def compare_on_family(name: str, method: Method, options: RunOptions) -> dict[st
         RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(embedding)).eval(),
     }
     episodes, seed = options.episodes, options.seed
-    with track_progress("episodes", len(methods) * episodes) as progress:
-
-        def report(method_name: str, done: int) -> None:
-            progress.advance(done, method_name)
-
-        rows = compare(methods, plane, shape, episodes=episodes, seed=seed, progress=report)
+    rows = compare(methods, plane, shape, episodes=episodes, seed=seed)
     scores = [
         {"method": row.name, "accuracy": row.score.accuracy, "ci95": row.score.ci95}
         | {"difference": row.difference, "difference_ci95": row.difference_ci95}
