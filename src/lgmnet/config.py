@@ -1,7 +1,5 @@
 """Configs are frozen dataclasses; this module reads them from JSON and from ``field=value``."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import json
@@ -74,7 +72,11 @@ def with_settings(config: C, settings: Iterable[str]) -> C:
 
 
 def resolve_path(config: Any, name: str) -> str:
-    """Find the full path of a field from the end of its path."""
+    """Find the full path of a field from the end of its path.
+
+    Raises:
+        ConfigError: if there is no such field, or several whose paths are equally short.
+    """
     paths = [*_field_paths(config)]
     matches = [path for path in paths if f".{path}".endswith(f".{name}")]
     if not matches:

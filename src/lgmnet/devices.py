@@ -1,7 +1,5 @@
 """Capabilities and settings of the devices that tensors are computed on."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from contextlib import AbstractContextManager

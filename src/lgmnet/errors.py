@@ -14,8 +14,6 @@ Each message says what was expected, what came and how to mend it. Broken invari
 itself are ``assert`` statements, not errors of this tree.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Kind and shape of the samples that a model takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

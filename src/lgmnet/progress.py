@@ -3,8 +3,6 @@
 Nothing is shown unless a program asks for it with `set_progress_display`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar

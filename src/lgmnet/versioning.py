@@ -1,7 +1,5 @@
 """Version of this code, recorded beside every result."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

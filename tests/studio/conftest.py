@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,12 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from lgmnet.model.model import save_model
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.classifiers import encode_image
 from lgmnet.studio.service import Limits
 from lgmnet.studio.store import Store, store_urls
 from lgmnet.studio.worker import Worker
-from tests.support.models import drawings, tiny_model
+from tests.support.models import drawings
 
 LIMITS = Limits(
     max_body_bytes=4_000_000,
@@ -34,14 +32,6 @@ LIMITS = Limits(
 )
 
 
-@pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory) -> Path:
-    """Folder of a model that fits a classifier in a millisecond."""
-    folder: Path = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(tiny_model(), folder)
-    return folder
-
-
 @pytest.fixture
 def store(tmp_path) -> Iterator[Store]:
     store = Store(*store_urls(tmp_path / "store"))
@@ -50,8 +40,8 @@ def store(tmp_path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def settings(tmp_path, tiny_folder) -> Settings:
-    return Settings(*store_urls(tmp_path / "store"), [str(tiny_folder)], LIMITS)
+def settings(tmp_path, tiny) -> Settings:
+    return Settings(*store_urls(tmp_path / "store"), [str(tiny)], LIMITS)
 
 
 @pytest.fixture

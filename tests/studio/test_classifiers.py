@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 
 from lgmnet.studio.app import create_app
 from lgmnet.studio.classifiers import encode_image
-from tests.cli.making import lgmnet, png_claiming
 from tests.studio.conftest import form, queries
+from tests.support.command_line import lgmnet
+from tests.support.images import png_claiming
 
 
 def test_a_classifier_is_created_and_read(client, sky):

@@ -39,10 +39,10 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def app_and_id(tmp_path_factory, tiny_folder):
+def app_and_id(tmp_path_factory, tiny):
     """Application with a classifier, and the classifier's id."""
     urls = store_urls(tmp_path_factory.mktemp("fuzz"))
-    app = create_app(Settings(*urls, [str(tiny_folder)], LIMITS))
+    app = create_app(Settings(*urls, [str(tiny)], LIMITS))
     with TestClient(app) as client:
         response = client.post("/v1/classifiers", **form({"a": 1, "b": 2}, model="tiny"))
     return app, response.json()["id"]  # Each request of schemathesis starts and stops the app.

@@ -71,7 +71,11 @@ class FittedClassifier:
     def predict_proba(
         self, samples: Num[Tensor, "samples *feature"]
     ) -> Float[Tensor, "samples classes"]:
-        """Compute the probability of each class for each sample, `BATCH_SIZE` samples at a time."""
+        """Compute the probability of each class for each sample, `BATCH_SIZE` samples at a time.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model takes.
+        """
         if not len(samples):
             return torch.empty(0, len(self.classes))
         return self._run_batched(self.classifier, samples).exp()
@@ -81,7 +85,11 @@ class FittedClassifier:
         return [self.classes[i] for i in self.predict_proba(samples).argmax(1).tolist()]
 
     def analyze_batches(self, samples: Num[Tensor, "samples *feature"]) -> Iterator[QueryAnalysis]:
-        """Yield what `analyze` computes for one batch of `BATCH_SIZE` samples after the other."""
+        """Yield what `analyze` computes for one batch of `BATCH_SIZE` samples after the other.
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model takes.
+        """
         for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
             values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
             attention = values.get("support_attention")
@@ -142,7 +150,12 @@ class FittedClassifier:
 
     @torch.inference_mode()
     def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
-        """Decide for each sample if it belongs to any class at all (see `rejected`)."""
+        """Decide for each sample if it belongs to any class at all (see `rejected`).
+
+        Raises:
+            DataError: if the samples are not of the kind and shape that the model takes.
+            ConfigError: if the model has no threshold, or compares classes only with each other.
+        """
         rejected = [self.rejected(analysis) for analysis in self.analyze_batches(samples)]
         return ~torch.cat([torch.empty(0, dtype=torch.bool), *rejected])
 

@@ -1,7 +1,5 @@
 """Leave-one-out validation: classifiers predict support samples that they were not fitted to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -5,8 +5,6 @@ support set fit the classifier to it again, in one forward pass. They need the m
 and raise a `ConfigError` if it is another.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

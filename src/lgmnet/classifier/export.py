@@ -1,7 +1,5 @@
 """Export of a classifier, or of a MetaNet, to one ONNX file that runs without torch."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -77,6 +75,10 @@ def export_meta(model: Model, path: Path) -> float:
     ``probabilities`` float32 [images, way].
 
     It returns and raises what `export` does.
+
+    Raises:
+        UserError: as `export` does.
+        ConfigError: if the model takes vectors.
     """
     shape = model.method.inputs.shape
     metadata = build_metadata(shape, model.name, "MetaNets")
@@ -144,6 +146,10 @@ def export_network(
     The network is traced with the inputs ``example``. The first axis of each stays dynamic, and
     both axes of ``labels``. The results are compared on the inputs ``tests``. It returns and raises
     what `export` does.
+
+    Raises:
+        UserError: if the packages of the extra ``export`` are not installed, the file cannot be
+            written, or the results differ by more than `MAX_DIFFERENCE`.
     """
     check_writable(path)
     with require_extra("export", "exported networks"):

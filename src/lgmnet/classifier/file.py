@@ -1,7 +1,5 @@
 """Classifier files: one safetensors file with weights, support set and metadata, without pickle."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Report on a classifier: errors, mislabelled support images, and the HTML page with pictures."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,7 +1,5 @@
 """Command ``lgmnet audit``."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

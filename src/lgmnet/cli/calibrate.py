@@ -1,7 +1,5 @@
 """Command ``lgmnet calibrate``."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Annotated
 

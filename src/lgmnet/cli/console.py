@@ -1,7 +1,5 @@
 """The Typer app, the two output streams, and the one place that prints the result of a command."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json

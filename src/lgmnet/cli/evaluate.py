@@ -1,7 +1,5 @@
 """Command ``lgmnet evaluate``."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Annotated

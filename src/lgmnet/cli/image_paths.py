@@ -1,7 +1,5 @@
 """Image files named on the command line."""
 
-from __future__ import annotations
-
 import glob
 import os
 import sys

@@ -1,7 +1,5 @@
 """Command ``lgmnet inspect``."""
 
-from __future__ import annotations
-
 from rich.markup import escape
 from rich.table import Table
 

@@ -1,7 +1,5 @@
 """Entry point of the command line, and the order of the commands in its help."""
 
-from __future__ import annotations
-
 import sys
 from io import TextIOWrapper
 

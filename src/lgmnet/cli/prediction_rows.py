@@ -1,7 +1,5 @@
 """Rows of ``lgmnet predict``: a table, CSV or lines of JSON."""
 
-from __future__ import annotations
-
 import csv
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Command ``lgmnet publish``."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Options and server process of ``lgmnet studio`` and ``lgmnet serve``."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

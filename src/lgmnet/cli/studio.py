@@ -1,7 +1,5 @@
 """Command ``lgmnet studio``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """Conversion of a user's input (files, PIL images, arrays, vectors) to samples of a model."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterator, Sequence

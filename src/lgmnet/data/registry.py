@@ -1,7 +1,5 @@
 """Data sets by name, as recipes and the command line use them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -69,7 +67,11 @@ def open_source(data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAP
 
 
 def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
-    """Return the data sets and splits that a split joins, or the split itself."""
+    """Return the data sets and splits that a split joins, or the split itself.
+
+    Raises:
+        ConfigError: if there is no such split.
+    """
     if data not in JOINED_SPLITS:
         return ((data, split),)
     if split not in JOINED_SPLITS[data]:
@@ -102,7 +104,12 @@ def has_same_images(a: str, b: str) -> bool:
 
 
 def default_splits(data: str) -> tuple[str, str]:
-    """Return the splits for training and for validation of the named data."""
+    """Return the splits for training and for validation of the named data.
+
+    Raises:
+        ConfigError: if there is no such data.
+        DataError: if the data is for testing only.
+    """
     if data == "omniglot":
         return "vinyals/train", "vinyals/val"
     trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)

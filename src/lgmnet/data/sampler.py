@@ -1,7 +1,5 @@
 """Sampler of batches of tasks, without copies, worker processes or loops over tasks."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

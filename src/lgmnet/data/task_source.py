@@ -1,7 +1,5 @@
 """Interface of the data that tasks are drawn from."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
@@ -90,7 +88,11 @@ def hash_classes(names: Iterable[str]) -> str:
 
 
 def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
-    """Check that no class belongs to two splits; ``splits`` has the class names of each split."""
+    """Check that no class belongs to two splits; ``splits`` has the class names of each split.
+
+    Raises:
+        DataError: naming the first class that belongs to two splits.
+    """
     split_of: dict[str, str] = {}
     for split, names in splits.items():
         for name in set(names):
@@ -103,7 +105,11 @@ def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
 
 
 def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
-    """Check that samples have the shape that a method takes."""
+    """Check that samples have the shape that a method takes.
+
+    Raises:
+        DataError: naming both shapes.
+    """
     shape = tuple(source.feature_shape)
     if shape != tuple(expected):
         raise DataError(

@@ -5,8 +5,6 @@ each other, an augmentation uses the labels, or the test classes were part of th
 check changes the input in one way and tests that the predictions, or the accuracy, do not follow.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Embedding of a whole data set, so that tasks drawn from it need not embed its images again."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

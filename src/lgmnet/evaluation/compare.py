@@ -1,7 +1,5 @@
 """Comparison of several methods on the same episodes."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Mapping

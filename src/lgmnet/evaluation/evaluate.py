@@ -1,7 +1,5 @@
 """Accuracy and calibration of a method over many episodes, with the protocol."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time

@@ -1,7 +1,5 @@
 """Rejection of queries that belong to none of the classes: thresholds and their error rates."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch

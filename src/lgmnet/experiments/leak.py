@@ -6,8 +6,6 @@ test time too. The rotation of a query thus reveals its true class: a method tha
 needs nothing else.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch

@@ -1,7 +1,5 @@
 """Quickstart: classifiers of real digits from a few examples, compared with simple rivals."""
 
-from __future__ import annotations
-
 import statistics
 import timeit
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Reproduction of a table or figure of the papers by its name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

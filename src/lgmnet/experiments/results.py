@@ -1,7 +1,5 @@
 """Options of a reproduction, its result files and the files of its pictures."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

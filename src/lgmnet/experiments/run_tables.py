@@ -1,7 +1,5 @@
 """Tables of results: train the rows, score them on the same tasks, and write result and page."""
 
-from __future__ import annotations
-
 import dataclasses
 from functools import partial
 from pathlib import Path

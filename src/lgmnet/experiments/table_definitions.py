@@ -1,7 +1,5 @@
 """Definitions of the tables of results: methods, training and scoring tasks."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """Page of a table of results, as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any

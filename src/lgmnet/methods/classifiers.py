@@ -1,7 +1,5 @@
 """Base classes of classifiers: those that attend to their support, and those that are networks."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 

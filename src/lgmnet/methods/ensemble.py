@@ -1,7 +1,5 @@
 """Mean answer of many draws of a random method, and how far the draws disagree."""
 
-from __future__ import annotations
-
 import math
 
 import torch

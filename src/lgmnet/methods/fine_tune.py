@@ -1,7 +1,5 @@
 """Fine-tuning: a head trained on the support set, on top of a pretrained embedding."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

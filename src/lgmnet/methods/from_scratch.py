@@ -1,7 +1,5 @@
 """Training from scratch: a network trained on the support set alone, without meta-learning."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

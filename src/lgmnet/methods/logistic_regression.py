@@ -1,7 +1,5 @@
 """Logistic regression on a frozen embedding: what a practitioner would do today."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

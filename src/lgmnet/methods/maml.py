@@ -1,7 +1,5 @@
 """MAML: weights from which a few gradient steps on the support set lead to a good classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

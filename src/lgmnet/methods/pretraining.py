@@ -1,7 +1,5 @@
 """Base of the methods that pretrain an embedding by classification and adapt a linear head."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Every saved model gets a card, so the card is written without the optional `huggingface_hub`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Cache of photo features: a frozen backbone embeds each photo only once."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from collections.abc import Iterator

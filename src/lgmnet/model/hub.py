@@ -1,7 +1,5 @@
 """Download and upload of models with the optional `huggingface_hub`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,11 @@ from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 
 def download_model(repo_id: str, revision: str | None = None) -> Path:
-    """Download a model of the Hugging Face hub into its cache, and return the folder."""
+    """Download a model of the Hugging Face hub into its cache, and return the folder.
+
+    Raises:
+        UserError: if `huggingface_hub` is not installed, or the download fails.
+    """
     with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import snapshot_download
     files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
@@ -20,7 +22,11 @@ def download_model(repo_id: str, revision: str | None = None) -> Path:
 
 
 def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:
-    """Upload the folder of a model to the Hugging Face hub, and return its address."""
+    """Upload the folder of a model to the Hugging Face hub, and return its address.
+
+    Raises:
+        UserError: if `huggingface_hub` is not installed, or the upload fails.
+    """
     with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import HfApi
     with translate_hub_errors(f"upload '{repo_id}' to"):

@@ -1,7 +1,5 @@
 """Models by name: those that ship with the package, and folders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lgmnet.errors import unknown_name_error

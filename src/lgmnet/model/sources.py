@@ -1,7 +1,5 @@
 """Data in the form that a model takes: images, or features of photos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets

@@ -1,7 +1,5 @@
 """Record of a training run, stored with the model that it produced."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

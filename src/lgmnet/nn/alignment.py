@@ -3,8 +3,6 @@
 Nothing here is learned, and each image is treated by itself.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import cast

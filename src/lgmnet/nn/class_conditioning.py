@@ -1,7 +1,5 @@
 """Generation that sees the classes: each class adds detectors of its own to the weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Ordinary classification among all training classes: for pretraining or as an auxiliary loss."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The task context: a Gaussian that summarizes the support set."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

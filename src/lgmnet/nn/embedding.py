@@ -1,7 +1,5 @@
 """The shared embedding that nearly every method starts with: its config, its layers, its use."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -86,7 +84,11 @@ def vector_embedding(features: int, *widths: int) -> EmbeddingConfig:
 
 
 def require_size(config: EmbeddingConfig, n_more: int = 0) -> None:
-    """Check that images survive the poolings of the embedding and ``n_more`` after it."""
+    """Check that images survive the poolings of the embedding and ``n_more`` after it.
+
+    Raises:
+        ConfigError: if they are too small.
+    """
     halvings = sum(config.pooled) + n_more
     is_large = min(config.feature_shape[1:]) >= 2**halvings
     expected = f"at least {2**halvings} pixels high and wide for {halvings} poolings"

@@ -1,7 +1,5 @@
 """Weight generators: from a task's context to the weights of one layer of TargetNet."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Layers of the shared embeddings: Conv-4 and its kin, ResNet-12 and its kin, linear layers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, cast
 

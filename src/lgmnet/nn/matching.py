@@ -1,7 +1,5 @@
 """The matching head: attention of queries over the support by cosine similarity."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,7 +34,11 @@ class HeadConfig:
 
 
 def require_temperature(config: Any, temperature: float | None) -> None:
-    """Check the field ``temperature`` of a config."""
+    """Check the field ``temperature`` of a config.
+
+    Raises:
+        ConfigError: if it is not positive.
+    """
     require(config, "temperature", temperature is None or temperature > 0, "positive or None")
 
 

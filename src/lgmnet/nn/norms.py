@@ -1,7 +1,5 @@
 """Normalization over all tasks of a batch, over one task, or of each sample by itself."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Frozen networks pretrained on photos: from pixels to a vector of features."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from functools import cache

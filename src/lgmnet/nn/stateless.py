@@ -1,7 +1,5 @@
 """A network as a function of its weights, for methods that adapt them by gradient descent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -244,6 +242,10 @@ def adam(
 
 
 def require_plain(config: EmbeddingConfig) -> None:
-    """Check that a config has at least one layer, and no alignment."""
+    """Check that a config has at least one layer, and no alignment.
+
+    Raises:
+        ConfigError: if not.
+    """
     require(config, "widths", len(config.widths) > 0, "positive numbers, at least one")
     require(config, "alignment", config.alignment is None, "None for this method")

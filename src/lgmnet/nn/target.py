@@ -1,7 +1,5 @@
 """TargetNet: a small network whose weights are generated for each task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """ASGI application of the studio and its HTTP API."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field

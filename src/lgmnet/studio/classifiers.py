@@ -1,7 +1,5 @@
 """Stored classifiers: their names, images, thumbnails and map, and what computing gives."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """Middleware that every request passes: access, limits, security headers and metrics."""
 
-from __future__ import annotations
-
 import hmac
 import os
 import time

@@ -1,7 +1,5 @@
 """Models that fit the studio's classifiers."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Server processes: listening, serving with one or several workers, and shutting down."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

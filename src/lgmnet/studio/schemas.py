@@ -1,7 +1,5 @@
 """Responses of the API, as /docs shows them, and how the studio's objects are converted."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, cast

@@ -1,7 +1,5 @@
 """Operations of the studio, without HTTP: fit, edit, use and export classifiers, in limits."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import tempfile

@@ -5,8 +5,6 @@ file. So every file that the index names is complete, however a process ends, an
 can share one store.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import tempfile

@@ -1,7 +1,5 @@
 """Thread that runs all networks, and predicts waiting images of one classifier in one pass."""
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Callable

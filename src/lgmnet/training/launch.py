@@ -1,7 +1,5 @@
 """From a run to running processes: data, device, precision, processes and loggers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -69,7 +67,12 @@ def launch(
 
 
 def open_training_sources(run: Run) -> tuple[TaskSource, TaskSource | None]:
-    """Open the training classes of a run, and its validation classes or None."""
+    """Open the training classes of a run, and its validation classes or None.
+
+    Raises:
+        ConfigError: if there is no such data or split.
+        DataError: if its files cannot be found or read.
+    """
     shape = run.feature_shape
     train = open_model_source(run.data, run.split, shape, run.backbone)
     if run.val_split is None:

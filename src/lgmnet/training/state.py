@@ -1,7 +1,5 @@
 """Training state: everything a run needs to continue, in one file without pickle."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The trainer: set up, fit, validate, save. Any method, any source, one or many processes."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import time
@@ -211,6 +209,9 @@ def load_weights(method: Method, first: Model, run: Run) -> None:
     """Load the weights to start from.
 
     Parts without weights may differ: the canvas, the number of views, how contexts are drawn.
+
+    Raises:
+        ConfigError: if they belong to another method or config.
     """
     try:
         if first.method_name != run.method:

@@ -1,7 +1,5 @@
 """Caltech-101 (Fei-Fei, Fergus and Perona, 2004): photos of objects of 101 classes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,10 @@ def caltech101(split: str = "train") -> ClassDataset:
     """Open a split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128 pixels.
 
     The test classes are drawn at random with a fixed seed. The splits are ``train`` and ``test``.
+
+    Raises:
+        DataError: if the data cannot be found or read.
+        ConfigError: if there is no such split.
     """
     if split not in CALTECH101_SPLITS:
         raise unknown_name_error("split of caltech101", split, CALTECH101_SPLITS)

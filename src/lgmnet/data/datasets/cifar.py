@@ -1,7 +1,5 @@
 """CIFAR-FS and FC100: two ways to split the 100 classes of CIFAR-100 for few-shot learning."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,10 @@ def cifar_fs(split: str = "train") -> ClassDataset:
 
     A few images are left out because a later split contains them too (see `find_repeated_images`);
     the test split is complete.
+
+    Raises:
+        DataError: if the data cannot be found or read.
+        ConfigError: if there is no such split.
     """
     return load_cifar("cifar-fs", split)
 
@@ -34,6 +36,10 @@ def fc100(split: str = "train") -> ClassDataset:
     """Open a split of FC100 (Oreshkin et al., 2018): 60 / 20 / 20 classes, 600 images each.
 
     All classes of a superclass are in the same split. Images are left out as in `cifar_fs`.
+
+    Raises:
+        DataError: if the data cannot be found or read.
+        ConfigError: if there is no such split.
     """
     return load_cifar("fc100", split)
 
@@ -99,7 +105,11 @@ def find_repeated_images(
 
 
 def load_all_images(paths: list[Path]) -> UInt8[Tensor, "images channels height width"]:
-    """Load all images of CIFAR-100, uint8 [60000, 3, 32, 32], sorted by file and class."""
+    """Load all images of CIFAR-100, uint8 [60000, 3, 32, 32], sorted by file and class.
+
+    Raises:
+        DataError: if an image is damaged.
+    """
     names = "data", "offsets", "label"
     photos = (photo for path in paths for photo in decode_photos(path, read_arrays(path, names)))
     return load_decoded("cifar100", paths, (N_CIFAR_CLASSES * IMAGES_PER_CLASS, 3, 32, 32), photos)

@@ -1,7 +1,5 @@
 """Digits of scikit-learn: 1,797 handwritten drawings of 10 classes (UCI, 1998)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +26,10 @@ def digits(split: str = "test", side: int = 28) -> ClassDataset:
     """Open all digits as drawings, ink = 255; they are for testing only.
 
     The 8x8 pixels get a margin of one pixel and are resized to ``side`` pixels.
+
+    Raises:
+        ConfigError: if there is no such split.
+        UserError: if scikit-learn is not installed.
     """
     if split != "test":
         raise unknown_name_error("split of digits", split, ["test"])

@@ -1,7 +1,5 @@
 """Folders of images as a data set of classes, with or without CSV files."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Sequence
@@ -49,7 +47,11 @@ def image_folder(
 
 
 def list_split_files(folder: Path, split: str) -> dict[str, list[Path]]:
-    """List the image files of each class of a split, sorted by class name."""
+    """List the image files of each class of a split, sorted by class name.
+
+    Raises:
+        DataError: if there is no such folder, split or layout.
+    """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
     if (folder / f"{split}.csv").is_file():
@@ -78,6 +80,9 @@ def list_csv_files(folder: Path, split: str) -> dict[str, list[Path]]:
     The CSV file has the header ``filename,label``. The images are in ``images/`` or beside the CSV
     file, with or without a folder per label, or they are the files of ImageNet in ``<label>/``
     (see `find_image`).
+
+    Raises:
+        DataError: naming the CSV file, and the row or the image that is wrong.
     """
     table = folder / f"{split}.csv"
     files: dict[str, list[Path]] = {}
@@ -107,6 +112,9 @@ def find_image(folder: Path, filename: str, label: str) -> Path:
     In the class folders of ImageNet, ``n0153282900000005.jpg`` is the fifth image of the class
     n01532829, sorted by the numbers in the file names and counted from 1 (as in
     https://github.com/yaoyao-liu/mini-imagenet-tools).
+
+    Raises:
+        DataError: if there is no such image.
     """
     tops = [folder / "images", folder]
     for top in tops:

@@ -1,7 +1,5 @@
 """miniImageNet (Vinyals et al., 2016) in the splits of Ravi and Larochelle (2017)."""
 
-from __future__ import annotations
-
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.image_folder import image_folder
 from lgmnet.data.images.archives import data_folders

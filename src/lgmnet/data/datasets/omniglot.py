@@ -1,7 +1,5 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al., 2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +81,11 @@ def assign_splits(arrays: dict[str, Any], scheme: str) -> dict[str, np.ndarray]:
 
 
 def load_omniglot_arrays() -> dict[str, Any]:
-    """Load the arrays of the archive: images and tables of the classes."""
+    """Load the arrays of the archive: images and tables of the classes.
+
+    Raises:
+        DataError: naming the paths that were searched, or the fault of the archive.
+    """
     advice = (
         "download it with 'lgmnet download omniglot', or use --data strokes, which needs no file"
     )
@@ -128,6 +130,9 @@ def convert_originals(
 
     The original drawings, 105x105 and black on white, are inverted and then resized with a Lanczos
     filter. In the reverse order, rounding would change the gray level of some pixels by one.
+
+    Raises:
+        DataError: if drawings are missing.
     """
     folders = sorted(raw.glob("images_*/*/character*"), key=lambda f: f.relative_to(raw).as_posix())
     if len(folders) != CLASSES:

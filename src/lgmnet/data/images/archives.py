@@ -1,7 +1,5 @@
 """Data archives: finding their files, and reading arrays and photos from them."""
 
-from __future__ import annotations
-
 import io
 import os
 import zipfile
@@ -33,6 +31,9 @@ def find_archive(name: str, files: Sequence[Path], advice: str = "") -> list[Pat
         name: Name of the data in error messages.
         files: Paths of the files, relative to the data folder.
         advice: Other ways to get the data, as the end of a sentence.
+
+    Raises:
+        DataError: naming the paths that were searched, or the missing files.
     """
     folders = data_folders()
     for folder in folders:
@@ -54,6 +55,9 @@ def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]
     """Decode the photos of one file of an archive, uint8 [3, height, width], sorted by class.
 
     ``arrays`` are ``data``, ``offsets`` and ``label`` of the file at ``path``.
+
+    Raises:
+        DataError: if a photo is damaged.
     """
     data, offsets = arrays["data"], arrays["offsets"]
     for i in np.argsort(arrays["label"], kind="stable"):
@@ -67,7 +71,11 @@ def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Read the named arrays of one file of an archive."""
+    """Read the named arrays of one file of an archive.
+
+    Raises:
+        DataError: if the file is damaged or lacks an array.
+    """
     try:
         # Opened here because np.load leaves a file open that it cannot read.
         with path.open("rb") as file, np.load(file) as arrays:

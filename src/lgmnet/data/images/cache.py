@@ -1,7 +1,5 @@
 """Cache of decoded images: 8-bit arrays in the user's cache folder, read as memory maps."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +33,10 @@ def load_image_files(
     """Load the image files of all classes through the cache (see `load_decoded`).
 
     ``shape`` is that of one image (see `read_image`).
+
+    Raises:
+        ImageError: naming a file that cannot be read.
+        UserError: if the cache folder cannot be written to.
     """
     paths = [path for class_paths in files.values() for path in class_paths]
     pixels = (read_image(path, shape).numpy() for path in paths)

@@ -1,7 +1,5 @@
 """Image files that are decoded once, both to detect their kind and to read them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 

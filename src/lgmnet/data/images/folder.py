@@ -1,7 +1,5 @@
 """Folders of labelled images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

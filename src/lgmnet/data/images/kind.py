@@ -1,7 +1,5 @@
 """Detection of the kind of images: ink on paper, or photos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median

@@ -1,7 +1,5 @@
 """Image files: decoding, and conversion to drawings, ink = 255 on 0, or to photos."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -243,6 +241,9 @@ def list_class_images(folder: Path) -> dict[str, list[Path]]:
     """List the image files of each class of ``folder/<class>/<image>``, sorted by name.
 
     Hidden folders are skipped, and files as in `list_images`.
+
+    Raises:
+        DataError: if there is no such folder, or fewer classes than ``least``.
     """
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     return {class_folder.name: list_images(class_folder) for class_folder in classes}

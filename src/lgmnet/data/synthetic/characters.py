@@ -6,8 +6,6 @@ the character moves every knot a little, slants and scales the whole, and draws 
 pixels, bright on dark, as in Omniglot.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -83,7 +81,11 @@ SPLINES = torch.stack([*map(spline_matrix, STROKE_KINDS), torch.zeros(PEN_STEPS 
 
 
 class SyntheticCharacters(InfiniteSource):
-    """Synthetic characters: each split has 2^40 of its own, and every sample is a new drawing."""
+    """Synthetic characters: each split has 2^40 of its own, and every sample is a new drawing.
+
+    Raises:
+        ConfigError: if there is no such split.
+    """
 
     name = "strokes"
     feature_shape: tuple[int, ...] = (1, CHARACTER_SIDE, CHARACTER_SIDE)

@@ -4,8 +4,6 @@ A few random numbers, the parameters, define a task. Its classes are regions of 
 curves, and its samples are points near the curves. The number of tasks is unlimited.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -22,6 +20,9 @@ class Plane(InfiniteSource, ABC):
     """Base class of a family of tasks whose samples are points of the plane.
 
     The splits differ only in name, because tasks never repeat.
+
+    Raises:
+        ConfigError: if there is no such split.
     """
 
     name: str

@@ -5,8 +5,6 @@ to trust a few vectors: few features or many, useful or not, classes far apart o
 The number of tasks is unlimited.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch
@@ -26,6 +24,9 @@ class SyntheticVectors(InfiniteSource):
     space of these factors. The features are linear mixtures of the factors, followed by tanh in
     half of the tasks. Each feature has noise and a scale of its own, and some features are noise
     alone. The splits differ only in name, because tasks never repeat.
+
+    Raises:
+        ConfigError: if there is no such split.
     """
 
     name = "clouds"

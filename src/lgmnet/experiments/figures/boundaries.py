@@ -1,7 +1,5 @@
 """The paper's figure 4: decision boundaries of three ways to find weights for a plane task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The paper's figure 5: generated weights of several tasks, projected by t-SNE."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +106,11 @@ def generate_weights(
     way: int,
     generator: torch.Generator | None,
 ) -> Float[Tensor, "tasks numbers"]:
-    """Concatenate all generated weights and biases of each task."""
+    """Concatenate all generated weights and biases of each task.
+
+    Raises:
+        ConfigError: if the method generates no weights.
+    """
     classifier = method.adapt(support_x, support_y, way, generator=generator)
     if not isinstance(classifier, LGMClassifier):
         raise ConfigError(f"{type(method).__name__} generates no weights; use an LGM-Net.")

@@ -1,7 +1,5 @@
 """The paper's figure 3: tasks in the plane, on a square grid of points."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

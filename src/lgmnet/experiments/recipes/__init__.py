@@ -1,7 +1,5 @@
 """Published runs: one function each, which returns the whole configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """LGM-Net on Omniglot: our configuration and the paper's."""
 
-from __future__ import annotations
-
 from lgmnet.config import with_settings
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig

@@ -1,7 +1,5 @@
 """Rivals: other methods with the embedding, data and training of LGM-Net."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

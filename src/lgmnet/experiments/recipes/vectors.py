@@ -1,7 +1,5 @@
 """LGM-Net with generated linear layers: points of the plane, vectors of any length, photos."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from lgmnet.methods.lgm_net import LGMNetConfig

@@ -1,7 +1,5 @@
 """Routes that create, list, read, edit, remove, use and export classifiers."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Routes of the server itself: its models, its state, and the studio's page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
