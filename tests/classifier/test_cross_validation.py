@@ -10,11 +10,10 @@ import torch
 from lgmnet.classifier.classifier import embed_support, fit_classifier, fit_support
 from lgmnet.classifier.cross_validation import leave_one_out
 from lgmnet.classifier.support import Support
-from lgmnet.methods import METHODS
 from lgmnet.model.model import Model
 from tests.classifier.conftest import CLASSES
 from tests.contract.cases import CASES
-from tests.support.models import tiny_model
+from tests.support.models import build_method, tiny_model
 
 
 def test_samples_are_left_out_one_at_a_time(fitted):
@@ -68,8 +67,7 @@ def test_fitting_and_validation_share_one_embedding_pass(fitted, queries):
 def test_a_fitted_classifier_equals_that_of_the_method(case):
     """Each method's classifier gets its embedding back, whatever that embedding is."""
     name, config = CASES[case]
-    torch.manual_seed(0)
-    method = METHODS[name](config).eval()
+    method = build_method(name, config).eval()
     training = tiny_model().training
     model = Model(method, name, training, name="case")
     shape = method.inputs.shape
