@@ -189,4 +189,4 @@ def _describe_type(hint: Any) -> str:
     if origin is tuple:
         length = "" if args[-1] is ... else f" of {len(args)}"
         return f"a list{length} such as [a, b], each of them {_describe_type(args[0])}"
-    return f"a {getattr(hint, '__name__', hint)} as a JSON object"
+    return f"a JSON object with the fields of {getattr(hint, '__name__', hint)}"
