@@ -30,7 +30,7 @@ CONTENT_FACTORS = ("class", "superclass")
 PHOTO_CRITERIA = (*CONTENT_FACTORS, *(factor.name for factor in RENDERED_FACTORS))
 IMAGES_PER_CLASS = {"train": 20, "val": 40, "test": 30}
 VERSIONS = 4
-POOL_VERSION = 1
+POOL_VERSION = 2
 """Version of the look of the photos; part of the name of the cached file."""
 RENDERING_BATCH_SIZE = 32
 

@@ -25,7 +25,7 @@ MIRROR = Factor("mirror", ("as it is", "mirrored"))
 TURN = Factor("turn", ("upright", "quarter turn", "half turn", "three quarter turn"))
 TURN_DEGREES = (0.0, 90.0, 180.0, 270.0)
 ZOOM = Factor("zoom", ("whole", "near", "nearer", "nearest"), is_held_out=True)
-ZOOMS = (1.0, 1.6, 2.5, 4.0)
+ZOOMS = (1.0, 1.5, 2.25, 3.4)
 """Magnification of the middle of the photo."""
 PLACE = Factor("place", ("centre", "top left", "top right", "bottom left", "bottom right"))
 PLACES = ((0.0, 0.0), (-0.2, -0.2), (0.2, -0.2), (-0.2, 0.2), (0.2, 0.2))
@@ -33,10 +33,10 @@ PLACES = ((0.0, 0.0), (-0.2, -0.2), (0.2, -0.2), (-0.2, 0.2), (0.2, 0.2))
 PLACED_SIZE = 0.6
 """Side of a photo that has a place, as a fraction of the picture."""
 BLUR = Factor("blur", ("sharp", "soft", "blurred", "very blurred"))
-BLUR_DEVIATIONS = (0.0, 1.5, 3.0, 6.0)
+BLUR_DEVIATIONS = (0.0, 2.0, 4.0, 8.0)
 """Standard deviation of the blur in pixels."""
 BRIGHTNESS = Factor("brightness", ("very dark", "dark", "as it is", "bright", "very bright"))
-BRIGHTNESSES = (-0.7, -0.4, 0.0, 0.4, 0.7)
+BRIGHTNESSES = (-0.6, -0.33, 0.0, 0.33, 0.6)
 """Mixture with black (negative) or white (positive)."""
 CAST = Factor("colour cast", ("none", "red", "green", "blue", "yellow"), is_held_out=True)
 CASTS = (
@@ -47,12 +47,12 @@ CASTS = (
     (1.2, 1.1, 0.5),
 )
 """Factors of red, green and blue."""
-FRAME = Factor("frame", ("none", "black", "white", "red", "blue"), is_held_out=True)
-FRAMES = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.75, 0.1, 0.1), (0.1, 0.2, 0.7))
+FRAME = Factor("frame", ("none", "black", "gold", "red", "blue"), is_held_out=True)
+FRAMES = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.9, 0.7, 0.1), (0.75, 0.1, 0.1), (0.1, 0.2, 0.7))
 FRAME_WIDTH = 8
 """Width of a frame in pixels."""
 COMPRESSION = Factor("compression", ("none", "little", "strong", "extreme"))
-QUALITIES = (0, 25, 9, 3)
+QUALITIES = (0, 14, 7, 3)
 """Quality of the JPEG file, 0 for no compression."""
 NOISE = Factor("noise", ("none", "little", "some", "much"))
 NOISE_DEVIATIONS = (0.0, 0.06, 0.13, 0.27)
