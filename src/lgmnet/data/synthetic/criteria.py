@@ -7,7 +7,7 @@ random. So only the labels of the support set tell what decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -210,13 +210,8 @@ class CriterionIndex:
         Raises:
             EpisodeError: if the criterion has too few values, or the values too few images.
         """
-        name = self.factor.name
-        counts = self.counts.view(-1, self.n_values)
-        n_values = int((counts > 0).sum(1).max())
-        if shape.way > n_values:
-            raise EpisodeError(
-                f"way is {shape.way}, but the criterion '{name}' has {n_values} values here."
-            )
+        name, counts = self.factor.name, self.counts.view(-1, self.n_values)
+        check_way(self.factor, shape.way, int((counts > 0).sum(1).max()))
         usable = self.usable(shape).sum(1)
         if shape.way > int(usable.max()):
             needed = self.images_needed(shape)
@@ -318,6 +313,37 @@ def check_criterion(factors: Sequence[Factor], criterion: str, split: str) -> No
             f"The criterion '{criterion}' is kept for testing, so the split '{split}' does not "
             f"have it; use the split 'test', or one of {', '.join(allowed)}."
         )
+
+
+def usable_criteria(criteria: Sequence[str], check: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the criteria that pass a check.
+
+    Raises:
+        EpisodeError: the error of the first, if there is none.
+    """
+    usable, errors = [], []
+    for criterion in criteria:
+        try:
+            check(criterion)
+            usable.append(criterion)
+        except EpisodeError as error:
+            errors.append(error)
+    if not usable:
+        raise errors[0]
+    return tuple(usable)
+
+
+def check_way(factor: Factor, way: int, n_values: int | None = None) -> None:
+    """Check that a criterion has enough values for a task.
+
+    ``n_values`` is the number of values that occur; None for all values of the factor.
+
+    Raises:
+        EpisodeError: if it has fewer; it names both numbers.
+    """
+    n = len(factor.values) if n_values is None else n_values
+    if way > n:
+        raise EpisodeError(f"way is {way}, but the criterion '{factor.name}' has {n} values.")
 
 
 def factor_column(factors: Sequence[Factor], name: str) -> int:

@@ -1,5 +1,7 @@
 """Tasks by criterion over drawings: Omniglot characters, rendered as the tasks are drawn."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ from lgmnet.data.synthetic.criteria import (
     Factor,
     FactorTable,
     check_criterion,
+    check_way,
     draw_factor_values,
     draw_n_varied,
     split_criteria,
+    usable_criteria,
 )
 from lgmnet.data.synthetic.drawing_factors import (
     DRAWING_SIDE,
@@ -93,36 +97,26 @@ class CriterionDrawings:
         self.criteria = (criterion,) if criterion else split_criteria(self.factors, part)
         self.split_hash = hash_classes([*self.class_names, *self.criteria])
 
-    def usable_criteria(self, shape: EpisodeShape) -> tuple[int, ...]:
-        """Return the columns of the criteria that tasks of this shape can be drawn by.
-
-        Raises:
-            EpisodeError: if there is none; it names the numbers of the first.
-        """
-        usable, errors = [], []
-        for criterion in self.criteria:
-            try:
-                self.check_one(criterion, shape)
-                usable.append(self.table.column(criterion))
-            except EpisodeError as error:
-                errors.append(error)
-        if not usable:
-            raise errors[0]
-        return tuple(usable)
-
     def check_one(self, criterion: str, shape: EpisodeShape) -> None:
         """Check that tasks of this shape can be drawn by one criterion."""
         factor = self.factors[self.table.column(criterion)]
         if factor.is_content:
             return self.table.index(criterion).check(shape)
-        if shape.way > (n := len(factor.values)):
-            raise EpisodeError(f"way is {shape.way}, but the criterion '{criterion}' has {n}.")
+        check_way(factor, shape.way)
         if (needed := shape.way * shape.per_class) > len(self.fields):
             raise EpisodeError(
                 f"A task needs way * (shot + query) = {needed} drawings, but the split "
                 f"'{self.split}' of '{self.name}' has {len(self.fields)}."
             )
         return None
+
+    def usable_criteria(self, shape: EpisodeShape) -> tuple[str, ...]:
+        """Return the criteria by which tasks of this shape can be drawn.
+
+        Raises:
+            EpisodeError: if there is none.
+        """
+        return usable_criteria(self.criteria, lambda c: self.check_one(c, shape))
 
     def check(self, shape: EpisodeShape) -> None:
         """Check that there are enough values and drawings (see `TaskSource`)."""
@@ -140,7 +134,7 @@ class CriterionDrawings:
         The rows are first the support samples of all tasks, [tasks, way, shot], then all queries,
         [tasks, way, query]. The groups are the columns of the criteria.
         """
-        usable = torch.tensor(self.usable_criteria(shape))
+        usable = torch.tensor([self.table.column(c) for c in self.usable_criteria(shape)])
         criterion = usable[torch.randint(len(usable), (shape.tasks,), generator=generator)]
         images = draw_distinct(
             shape.tasks, len(self.fields), shape.way * shape.per_class, generator
@@ -175,6 +169,13 @@ class CriterionDrawings:
 
         groups = criterion[:, None, None].expand_as(images)
         return FactorTable(self.factors, order(values), order(images), order(groups))
+
+
+DRAWING_SOURCES: dict[str, Callable[[str], CriterionDrawings]] = {
+    "criteria-drawings": CriterionDrawings,
+    **{f"criteria-drawings:{c}": partial(CriterionDrawings, criterion=c) for c in DRAWING_CRITERIA},
+}
+"""Function that opens a split of the drawings, for all criteria and for each."""
 
 
 class DrawingFields:

@@ -1,6 +1,6 @@
 """Tasks by criterion over photos: a pool of photos of Caltech-101 and CIFAR-FS."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,6 +28,8 @@ from lgmnet.errors import unknown_name_error
 
 CONTENT_FACTORS = ("class", "superclass")
 PHOTO_CRITERIA = (*CONTENT_FACTORS, *(factor.name for factor in RENDERED_FACTORS))
+REPEATED_CLASSES = ("caltech101/Faces_easy",)
+"""Classes without images here: they show the photos of another class, cropped."""
 IMAGES_PER_CLASS = {"train": 20, "val": 40, "test": 30}
 VERSIONS = 4
 POOL_VERSION = 2
@@ -70,51 +72,87 @@ def criterion_photos(
     named = [Factor(name, (), is_content=True) for name in CONTENT_FACTORS]
     if criterion is not None:  # Before the data is read.
         check_criterion((*named, *RENDERED_FACTORS), criterion, split)
-    generator = torch.Generator().manual_seed(seed)
     per_class = images_per_class or IMAGES_PER_CLASS[split]
-    datasets = ([] if split == "val" else [caltech101(split)]) + [cifar_fs(split)]
+    datasets = [cifar_fs(split)] if split == "val" else [caltech101(split), cifar_fs(split)]
+    table, photos = draw_photo_table(
+        datasets,
+        read_superclasses(),
+        images_per_class=per_class,
+        versions=versions,
+        held_out=split == "test",
+        generator=torch.Generator().manual_seed(seed),
+    )
+    samples = load_decoded(
+        f"criteria-photos-{split}-{POOL_VERSION}-{per_class}-{versions}-{seed}",
+        find_archive("CIFAR-100", CIFAR_ARCHIVE)
+        + (find_archive("Caltech-101", [CALTECH101_ARCHIVE]) if split != "val" else []),
+        (len(table), 3, PHOTO_SIDE, PHOTO_SIDE),
+        render_pool(photos, table, versions, torch.Generator().manual_seed(seed)),
+    )
+    return CriterionPool(
+        samples,
+        table,
+        table.factors[0].values,
+        name="criteria-photos",
+        split=split,
+        criterion=criterion,
+    )
+
+
+def draw_photo_table(
+    datasets: Sequence[ClassDataset],
+    superclasses: Mapping[str, str],
+    *,
+    images_per_class: int,
+    versions: int,
+    held_out: bool,
+    generator: torch.Generator,
+) -> tuple[FactorTable, list[UInt8[Tensor, "photos 3 height width"]]]:
+    """Choose photos of data sets, and draw the factors of several versions of each.
+
+    Args:
+        datasets: Data sets, each of which is a group of the table.
+        superclasses: Superclass of each class. One with a single class here is no superclass.
+        images_per_class: Number of photos of each class, or as many as there are.
+        versions: Number of versions of each photo. Nothing varies in the first.
+        held_out: If True, held-out factors vary too.
+        generator: CPU generator of every draw.
+
+    Returns:
+        The table, in which the versions of a photo follow each other, and the photos of each data
+        set.
+    """
     names = [class_name for dataset in datasets for class_name in dataset.class_names]
-    superclasses = read_superclasses()
     members = [superclasses[name] for name in names]
-    # With one class alone, it would be a class and not a superclass.
     shared = sorted({s for s in members if members.count(s) > 1})
     factors = (
         Factor("class", tuple(names), is_content=True),
         Factor("superclass", tuple(shared), is_content=True),
         *RENDERED_FACTORS,
     )
-    numbers = torch.tensor([shared.index(s) if s in shared else NOT_VARIED for s in members])
-    chosen = [choose_images(dataset, per_class, generator) for dataset in datasets]
-    first_classes = [0, datasets[0].classes]
-    classes = torch.cat(
-        [d.labels[i] + first for d, i, first in zip(datasets, chosen, first_classes, strict=False)]
-    )
-    groups = torch.arange(len(datasets)).repeat_interleave(torch.tensor([*map(len, chosen)]))
-    n_varied = draw_n_varied(len(classes) * versions, generator, extra=1).view(-1, versions)
+    photos, classes, first_class = [], [], 0
+    for dataset in datasets:
+        chosen = choose_images(dataset, images_per_class, generator)
+        photos.append(dataset.images[chosen])
+        classes.append(dataset.labels[chosen] + first_class)
+        first_class += dataset.classes
+    groups = torch.arange(len(datasets)).repeat_interleave(torch.tensor([*map(len, photos)]))
+    label = torch.cat(classes)
+    n_varied = draw_n_varied(len(label) * versions, generator, extra=1).view(-1, versions)
     n_varied[:, 0] = 0
-    held_out = split == "test"
     values = draw_factor_values(factors, n_varied.flatten(), 1, generator, held_out=held_out)[:, 0]
-    values[:, 0] = classes.repeat_interleave(versions)
-    values[:, 1] = numbers[classes].repeat_interleave(versions)
-    images = torch.arange(len(classes)).repeat_interleave(versions)
-    table = FactorTable(factors, values, images, groups.repeat_interleave(versions))
-    photos = [dataset.images[i] for dataset, i in zip(datasets, chosen, strict=True)]
-    files = [*find_archive("Caltech-101", [CALTECH101_ARCHIVE])] if split != "val" else []
-    samples = load_decoded(
-        f"criteria-photos-{split}-{POOL_VERSION}-{per_class}-{versions}-{seed}",
-        [*files, *find_archive("CIFAR-100", CIFAR_ARCHIVE)],
-        (len(table), 3, PHOTO_SIDE, PHOTO_SIDE),
-        render_pool(photos, table, versions, seed),
-    )
-    return CriterionPool(
-        samples, table, names, name="criteria-photos", split=split, criterion=criterion
-    )
+    numbers = torch.tensor([shared.index(s) if s in shared else NOT_VARIED for s in members])
+    values[:, 0] = label.repeat_interleave(versions)
+    values[:, 1] = numbers[label].repeat_interleave(versions)
+    images = torch.arange(len(label)).repeat_interleave(versions)
+    return FactorTable(factors, values, images, groups.repeat_interleave(versions)), photos
 
 
-PHOTO_SOURCES = {
+PHOTO_SOURCES: dict[str, Callable[[str], CriterionPool]] = {
     "criteria-photos": criterion_photos,
     **{f"criteria-photos:{c}": partial(criterion_photos, criterion=c) for c in PHOTO_CRITERIA},
 }
+"""Function that opens a split of the photos, for all criteria and for each."""
 
 
 def read_superclasses() -> dict[str, str]:
@@ -132,26 +170,25 @@ def choose_images(dataset: ClassDataset, per_class: int, generator: torch.Genera
     starts, counts = dataset.starts.tolist(), dataset.counts.tolist()
     return torch.cat(
         [
-            torch.randperm(n, generator=generator)[:per_class].sort().values + start
-            for start, n in zip(starts, counts, strict=True)
+            torch.randperm(count, generator=generator)[:per_class].sort().values + start
+            for name, start, count in zip(dataset.class_names, starts, counts, strict=True)
+            if name not in REPEATED_CLASSES
         ]
     )
 
 
 def render_pool(
-    photos: list[UInt8[Tensor, "photos 3 height width"]],
+    photos: Sequence[UInt8[Tensor, "photos 3 height width"]],
     table: FactorTable,
     versions: int,
-    seed: int,
+    generator: torch.Generator,
 ) -> Iterator[np.ndarray]:
     """Render one row of a table after the other; ``photos`` are those of each data set."""
-    generator = torch.Generator().manual_seed(seed)
     first = 0
     for group in photos:
         rows = torch.arange(len(group) * versions)
         for batch in rows.split(RENDERING_BATCH_SIZE):
             values = table.values[first + batch]
-            yield from render_photos(
-                group[batch // versions], table.factors, values, generator
-            ).numpy()
+            pictures = render_photos(group[batch // versions], table.factors, values, generator)
+            yield from pictures.numpy()
         first += len(rows)

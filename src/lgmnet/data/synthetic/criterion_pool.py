@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lgmnet.data.synthetic.criteria import FactorTable, check_criterion, split_criteria
+from lgmnet.data.synthetic.criteria import (
+    FactorTable,
+    check_criterion,
+    split_criteria,
+    usable_criteria,
+)
 from lgmnet.data.task_source import hash_classes
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import EpisodeError
 
 
 class CriterionPool:
@@ -86,23 +90,3 @@ class CriterionPool:
         support, query = rows[:, :, : shape.shot], rows[:, :, shape.shot :]
         order = torch.cat([support.flatten(), query.flatten()])
         torch.index_select(self.samples, 0, order, out=out)
-
-
-def usable_criteria(
-    criteria: Sequence[str], check: Callable[[str], None]
-) -> tuple[str, ...]:
-    """Return the criteria that pass a check.
-
-    Raises:
-        EpisodeError: the error of the first, if there is none.
-    """
-    usable, errors = [], []
-    for criterion in criteria:
-        try:
-            check(criterion)
-            usable.append(criterion)
-        except EpisodeError as error:
-            errors.append(error)
-    if not usable:
-        raise errors[0]
-    return tuple(usable)

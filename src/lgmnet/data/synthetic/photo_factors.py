@@ -38,7 +38,7 @@ BLUR_DEVIATIONS = (0.0, 2.0, 4.0, 8.0)
 BRIGHTNESS = Factor("brightness", ("very dark", "dark", "as it is", "bright", "very bright"))
 BRIGHTNESSES = (-0.6, -0.33, 0.0, 0.33, 0.6)
 """Mixture with black (negative) or white (positive)."""
-CAST = Factor("colour cast", ("none", "red", "green", "blue", "yellow"), is_held_out=True)
+CAST = Factor("colour-cast", ("none", "red", "green", "blue", "yellow"), is_held_out=True)
 CASTS = (
     (1.0, 1.0, 1.0),
     (1.35, 0.8, 0.8),
