@@ -107,7 +107,7 @@ def draw_photo_table(
     versions: int,
     held_out: bool,
     generator: torch.Generator,
-) -> tuple[FactorTable, list[UInt8[Tensor, "photos 3 height width"]]]:
+) -> tuple[FactorTable, list[UInt8[Tensor, "_ 3 _ _"]]]:
     """Choose photos of data sets, and draw the factors of several versions of each.
 
     Args:
@@ -178,7 +178,7 @@ def choose_images(dataset: ClassDataset, per_class: int, generator: torch.Genera
 
 
 def render_pool(
-    photos: Sequence[UInt8[Tensor, "photos 3 height width"]],
+    photos: Sequence[UInt8[Tensor, "_ 3 _ _"]],
     table: FactorTable,
     versions: int,
     generator: torch.Generator,
