@@ -60,9 +60,11 @@ def test_default_splits_keep_what_is_for_testing_out_of_training() -> None:
     assert default_splits("criteria-drawings") == ("lake/train", "lake/val")
     assert default_splits("criteria-photos:blur") == ("train", "val")
     assert default_splits("domains:grocery/kind") == ("train", None)
-    for name in ("coins/value", "textile/defect", "cue_conflict/shape"):
-        with pytest.raises(DataError, match="it has no classes to train on"):
+    for name in ("textile/defect", "cue_conflict/shape"):
+        with pytest.raises(DataError, match="is for testing alone; it has no classes to train on"):
             default_splits(f"domains:{name}")
+    with pytest.raises(DataError, match="is for validation alone; it has no classes to train on"):
+        default_splits("domains:coins/value")
     with pytest.raises(ConfigError, match="criterion of criteria-photos 'blurr'"):
         default_splits("criteria-photos:blurr")
 

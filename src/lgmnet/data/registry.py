@@ -6,7 +6,7 @@ from pathlib import Path
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.datasets.cifar import cifar_fs, fc100
 from lgmnet.data.datasets.digits import digits
-from lgmnet.data.datasets.domains import DOMAIN_SOURCES, DOMAINS
+from lgmnet.data.datasets.domains import DOMAIN_SOURCES, DOMAINS, PURPOSES
 from lgmnet.data.datasets.image_folder import PHOTO_SHAPE, image_folder
 from lgmnet.data.datasets.miniimagenet import miniimagenet
 from lgmnet.data.datasets.omniglot import omniglot
@@ -149,11 +149,12 @@ def default_splits(data: str) -> tuple[str, str | None]:
         return "vinyals/train", "vinyals/val"
     if data in DRAWING_SOURCES:
         return "lake/train", "lake/val"
-    if (
-        data in DOMAIN_SOURCES
-        and DOMAINS[image_set(data).removeprefix("domains:")].split == "train"
-    ):
-        return "train", None
+    if data in DOMAIN_SOURCES:
+        only_split = DOMAINS[image_set(data).removeprefix("domains:")].split
+        if only_split == "train":
+            return "train", None
+        purpose = PURPOSES[only_split]
+        raise DataError(f"'{data}' is for {purpose} alone; it has no classes to train on.")
     trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)
     if data in (*trainable, *PHOTO_SOURCES) or is_folder(data):
         return "train", "val"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.domains import DOMAIN_SOURCES, DOMAINS, domain
@@ -16,30 +14,15 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import shares_classes
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, EpisodeError
+from tests.support.domains import write_grocery
 from tests.support.random import seeded
 
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Archive of six grocery photos, gray levels 0, 40, ..., 200, in a data folder of its own."""
-    files = []
-    for i in range(6):
-        file = io.BytesIO()
-        Image.new("RGB", (160, 160), (40 * i,) * 3).save(file, "PNG")
-        files.append(np.frombuffer(file.getvalue(), np.uint8))
-    (tmp_path / "domains").mkdir()
-    np.savez(
-        tmp_path / "domains" / "grocery.npz",
-        data=np.concatenate(files),
-        offsets=np.cumsum([0, *map(len, files)]),
-        labelings=np.array(["product", "kind"]),
-        label_product=np.array([2, 0, 1, 2, 0, 1], np.int16),
-        class_name_product=np.array(["Gala", "Kiwi", "Milk"]),
-        label_kind=np.array([1, 0, 0, 1, 0, 0], np.int16),
-        class_name_kind=np.array(["Fruit", "Dairy"]),
-    )
+    """Archive of six grocery photos in a data folder of its own."""
     monkeypatch.setenv("LGMNET_DATA", str(tmp_path))
-    return tmp_path / "domains" / "grocery.npz"
+    return write_grocery(tmp_path)
 
 
 def gray_levels(dataset: ClassDataset) -> list[int]:
