@@ -24,16 +24,19 @@ settings.load_profile("lgmnet")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests with the mark ``pack`` whose data archive is missing, and say how to provide it.
 
-    ``pack`` alone means Omniglot; ``pack("cifar100")`` and ``pack("caltech101")`` are the others.
+    ``pack`` alone means Omniglot at 28x28; the others are ``pack("cifar100")`` and so on.
     """
     # Not at the top: the type checks of the package are installed after this file is read.
-    from lgmnet.data.datasets import caltech101, cifar, omniglot
+    from lgmnet.data.datasets import caltech101, cifar, domains, omniglot
     from lgmnet.data.images.archives import data_folders
+    from lgmnet.data.synthetic import criterion_drawings
 
     archives = {
         "omniglot": omniglot.OMNIGLOT_ARCHIVE,
         "cifar100": cifar.CIFAR_ARCHIVE[0],
         "caltech101": caltech101.CALTECH101_ARCHIVE,
+        "omniglot105": criterion_drawings.BITS_ARCHIVE,
+        "domains": domains.DOMAIN_FOLDER / "textile.npz",
     }
     skips = {}
     for name, part in archives.items():

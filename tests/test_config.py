@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -339,6 +340,8 @@ def test_ambiguous_settings_of_a_run_are_refused(setting, paths):
         ({"same_group_fraction": 1.5}, "'same_group_fraction' must be 0 to 1, but is 1.5"),
         ({"seed": -1}, "'seed' must be 0 or more, but is -1"),
         ({"shot": 4, "max_shot": 3}, "'max_shot' must be at least 'shot', 4, but is 3"),
+        ({"way": 3, "min_way": 4}, "'min_way' must be 2 to 'way', 3, but is 4"),
+        ({"way": 3, "min_way": 1}, "'min_way' must be 2 to 'way', 3, but is 1"),
         ({"jitter": None, "task_jitter": Jitter()}, "'task_jitter' must be None where 'jitter' is"),
         ({"way": 1}, "'way' must be at least 2, but is 1"),
         ({"tasks": 0}, "'tasks' must be at least 1, but is 0"),
@@ -347,6 +350,17 @@ def test_ambiguous_settings_of_a_run_are_refused(setting, paths):
 def test_wrong_training_configs_are_refused(fields, expected):
     with pytest.raises((ConfigError, EpisodeError), match=expected):
         TrainConfig(**fields)
+
+
+def test_way_and_shot_of_a_step_are_drawn_from_their_ranges() -> None:
+    config = TrainConfig(way=4, min_way=2, shot=1, max_shot=3)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [config.draw_shape(generator) for _ in range(200)]
+    assert {(shape.way, shape.shot) for shape in shapes} == {
+        (way, shot) for way in (2, 3, 4) for shot in (1, 2, 3)
+    }
+    fixed = TrainConfig(way=4, shot=2)
+    assert fixed.draw_shape(generator) == fixed.shape
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_links_to_files_exist():
         *DOCUMENTS,
         "CONTRIBUTING.md",
         "docs/method.md",
+        "docs/criteria.md",
         "docs/leak.md",
         "docs/dev/log.md",
     ]:

@@ -23,6 +23,7 @@ from lgmnet.methods import METHODS, FineTuneConfig, ProtoNetConfig
 from lgmnet.model.model import load_model
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
+from lgmnet.training.launch import open_training_sources
 from lgmnet.training.progress import TrainingMetrics
 from lgmnet.training.state import KIND, VERSION, read_training_cost
 from lgmnet.training.trainer import STATE_FILE, fit, learning_rate
@@ -266,6 +267,21 @@ def test_recipes_of_photos_train(name, tmp_path):
     assert model is not None
     assert model.training.step == 2
     assert load_model(tmp_path).method.config == run.config
+
+
+@pytest.mark.pack("omniglot105")
+def test_the_recipe_of_drawings_by_criterion_trains(tmp_path):
+    settings = (
+        *("train.steps=3", "tasks=2", "query=2", "max_shot=2", "precision=32-true"),
+        *("embedding.widths=[8, 8, 8, 8]", "target.widths=[8, 8]"),
+        *("validation.shot=1", "validation.query=1", "validation.episodes=4"),
+    )
+    run = with_settings(RECIPES["criteria-drawings"](), settings)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    model = fit(fabric, run, *open_training_sources(run), tmp_path)
+    assert model is not None
+    assert (model.training.data, model.training.split) == ("criteria-drawings", "lake/train")
+    assert model.training.val_split == "lake/val"
 
 
 def test_the_same_trainer_pretrains_an_embedding(tmp_path):

@@ -30,8 +30,9 @@ OriginalModel = Annotated[
 Data = Annotated[
     str,
     typer.Option(
-        help="Name of the data (omniglot, cifar-fs, fc100, miniimagenet, strokes, digits), or a "
-        "folder of images."
+        help="Name of the data (omniglot, cifar-fs, fc100, miniimagenet, strokes, digits, "
+        "criteria-drawings:size, criteria-photos:blur, domains:coins/value), or a folder of "
+        "images. An unknown name lists all, and an unknown criterion lists all criteria."
     ),
 ]
 Split = Annotated[

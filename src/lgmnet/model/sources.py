@@ -8,13 +8,16 @@ from lgmnet.data.registry import (
     JOINED_SPLITS,
     N_JOINED_GROUPS,
     add_scheme,
+    has_other_labels,
     has_same_images,
+    image_set,
     list_joined_splits,
     open_source,
 )
+from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
 from lgmnet.errors import ConfigError, DataError
-from lgmnet.model.feature_cache import embed_dataset
+from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
@@ -40,6 +43,8 @@ def open_model_source(
     datasets = []
     for part, part_split in list_joined_splits(data, split):
         dataset = open_source(part, part_split, network.inputs.shape)
+        if isinstance(dataset, CriterionPool):
+            return dataset.with_samples(embed_photos(network, dataset.samples))
         if not isinstance(dataset, ClassDataset) or len(dataset.images[0]) != 3:
             raise ConfigError(f"'{backbone}' takes photos, but '{data}' has none.")
         datasets.append(embed_dataset(network, dataset))
@@ -80,13 +85,14 @@ def open_unseen_source(
         DataError: if a model was trained on such classes, or takes samples of another shape.
     """
     _, first = models[0]
-    trained_on = first.training.split if first.training.data == data else None
+    is_trained_on = image_set(first.training.data) == image_set(data)
+    trained_on = first.training.split if is_trained_on else None
     shape = first.method.inputs.shape
     source = open_model_source(data, add_scheme(data, split, trained_on), shape, first.backbone)
     for name, model in models:
         training_splits = () if may_overlap else model.training.training_splits
         for trained in open_training_splits(training_splits, data, shape):
-            if shares_classes(source, trained):
+            if shares_classes(source, trained) or has_other_labels(data, trained.name):
                 raise DataError(
                     f"'{name}' was trained on {trained.name}, split '{trained.split}', which "
                     f"shares classes with the split '{source.split}' of {source.name}. Scores on "

@@ -85,6 +85,8 @@ class TrainConfig:
     """Tasks of a step, for each process."""
     way: int = 20
     """Classes of a task."""
+    min_way: int | None = None
+    """If set, each step draws its way from this to ``way``, all equally likely."""
     shot: int = 1
     """Support samples of a class."""
     max_shot: int | None = None
@@ -121,6 +123,8 @@ class TrainConfig:
         max_shot = self.max_shot
         valid = max_shot is None or max_shot >= self.shot
         require(self, "max_shot", valid, f"at least 'shot', {self.shot}")
+        valid = self.min_way is None or 2 <= self.min_way <= self.way
+        require(self, "min_way", valid, f"2 to 'way', {self.way}")
         _ = self.shape
 
     @property
@@ -130,10 +134,15 @@ class TrainConfig:
 
     def draw_shape(self, generator: torch.Generator) -> EpisodeShape:
         """Draw the shape of the next training batch of one process."""
-        if self.max_shot is None:
-            return self.shape
-        shot = torch.randint(self.shot, self.max_shot + 1, (), generator=generator)
-        return dataclasses.replace(self.shape, shot=int(shot))
+        shape = self.shape
+        for name, low, high in (
+            ("shot", self.shot, self.max_shot),
+            ("way", self.min_way, self.way),
+        ):
+            if low is not None and high is not None:
+                drawn = torch.randint(low, high + 1, (), generator=generator)
+                shape = dataclasses.replace(shape, **{name: int(drawn)})
+        return shape
 
 
 @dataclass(frozen=True)

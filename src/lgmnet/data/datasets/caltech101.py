@@ -16,6 +16,44 @@ N_TEST_CLASSES = 21
 SPLIT_SEED = 0
 CALTECH101_SPLITS = ("train", "test")
 
+CALTECH101_SUPERCLASSES = {
+    class_name: superclass
+    for superclass, class_names in (
+        ("faces", "Faces Faces_easy buddha"),
+        ("cats and dogs", "Leopards cougar_body cougar_face wild_cat dalmatian"),
+        (
+            "other mammals",
+            "beaver dolphin elephant gerenuk hedgehog kangaroo llama okapi panda platypus rhino",
+        ),
+        ("birds", "emu flamingo flamingo_head ibis pigeon rooster"),
+        ("reptiles and dinosaurs", "brontosaurus crocodile crocodile_head hawksbill stegosaurus"),
+        ("insects and arachnids", "ant butterfly dragonfly mayfly scorpion tick"),
+        (
+            "water animals",
+            "bass crab crayfish lobster nautilus octopus sea_horse starfish trilobite",
+        ),
+        ("plants", "bonsai joshua_tree lotus strawberry sunflower water_lilly"),
+        (
+            "vehicles",
+            "Motorbikes airplanes car_side ferry helicopter ketch schooner wheelchair inline_skate",
+        ),
+        (
+            "musical instruments",
+            "accordion electric_guitar euphonium gramophone grand_piano mandolin "
+            "metronome saxophone",
+        ),
+        ("furniture and lamps", "ceiling_fan chair chandelier lamp menorah windsor_chair"),
+        ("buildings", "minaret pagoda pyramid"),
+        ("devices", "camera cellphone headphone laptop watch binocular"),
+        ("tools and weapons", "anchor cannon revolver scissors stapler wrench"),
+        ("vessels and food", "barrel cup ewer pizza"),
+        ("signs and cartoons", "dollar_bill garfield snoopy stop_sign yin_yang"),
+        ("other things", "brain soccer_ball umbrella"),
+    )
+    for class_name in class_names.split()
+}
+"""Superclass of each class; Caltech-101 has none itself."""
+
 
 def caltech101(split: str = "train") -> ClassDataset:
     """Open a split of Caltech-101: 80 / 21 classes of 31 to 800 photos each, 128 x 128 pixels.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.experiments.recipes import cifar, omniglot, vectors
+from lgmnet.experiments.recipes import cifar, criteria, omniglot, vectors
 from lgmnet.experiments.recipes.rivals import PRETRAINED, RIVALS, rival
 from lgmnet.training.config import Run
 
@@ -28,6 +28,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
     "photos": vectors.photos,
     "vectors": vectors.vectors,
+    "criteria-drawings": criteria.criteria_drawings,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,

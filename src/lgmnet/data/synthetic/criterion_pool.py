@@ -1,0 +1,92 @@
+"""Tasks by criterion over a pool: samples that are rendered once, with a table of their factors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from lgmnet.data.synthetic.criteria import (
+    FactorTable,
+    check_criterion,
+    split_criteria,
+    usable_criteria,
+)
+from lgmnet.data.task_source import hash_classes
+from lgmnet.episode import EpisodeShape
+
+
+class CriterionPool:
+    """Samples and the table of their factors, from which tasks by criterion are drawn.
+
+    Because the samples stay the same, features of them need to be computed only once (see
+    `with_samples`).
+
+    Args:
+        samples: One sample for each row of the table: uint8 images or float features.
+        table: Table of the samples.
+        class_names: Names of the classes that the samples show.
+        name: Name of the data.
+        split: Name of the split.
+        criterion: Criterion of all tasks, or None to draw it for each task among those that have
+            enough values.
+
+    Raises:
+        ConfigError: if there is no such criterion.
+        DataError: if the criterion is held out from the split.
+    """
+
+    def __init__(
+        self,
+        samples: UInt8[Tensor, "rows channels height width"] | Float[Tensor, "rows *feature"],
+        table: FactorTable,
+        class_names: Sequence[str],
+        *,
+        name: str,
+        split: str,
+        criterion: str | None = None,
+    ) -> None:
+        self.table = table
+        self.class_names = tuple(class_names)
+        self.split = split
+        self.name = name + (f":{criterion}" if criterion else "")
+        if criterion is not None:
+            check_criterion(table.factors, criterion, split)
+        allowed = split_criteria(table.factors, split)
+        self.criteria = (criterion,) if criterion else allowed
+        self.split_hash = hash_classes([*self.class_names, *self.criteria])
+        self._set_samples(samples)
+
+    def _set_samples(self, samples: Tensor) -> None:
+        self.samples = samples
+        self.dtype = samples.dtype
+        self.feature_shape = tuple(samples.shape[1:])
+
+    def with_samples(self, samples: Float[Tensor, "rows *feature"]) -> CriterionPool:
+        """Return a copy with other samples for the same rows, such as features of the images."""
+        pool = copy.copy(self)
+        pool._set_samples(samples)
+        return pool
+
+    def check(self, shape: EpisodeShape) -> None:
+        """Check that there are enough values and images (see `TaskSource`)."""
+        self._usable_criteria(shape)
+
+    def _usable_criteria(self, shape: EpisodeShape) -> tuple[str, ...]:
+        return usable_criteria(self.criteria, lambda c: self.table.index(c).check(shape))
+
+    def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
+        """Draw new tasks into ``out`` (see `TaskSource`)."""
+        usable = self._usable_criteria(shape)
+        criterion = torch.randint(len(usable), (shape.tasks,), generator=generator)
+        rows = torch.empty(shape.tasks, shape.way, shape.per_class, dtype=torch.long)
+        for i in criterion.unique().tolist():
+            chosen = (criterion == i).nonzero().flatten()
+            part = EpisodeShape(shape.way, shape.shot, shape.query, len(chosen))
+            rows[chosen] = self.table.index(usable[i]).draw(part, generator)[1]
+        support, query = rows[:, :, : shape.shot], rows[:, :, shape.shot :]
+        order = torch.cat([support.flatten(), query.flatten()])
+        torch.index_select(self.samples, 0, order, out=out)
