@@ -46,7 +46,7 @@ def load_classifier(path: Path) -> FittedClassifier:
         FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
             version.
     """
-    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION, checked=True)
+    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION)
     try:
         method = METHODS[metadata["method"]]
         config = from_json(method.config_type, json.loads(metadata["config"]))
