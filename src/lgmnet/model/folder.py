@@ -78,7 +78,8 @@ def read_model_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], 
     """
     weights_path, config_path = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     if not weights_path.is_file():
-        raise FileFormatError(f"'{folder}' is not a model: it has no {WEIGHTS_FILE}.")
+        missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
+        raise FileFormatError(f"'{folder}' is not a model: it has no {' and no '.join(missing)}.")
     tensors, metadata = read_tensors(weights_path, KIND, VERSION)
     if CONFIG_KEY in metadata:
         check_config_copy(config_path)
