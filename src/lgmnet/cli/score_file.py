@@ -38,4 +38,10 @@ def is_score_file(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and {"lgmnet", "commit"} <= content.keys()
+    # Result files of tables have a commit and rows too, and name their table in addition.
+    return (
+        isinstance(content, dict)
+        and {"lgmnet", "commit"} <= content.keys()
+        and ("scores" in content or "rows" in content)
+        and "results" not in content
+    )

@@ -114,12 +114,13 @@ def download(
     Returns:
         Path of the archive.
     """
+    archive = folder / OMNIGLOT_ARCHIVE
+    if archive.exists():
+        check_destination(archive, "archive of Omniglot", is_archive, overwrite=overwrite)
     with require_extra("download", "downloads"):
         from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
     raw = folder / "omniglot"
-    archive = folder / OMNIGLOT_ARCHIVE
     make_folder(raw)
-    check_destination(archive, "archive of Omniglot", is_archive, overwrite=overwrite)
     try:
         for background in (True, False):
             Omniglot(str(raw), background=background, download=True)
