@@ -80,6 +80,16 @@ def test_force_does_not_end_an_existing_run(mine):
     assert listing(mine) == before
 
 
+def test_resuming_a_run_keeps_a_card_of_the_user(tmp_path):
+    words = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]
+    words += ["--out", str(tmp_path / "m"), *settings(steps=1)]
+    assert lgmnet(*words).code == 0
+    (tmp_path / "m" / "README.md").write_text("# My own words\n")
+    assert_refused(lgmnet(*words, "--resume"), "README.md")
+    assert (tmp_path / "m" / "README.md").read_text() == "# My own words\n"
+    assert lgmnet(*words, "--resume", "--force").code == 0
+
+
 def test_train_starts_again_where_a_run_left_only_its_logs(tmp_path):
     (tmp_path / "m" / "logs" / "csv-from-step-0").mkdir(parents=True)
     words = ["train", "omniglot", "--data", "strokes", "--accelerator", "cpu"]

@@ -108,7 +108,7 @@ def is_experiment_file(path: Path) -> bool:
             return PAGE_MARK in text
         content = json.loads(text)
         return isinstance(content, dict) and {"results", "version"} <= content.keys()
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, Image.DecompressionBombError):
         return False
 
 

@@ -171,8 +171,18 @@ def check_model_folder(
             f"'{folder}' is not empty and is no model of lgmnet, so no model is written to it. "
             f"{OVERWRITE_ADVICE}"
         )
-    foreign = [name for name in MODEL_FILES if name in names and not _IS_OURS[name](folder / name)]
-    if foreign:
+    check_model_files(folder)
+
+
+def check_model_files(folder: Path, *, overwrite: bool = False) -> None:
+    """Check that no file of another kind has the name of one of a model's files.
+
+    Raises:
+        UserError: if there is one and ``overwrite`` is False.
+    """
+    existing = [name for name in MODEL_FILES if (folder / name).exists()]
+    foreign = [name for name in existing if not _IS_OURS[name](folder / name)]
+    if foreign and not overwrite:
         raise UserError(
             f"The folder '{folder}' holds files that lgmnet did not write and would replace: "
             f"{', '.join(foreign)}. {OVERWRITE_ADVICE}"

@@ -12,7 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lgmnet.data.task_source import TaskSource
 from lgmnet.devices import supports_bf16
 from lgmnet.errors import ConfigError
-from lgmnet.model.folder import check_model_folder
+from lgmnet.model.folder import check_model_files, check_model_folder
 from lgmnet.model.model import Model
 from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import Run
@@ -83,8 +83,9 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool = False) -> Non
         raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
     if has_run and not resume:
         raise run_exists_error(out)
-    if not resume:
-        # A run that was ended before its first save has left its logs only.
+    if resume:
+        check_model_files(out, overwrite=overwrite)
+    else:  # A run that was ended before its first save has left its logs only.
         check_model_folder(out, ignored=[LOGS_FOLDER], overwrite=overwrite)
 
 
