@@ -22,7 +22,7 @@ import lgmnet
 from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError, DataError, FileFormatError
+from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.model.model import load_model, save_model
@@ -209,6 +209,17 @@ def test_the_number_of_features_is_that_of_vectors(tiny, labelled_drawings, tmp_
         assert hasattr(loaded, "n_features_in_") == is_vector
         if is_vector:
             assert loaded.n_features_in_ == classifier.n_features_in_ == 4
+
+
+def test_saving_replaces_a_classifier_but_no_other_file(tiny, labelled_drawings, tmp_path):
+    classifier, path = FewShotClassifier(tiny).fit(*labelled_drawings), tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="exists and is no file of the format lgmnet-classifier"):
+        classifier.save(path)
+    assert path.read_text() == "mine"
+    classifier.save(path, overwrite=True)
+    classifier.save(path)
+    assert FewShotClassifier.load(path, model=tiny).classes_.tolist() == [*classifier.classes_]
 
 
 def test_edits_keep_notes(tiny, labelled_drawings, tmp_path):

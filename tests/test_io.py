@@ -20,8 +20,8 @@ import lgmnet
 from lgmnet.errors import FileFormatError, UserError
 from lgmnet.io import (
     atomic_write,
+    check_destination,
     make_folder,
-    read_metadata,
     read_tensors,
     write_tensors,
     write_text,
@@ -210,43 +210,119 @@ def test_a_file_with_any_altered_byte_is_refused(tmp_path):
         altered[i] ^= 1 << i % 8
         path.write_bytes(altered)
         with pytest.raises(FileFormatError) as caught:
-            read_tensors(path, "a-kind", 3, checked=True)
+            read_tensors(path, "a-kind", 3)
         assert str(path) in str(caught.value)
 
 
-def test_a_file_without_checksum_is_read_unless_one_is_required(tmp_path):
-    """Models of earlier releases have none."""
+def test_a_file_without_checksum_is_refused(tmp_path):
     path = tmp_path / "t.safetensors"
     metadata = {"format": "a-kind", "version": "3"}
     safetensors.torch.save_file({"x": torch.ones(2)}, path, metadata)
-    assert read_tensors(path, "a-kind", 3)[1] == metadata
-    with pytest.raises(FileFormatError, match="its checksum does not match"):
-        read_tensors(path, "a-kind", 3, checked=True)
-
-
-def test_metadata_are_read_without_the_tensors(tmp_path):
-    path = tmp_path / "t.safetensors"
-    write_tensors(path, TENSORS, "a-kind", 3, {"note": "naïve"})
-    intact = path.read_bytes()
-    path.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
     with pytest.raises(FileFormatError, match="its checksum does not match"):
         read_tensors(path, "a-kind", 3)
-    metadata = {"note": "naïve", "format": "a-kind", "version": "3"}
-    assert read_metadata(path, "a-kind", 3) == metadata
-    with pytest.raises(FileFormatError, match="must be a file of the format another-kind"):
-        read_metadata(path, "another-kind", 3)
-    with pytest.raises(FileFormatError, match="was written by an earlier lgmnet"):
-        read_metadata(path, "a-kind", 4)
-    path.write_bytes(intact[:-1])
-    with pytest.raises(FileFormatError, match="may be cut short"):
-        read_metadata(path, "a-kind", 3)
 
 
-@pytest.mark.parametrize("read", [read_tensors, read_metadata])
 @pytest.mark.parametrize("path", ["absent.safetensors", "."])
-def test_an_absent_file_is_refused(path, read, tmp_path):
+def test_an_absent_file_is_refused(path, tmp_path):
     with pytest.raises(FileFormatError, match="There is no file"):
-        read(tmp_path / path, "a-kind", 1)
+        read_tensors(tmp_path / path, "a-kind", 1)
+
+
+REPLACING = """
+import itertools, os, sys
+path, *versions = sys.argv[1:]
+for version in itertools.cycle(versions):
+    os.link(version, path + ".copy")
+    os.replace(path + ".copy", path)
+"""
+
+
+def test_a_file_read_beside_a_writer_is_whole(tmp_path):
+    """Another process replaces the file all the time; each read gives one of its two versions."""
+    path, versions = tmp_path / "t.safetensors", [tmp_path / name for name in "01"]
+    for version in versions:
+        number = torch.full((1000,), float(version.name))
+        write_tensors(version, {"x": number}, "a-kind", 3, {"number": version.name})
+    path.write_bytes(versions[0].read_bytes())
+    writer = subprocess.Popen([sys.executable, "-c", REPLACING, path, *versions])
+    counts = {"0": 0, "1": 0}
+    try:
+        while min(counts.values()) < 100:
+            tensors, metadata = read_tensors(path, "a-kind", 3)
+            assert tensors["x"].unique().tolist() == [float(metadata["number"])]
+            counts[metadata["number"]] += 1
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def is_note(path: Path) -> bool:
+    return path.read_text().startswith("note:")
+
+
+def test_a_file_of_another_kind_is_not_replaced_unless_told_so(tmp_path):
+    path = tmp_path / "notes.txt"
+    check_destination(path, "note", is_note)
+    path.write_text("note: one")
+    check_destination(path, "note", is_note)
+    path.write_text("a poem")
+    with pytest.raises(UserError, match=r"notes\.txt' exists and is no note.*--force.*overwrite"):
+        check_destination(path, "note", is_note)
+    check_destination(path, "note", is_note, overwrite=True)
+    path.write_text("")
+    check_destination(path, "note", is_note)
+    assert read_files(tmp_path) == {"notes.txt": b""}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_device_is_never_replaced(overwrite, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="it is not a regular file"):
+        check_destination(tmp_path / "pipe", "note", is_note, overwrite=overwrite)
+
+
+FOREIGN_FILES: dict[str, bytes] = {
+    "text": b"a poem",
+    "bytes": bytes(range(256)) * 9,
+    "foreign safetensors": safetensors.torch.save({"x": torch.ones(2)}),
+    "another kind": safetensors.torch.save({"x": torch.ones(2)}, {"format": "another-kind"}),
+    "a length alone": (3).to_bytes(8, "little") + b"{}}",
+}
+
+
+@pytest.mark.parametrize("old", FOREIGN_FILES.values(), ids=FOREIGN_FILES)
+def test_tensors_do_not_replace_a_file_of_another_kind(old, tmp_path):
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(old)
+    with pytest.raises(UserError, match="exists and is no file of the format a-kind"):
+        write_tensors(path, TENSORS, "a-kind", 3, {})
+    assert read_files(tmp_path) == {"t.safetensors": old}
+    write_tensors(path, TENSORS, "a-kind", 3, {}, overwrite=True)
+    write_tensors(path, {}, "a-kind", 4, {})
+    assert read_tensors(path, "a-kind", 4)[0] == {}
+
+
+def test_file_and_folder_are_made_durable_before_an_old_file_is_forgotten(tmp_path, monkeypatch):
+    """The draft is synced before it is renamed, and the name of the new file after that."""
+    calls: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def record_sync(descriptor: int) -> None:
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def record_replace(self: Path, target: Path) -> Path:
+        calls.append("replace")
+        return replace(self, target)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("the names of open files are in /proc")
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "replace", record_replace)
+    write_text(tmp_path / "card.md", "text")
+    draft, *rest = calls
+    assert draft.endswith(".card.md")
+    assert rest == ["replace", tmp_path.name]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)

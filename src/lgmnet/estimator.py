@@ -213,10 +213,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities = self.classifier_.predict_proba(samples)
         return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
 
-    def save(self, path: str | Path) -> None:
-        """Write the classifier to one file, without pickle; `lgmnet predict` reads it too."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the classifier to one file, without pickle; `lgmnet predict` reads it too.
+
+        Raises:
+            UserError: if the file cannot be written, or if a file that is no classifier is there
+                and ``overwrite`` is False.
+        """
         check_is_fitted(self)
-        self.classifier_.save(Path(path))
+        self.classifier_.save(Path(path), overwrite=overwrite)
 
     @classmethod
     def load(

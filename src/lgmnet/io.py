@@ -3,20 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from lgmnet.errors import FileFormatError, UserError
 
 CHECKSUM = "sha256"
+OVERWRITE_ADVICE = (
+    "Choose another path, or allow it: --force in the shell, overwrite=True in Python."
+)
 
 
 def make_folder(path: Path) -> None:
@@ -35,12 +37,34 @@ def check_writable(path: Path) -> None:
     """Check that a file can be written, before time is spent on computing its content.
 
     Raises:
-        UserError: if the folder of the file does not exist, or the path is a folder.
+        UserError: if the folder of the file does not exist, or the path is a folder or a device.
     """
     if not path.parent.is_dir():
         raise UserError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.")
     if path.is_dir():
         raise UserError(f"Cannot write '{path}': it is a folder.")
+    if path.exists() and not path.is_file():
+        raise UserError(f"Cannot write '{path}': it is not a regular file.")
+
+
+def check_destination(
+    path: Path, kind: str, is_of_kind: Callable[[Path], bool], *, overwrite: bool = False
+) -> None:
+    """Check that a file can be written without the loss of a file of another kind.
+
+    Args:
+        path: Path of the file. A file there may be replaced if it is empty or of the same kind.
+        kind: Kind of the file for the message, such as "classifier file of lgmnet".
+        is_of_kind: Function that recognizes an existing file of this kind by its content.
+        overwrite: If True, any existing file may be replaced.
+
+    Raises:
+        UserError: if the file cannot be written, or one of another kind would be lost.
+    """
+    check_writable(path)
+    if overwrite or not path.exists() or not path.stat().st_size or is_of_kind(path):
+        return
+    raise UserError(f"'{path}' exists and is no {kind}, so it is not replaced. {OVERWRITE_ADVICE}")
 
 
 @contextmanager
@@ -60,11 +84,25 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"Cannot write '{path}': {error.strerror or error}.") from error
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names of a folder's files durable, where the system can open folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems cannot, and the file itself is safe already.
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,12 +112,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], kind: str, version: int, metadata: Mapping[str, str]
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    kind: str,
+    version: int,
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write tensors and metadata atomically as a safetensors file with a checksum.
 
     ``kind`` (such as ``lgmnet-classifier``) and the format version of this kind are stored too.
+
+    Raises:
+        UserError: if the file cannot be written, or if one of another kind is there and
+            ``overwrite`` is False.
     """
+    check_tensor_destination(path, kind, overwrite=overwrite)
     texts = {**metadata, "format": kind, "version": str(version)}
     plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
     texts |= {CHECKSUM: checksum(plain, texts)}
@@ -87,52 +136,55 @@ def write_tensors(
         draft.write_bytes(save(plain, texts))
 
 
-def read_tensors(
-    path: Path, kind: str, version: int, *, checked: bool = False
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a file of `write_tensors`.
+def check_tensor_destination(path: Path, kind: str, *, overwrite: bool = False) -> None:
+    """Check that `write_tensors` can write a file without the loss of one of another kind.
 
-    If ``checked``, files without a checksum, such as those of earlier releases, are refused.
+    Raises:
+        UserError: as `check_destination` does.
+    """
+
+    def is_of_kind(file: Path) -> bool:
+        return has_format(file, kind)
+
+    check_destination(path, f"file of the format {kind}", is_of_kind, overwrite=overwrite)
+
+
+def has_format(path: Path, kind: str) -> bool:
+    """Return True if a file states that `write_tensors` wrote it as a file of this kind."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {}).get("format") == kind
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a file of `write_tensors`.
 
     Raises:
         FileFormatError: if the file is absent, damaged, altered, or of another kind or version.
     """
-    with _open_tensors(path, kind, version) as (file, metadata):
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    stored = metadata.pop(CHECKSUM, None)
-    if stored != (checksum(tensors, metadata) if stored or checked else None):
+    if not path.is_file():
+        raise FileFormatError(f"There is no file '{path}'.")
+    try:
+        # Read once: a file that is opened twice may be replaced by another process in between.
+        data = path.read_bytes()
+        tensors = load(data)
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise FileFormatError(
+            f"'{path}' cannot be read as a file of the format {kind} (safetensors): {error}. "
+            "It may be cut short or be another kind of file."
+        ) from error
+    # The format begins with the length of its header in 8 bytes, then the header in JSON.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__") or {}
+    check_format(path, metadata, kind, version)
+    if metadata.pop(CHECKSUM, None) != checksum(tensors, metadata):
         raise FileFormatError(
             f"'{path}' is damaged or was altered: its checksum does not match its content. "
             "Use an intact copy, or make the file again."
         )
     return tensors, metadata
-
-
-def read_metadata(path: Path, kind: str, version: int) -> dict[str, str]:
-    """Read the metadata of a file of `write_tensors`, without its tensors and their checksum.
-
-    Raises:
-        FileFormatError: if the file is absent, not readable, or of another kind or version.
-    """
-    with _open_tensors(path, kind, version) as (_, metadata):
-        return {name: text for name, text in metadata.items() if name != CHECKSUM}
-
-
-@contextmanager
-def _open_tensors(path: Path, kind: str, version: int) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a safetensors file, check its format, and yield it with its metadata."""
-    if not path.is_file():
-        raise FileFormatError(f"There is no file '{path}'.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            check_format(path, metadata, kind, version)
-            yield file, metadata
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(
-            f"'{path}' cannot be read as a file of the format {kind} (safetensors): {error}. "
-            "It may be cut short or be another kind of file."
-        ) from error
 
 
 def check_format(path: Path, metadata: Mapping[str, object], kind: str, version: int) -> None:

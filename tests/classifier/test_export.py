@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
-from lgmnet.classifier.export import export, export_meta, snippet
+from lgmnet.classifier.export import check_export_destination, export, export_meta, snippet
 from lgmnet.config import with_settings
 from lgmnet.data.images.read import read_image, to_drawings
 from lgmnet.errors import ConfigError, UserError
@@ -58,6 +59,18 @@ def test_batches_of_any_size_are_predicted_as_torch_does(fitted, onnx_file):
         np.testing.assert_allclose(result, fitted.predict_proba(images).numpy(), atol=1e-5)
 
 
+def test_only_an_exported_file_is_replaced(fitted, onnx_file, tmp_path):
+    check_export_destination(onnx_file)
+    foreign = onnx.load_model_from_string(onnx_file.read_bytes())
+    del foreign.metadata_props[:]
+    for content in (foreign.SerializeToString(), b"a poem", b"\x08\x0a", bytes(range(256))):
+        (tmp_path / "x.onnx").write_bytes(content)
+        with pytest.raises(UserError, match="exists and is no ONNX file of 'lgmnet export'"):
+            export(fitted, tmp_path / "x.onnx")
+        assert (tmp_path / "x.onnx").read_bytes() == content
+    check_export_destination(tmp_path / "x.onnx", overwrite=True)
+
+
 def test_metadata_of_the_file(onnx_file):
     metadata = onnxruntime.InferenceSession(onnx_file).get_modelmeta().custom_metadata_map
     assert json.loads(metadata["classes"]) == CLASSES
@@ -74,6 +87,7 @@ def test_a_metanet_adapts_without_torch(model, tmp_path):
     command = [sys.executable, "-m", "lgmnet", *map(str, arguments)]
     process = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(process.stdout)["largest_difference"] < 1e-5
+    check_export_destination(tmp_path / "meta.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "meta.onnx")
     for way, shots, n_images in ((2, [1, 1], 1), (3, [1, 4, 2], 5), (12, [2] * 12, 3)):
         support = torch.cat([drawings(way, s)[i] for i, s in enumerate(shots)])

@@ -16,6 +16,7 @@ from lgmnet.classifier.report import (
     MAX_GALLERY_PICTURES,
     Prediction,
     Report,
+    check_page_destination,
     make_gallery,
     report_on,
     write_page,
@@ -111,9 +112,21 @@ def test_the_page_contains_its_pictures_and_escapes_names(tmp_path):
 def test_a_page_without_errors_or_suspects_has_no_sections_for_them(tmp_path):
     path = tmp_path / "report.html"
     write_page(Report(("a", "b"), ((1, 0), (0, 1)), (), ()), path, "c", picture, picture)
+    check_page_destination(path)
     page = path.read_text(encoding="utf-8")
     for words in ("Most frequent errors", "Possibly mislabelled", "Misclassified"):
         assert words not in page
+
+
+def test_a_page_does_not_replace_another(tmp_path):
+    path = tmp_path / "notes.html"
+    path.write_text("<!doctype html><title>my notes about lgmnet report</title>")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="exists and is no page of 'lgmnet report'"):
+        write_page(REPORT, path, "c", picture, picture)
+    assert path.read_bytes() == before
+    write_page(REPORT, path, "c", picture, picture, overwrite=True)
+    write_page(REPORT, path, "c", picture, picture)
 
 
 def test_a_gallery_is_limited():

@@ -21,8 +21,6 @@ from tests.support.configs import lgm_net_config
 from tests.support.images import BAD_IMAGES, symbols, write_drawing
 from tests.support.models import drawings, tiny_model
 
-OLD = b"content of an older file"
-
 
 def assert_error(ran: Ran, *parts: object) -> None:
     """Check that a command failed with code 2 and one error message with these parts."""
@@ -78,18 +76,18 @@ BAD_FOLDERS: dict[Callable[[Path], Path], tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("old", [None, OLD], ids=["no file", "old file"])
+@pytest.mark.parametrize("old", [False, True], ids=["no file", "old file"])
 @pytest.mark.parametrize(
     ("make", "names"),
     BAD_FOLDERS.items(),
     ids=["absent", "file", *(make.__name__ for make in list(BAD_FOLDERS)[2:])],
 )
-def test_forge_from_an_unusable_folder(make, names, old, tiny, tmp_path):
+def test_forge_from_an_unusable_folder(make, names, old, tiny, classifier, tmp_path):
     folder = make(tmp_path / "images")
     output = tmp_path / "out" / "c.safetensors"
     output.parent.mkdir()
     if old:
-        output.write_bytes(old)
+        shutil.copy(classifier, output)
     before = listing(tmp_path)
     assert_error(lgmnet("forge", folder, "-o", output, "--model", tiny, "--json"), *names)
     assert listing(tmp_path) == before
@@ -227,9 +225,11 @@ def test_forge_to_a_path_that_cannot_be_written(tiny, folder_of_symbols, tmp_pat
     assert listing(tmp_path) == before
 
 
-def test_a_failed_write_keeps_the_old_file(tiny, folder_of_symbols, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(
+    tiny, classifier, folder_of_symbols, tmp_path, monkeypatch
+):
     output = tmp_path / "c.safetensors"
-    output.write_bytes(OLD)
+    shutil.copy(classifier, output)
 
     def full_disk(self: Path, data: bytes) -> int:
         with self.open("wb") as file:
@@ -239,7 +239,7 @@ def test_a_failed_write_keeps_the_old_file(tiny, folder_of_symbols, tmp_path, mo
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     ran = lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny)
     assert_error(ran, output, "No space left on device")
-    assert listing(tmp_path) == {"c.safetensors": OLD}
+    assert listing(tmp_path) == {"c.safetensors": classifier.read_bytes()}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "publish", "forge", "quickstart"])

@@ -85,13 +85,22 @@ def test_a_failed_edit_does_not_change_the_file(words, names, editable, tiny, tm
     assert listing(tmp_path) == before
 
 
-def test_edit_names_unreadable_images_and_adds_the_others(editable, tiny, tmp_path):
+@pytest.mark.parametrize("out", [True, False])
+def test_edit_names_every_unreadable_image_and_writes_nothing(out, editable, tiny, tmp_path):
     more = symbols(tmp_path / "more", {"tree": 1, "leaf": 1})
+    others = symbols(tmp_path / "others", {"sea": 1})
     (more / "tree" / "cut.png").write_bytes(BAD_IMAGES["cut.png"]())
-    ran = lgmnet("edit", editable, "--add", more, "--model", tiny, "--json")
-    assert ran.code == 2
-    assert "cut.png" in ran.err
-    assert ran.json["classes"] == {"moon": 1, "star": 2, "sun": 4, "leaf": 1, "tree": 1}
+    (others / "sea" / "empty.png").write_bytes(b"")
+    before = listing(tmp_path)
+    ran = lgmnet(
+        *("edit", editable, "--add", more, "--add", others, "--model", tiny, "--json"),
+        *(["-o", tmp_path / "other.safetensors"] if out else []),
+    )
+    assert (ran.code, ran.out) == (2, "")
+    assert "Nothing was written, because 2 of the images to add cannot be read" in ran.err
+    assert str(more / "tree" / "cut.png") in ran.err
+    assert str(others / "sea" / "empty.png") in ran.err
+    assert listing(tmp_path) == before
 
 
 def test_inspect_shows_the_content_of_the_file(classifier, tiny):

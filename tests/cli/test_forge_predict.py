@@ -64,7 +64,7 @@ def test_forge_reports_the_classifier(tiny, folder_of_symbols, tmp_path):
 def test_forge_is_deterministic(tiny, folder_of_symbols, classifier, tmp_path):
     output = tmp_path / "c.safetensors"
     output.write_bytes(b"an older file")
-    assert lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny).code == 0
+    assert lgmnet("forge", folder_of_symbols, "-o", output, "--model", tiny, "--force").code == 0
     assert content(output) == content(classifier)
 
 

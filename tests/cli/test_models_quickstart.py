@@ -90,8 +90,9 @@ def test_quickstart_prints_a_table(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "lgmnet.experiments.quickstart.draw_picture", lambda *parts: parts[-1].touch()
     )
+    (tmp_path / "digits.safetensors").write_text("mine")
     words = ["quickstart", "--model", tiny, "--draws", 2, "-o", tmp_path]
-    ran = lgmnet(*words)
+    ran = lgmnet(*words, "--force")
     assert ran.code == 0
     assert "2 draws" in ran.err
     for learner in LEARNERS:
@@ -128,7 +129,7 @@ def test_quickstart_without_its_optional_packages(package_name, tiny, tmp_path, 
 
 
 def test_download_prints_its_file(tmp_path, monkeypatch):
-    def fake_download(folder, progress):
+    def fake_download(folder, progress, *, overwrite):
         progress(omniglot.CLASSES)
         return folder / omniglot.OMNIGLOT_ARCHIVE
 

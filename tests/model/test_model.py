@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,9 @@ from lgmnet.classifier.classifier import fit_classifier
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, FileFormatError, UserError
 from lgmnet.evaluation import Score
-from lgmnet.model.model import VERSION, Model, load_model, save_model
+from lgmnet.io import write_tensors
+from lgmnet.model.folder import CONFIG_KEY, KIND, VERSION, read_model_folder
+from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.registry import (
     CARD_FILE,
     CONFIG_FILE,
@@ -216,28 +217,40 @@ def test_a_folder_that_cannot_be_made_raises_a_user_error(tmp_path):
         save_model(tiny_model(), tmp_path / "file")
 
 
-@pytest.mark.parametrize("part", [CONFIG_FILE, WEIGHTS_FILE])
-def test_a_folder_without_one_of_its_files_is_refused(part, saved):
-    (saved / part).unlink()
-    with pytest.raises(FileFormatError, match=f"is not a model: it has no {part}") as caught:
+def test_a_folder_without_weights_is_refused(saved):
+    (saved / WEIGHTS_FILE).unlink()
+    with pytest.raises(FileFormatError, match=f"is not a model: it has no {WEIGHTS_FILE}") as error:
         load_model(saved)
-    assert str(saved) in str(caught.value)
+    assert str(saved) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "null", "[]", "3", '"text"', "{}", '{"format": "lgmnet-model"}']
-)
+NO_MODELS = ("", "{", "null", "[]", "3", '"text"', "{}", '{"format": "lgmnet-model"}')
+DEEP, LARGE = "[" * 10**5, '{"x": ' + "9" * 5000 + "}"
+
+
+@pytest.mark.parametrize("text", [*NO_MODELS, DEEP, LARGE], ids=[*NO_MODELS, "deep", "large"])
 def test_a_config_that_does_not_describe_a_model_is_refused(text, saved):
     (saved / CONFIG_FILE).write_text(text)
-    with pytest.raises(FileFormatError) as caught:
+    with pytest.raises(FileFormatError, match="is damaged or was altered") as caught:
         load_model(saved)
     assert str(saved / CONFIG_FILE) in str(caught.value)
+    set_config(saved, text)
+    with pytest.raises(FileFormatError, match="is damaged") as caught:
+        load_model(saved)
+    assert str(saved / WEIGHTS_FILE) in str(caught.value)
 
 
 def test_a_config_that_is_not_text_is_refused(saved):
     (saved / CONFIG_FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileFormatError, match="is damaged"):
         load_model(saved)
+
+
+def set_config(folder: Path, text: str) -> None:
+    """Write the config of a model folder anew: the one that the weights carry, and no copy."""
+    tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    write_tensors(folder / WEIGHTS_FILE, tensors, KIND, VERSION, {CONFIG_KEY: text})
+    (folder / CONFIG_FILE).unlink()
 
 
 def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -252,9 +265,11 @@ def paths_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 JUNK: tuple[Any, ...] = (None, {}, ["recipe"], "x", -1, "drop")
 
 
-def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved):
+def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved, monkeypatch):
     """Replace or remove each value in turn: the model loads, or the error names the file."""
-    config = json.loads((saved / CONFIG_FILE).read_text())
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # Hundreds of files take seconds.
+    tensors, config, _ = read_model_folder(saved)
+    (saved / CONFIG_FILE).unlink()
     messages = []
     for path in paths_in(config):
         for junk in JUNK:
@@ -266,7 +281,8 @@ def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved):
                 del parent[path[-1]]
             else:
                 parent[path[-1]] = junk
-            (saved / CONFIG_FILE).write_text(json.dumps(changed))
+            metadata = {CONFIG_KEY: json.dumps(changed)}
+            write_tensors(saved / WEIGHTS_FILE, tensors, KIND, VERSION, metadata)
             try:
                 load_model(saved)
             except UserError as error:
@@ -279,20 +295,26 @@ def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": VERSION + 1}, f"a later lgmnet; this lgmnet reads version {VERSION}. Update"),
-        ({"format": "another-model"}, f"but its format is another-model, version {VERSION}"),
         ({"method": "lgm"}, "no method 'lgm'. Did you mean 'lgm-net'?"),
         ({"config": {"contxt": 3}}, "'contxt'. Did you mean 'context'?"),
         ({"config": {"context": {"length": -3}}}, "'length' must be positive, but is -3"),
     ],
 )
 def test_a_config_of_another_model_is_refused(changes, words, saved):
-    config = json.loads((saved / CONFIG_FILE).read_text())
-    (saved / CONFIG_FILE).write_text(json.dumps(config | changes))
+    _, config, _ = read_model_folder(saved)
+    set_config(saved, json.dumps(config | changes))
     with pytest.raises(UserError) as caught:
         load_model(saved)
     assert words in str(caught.value)
-    assert str(saved / CONFIG_FILE) in str(caught.value)
+    assert str(saved / WEIGHTS_FILE) in str(caught.value)
+
+
+def test_a_folder_of_a_later_version_is_refused(saved):
+    tensors = safetensors.torch.load_file(saved / WEIGHTS_FILE)
+    write_tensors(saved / WEIGHTS_FILE, tensors, KIND, VERSION + 1, {})
+    words = f"a later lgmnet; this lgmnet reads version {VERSION}. Update"
+    with pytest.raises(FileFormatError, match=words):
+        load_model(saved)
 
 
 def test_weights_that_are_cut_short_are_refused(saved):
@@ -304,15 +326,19 @@ def test_weights_that_are_cut_short_are_refused(saved):
         assert str(saved / WEIGHTS_FILE) in str(caught.value)
 
 
-def test_weights_of_another_model_are_refused(saved, tmp_path):
-    save_model(tiny_model(with_settings(TINY, ["context.length=5"])), tmp_path / "other")
-    shutil.copy(tmp_path / "other" / WEIGHTS_FILE, saved / WEIGHTS_FILE)
+def test_a_config_of_other_weights_is_refused(saved):
+    other = with_settings(TINY, ["context.length=5"])
+    _, config, _ = read_model_folder(saved)
+    set_config(saved, json.dumps(config | {"config": dataclasses.asdict(other)}))
     with pytest.raises(FileFormatError, match="do not fit the config"):
         load_model(saved)
 
 
 def test_a_classifier_file_as_weights_is_refused(model, saved):
-    fit_classifier(model, drawings(2, 1)[:, 0], [0, 1], ["a", "b"]).save(saved / WEIGHTS_FILE)
+    fitted = fit_classifier(model, drawings(2, 1)[:, 0], [0, 1], ["a", "b"])
+    with pytest.raises(UserError, match="is no file of the format lgmnet-classifier"):
+        fitted.save(saved / WEIGHTS_FILE)
+    fitted.save(saved / WEIGHTS_FILE, overwrite=True)
     with pytest.raises(FileFormatError, match="must be a file of the format lgmnet-model"):
         load_model(saved)
 

@@ -234,11 +234,11 @@ class FittedClassifier:
                 "the model that forged it, or forge the classifier again."
             )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the classifier to a file (see `lgmnet.classifier.file.save_classifier`)."""
         from lgmnet.classifier.file import save_classifier  # That module imports this one.
 
-        save_classifier(self, path)
+        save_classifier(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: Path) -> FittedClassifier:

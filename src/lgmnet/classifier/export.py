@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import to_float
 from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
-from lgmnet.io import atomic_write, check_writable
+from lgmnet.io import atomic_write, check_destination
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.model.model import Model
@@ -40,7 +40,7 @@ PHOTO_PREPROCESSING = (
 SNIPPETS = {"python": "predict.py", "javascript": "predict.mjs"}
 
 
-def export(fitted: FittedClassifier, path: Path) -> float:
+def export(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> float:
     """Write a classifier of images as one ONNX file, after comparing it with torch.
 
     The input ``images`` is uint8 [images, channels, height, width], the output ``probabilities`` is
@@ -50,8 +50,8 @@ def export(fitted: FittedClassifier, path: Path) -> float:
         The largest difference between a probability from onnxruntime and from torch.
 
     Raises:
-        UserError: if the packages of the extra ``export`` are not installed, the file cannot be
-            written, or the results of onnxruntime differ from those of torch.
+        UserError: if the packages of the extra ``export`` are not installed, the results of
+            onnxruntime differ from those of torch, or as `check_export_destination` does.
         ConfigError: if the classifier takes vectors.
     """
     shape = fitted.inputs.shape
@@ -64,10 +64,12 @@ def export(fitted: FittedClassifier, path: Path) -> float:
     images = draw_photos(4, shape) if fitted.backbone else fitted.support.samples.cpu()
     images = torch.cat([images, images.flip(-1), 255 - images])
     tests = [{"images": batch} for batch in (images, images[:1])]
-    return export_network(network, {"images": images[:3]}, path, metadata, tests)
+    return export_network(
+        network, {"images": images[:3]}, path, metadata, tests, overwrite=overwrite
+    )
 
 
-def export_meta(model: Model, path: Path) -> float:
+def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
     """Write a MetaNet as one ONNX file, which adapts to a support set without torch.
 
     The inputs are ``support`` uint8 [support, channels, height, width], ``labels`` float32
@@ -93,7 +95,8 @@ def export_meta(model: Model, path: Path) -> float:
 
     tests = [draw_task(5, [1] * 5, 3), draw_task(2, [1, 4], 1), draw_task(20, [5] * 20, 7)]
     example = draw_task(3, [2, 1, 2], 4)
-    return export_network(PixelMetaNet(model.method), example, path, metadata, tests)
+    network = PixelMetaNet(model.method)
+    return export_network(network, example, path, metadata, tests, overwrite=overwrite)
 
 
 class PixelClassifier(nn.Module):
@@ -140,6 +143,8 @@ def export_network(
     path: Path,
     metadata: dict[str, str],
     tests: Sequence[dict[str, Tensor]],
+    *,
+    overwrite: bool = False,
 ) -> float:
     """Write a network as ONNX if onnxruntime gives the same results as torch.
 
@@ -148,10 +153,10 @@ def export_network(
     what `export` does.
 
     Raises:
-        UserError: if the packages of the extra ``export`` are not installed, the file cannot be
-            written, or the results differ by more than `MAX_DIFFERENCE`.
+        UserError: if the packages of the extra ``export`` are not installed, the results differ by
+            more than `MAX_DIFFERENCE`, or as `check_export_destination` does.
     """
-    check_writable(path)
+    check_export_destination(path, overwrite=overwrite)
     with require_extra("export", "exported networks"):
         import onnxruntime
         import onnxscript  # noqa: F401  (torch imports it later, where the error would be obscure)
@@ -183,6 +188,31 @@ def export_network(
                 "another release of onnxruntime."
             )
     return difference
+
+
+def check_export_destination(path: Path, *, overwrite: bool = False) -> None:
+    """Check that an ONNX file can be written, before a network is traced.
+
+    Raises:
+        UserError: if it cannot, or if a file that lgmnet did not export would be lost.
+    """
+    check_destination(path, "ONNX file of 'lgmnet export'", is_exported, overwrite=overwrite)
+
+
+def is_exported(path: Path) -> bool:
+    """Return True if a file is an ONNX file with the metadata of `build_metadata`.
+
+    Raises:
+        UserError: if onnx is not installed.
+    """
+    with require_extra("export", "exported networks"):
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
+    try:
+        network = onnx.load_model_from_string(path.read_bytes())
+    except (OSError, DecodeError):
+        return False
+    return any(entry.key == "lgmnet" for entry in network.metadata_props)
 
 
 @contextlib.contextmanager

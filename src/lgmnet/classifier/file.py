@@ -17,11 +17,12 @@ CLASSIFIER_KIND, CLASSIFIER_VERSION = "lgmnet-classifier", 3
 SAMPLES_KEY, LABELS_KEY = "support.samples", "support.labels"
 
 
-def save_classifier(fitted: FittedClassifier, path: Path) -> None:
+def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> None:
     """Write a classifier to one safetensors file, which appears whole or not at all.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: if the file cannot be written, or if a file that is no classifier is there and
+            ``overwrite`` is False.
     """
     metadata = {
         "method": fitted.method,
@@ -36,7 +37,7 @@ def save_classifier(fitted: FittedClassifier, path: Path) -> None:
     }
     support = {SAMPLES_KEY: fitted.support.samples, LABELS_KEY: fitted.support.labels}
     tensors = {**fitted.classifier.state_dict(), **support}
-    write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata)
+    write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata, overwrite=overwrite)
 
 
 def load_classifier(path: Path) -> FittedClassifier:
@@ -46,7 +47,7 @@ def load_classifier(path: Path) -> FittedClassifier:
         FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
             version.
     """
-    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION, checked=True)
+    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION)
     try:
         method = METHODS[metadata["method"]]
         config = from_json(method.config_type, json.loads(metadata["config"]))

@@ -17,13 +17,15 @@ from torch import Tensor
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.cross_validation import leave_one_out
 from lgmnet.errors import UserError, require_extra
-from lgmnet.io import write_text
+from lgmnet.io import check_destination, write_text
 from lgmnet.model.model import Model
 
 MAX_SUSPECT_PROBABILITY = 0.1
 """A support sample is suspect if its own class gets less than this when the sample is left out."""
 MAX_GALLERY_PICTURES = 60
 MAX_CONFUSED_PAIRS = 20
+PAGE_MARK = b'<meta name="generator" content="lgmnet report">'
+"""Mark in the head of every page (see ``report.html.jinja``)."""
 MAX_LABELLED_CLASSES = 40
 """Number of classes up to which the confusion matrix shows its counts, and larger names."""
 
@@ -182,13 +184,20 @@ def select_predictions(
 
 
 def write_page(
-    report: Report, path: Path, title: str, image_of: PictureSource, support_image_of: PictureSource
+    report: Report,
+    path: Path,
+    title: str,
+    image_of: PictureSource,
+    support_image_of: PictureSource,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write a report as one HTML page, with pictures of labelled images and of support images.
 
     Raises:
-        UserError: if jinja2 or matplotlib is not installed, or the page cannot be written.
+        UserError: if jinja2 or matplotlib is not installed, or as `check_page_destination` does.
     """
+    check_page_destination(path, overwrite=overwrite)
     with require_extra("quickstart", "report pages"):
         import jinja2
     template = jinja2.Template(
@@ -208,6 +217,24 @@ def write_page(
         suspects=make_gallery(report.suspects or (), support_image_of),
     )
     write_text(path, page)
+
+
+def check_page_destination(path: Path, *, overwrite: bool = False) -> None:
+    """Check that a page can be written, before its content is computed.
+
+    Raises:
+        UserError: if it cannot, or if a file that is no such page would be lost.
+    """
+    check_destination(path, "page of 'lgmnet report'", is_page, overwrite=overwrite)
+
+
+def is_page(path: Path) -> bool:
+    """Return True if a file is a page that `write_page` wrote."""
+    try:
+        with path.open("rb") as file:
+            return PAGE_MARK in file.read(1000)
+    except OSError:
+        return False
 
 
 def make_gallery(predictions: Sequence[Prediction], picture_of: PictureSource) -> dict[str, Any]:

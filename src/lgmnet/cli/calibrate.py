@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Data, ModelName, Query, Seed, Split, Way
+from lgmnet.cli.options import ChangedModel, Data, Force, ModelName, Query, Seed, Split, Way
 from lgmnet.errors import ConfigError
 
 
@@ -35,18 +35,22 @@ def calibrate(
     query: Query = 15,
     episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per shot.")] = 500,
     seed: Seed = 0,
+    out: ChangedModel = None,
+    force: Force = False,
 ) -> CommandResult:
     """Choose thresholds for "none of these" and write them into the model and its card.
 
     A threshold makes both kinds of errors equally frequent on the classes of --on. The error rates
-    are then measured on the classes of --data.
+    are then measured on the classes of --data. Models that ship with lgmnet are read-only: a copy
+    with the thresholds is written to --out.
     """
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.rejection import calibrate_rejection
+    from lgmnet.model.folder import choose_changed_model_folder
     from lgmnet.model.model import load_model, save_model
-    from lgmnet.model.registry import model_folder
     from lgmnet.model.sources import open_unseen_source
 
+    target = choose_changed_model_folder(model, out, overwrite=force)
     trained = load_model(model)
     on_data, colon, on_split = on.partition(":")
     if not (colon and on_data and on_split):
@@ -61,7 +65,7 @@ def calibrate(
         )
         trained = trained.with_rejection(rejection)
         rejections.append(rejection)
-    save_model(trained, model_folder(model))
+    save_model(trained, target, overwrite=force)
     return CommandResult(
         {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]},
         [

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Data, Episodes, Query, SaveFile, Seed, Shot, Split, Way
+from lgmnet.cli.options import Data, Episodes, Force, Query, SaveFile, Seed, Shot, Split, Way
+from lgmnet.cli.score_file import check_score_destination, write_scores
 from lgmnet.errors import ConfigError
-from lgmnet.versioning import git_commit
 
 if TYPE_CHECKING:
     from lgmnet.evaluation.compare import ComparisonRow
@@ -36,11 +34,11 @@ def compare(
     episodes: Episodes = 1000,
     seed: Seed = 0,
     save: SaveFile = None,
+    force: Force = False,
 ) -> CommandResult:
     """Score models on the same tasks, each with its paired difference to the first."""
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.compare import compare as compare_methods
-    from lgmnet.io import check_writable, write_text
     from lgmnet.model.model import load_model
     from lgmnet.model.sources import open_unseen_source
 
@@ -49,7 +47,7 @@ def compare(
             f"compare needs at least two different models, but got: {', '.join(models)}."
         )
     if save is not None:
-        check_writable(save)
+        check_score_destination(save, overwrite=force)
     trained = {name: load_model(name) for name in models}
     source = open_unseen_source(list(trained.items()), data, split)
     methods = {name: model.method for name, model in trained.items()}
@@ -62,8 +60,7 @@ def compare(
     row_data = [row_as_json(row, method_names[row.name]) for row in rows]
     if save is not None:
         scored = [{**d, "scores": row.score.scores} for d, row in zip(row_data, rows, strict=True)]
-        version = {"lgmnet": __version__, "commit": git_commit()}
-        write_text(save, json.dumps({**result, **version, "rows": scored}) + "\n")
+        write_scores(save, result, "rows", scored, overwrite=force)
     footer = (
         f"{first.task}, {escape(first.data)}, split {first.split} (classes {first.split_hash}); "
         f"the same {episodes} episodes for all models, {query} queries per class, seed {seed}"

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Force
 from lgmnet.errors import unknown_name_error
 from lgmnet.progress import track_progress
 
@@ -18,6 +19,7 @@ def download(
         Path | None,
         typer.Option("--to", help="Data folder. Default: LGMNET_DATA, else shared/data."),
     ] = None,
+    force: Force = False,
 ) -> CommandResult:
     """Download a data set; no other command downloads data."""
     from lgmnet.data.datasets import omniglot
@@ -26,5 +28,6 @@ def download(
     if data != "omniglot":
         raise unknown_name_error("data to download", data, ["omniglot"])
     with track_progress("characters", omniglot.CLASSES) as progress:
-        file = omniglot.download(folder or data_folders()[0], progress.advance)
+        target = folder or data_folders()[0]
+        file = omniglot.download(target, progress.advance, overwrite=force)
     return CommandResult({"data": data, "file": str(file)}, [escape(str(file))])

@@ -11,12 +11,11 @@ from lgmnet.cli.classifiers import (
     format_classes,
     load_original_model,
     read_images,
-    report_unreadable,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import ClassifierPath, OriginalModel
-from lgmnet.errors import ConfigError
+from lgmnet.cli.options import ClassifierPath, Force, OriginalModel
+from lgmnet.errors import ConfigError, DataError
 
 
 @command(
@@ -43,28 +42,31 @@ def edit(
         typer.Option("--out", "-o", help="File to write the result to. Default: FILE itself."),
     ] = None,
     model: OriginalModel = None,
+    force: Force = False,
 ) -> CommandResult:
     """Add, remove and rename classes of a classifier, in this order, without training.
 
-    Every option may be given several times. If any of the changes fails, no file is written.
+    Every option may be given several times. If any of the changes fails, or an image cannot be
+    read, no file is written.
     """
     from lgmnet.classifier.classifier import FittedClassifier
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
+    from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.data.images.folder import scan_class_folder
-    from lgmnet.io import check_writable
+    from lgmnet.io import check_tensor_destination
 
     if not (add or remove or rename):
         raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
     target = output or file
     fitted = FittedClassifier.load(file)
-    check_writable(target)
-    problems = []
+    check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
+    problems: list[str] = []
     started = time.perf_counter()
     if add or remove:
         original_model = load_original_model(fitted, model)
         for folder in add or ():
             images = read_images(scan_class_folder(folder, min_classes=1), original_model)
-            problems += images.problems
+            problems += map(str, images.problems)
             labels = [images.classes[label] for label in images.labels]
             fitted = add_samples(fitted, original_model, images.images, labels, images.sources)
         for name in remove or ():
@@ -77,12 +79,16 @@ def edit(
             )
         fitted = rename_class(fitted, old, new)
     milliseconds = 1000 * (time.perf_counter() - started)
-    fitted.save(target)
-    unreadable = report_unreadable(problems)
+    if problems:
+        raise DataError(
+            f"Nothing was written, because {len(problems)} of the images to add cannot be read. "
+            f"Remove or replace them: {' '.join(problems)}"
+        )
+    fitted.save(target, overwrite=force)
     data: dict[str, Any] = {"classifier": str(target), "classes": shots_by_class(fitted)}
-    data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
+    data |= {"milliseconds": round(milliseconds, 3)}
     text = (
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
     )
-    return CommandResult(data, [text, format_classes(fitted)], exit_code=2 if unreadable else 0)
+    return CommandResult(data, [text, format_classes(fitted)])

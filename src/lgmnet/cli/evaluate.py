@@ -1,16 +1,27 @@
 """Command ``lgmnet evaluate``."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from lgmnet import __version__
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Data, Episodes, ModelName, Query, SaveFile, Seed, Shot, Split, Way
-from lgmnet.versioning import git_commit
+from lgmnet.cli.options import (
+    ChangedModel,
+    Data,
+    Episodes,
+    Force,
+    ModelName,
+    Query,
+    SaveFile,
+    Seed,
+    Shot,
+    Split,
+    Way,
+)
+from lgmnet.cli.score_file import check_score_destination, write_scores
+from lgmnet.errors import ConfigError
 
 
 @command("Measure", example="[bold]lgmnet evaluate omniglot --way 20 --shot 1 --episodes 1000[/]")
@@ -31,19 +42,26 @@ def evaluate(
     ] = 0,
     save: SaveFile = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the score into the model card.")
+        bool, typer.Option("--record", help="Write the score into the model and its card.")
     ] = False,
+    out: ChangedModel = None,
+    force: Force = False,
 ) -> CommandResult:
-    """Score a model on new tasks: mean accuracy, 95 % interval and protocol."""
+    """Score a model on new tasks: mean accuracy, 95 % interval and protocol.
+
+    Models that ship with lgmnet are read-only: --record writes them to --out.
+    """
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation import evaluate as evaluate_method
-    from lgmnet.io import check_writable, write_text
+    from lgmnet.model.folder import choose_changed_model_folder
     from lgmnet.model.model import load_model, save_model
-    from lgmnet.model.registry import model_folder
     from lgmnet.model.sources import open_unseen_source
 
     if save is not None:
-        check_writable(save)
+        check_score_destination(save, overwrite=force)
+    if out is not None and not record:
+        raise ConfigError("--out is where --record writes the model; add --record.")
+    target = choose_changed_model_folder(model, out, overwrite=force) if record else None
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split)
     method, shape = trained.method, EpisodeShape(way, shot, query)
@@ -51,10 +69,9 @@ def evaluate(
     result = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
     episode_scores = result.pop("scores")
     if save is not None:
-        code_version = {"lgmnet": __version__, "commit": git_commit()}
-        write_text(save, json.dumps({**result, **code_version, "scores": episode_scores}) + "\n")
-    if record:
-        save_model(trained.with_score(score), model_folder(model))
+        write_scores(save, result, "scores", episode_scores, overwrite=force)
+    if target is not None:
+        save_model(trained.with_score(score), target, overwrite=force)
     text = (
         f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, "
         f"{escape(trained.name)} ({trained.method_name})\n"

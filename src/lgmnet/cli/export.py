@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Force
 from lgmnet.errors import ConfigError
 from lgmnet.progress import track_progress
 
@@ -39,6 +40,7 @@ def export(
             "--meta", help="Export the model itself: support and labels in, probabilities out."
         ),
     ] = False,
+    force: Force = False,
 ) -> CommandResult:
     """Write a classifier of images as one ONNX file, pixels in, probabilities out.
 
@@ -47,8 +49,8 @@ def export(
     needs neither torch nor lgmnet.
     """
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.export import check_export_destination, export_meta
     from lgmnet.classifier.export import export as export_classifier
-    from lgmnet.classifier.export import export_meta
     from lgmnet.classifier.export import snippet as snippet_code
     from lgmnet.model.model import load_model
 
@@ -56,15 +58,17 @@ def export(
         raise ConfigError("--meta takes -o FILE.onnx, and no --snippet: that is for classifiers.")
     if output is None and snippet is None:
         raise ConfigError("Nothing to do: give -o FILE.onnx, or --snippet python or javascript.")
+    if output is not None:
+        check_export_destination(output, overwrite=force)
     fitted = None if meta else FittedClassifier.load(Path(file))
     data: dict[str, Any] = {}
     text: list[RenderableType] = []
     if output is not None:
         with track_progress("export", None):
             if fitted is None:
-                difference = export_meta(load_model(file), output)
+                difference = export_meta(load_model(file), output, overwrite=force)
             else:
-                difference = export_classifier(fitted, output)
+                difference = export_classifier(fitted, output, overwrite=force)
         size = output.stat().st_size
         data |= {"exported": str(output), "bytes": size, "largest_difference": difference}
         if snippet is None:

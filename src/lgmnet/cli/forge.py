@@ -12,7 +12,7 @@ from rich.markup import escape
 from lgmnet import __version__
 from lgmnet.cli.classifiers import format_classes, read_images, report_unreadable, shots_by_class
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import ImagesDir
+from lgmnet.cli.options import Force, ImagesDir
 
 if TYPE_CHECKING:
     from lgmnet.classifier.cross_validation import LeaveOneOut
@@ -33,6 +33,7 @@ def forge(
             help="Model that makes the classifier. Default: the shipped one that suits the images."
         ),
     ] = None,
+    force: Force = False,
 ) -> CommandResult:
     """Make a classifier from a folder of images in one forward pass.
 
@@ -45,12 +46,13 @@ def forge(
     """
     from lgmnet.classifier.classifier import embed_support, fit_support
     from lgmnet.classifier.cross_validation import leave_one_out
+    from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.support import make_support
     from lgmnet.data.images.folder import scan_class_folder
-    from lgmnet.io import check_writable
+    from lgmnet.io import check_tensor_destination
     from lgmnet.model.model import load_model
 
-    check_writable(output)
+    check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
     class_folder = scan_class_folder(folder)
     loaded = load_model(model or choose_model(class_folder))
     images = read_images(class_folder, loaded)
@@ -60,7 +62,7 @@ def forge(
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
-    fitted.save(output)
+    fitted.save(output, overwrite=force)
     estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))

@@ -45,6 +45,13 @@ Way = Annotated[int, typer.Option(help="Number of classes per task.")]
 Shot = Annotated[int, typer.Option(help="Number of support images per class.")]
 Query = Annotated[int, typer.Option(help="Number of query images per class.")]
 Episodes = Annotated[int, typer.Option(help="Number of tasks.")]
+ChangedModel = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of the changed model. Default: that of MODEL itself."),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace existing files even if lgmnet did not write them.")
+]
 SaveFile = Annotated[
     Path | None, typer.Option("--save", help="JSON file for the result and every episode's score.")
 ]

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.options import Force
 
 
 @command("Make", example="[bold]lgmnet quickstart --out outputs/quickstart[/]")
@@ -21,6 +22,7 @@ def quickstart(
     ] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choices.")] = 0,
     model: Annotated[str, typer.Option(help="Model that makes the classifiers.")] = "omniglot",
+    force: Force = False,
     as_json: bool = False,
 ) -> CommandResult:
     """Make classifiers of digits from 1 and 5 drawings per class, and measure their accuracy."""
@@ -34,7 +36,7 @@ def quickstart(
             "10 classes of scikit-learn's digits, never used in training; "
             f"{draws} draws per number of shots, each tested on {N_QUERIES} of the other drawings."
         )
-    outcome = run_quickstart(loaded, folder, draws=draws, seed=seed)
+    outcome = run_quickstart(loaded, folder, draws=draws, seed=seed, overwrite=force)
     table = Table(
         "10-way, accuracy in % (95 % interval)", *(f"{shot}-shot" for shot in SHOTS), box=None
     )

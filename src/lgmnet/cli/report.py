@@ -13,7 +13,7 @@ from rich.table import Table
 
 from lgmnet.cli.classifiers import load_original_model, report_unreadable
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import ClassifierPath, ImagesDir, OriginalModel
+from lgmnet.cli.options import ClassifierPath, Force, ImagesDir, OriginalModel
 from lgmnet.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def report(
         Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")
     ] = None,
     model: OriginalModel = None,
+    force: Force = False,
 ) -> CommandResult:
     """Test a classifier on labelled images: accuracy, confusions, possibly mislabelled images.
 
@@ -41,12 +42,11 @@ def report(
     every image is classified by a classifier made without it.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.report import report_on, write_page
+    from lgmnet.classifier.report import check_page_destination, report_on, write_page
     from lgmnet.data.images.folder import scan_class_folder
-    from lgmnet.io import check_writable
 
     if page is not None:
-        check_writable(page)
+        check_page_destination(page, overwrite=force)
     fitted = FittedClassifier.load(file)
     try:
         original_model = load_original_model(fitted, model)
@@ -70,7 +70,7 @@ def report(
     text = format_report(result)
     if page is not None:
         pictures = (partial(open_thumbnail, folder), partial(support_picture, fitted))
-        write_page(result, page, file.name, *pictures)
+        write_page(result, page, file.name, *pictures, overwrite=force)
         text.append(f"page: {escape(str(page))}")
     return CommandResult(
         {"classifier": str(file), **result.as_json(), "unreadable": unreadable},

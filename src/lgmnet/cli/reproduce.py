@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Force
 
 
 @command("Measure", example="[bold]lgmnet reproduce table2 --from-results[/]")
@@ -38,6 +39,7 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Run only this row, and keep the results of the others; repeatable."),
     ] = None,
+    force: Force = False,
 ) -> CommandResult:
     """Run a table or figure of the papers, or draw it again from its stored results.
 
@@ -48,7 +50,7 @@ def reproduce(
     from lgmnet.experiments.results import RunOptions
 
     options = RunOptions(
-        results, pages, models, from_results, episodes, seed, steps, tuple(only or ())
+        results, pages, models, from_results, episodes, seed, steps, tuple(only or ()), force
     )
     written = reproduce_by_name(name, options)
     paths = [str(path) for path in written]

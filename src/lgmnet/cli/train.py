@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.options import Force
 from lgmnet.errors import require_extra, unknown_name_error
 
 
@@ -49,6 +50,7 @@ def train(
     accelerator: Annotated[
         str, typer.Option(help="Type of the devices: cpu, cuda, mps or auto.")
     ] = "auto",
+    force: Force = False,
 ) -> CommandResult | None:
     """Meta-train a method by a recipe and write a model folder for the other commands."""
     from lgmnet.config import with_settings
@@ -67,8 +69,9 @@ def train(
     folder = out_dir or Path("outputs") / recipe
 
     with require_extra("train", "training runs"):
-        from lgmnet.training.launch import launch, open_training_sources
+        from lgmnet.training.launch import check_run_folder, launch, open_training_sources
 
+    check_run_folder(folder, resume=resume, overwrite=force)
     model = launch(
         run,
         *open_training_sources(run),
@@ -77,6 +80,7 @@ def train(
         devices=devices,
         nodes=nodes,
         accelerator=accelerator,
+        overwrite=force,
     )
     if model is None:  # Only the first of several processes prints the result.
         return None

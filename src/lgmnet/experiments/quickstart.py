@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.file import CLASSIFIER_KIND
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.digits import digit_pixels, digits
 from lgmnet.errors import require_extra
 from lgmnet.evaluation.cache import cache_embeddings
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.experiments.results import open_picture
-from lgmnet.io import make_folder
+from lgmnet.experiments.results import check_experiment_file, open_picture
+from lgmnet.io import check_tensor_destination, make_folder
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model
 from lgmnet.progress import track_progress
@@ -53,7 +54,9 @@ class QuickstartResult:
     classifier: Path
 
 
-def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -> QuickstartResult:
+def quickstart(
+    model: Model, folder: Path, *, draws: int = 100, seed: int = 0, overwrite: bool = False
+) -> QuickstartResult:
     """Fit classifiers of scikit-learn's digits, score them, and write a picture and a classifier.
 
     For each draw and number of shots, all learners get the same support drawings and classify the
@@ -64,11 +67,16 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
         folder: Folder of the picture and the classifier; made if absent.
         draws: Number of random support sets per number of shots.
         seed: Seed of the support sets and queries.
+        overwrite: If True, files of the same names are replaced even if lgmnet did not write them.
 
     Raises:
-        UserError: if scikit-learn or matplotlib is not installed, or the folder cannot be made.
+        UserError: if scikit-learn or matplotlib is not installed, the folder cannot be made, or
+            files of others would be replaced.
     """
     make_folder(folder)
+    classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
+    check_tensor_destination(classifier, CLASSIFIER_KIND, overwrite=overwrite)
+    check_experiment_file(picture, overwrite=overwrite)
     generator = torch.Generator().manual_seed(seed)
     dataset = digits()
     pixels = torch.from_numpy(digit_pixels()[0]).flatten(1)
@@ -92,8 +100,7 @@ def quickstart(model: Model, folder: Path, *, draws: int = 100, seed: int = 0) -
             fit = partial(fit_classifier, model, images, labels, dataset.class_names)
             fitted = fit()  # Before the timing, as a warm-up.
             fit_ms[shot] = 1000 * statistics.median(timeit.repeat(fit, number=1, repeat=20))
-    classifier, picture = folder / "digits.safetensors", folder / "quickstart.png"
-    fitted.save(classifier)
+    fitted.save(classifier, overwrite=overwrite)
     pictured = rest[torch.randperm(len(rest), generator=generator)[:PICTURED_QUERIES]]
     draw_picture(fitted, dataset, support, pictured, picture)
     return QuickstartResult(tuple(rows), fit_ms, picture, classifier)

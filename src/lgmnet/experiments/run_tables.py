@@ -11,11 +11,17 @@ from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
 from lgmnet.evaluation.evaluate import evaluate
-from lgmnet.experiments.results import RunOptions, collect_provenance, read_result, write_result
+from lgmnet.experiments.results import (
+    RunOptions,
+    check_experiment_file,
+    collect_provenance,
+    read_result,
+    write_result,
+)
 from lgmnet.experiments.table_definitions import TABLES
 from lgmnet.experiments.table_page import format_page
 from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table, train_entry
-from lgmnet.io import check_writable, write_text
+from lgmnet.io import write_text
 from lgmnet.methods.base import Method
 from lgmnet.model.sources import open_model_source
 from lgmnet.progress import track_progress
@@ -46,7 +52,7 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
     files = [options.results / f"{table.name}.json" for table in tables]
     pages = [options.pages / f"{table.name}.md" for table in tables]
     for path in pages if options.from_results else [*pages, *files]:
-        check_writable(path)
+        check_experiment_file(path, overwrite=options.overwrite)
     for table, file, page in zip(tables, files, pages, strict=True):
         if not options.from_results:
             run_rows(table, file, options)
@@ -69,7 +75,9 @@ def run_rows(table: Table, file: Path, options: RunOptions) -> None:
         for number, entry in enumerate(entries, 1):
             progress.print(f"{table.name}, {number} of {len(entries)}: {entry.name}")
             # One folder per data set, so that tables share the models that they have in common.
-            method, cost = train_entry(entry, options.models / "tables" / entry.run.data)
+            method, cost = train_entry(
+                entry, options.models / "tables" / entry.run.data, overwrite=options.overwrite
+            )
             row = score_entry(table, entry, method, options)
             row["training"] = {"steps": cost.step, "images": cost.images, "seconds": cost.seconds}
             row |= collect_provenance()

@@ -97,10 +97,13 @@ class Table:
         ]
 
 
-def train_entry(entry: Entry, models: Path) -> tuple[Method, TrainingCost]:
+def train_entry(
+    entry: Entry, models: Path, *, overwrite: bool = False
+) -> tuple[Method, TrainingCost]:
     """Return the trained method of an entry and the cost of its training.
 
-    A finished model in the folder ``models`` is loaded; an unfinished training continues.
+    A finished model in the folder ``models`` is loaded; an unfinished training continues. If
+    ``overwrite``, the entry's folder may hold files that lgmnet did not write.
 
     Raises:
         ConfigError: if the entry's folder holds a model of another run.
@@ -110,13 +113,15 @@ def train_entry(entry: Entry, models: Path) -> tuple[Method, TrainingCost]:
     if not entry.is_trainable:
         return method.eval(), TrainingCost(step=0, images=0, seconds=0.0)
     with require_extra("train", "training runs"):
-        from lgmnet.training.launch import launch, open_training_sources
+        from lgmnet.training.launch import check_run_folder, launch, open_training_sources
         from lgmnet.training.trainer import STATE_FILE
 
     folder, run = models / entry.folder, (entry.weights or entry).run
     state = folder / STATE_FILE
     is_started = state.is_file()
     if not is_started or read_training_cost(state, run).step < run.train.steps:
-        launch(run, *open_training_sources(run), folder, resume=is_started)
+        check_run_folder(folder, resume=is_started, overwrite=overwrite)
+        sources = open_training_sources(run)
+        launch(run, *sources, folder, resume=is_started, overwrite=overwrite)
     method.load_state_dict(load_model(folder).method.state_dict())
     return method.eval(), read_training_cost(state)

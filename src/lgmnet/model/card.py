@@ -11,6 +11,14 @@ from lgmnet.evaluation.rejection import Rejection
 from lgmnet.methods.base import Method
 from lgmnet.model.training_record import TrainingRecord
 
+CARD_START = "---\nlibrary_name: lgmnet"
+"""First lines of every card."""
+
+
+def is_model_card(text: str) -> bool:
+    """Return True if a text is a card that `format_model_card` formatted."""
+    return text.startswith(CARD_START)
+
 
 def format_model_card(
     name: str,
@@ -24,8 +32,7 @@ def format_model_card(
     parameters = sum(p.numel() for p in method.parameters())
     # JSON is valid YAML, whatever the name of a folder of images contains.
     card = f"""\
----
-library_name: lgmnet
+{CARD_START}
 license: mit
 datasets: {json.dumps([training.data])}
 tags: [few-shot-learning, image-classification, meta-learning, weight-generation]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lgmnet.errors import UserError, require_extra
-from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from lgmnet.model.registry import MODEL_FILES
 
 
 def download_model(repo_id: str, revision: str | None = None) -> Path:
@@ -16,9 +16,8 @@ def download_model(repo_id: str, revision: str | None = None) -> Path:
     """
     with require_extra("hub", "models of the Hugging Face hub"):
         from huggingface_hub import snapshot_download
-    files = [CONFIG_FILE, WEIGHTS_FILE, CARD_FILE]
     with translate_hub_errors(f"download '{repo_id}' from"):
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=files))
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=[*MODEL_FILES]))
 
 
 def upload_model(folder: Path, repo_id: str, *, private: bool = False) -> str:

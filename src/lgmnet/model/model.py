@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,16 +17,15 @@ from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
-from lgmnet.io import check_format, checksum, make_folder, read_tensors, write_tensors, write_text
+from lgmnet.io import checksum
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.card import format_model_card
+from lgmnet.model.folder import read_model_folder, write_model_folder
 from lgmnet.model.hub import download_model, upload_model
-from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, model_folder, shipped_models
+from lgmnet.model.registry import model_folder, shipped_models
 from lgmnet.model.training_record import TrainingRecord
 from lgmnet.nn.pretrained import load_backbone
-
-KIND, VERSION = "lgmnet-model", 2
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,12 @@ class Model:
         model = load_model(download_model(str(name), revision))
         return dataclasses.replace(model, name=str(name).split("/")[1])
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as a folder: ``model.safetensors``, ``config.json`` and its card."""
-        save_model(self, Path(folder))
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model as a folder (see `save_model`).
+
+        It holds ``model.safetensors``, ``config.json`` and the model card.
+        """
+        save_model(self, Path(folder), overwrite=overwrite)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
         """Upload the model to the Hugging Face hub and return its address.
@@ -147,15 +148,8 @@ def load_model(name: str | Path) -> Model:
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
     folder = model_folder(name)
-    config_path, weights_path = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    for path in (config_path, weights_path):
-        if not path.is_file():
-            raise FileFormatError(f"'{folder}' is not a model: it has no {path.name}.")
+    tensors, config, config_path = read_model_folder(folder)
     try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise TypeError("not a JSON object")
-        check_format(config_path, config, KIND, VERSION)
         backbone = coerce("backbone", config.get("backbone", ""), str)
         method_name = config["method"]
         if method_name not in METHODS:
@@ -166,32 +160,38 @@ def load_model(name: str | Path) -> Model:
         scores = tuple(from_json(Score, values | {"scores": ()}) for values in config["scores"])
         rejections = tuple(from_json(Rejection, values) for values in config.get("rejections", ()))
     except ConfigError as error:
-        raise FileFormatError(f"'{config_path}' cannot be used: {error}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"The config in '{config_path}' cannot be used: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
         raise FileFormatError(
-            f"'{config_path}' is damaged: {error!r}. Use an intact copy, or make the model again."
+            f"The config in '{config_path}' is damaged: {error!r}. Use an intact copy, or make the "
+            "model again."
         ) from error
-    tensors, _ = read_tensors(weights_path, KIND, VERSION)
     state = {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
         raise FileFormatError(
-            f"The weights in '{weights_path}' do not fit the config in '{config_path}'. "
-            "Take both files from the same model."
+            f"The weights in '{folder}' do not fit the config in '{config_path}'. Take both from "
+            "the same model."
         ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name, is_half = folder.absolute().name, any(t.dtype == torch.float16 for t in tensors.values())
     return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write a model as a folder, which is made if absent; each file is written atomically.
+def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
+    """Write a model as a folder, which is made if absent.
+
+    Whenever the process ends, the folder holds the old model or the new one, never parts of both.
+
+    Args:
+        model: The model.
+        folder: Folder that is absent, empty or a model, which is replaced.
+        overwrite: If True, the folder may also hold other files, and be that of a shipped model.
 
     Raises:
-        UserError: if the folder cannot be made.
+        UserError: if the folder cannot be made, or files of others would be replaced.
     """
-    make_folder(folder)
     state = model.method.inference_state()
     if model.half_precision:
         state = {k: t.to(torch.float16) if t.is_floating_point() else t for k, t in state.items()}
@@ -199,8 +199,6 @@ def save_model(model: Model, folder: Path) -> None:
     for score in scores:
         del score["scores"]
     config = {
-        "format": KIND,
-        "version": VERSION,
         "method": model.method_name,
         "backbone": model.backbone,
         "config": dataclasses.asdict(model.method.config),
@@ -208,6 +206,5 @@ def save_model(model: Model, folder: Path) -> None:
         "scores": scores,
         "rejections": [dataclasses.asdict(rejection) for rejection in model.rejections],
     }
-    write_tensors(folder / WEIGHTS_FILE, state, KIND, VERSION, {})
-    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-    write_text(folder / CARD_FILE, dataclasses.replace(model, name=folder.absolute().name).card)
+    card = dataclasses.replace(model, name=folder.absolute().name).card
+    write_model_folder(folder, state, config, card, overwrite=overwrite)

@@ -5,6 +5,7 @@ from pathlib import Path
 from lgmnet.errors import unknown_name_error
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
+MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
 """Files of a model's folder, with the names that the Hugging Face hub expects."""
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
 
@@ -27,3 +28,9 @@ def model_folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     raise unknown_name_error("shipped model or folder of a model", str(name), shipped_models())
+
+
+def is_shipped(folder: Path) -> bool:
+    """Return True if a folder is that of a model that ships with the package."""
+    folder = folder.resolve()
+    return folder.parent == PRETRAINED_FOLDER.resolve() and folder.name in shipped_models()

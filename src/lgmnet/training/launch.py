@@ -12,11 +12,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lgmnet.data.task_source import TaskSource
 from lgmnet.devices import supports_bf16
 from lgmnet.errors import ConfigError
+from lgmnet.model.folder import check_model_files, check_model_folder
 from lgmnet.model.model import Model
 from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import Run
 from lgmnet.training.state import read_training_cost
-from lgmnet.training.trainer import STATE_FILE, fit
+from lgmnet.training.trainer import STATE_FILE, fit, run_exists_error
+
+LOGS_FOLDER = "logs"
 
 
 def launch(
@@ -29,24 +32,26 @@ def launch(
     devices: int = 1,
     nodes: int = 1,
     accelerator: str = "auto",
+    overwrite: bool = False,
 ) -> Model | None:
     """Train on one or several devices; under torchrun on several machines.
 
     Logs go to ``out`` too. ``nodes`` is the number of machines, on each of which torchrun starts
-    ``devices`` processes. ``accelerator`` is ``cpu``, ``cuda``, ``mps`` or ``auto``. The other
-    arguments are those of `fit`.
+    ``devices`` processes. ``accelerator`` is ``cpu``, ``cuda``, ``mps`` or ``auto``. If
+    ``overwrite``, ``out`` may hold files that lgmnet did not write. The other arguments are those
+    of `fit`.
 
     Raises:
-        ConfigError: if this machine has no such device, or there is no run to resume.
+        ConfigError: if this machine has no such device, or as `check_run_folder` does.
+        UserError: as `check_run_folder` does.
     """
-    if resume and not (out / STATE_FILE).is_file():
-        raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
+    check_run_folder(out, resume=resume, overwrite=overwrite)
     first_step = read_training_cost(out / STATE_FILE).step if resume else 0
     # A folder for each start, so that resuming does not overwrite earlier rows.
     version = f"csv-from-step-{first_step}"
     loggers = [
-        TensorBoardLogger(out, name="logs", version="tensorboard"),
-        CSVLogger(out, name="logs", version=version, flush_logs_every_n_steps=1),
+        TensorBoardLogger(out, name=LOGS_FOLDER, version="tensorboard"),
+        CSVLogger(out, name=LOGS_FOLDER, version=version, flush_logs_every_n_steps=1),
     ]
     precision = run.train.precision
     try:
@@ -64,6 +69,24 @@ def launch(
         ) from error
     fabric.launch()
     return fit(fabric, run, train_source, val_source, out, resume=resume)
+
+
+def check_run_folder(out: Path, *, resume: bool, overwrite: bool = False) -> None:
+    """Check that a run can be written to a folder, before its data is read.
+
+    Raises:
+        ConfigError: if there is no run to resume, or a run already that is not to be resumed.
+        UserError: if the folder holds files that lgmnet did not write, unless ``overwrite``.
+    """
+    has_run = (out / STATE_FILE).is_file()
+    if resume and not has_run:
+        raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")
+    if has_run and not resume:
+        raise run_exists_error(out)
+    if resume:
+        check_model_files(out, overwrite=overwrite)
+    else:  # A run that was ended before its first save has left its logs only.
+        check_model_folder(out, ignored=[LOGS_FOLDER], overwrite=overwrite)
 
 
 def open_training_sources(run: Run) -> tuple[TaskSource, TaskSource | None]:

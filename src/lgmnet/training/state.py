@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import torch
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError
-from lgmnet.io import read_metadata, read_tensors, write_tensors
+from lgmnet.io import read_tensors, write_tensors
 from lgmnet.methods.base import Method
 from lgmnet.training.config import Run
 
 KIND, VERSION = "lgmnet-training-state", 2
 COUNTERS = ("step", "best_accuracy", "images", "seconds")
+OPTIMIZER_SLOTS = {"step", "exp_avg", "exp_avg_sq"}
+"""Tensors that AdamW keeps for each weight."""
 
 
 @dataclass
@@ -51,42 +55,91 @@ def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> N
 def load_state(path: Path, state: TrainState, run: Run, rank: int, processes: int) -> None:
     """Fill ``state`` from a file that `save_state` wrote, with the generator of process ``rank``.
 
+    The file is checked first: after an error ``state`` is unchanged.
+
     Raises:
-        FileFormatError: if the file is absent or damaged.
+        FileFormatError: if the file is absent, damaged or malformed.
         ConfigError: if it belongs to another run, or to another number of processes.
     """
-    tensors, about = read_state(path, run)
-    generators = tensors.pop("generators")
-    if len(generators) != processes:
+    tensors, counters = read_state(path, run)
+    generators = tensors.pop("generators", None)
+    if generators is not None and generators.ndim and len(generators) != processes:
         raise ConfigError(
             f"'{path}' belongs to a run with {len(generators)} processes, not {processes}; "
             "continue with the same number of --devices."
         )
+    try:
+        generator = _to_generator(generators, rank)
+        model, slots = _split_tensors(tensors)
+        _check_same_tensors(model, state.method.state_dict())
+        weights = [w for group in state.optimizer.param_groups for w in group["params"]]
+        slots = {i: _lay_out_slots(i, named, weights) for i, named in slots.items()}
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _malformed_state(path, error) from error
+    state.method.load_state_dict(model)
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    state.generator.set_state(generator.get_state())
+    state.step, state.images = counters.step, counters.images
+    state.best_accuracy, state.seconds = counters.best_accuracy, counters.seconds
+
+
+def _to_generator(states: Tensor | None, rank: int) -> torch.Generator:
+    """Make the generator of a process from the stored states of all, [processes, bytes]."""
+    generator = torch.Generator()
+    expected = generator.get_state()
+    if states is None or states.ndim != 2 or states.dtype != expected.dtype:
+        raise ValueError("the states of the generators are missing or of another form")
+    return generator.set_state(states[rank])
+
+
+def _split_tensors(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[int, dict[str, Tensor]]]:
+    """Split tensors into those of the model by name, and of the optimizer by weight and slot."""
     model: dict[str, Tensor] = {}
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        part, rest = name.split(".", 1)
-        if part == "model":
-            model[rest] = tensor
-        else:
-            index, slot = rest.split(".")
-            slots.setdefault(int(index), {})[slot] = tensor
-    weights = [w for group in state.optimizer.param_groups for w in group["params"]]
-    for i, weight in enumerate(weights):
-        # Laid out like their weight: a fused optimizer reads both in the order of their memory.
-        for slot, tensor in slots.get(i, {}).items():
-            if tensor.shape == weight.shape:
-                slots[i][slot] = torch.empty_like(weight).copy_(tensor)
-    try:
-        state.method.load_state_dict(model)
-    except RuntimeError as error:
-        raise FileFormatError(f"'{path}' does not fit its run: {error}") from error
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    state.generator.set_state(generators[rank])
-    state.step = int(about["step"])
-    state.best_accuracy = float(about["best_accuracy"])
-    state.images, state.seconds = int(about["images"]), float(about["seconds"])
+        match name.split("."):
+            case ["model", *rest]:
+                model[".".join(rest)] = tensor
+            case ["optimizer", index, slot] if index.isdecimal():
+                slots.setdefault(int(index), {})[slot] = tensor
+            case _:
+                raise ValueError(f"a tensor is called '{name}'")
+    return model, slots
+
+
+def _check_same_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Check names, shapes and types of the model's tensors."""
+    for name in tensors.keys() | expected.keys():
+        here, there = tensors.get(name), expected.get(name)
+        if here is None or there is None:
+            raise ValueError(f"'{name}' is only in the {'run' if here is None else 'file'}")
+        if (here.shape, here.dtype) != (there.shape, there.dtype):
+            raise ValueError(
+                f"'{name}' is {here.dtype} {list(here.shape)}, but must be {there.dtype} "
+                f"{list(there.shape)}"
+            )
+
+
+def _lay_out_slots(
+    index: int, slots: Mapping[str, Tensor], weights: list[Tensor]
+) -> dict[str, Tensor]:
+    """Check the optimizer's tensors for one weight, and lay them out in memory as the weight is.
+
+    A fused optimizer reads both in the order of their memory.
+    """
+    if index >= len(weights) or slots.keys() != OPTIMIZER_SLOTS:
+        raise ValueError(f"the optimizer has no weight {index} with the tensors {sorted(slots)}")
+    weight = weights[index]
+    for name, tensor in slots.items():
+        if tensor.shape != (() if name == "step" else weight.shape):
+            raise ValueError(f"the optimizer's '{name}' of weight {index} has another shape")
+    return {
+        name: tensor if name == "step" else torch.empty_like(weight).copy_(tensor)
+        for name, tensor in slots.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -99,34 +152,72 @@ class TrainingCost:
 
 
 def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:
-    """Read the cost of a run from its training state, without reading the tensors.
+    """Read the cost of a run from its training state.
 
     Raises:
-        FileFormatError: if the file is absent, or no training state.
+        FileFormatError: if the file is absent, damaged, or no training state.
         ConfigError: if it belongs to another run.
     """
-    about = read_metadata(path, KIND, VERSION)
-    if run is not None:
-        check_same_run(path, about["run"], run)
-    return TrainingCost(int(about["step"]), int(about["images"]), float(about["seconds"]))
+    _, counters = read_state(path, run)
+    return TrainingCost(counters.step, counters.images, counters.seconds)
 
 
-def read_state(path: Path, run: Run) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and counters of a state, and check that it belongs to this run."""
+@dataclass(frozen=True)
+class Counters:
+    """Counters of a training state (see `TrainState`)."""
+
+    step: int
+    best_accuracy: float
+    images: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.step < 0 or self.images < 0 or not self.seconds >= 0:
+            raise ValueError(f"a counter is negative: {self}")
+        if not (math.isfinite(self.seconds) and math.isfinite(self.best_accuracy)):
+            raise ValueError(f"a counter is not finite: {self}")
+
+
+def read_state(path: Path, run: Run | None) -> tuple[dict[str, Tensor], Counters]:
+    """Read tensors and counters of a state; if ``run`` is not None, it must belong to this run.
+
+    Raises:
+        FileFormatError: if the file is absent, damaged or malformed.
+        ConfigError: if it belongs to another run.
+    """
     tensors, about = read_tensors(path, KIND, VERSION)
-    check_same_run(path, about["run"], run)
-    return tensors, about
+    try:
+        counters = Counters(
+            int(about["step"]),
+            float(about["best_accuracy"]),
+            int(about["images"]),
+            float(about["seconds"]),
+        )
+        stored = json.loads(about["run"])
+        if not isinstance(stored, dict):
+            raise TypeError("its run is not a JSON object")
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise _malformed_state(path, error) from error
+    if run is not None:
+        check_same_run(path, stored, run)
+    return tensors, counters
 
 
-def check_same_run(path: Path, stored: str, run: Run) -> None:
-    """Check that the run that is stored in a state, as JSON, is this run."""
-    expected = _run_as_json(run)
-    if stored != expected:
-        changed = _differences(json.loads(stored), json.loads(expected))
+def check_same_run(path: Path, stored: dict[str, Any], run: Run) -> None:
+    """Check that the run that is stored in a state, as a JSON object, is this run."""
+    changed = _differences(stored, json.loads(_run_as_json(run)))
+    if changed:
         raise ConfigError(
             f"'{path}' belongs to a run with other settings ({', '.join(changed)}); "
             "continue with the same, or train into another folder."
         )
+
+
+def _malformed_state(path: Path, error: Exception) -> FileFormatError:
+    return FileFormatError(
+        f"'{path}' is not a training state of this run that lgmnet wrote: {error!r}. Train into "
+        "another folder, or use an intact copy."
+    )
 
 
 def _run_as_json(run: Run) -> str:

@@ -97,9 +97,7 @@ def fit(
     if resume:
         load_state(out / STATE_FILE, state, run, fabric.global_rank, fabric.world_size)
     elif (out / STATE_FILE).exists():
-        raise ConfigError(
-            f"'{out}' holds a run already; continue it with --resume, or choose another --out."
-        )
+        raise run_exists_error(out)
     make_folder(out)
     record = training_record(run, train_source, val_source, first)
     if isinstance(train_source, ClassDataset) and train_source.groups is not None:
@@ -164,6 +162,13 @@ def fit(
             raise KeyboardInterrupt
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
+
+
+def run_exists_error(out: Path) -> ConfigError:
+    """Create the error for a folder that holds a run already."""
+    return ConfigError(
+        f"'{out}' holds a run already; continue it with --resume, or choose another --out."
+    )
 
 
 def training_record(
@@ -263,7 +268,8 @@ def add_score(record: TrainingRecord, score: Score) -> TrainingRecord:
 def save_best(fabric: Fabric, method: Method, run: Run, record: TrainingRecord, out: Path) -> None:
     """Save the best model so far with the record of its training; the first process writes."""
     if fabric.is_global_zero:
-        save_model(Model(method, run.method, record, backbone=run.backbone), out)
+        # The folder was checked when the run began, and holds its logs since.
+        save_model(Model(method, run.method, record, backbone=run.backbone), out, overwrite=True)
 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:

@@ -1,5 +1,6 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al., 2015)."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import find_archive, read_arrays
 from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
 from lgmnet.errors import DataError, require_extra, unknown_name_error
-from lgmnet.io import atomic_write
+from lgmnet.io import atomic_write, check_destination, make_folder
 
 OMNIGLOT_ARCHIVE = Path("omniglot") / "omniglot28.npz"
 ARRAY_NAMES = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
@@ -98,19 +99,28 @@ def load_omniglot_arrays() -> dict[str, Any]:
     return arrays
 
 
-def download(folder: Path, progress: Callable[[int], object] = lambda done: None) -> Path:
+def download(
+    folder: Path,
+    progress: Callable[[int], object] = lambda done: None,
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Download Omniglot with torchvision, and write the archive into a data folder.
 
     The original images stay in the folder too. ``progress`` is called with the number of classes
-    just converted.
+    just converted. If ``overwrite``, a file in the place of the archive is replaced even if it is
+    none.
 
     Returns:
         Path of the archive.
     """
+    archive = folder / OMNIGLOT_ARCHIVE
+    if archive.exists():
+        check_destination(archive, "archive of Omniglot", is_archive, overwrite=overwrite)
     with require_extra("download", "downloads"):
         from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
     raw = folder / "omniglot"
-    raw.mkdir(parents=True, exist_ok=True)
+    make_folder(raw)
     try:
         for background in (True, False):
             Omniglot(str(raw), background=background, download=True)
@@ -118,9 +128,18 @@ def download(folder: Path, progress: Callable[[int], object] = lambda done: None
         message = f"Omniglot could not be downloaded: {error}. Check the network connection."
         raise DataError(message) from error
     arrays = convert_originals(raw / "omniglot-py", progress)
-    with atomic_write(folder / OMNIGLOT_ARCHIVE) as draft:
+    with atomic_write(archive) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)
-    return folder / OMNIGLOT_ARCHIVE
+    return archive
+
+
+def is_archive(path: Path) -> bool:
+    """Return True if a file is an archive of the arrays of Omniglot."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name in ARRAY_NAMES} <= set(archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def convert_originals(

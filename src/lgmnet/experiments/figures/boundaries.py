@@ -15,10 +15,10 @@ from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.compare import compare
 from lgmnet.experiments.figures.plane_tasks import GRID_POINTS, draw_task, make_grid
 from lgmnet.experiments.recipes.vectors import plane as plane_recipe
-from lgmnet.experiments.results import RunOptions, load_or_run, open_picture
+from lgmnet.experiments.results import RunOptions, check_experiment_file, load_or_run, open_picture
 from lgmnet.experiments.table_page import format_table
 from lgmnet.experiments.tables import Entry, train_entry
-from lgmnet.io import check_writable, write_text
+from lgmnet.io import write_text
 from lgmnet.methods.base import Method
 from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
 from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
@@ -39,7 +39,7 @@ def reproduce(options: RunOptions) -> list[Path]:
     """Train LGM-Net on each family, score it with its rivals, and draw figure 4 and its page."""
     picture, page = options.pages / "figure4.png", options.pages / "figure4.md"
     for path in (picture, page):
-        check_writable(path)
+        check_experiment_file(path, overwrite=options.overwrite)
     result = load_or_run(options, "figure4", "families", run_families)
     try:
         text = format_page(result["families"], result["minutes"])
@@ -60,7 +60,9 @@ def run_families(options: RunOptions) -> dict[str, Any]:
         for name in PLANES:
             progress.print(f"figure4: {name}")
             entry = Entry(name, plane_recipe(name).for_steps(options.steps))
-            method, cost = train_entry(entry, options.models / "tables")
+            method, cost = train_entry(
+                entry, options.models / "tables", overwrite=options.overwrite
+            )
             families.append(compare_on_family(name, method, options))
             minutes[name] = cost.seconds / 60
             progress.advance()

@@ -16,8 +16,7 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, require_extra
-from lgmnet.experiments.results import RunOptions, load_or_run, open_picture
-from lgmnet.io import check_writable
+from lgmnet.experiments.results import RunOptions, check_experiment_file, load_or_run, open_picture
 from lgmnet.methods.base import Method
 from lgmnet.methods.lgm_net import LGMClassifier
 from lgmnet.model.model import load_model
@@ -52,7 +51,7 @@ class WeightProjection:
 def reproduce(options: RunOptions) -> list[Path]:
     """Generate weights with the shipped model of Omniglot, and draw figure 5."""
     picture = options.pages / "figure5.png"
-    check_writable(picture)
+    check_experiment_file(picture, overwrite=options.overwrite)
     result = load_or_run(options, "figure5", "projection", run_omniglot)
     draw_projection(from_json(WeightProjection, result["projection"]), picture)
     return [picture]

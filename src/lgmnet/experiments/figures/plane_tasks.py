@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lgmnet.data.synthetic.plane import PLANES
-from lgmnet.experiments.results import RunOptions, open_picture
+from lgmnet.experiments.results import RunOptions, check_experiment_file, open_picture
 
 GRID_POINTS = 160
 """Points of the grid along each axis."""
@@ -25,6 +25,7 @@ def reproduce(options: RunOptions) -> list[Path]:
     It depends only on the seed, so it has no result file.
     """
     path = options.pages / "figure3.png"
+    check_experiment_file(path, overwrite=options.overwrite)
     labels = torch.arange(PANEL_WAY).repeat_interleave(POINTS_PER_CLASS).numpy()
     with open_picture(path, 2.6 * PANELS_PER_FAMILY, 2.7 * len(PLANES)) as figure:
         axes = figure.subplots(len(PLANES), PANELS_PER_FAMILY, squeeze=False)
