@@ -19,16 +19,16 @@ import pytest
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.io import atomic_write
-from lgmnet.studio.store import (
-    ORPHAN_AGE,
+from lgmnet.studio.errors import (
     AbsentError,
     ConflictError,
-    Metadata,
-    Store,
+    DamagedError,
     StoreError,
     StoreFullError,
-    store_urls,
 )
+from lgmnet.studio.folder import ID_FILE, TRASH
+from lgmnet.studio.index import DamagedEntry, Metadata, Record
+from lgmnet.studio.store import ORPHAN_AGE, Store, store_urls
 
 SKY = Metadata("sky", "tiny", ("moon", "star"), (1, 2))
 LARGER_SKY = Metadata("sky", "tiny", ("moon", "star", "sun"), (1, 2, 3))
@@ -117,7 +117,7 @@ def test_add_read_replace_and_remove(any_store):
     any_store.remove(record.id)
     with pytest.raises(AbsentError, match="may have been removed"):
         any_store.get(record.id)
-    assert any_store.fs.ls(any_store.top) == [], "the classifier's files are removed"
+    assert any_store.folder.own_files() == [], "the classifier's files are removed"
 
 
 def test_only_one_of_several_editors_succeeds(any_store):
@@ -141,7 +141,7 @@ def test_only_one_of_several_editors_succeeds(any_store):
     assert len(outcomes) == 4
     assert len(winners) == 1
     assert any_store.get(record.id) == winners[0]
-    assert len(any_store.fs.ls(any_store.top)) == 1
+    assert len(any_store.folder.own_files()) == 1
     with pytest.raises(ConflictError):
         any_store.remove(record.id, record.version)
     any_store.get(record.id)
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_the_store_unchanged(store):
     assert store.page(10) == [record]
     with store.file(record) as path:
         assert path.read_bytes() == b"first"
-    assert len(store.fs.ls(store.top)) == 1
+    assert len(store.folder.own_files()) == 1
 
 
 def test_a_full_database_leaves_the_store_unchanged(store):
@@ -214,19 +214,7 @@ def test_a_full_database_leaves_the_store_unchanged(store):
     with pytest.raises(StoreFullError):
         store.add(large, writer(b"second"))
     assert store.page(10) == [record]
-    assert len(store.fs.ls(store.top)) == 1
-
-
-def test_sweep_removes_left_over_files_that_are_old(store):
-    record = store.add(SKY, writer(b"stored"))
-    folder = Path(store.top)
-    old, new = folder / "0-0.safetensors", folder / "1-1.safetensors"
-    for path in (old, new):
-        path.write_bytes(b"left over")
-    os.utime(old, (time.time() - ORPHAN_AGE - 60,) * 2)
-    os.utime(folder / record.file, (time.time() - ORPHAN_AGE - 60,) * 2)
-    assert store.sweep() == 1
-    assert {path.name for path in folder.iterdir()} == {record.file, new.name}
+    assert len(store.folder.own_files()) == 1
 
 
 def test_a_store_that_cannot_be_opened(tmp_path):

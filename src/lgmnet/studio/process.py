@@ -20,31 +20,34 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.app import Settings, create_app
+from lgmnet.studio.body import BodyReader
 from lgmnet.studio.middleware import RequestLimiter, is_loopback
 
 SWITCH_INTERVAL = 0.001
 """Seconds that a thread may hold the interpreter: networks need it for each of their steps."""
 SHUTDOWN_TIMEOUT = 30.0
-"""Seconds that requests in progress have to finish."""
+"""Seconds that requests in progress have to finish; later they are answered with 503."""
 
 
 class Server(uvicorn.Server):
     """Server that shuts down gracefully.
 
-    Requests in progress finish, while new ones are refused with 503. Once the server listens,
-    ``started`` is called. If not ``alone``, another process receives Ctrl-C and stops this one.
+    Requests in progress finish, while new ones and those whose body has not arrived are refused
+    with 503. Once the server listens, ``started`` is called. If not ``alone``, another process
+    receives Ctrl-C and stops this one.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         limiter: RequestLimiter,
+        bodies: BodyReader,
         started: Callable[[], object],
         *,
         alone: bool,
     ) -> None:
         super().__init__(config)
-        self.limiter, self.on_started, self.alone = limiter, started, alone
+        self.limiter, self.bodies, self.on_started, self.alone = limiter, bodies, started, alone
         self.deadline = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,8 +69,11 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Return True if the server must stop; uvicorn calls this ten times a second."""
         if self.limiter.is_closing:
-            self.force_exit |= time.monotonic() > self.deadline
-            self.should_exit |= self.force_exit or self.limiter.in_flight == 0
+            self.bodies.stop()
+            remaining = self.deadline - time.monotonic()
+            self.should_exit |= remaining <= 0 or self.limiter.in_flight == 0
+            # uvicorn waits as long for responses on their way, and cancels what is left.
+            self.config.timeout_graceful_shutdown = max(1, int(remaining))
         return await super().on_tick(counter)
 
 
@@ -132,7 +138,7 @@ def run(
         timeout_graceful_shutdown=int(SHUTDOWN_TIMEOUT),
         server_header=False,
     )
-    Server(config, app.state.limiter, started, alone=alone).run([sock])
+    Server(config, app.state.limiter, app.state.bodies, started, alone=alone).run([sock])
 
 
 def run_many(
