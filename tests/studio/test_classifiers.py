@@ -270,7 +270,7 @@ def test_a_file_altered_on_the_disk_is_refused(settings, sky, store):
     path.write_bytes(bytes(data))
     with TestClient(create_app(settings), raise_server_exceptions=False) as restarted:
         response = restarted.get(f"/v1/classifiers/{sky['id']}")
-    assert response.status_code == 422
+    assert response.status_code == 500
     assert "damaged or was altered" in response.json()["detail"]
 
 

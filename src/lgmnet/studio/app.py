@@ -144,7 +144,7 @@ async def handle_user_error(request: Request, error: UserError) -> JSONResponse:
         LOGGER.error("%s", error)
         return JSONResponse({"detail": UNUSABLE}, 503, {"retry-after": "5"})
     if isinstance(error, DamagedError):
-        LOGGER.error("%s %s", error, "; ".join(error.__notes__))
+        LOGGER.error("%s (%s)", error, error.reason)
     return JSONResponse({"detail": str(error)}, status)
 
 

@@ -18,7 +18,11 @@ class StoreError(UserError):
 
 
 class DamagedError(UserError):
-    """The entry or the file of one classifier is damaged or missing."""
+    """The entry or the file of one classifier is damaged or missing; the reason is for the log."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ConflictError(UserError):

@@ -230,9 +230,8 @@ def row_to_record(row: Any) -> Record:
 
 def damaged_entry_error(id: object, reason: str) -> DamagedError:
     """Create the error for a row that cannot be read."""
-    error = DamagedError(
+    return DamagedError(
         f"The entry of the classifier '{id}' in the index is damaged. Remove the classifier, or "
-        "restore the index from a backup."
+        "restore the index from a backup.",
+        reason,
     )
-    error.add_note(reason)
-    return error

@@ -413,5 +413,6 @@ def damaged_file_error(id: str, reason: str) -> DamagedError:
     """Create the error for a classifier whose file is damaged or missing."""
     return DamagedError(
         f"The classifier '{id}' is damaged in the store: {reason}. Remove the classifier, or "
-        "restore its file from a backup."
+        "restore its file from a backup.",
+        reason,
     )

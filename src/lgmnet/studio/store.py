@@ -164,7 +164,7 @@ class Store:
                 entries.append(row_to_record(row))
             except DamagedError as error:
                 created = float(row.created) if is_time(row.created) else math.inf
-                entries.append(DamagedEntry(str(row.id), created, "; ".join(error.__notes__)))
+                entries.append(DamagedEntry(str(row.id), created, error.reason))
         return entries
 
     def remove(self, id: str, version: str | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Request, Response
 from PIL import Image
 from pydantic import GetPydanticSchema, WithJsonSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
@@ -137,6 +137,7 @@ def get(
 async def edit(
     service: StudioService,
     id: Id,
+    request: Request,
     response: Response,
     if_match: IfMatch = None,
     images: Images = (),
@@ -159,6 +160,8 @@ async def edit(
             f"Expected a new name for each class to rename, but got {len(rename)} of 'rename' and "
             f"{len(to)} of 'to'."
         )
+    if name is None and "name" in await request.form():
+        name = ""  # FastAPI takes an empty field for an absent one.
     stored = await anyio.to_thread.run_sync(service.get, id)
     check_match(if_match, stored.record)
     result = await service.edit(
