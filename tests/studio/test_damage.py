@@ -130,9 +130,10 @@ def test_a_server_with_a_broken_store_is_not_ready(client, caplog):
 
 def test_nobody_learns_from_answers_where_the_database_is(settings, postgres, tmp_path, caplog):
     urls = (postgres, f"memory://{tmp_path.name}")
-    with TestClient(create_app(Settings(*urls, settings.models, LIMITS))) as client:
+    app = create_app(Settings(*urls, settings.models, LIMITS))
+    with TestClient(app) as client:
         assert client.get("/readyz").status_code == 200
-        store = client.app.state.service.store
+        store = app.state.service.store
         store.engine.dispose()
         down = sa.make_url(postgres).set(port=1)
         store.engine = sa.create_engine(down)

@@ -66,7 +66,7 @@ def test_the_token_needs_the_scheme_bearer(guarded):
 
 def test_a_token_may_have_any_characters(settings):
     with TestClient(create_app(dataclasses.replace(settings, token="schlüssel"))) as client:
-        headers = {"Authorization": "Bearer schlüssel".encode()}
+        headers = {b"Authorization": "Bearer schlüssel".encode()}
         assert client.get("/v1/classifiers", headers=headers).status_code == 200
 
 

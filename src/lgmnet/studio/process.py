@@ -131,14 +131,17 @@ def run(
         # of their steps would wait for the thread that has just lost its core.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     sys.setswitchinterval(SWITCH_INTERVAL)
+    create_server(app, started, verbose=verbose, alone=alone).run([sock])
+
+
+def create_server(
+    app: FastAPI, started: Callable[[], object], *, verbose: bool = False, alone: bool = True
+) -> Server:
+    """Create the server of an application; the arguments are those of `run`."""
     config = uvicorn.Config(
-        app,
-        log_level="info" if verbose else "warning",
-        access_log=verbose,
-        timeout_graceful_shutdown=int(SHUTDOWN_TIMEOUT),
-        server_header=False,
+        app, log_level="info" if verbose else "warning", access_log=verbose, server_header=False
     )
-    Server(config, app.state.limiter, app.state.bodies, started, alone=alone).run([sock])
+    return Server(config, app.state.limiter, app.state.bodies, started, alone=alone)
 
 
 def run_many(
