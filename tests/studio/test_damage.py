@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.errors import StoreError
+from lgmnet.studio.index import Record
 from lgmnet.studio.store import RESERVE_SUFFIX, Store
 from tests.studio.conftest import LIMITS, form, queries
 
@@ -181,3 +182,26 @@ def test_only_writing_is_answered_with_507(client, sky, monkeypatch, caplog):
     fail_deletes_while(lambda: True, client.app.state.service.store.engine)
     assert client.delete(url).status_code == 503
     assert client.get(url).status_code == 200
+
+
+def test_reading_while_somebody_edits_gives_one_version_or_the_other(client, sky, monkeypatch):
+    """The index is read before the file; in between, a new version replaces the file."""
+    service, url = client.app.state.service, f"/v1/classifiers/{sky['id']}"
+    stale = service.store.get(sky["id"])
+    edited = client.patch(url, data={"name": "night"}, headers={"If-Match": "*"}).json()
+    read_now, calls = service.store.get, []
+
+    def read_late(id: str) -> Record:
+        calls.append(id)
+        record: Record = stale if len(calls) == 1 else read_now(id)
+        return record
+
+    for path in (url, f"{url}/export"):
+        calls.clear()
+        service._cache.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(service.store, "get", read_late)
+            response = client.get(path)
+        assert response.status_code == 200, response.text
+        assert response.headers["etag"] == f'"{edited["etag"]}"'
+        assert len(calls) > 1

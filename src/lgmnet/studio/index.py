@@ -47,6 +47,10 @@ RECORD_COLUMNS = [
     sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
     for column in CLASSIFIERS.c
 ]
+# Building a statement takes longer than executing it, so these are built once.
+IS_ID = CLASSIFIERS.c.id == sa.bindparam("id")
+SELECT_RECORD = sa.select(*RECORD_COLUMNS).where(IS_ID)
+SELECT_VERSION = sa.select(CLASSIFIERS.c.version).where(IS_ID)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,11 +22,11 @@ PUBLIC_PREFIXES = ("/static/", "/static-offline-docs/")
 """Beginnings of further paths that need no token."""
 UNLIMITED_PATHS = ("/healthz", "/readyz", "/metrics")
 """Paths that are served however many requests are in progress."""
-SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "DENY",
-}
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
 CLOSE = {"connection": "close"}
 """Header of refusals: the request may not have been read to its end, so no other can follow it."""
 RETRY = {"retry-after": "1"}
@@ -86,9 +86,7 @@ class GuardMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                message = {**message, "headers": [*message["headers"], *SECURITY_HEADERS]}
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)

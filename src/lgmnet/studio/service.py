@@ -37,7 +37,7 @@ from lgmnet.studio.classifiers import (
     with_name,
 )
 from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
-from lgmnet.studio.index import Record
+from lgmnet.studio.index import Record, file_name
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.store import Store
 from lgmnet.studio.worker import Worker
@@ -295,10 +295,10 @@ class Service:
             AbsentError: if there is no classifier with this id.
             DamagedError: if its entry or its file is damaged or missing.
         """
-        record = self.store.get(id)
+        file = file_name(id, self.store.version(id))
         with self._cache_lock:
-            if (stored := self._cache.get(record.file)) is not None:
-                self._cache.move_to_end(record.file)
+            if (stored := self._cache.get(file)) is not None:
+                self._cache.move_to_end(file)
                 return stored
 
         def load(path: Path) -> FittedClassifier:

@@ -30,7 +30,7 @@ def models(service: StudioService) -> list[ModelOut]:
 
 
 @router.get("/healthz", tags=["state"])
-def alive() -> dict[str, str]:
+async def alive() -> dict[str, str]:
     """Report that the process is running."""
     return {"status": "alive"}
 
