@@ -41,7 +41,7 @@ PROPERTIES = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.String(200), nullable=False),
 )
-"""What the index states about itself: ``schema``, its version, and ``files``, its folder's id."""
+"""Properties of the index: ``schema``, the version of its tables, and ``files``, its folder's id."""
 # As text, because one entry that is no JSON must not make the other rows unreadable.
 RECORD_COLUMNS = [
     sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
@@ -198,14 +198,14 @@ def check_schema(connection: sa.Connection) -> None:
 
 
 def get_property(connection: sa.Connection, name: str) -> str | None:
-    """Return what the index states about itself under a name, None if it states nothing."""
+    """Return a property of the index, None if it is absent."""
     query = sa.select(PROPERTIES.c.value).where(PROPERTIES.c.name == name)
     value = connection.execute(query).scalar()
     return None if value is None else str(value)
 
 
 def set_property(engine: sa.Engine, name: str, value: str) -> None:
-    """State something about the index, unless it is stated already."""
+    """Write a property of the index, unless it has a value already."""
     with engine.connect() as connection:
         if get_property(connection, name) is not None:
             return
