@@ -41,7 +41,7 @@ PROPERTIES = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.String(200), nullable=False),
 )
-"""Properties of the index: ``schema``, the version of its tables, and ``files``, the folder's id."""
+"""Properties of the index: ``schema``, the version of its tables; ``files``, its folder's id."""
 # As text, because one entry that is no JSON must not make the other rows unreadable.
 RECORD_COLUMNS = [
     sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
