@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import re
+import sqlite3
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +342,24 @@ def test_the_page_asks_for_the_token(browser, tmp_path):
         context.close()
     finally:
         studio.stop()
+
+
+def test_a_damaged_classifier_is_listed_and_can_be_deleted(browser, tmp_path):
+    studio = Studio(tmp_path / "store")
+    try:
+        with urllib.request.urlopen(f"{studio.address}/v1/examples/digits", b"") as response:
+            id = json.load(response)["id"]
+        with contextlib.closing(sqlite3.connect(tmp_path / "store" / "index.sqlite")) as index:
+            index.execute("update classifiers set shots = 'x'")
+            index.commit()
+        context = browser.new_context()
+        page = context.new_page()
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.goto(studio.address)
+        page.click("#open")
+        page.locator("#saved li", has_text=f"A damaged classifier: {id}").wait_for()
+        page.click("#saved li >> text=Delete")
+        page.locator("#saved li").wait_for(state="detached")
+        context.close()
+    finally:
+        assert studio.stop()[0] == 0

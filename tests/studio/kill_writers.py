@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from lgmnet.io import atomic_write
-from lgmnet.studio.store import Metadata, Record, Store, store_urls
+from lgmnet.studio.index import Metadata, Record
+from lgmnet.studio.store import Store, store_urls
 
 
 def file_content(seed: int) -> bytes:
@@ -96,7 +97,8 @@ def main() -> None:
         records: dict[str, Record] = {}
         after = None
         while page := store.page(100, after):
-            records |= {record.id: record for record in page}
+            assert all(isinstance(record, Record) for record in page)
+            records |= {record.id: record for record in page if isinstance(record, Record)}
             after = (page[-1].created, page[-1].id)
         for id, expected in versions.items():
             if id == in_progress:

@@ -264,13 +264,13 @@ def test_a_full_disk_is_507_and_changes_nothing(client, sky, monkeypatch):
 
 
 def test_a_file_altered_on_the_disk_is_refused(settings, sky, store):
-    path = next(Path(store.top).iterdir())
+    path = next(Path(store.folder.top).glob("*.safetensors"))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
     with TestClient(create_app(settings), raise_server_exceptions=False) as restarted:
         response = restarted.get(f"/v1/classifiers/{sky['id']}")
-    assert response.status_code == 422
+    assert response.status_code == 500
     assert "damaged or was altered" in response.json()["detail"]
 
 

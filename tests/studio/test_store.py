@@ -3,86 +3,27 @@
 from __future__ import annotations
 
 import errno
-import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.io import atomic_write
-from lgmnet.studio.store import (
-    ORPHAN_AGE,
+from lgmnet.studio.errors import (
     AbsentError,
     ConflictError,
-    Metadata,
-    Store,
     StoreError,
     StoreFullError,
-    store_urls,
 )
+from lgmnet.studio.index import Metadata
+from lgmnet.studio.store import Store, store_urls
+from tests.studio.conftest import SKY, writer
 
-SKY = Metadata("sky", "tiny", ("moon", "star"), (1, 2))
 LARGER_SKY = Metadata("sky", "tiny", ("moon", "star", "sun"), (1, 2, 3))
-
-
-def writer(data: bytes):
-    def write(path: Path) -> None:
-        with atomic_write(path) as draft:
-            draft.write_bytes(data)
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory) -> Iterator[str]:
-    """Start a PostgreSQL server from the machine's binaries, and give its URL."""
-    paths = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    bin_folders = [Path(path).resolve().parent for path in paths if path]
-    bin_folders = [folder for folder in bin_folders if (folder / "pg_ctl").exists()]
-    if not bin_folders:
-        pytest.skip("no PostgreSQL to start (Debian: apt-get install postgresql)")
-    user = None
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root.
-        try:
-            user = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL refuses to run as root, and there is no user 'postgres'")
-    folder = Path("/tmp") / f"lgmnet-postgres-{os.getpid()}"  # A socket's path must be short.
-    folder.mkdir(mode=0o700)
-    if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
-    def run(name: str, *args: str) -> None:
-        command = [str(bin_folders[0] / name), "-D", str(folder / "data"), *args]
-        account: dict[str, Any] = {}
-        if user is not None:
-            account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd="/", timeout=120, check=False, **account
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    try:
-        run("initdb", "--auth=trust", "--username=lgmnet", "--no-sync")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        run("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
-        yield f"postgresql+psycopg://lgmnet@127.0.0.1:{port}/postgres"
-    finally:
-        if (folder / "data" / "postmaster.pid").exists():
-            run("pg_ctl", "stop", "-m", "immediate")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite, folder", "sqlite, bucket", "postgres, bucket"])
@@ -117,7 +58,7 @@ def test_add_read_replace_and_remove(any_store):
     any_store.remove(record.id)
     with pytest.raises(AbsentError, match="may have been removed"):
         any_store.get(record.id)
-    assert any_store.fs.ls(any_store.top) == [], "the classifier's files are removed"
+    assert any_store.folder.own_files() == [], "the classifier's files are removed"
 
 
 def test_only_one_of_several_editors_succeeds(any_store):
@@ -141,7 +82,7 @@ def test_only_one_of_several_editors_succeeds(any_store):
     assert len(outcomes) == 4
     assert len(winners) == 1
     assert any_store.get(record.id) == winners[0]
-    assert len(any_store.fs.ls(any_store.top)) == 1
+    assert len(any_store.folder.own_files()) == 1
     with pytest.raises(ConflictError):
         any_store.remove(record.id, record.version)
     any_store.get(record.id)
@@ -201,7 +142,7 @@ def test_a_full_disk_leaves_the_store_unchanged(store):
     assert store.page(10) == [record]
     with store.file(record) as path:
         assert path.read_bytes() == b"first"
-    assert len(store.fs.ls(store.top)) == 1
+    assert len(store.folder.own_files()) == 1
 
 
 def test_a_full_database_leaves_the_store_unchanged(store):
@@ -214,19 +155,7 @@ def test_a_full_database_leaves_the_store_unchanged(store):
     with pytest.raises(StoreFullError):
         store.add(large, writer(b"second"))
     assert store.page(10) == [record]
-    assert len(store.fs.ls(store.top)) == 1
-
-
-def test_sweep_removes_left_over_files_that_are_old(store):
-    record = store.add(SKY, writer(b"stored"))
-    folder = Path(store.top)
-    old, new = folder / "0-0.safetensors", folder / "1-1.safetensors"
-    for path in (old, new):
-        path.write_bytes(b"left over")
-    os.utime(old, (time.time() - ORPHAN_AGE - 60,) * 2)
-    os.utime(folder / record.file, (time.time() - ORPHAN_AGE - 60,) * 2)
-    assert store.sweep() == 1
-    assert {path.name for path in folder.iterdir()} == {record.file, new.name}
+    assert len(store.folder.own_files()) == 1
 
 
 def test_a_store_that_cannot_be_opened(tmp_path):

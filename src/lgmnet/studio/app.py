@@ -1,5 +1,6 @@
 """ASGI application of the studio and its HTTP API."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,19 +15,32 @@ from starlette.exceptions import HTTPException
 
 from lgmnet import __version__
 from lgmnet.errors import UserError
-from lgmnet.studio.middleware import GuardMiddleware, Metrics, RequestLimiter
+from lgmnet.studio.body import BodyReader
+from lgmnet.studio.errors import (
+    AbsentError,
+    ConflictError,
+    DamagedError,
+    StoreError,
+    StoreFullError,
+)
+from lgmnet.studio.metrics import Metrics
+from lgmnet.studio.middleware import GuardMiddleware, RequestLimiter
 from lgmnet.studio.routes import classifiers, server
 from lgmnet.studio.schemas import Problem
 from lgmnet.studio.service import Limits, Service
-from lgmnet.studio.store import AbsentError, ConflictError, Store, StoreError, StoreFullError
+from lgmnet.studio.store import Store
 
 STATUS_CODES: dict[type[UserError], int] = {
     AbsentError: 404,
     ConflictError: 412,
+    DamagedError: 500,
     StoreFullError: 507,
     StoreError: 503,
 }
 """Status codes of errors; every other `UserError` is 422."""
+WRITING_METHODS = ("POST", "PATCH")
+UNUSABLE = "The store cannot be used at the moment. The server's log says why."
+LOGGER = logging.getLogger("lgmnet.studio")
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
@@ -34,12 +48,14 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         401: "A token is needed.",
         403: "The request comes from a page of another site.",
         404: "There is no such classifier or image.",
+        408: "The request arrives too slowly.",
         412: "The classifier was changed since it was read.",
         413: "The request is too large.",
         421: "The server does not have this host name.",
         422: "The request cannot be fulfilled; the message says why.",
         428: "If-Match is needed.",
         429: "Too many requests at a time.",
+        500: "The classifier is damaged in the store.",
         503: "The store cannot be used, or the server is shutting down.",
         507: "The disk is full.",
     }.items()
@@ -68,11 +84,12 @@ class Settings:
 def create_app(settings: Settings) -> FastAPI:
     """Create the ASGI application.
 
-    Its ``state.limiter`` tells how many requests are in progress, and its ``state.service`` is the
-    service behind the routes.
+    Its ``state.limiter`` tells how many requests are in progress, its ``state.bodies`` reads their
+    bodies, and its ``state.service`` is the service behind the routes.
     """
     metrics = Metrics()
     limiter = RequestLimiter(settings.limits.max_in_flight)
+    bodies = BodyReader(settings.limits.max_body_bytes, settings.limits.body_seconds)
     app = FastAPIOffline(
         title="lgmnet",
         version=__version__,
@@ -84,16 +101,18 @@ def create_app(settings: Settings) -> FastAPI:
             UserError: handle_user_error,
             RequestValidationError: handle_validation_error,
             HTTPException: handle_http_exception,
+            Exception: handle_internal_error,
         },
     )
-    app.state.metrics, app.state.limiter, app.state.is_ready = metrics, limiter, False
+    app.state.metrics, app.state.limiter, app.state.bodies = metrics, limiter, bodies
+    app.state.is_ready, app.state.problem = False, None
     store = Store(settings.database, settings.files)
     app.state.service = Service(store, settings.models, settings.limits, metrics.count_pass)
     app.add_middleware(
         GuardMiddleware,
         limiter=limiter,
         metrics=metrics,
-        max_body_bytes=settings.limits.max_body_bytes,
+        bodies=bodies,
         token=settings.token,
         hosts=settings.hosts,
     )
@@ -113,9 +132,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(app.state.service.close)
 
 
-async def handle_user_error(_: Request, error: UserError) -> JSONResponse:
-    """Respond with the message of an error that the caller can mend."""
+async def handle_user_error(request: Request, error: UserError) -> JSONResponse:
+    """Respond with the message of an error that the caller can mend.
+
+    What is wrong with the store may name its machines and folders, so it goes to the log instead.
+    """
     status = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 422)
+    if isinstance(error, StoreFullError) and request.method not in WRITING_METHODS:
+        error, status = StoreError(f"The disk is full: {error.__cause__}"), 503
+    if isinstance(error, StoreError):
+        LOGGER.error("%s", error)
+        return JSONResponse({"detail": UNUSABLE}, 503, {"retry-after": "5"})
+    if isinstance(error, DamagedError):
+        LOGGER.error("%s (%s)", error, error.reason)
     return JSONResponse({"detail": str(error)}, status)
 
 
@@ -128,6 +157,16 @@ async def handle_validation_error(_: Request, error: RequestValidationError) -> 
     return JSONResponse({"detail": f"The request is not as expected: {'; '.join(problems)}."}, 422)
 
 
-async def handle_http_exception(_: Request, error: HTTPException) -> JSONResponse:
+async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     """Respond to an HTTP error in the same form as to all other errors."""
-    return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+    headers = error.headers
+    if error.status_code == 405:  # Starlette names the methods of one route at this path only.
+        path = getattr(request.scope.get("route"), "path", None)
+        methods = [name.upper() for name in request.app.openapi()["paths"].get(path, ("get",))]
+        headers = {"allow": ", ".join(methods + ["HEAD"] * ("GET" in methods))}
+    return JSONResponse({"detail": str(error.detail)}, error.status_code, headers)
+
+
+async def handle_internal_error(_: Request, error: Exception) -> JSONResponse:
+    """Respond to an error of the server itself, which is logged, without its details."""
+    return JSONResponse({"detail": "The server failed. Its log says why."}, 500)

@@ -20,7 +20,8 @@ from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes, read_image
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.studio.store import AbsentError, Metadata, Record
+from lgmnet.studio.errors import AbsentError
+from lgmnet.studio.index import Metadata, Record
 
 NAME_NOTE = "name"
 """Note of a classifier: the name that the user gave it."""

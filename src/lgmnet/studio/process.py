@@ -20,31 +20,34 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.app import Settings, create_app
+from lgmnet.studio.body import BodyReader
 from lgmnet.studio.middleware import RequestLimiter, is_loopback
 
 SWITCH_INTERVAL = 0.001
 """Seconds that a thread may hold the interpreter: networks need it for each of their steps."""
 SHUTDOWN_TIMEOUT = 30.0
-"""Seconds that requests in progress have to finish."""
+"""Seconds that requests in progress have to finish; later they are answered with 503."""
 
 
 class Server(uvicorn.Server):
     """Server that shuts down gracefully.
 
-    Requests in progress finish, while new ones are refused with 503. Once the server listens,
-    ``started`` is called. If not ``alone``, another process receives Ctrl-C and stops this one.
+    Requests in progress finish, while new ones and those whose body has not arrived are refused
+    with 503. Once the server listens, ``started`` is called. If not ``alone``, another process
+    receives Ctrl-C and stops this one.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         limiter: RequestLimiter,
+        bodies: BodyReader,
         started: Callable[[], object],
         *,
         alone: bool,
     ) -> None:
         super().__init__(config)
-        self.limiter, self.on_started, self.alone = limiter, started, alone
+        self.limiter, self.bodies, self.on_started, self.alone = limiter, bodies, started, alone
         self.deadline = float("inf")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,8 +69,11 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Return True if the server must stop; uvicorn calls this ten times a second."""
         if self.limiter.is_closing:
-            self.force_exit |= time.monotonic() > self.deadline
-            self.should_exit |= self.force_exit or self.limiter.in_flight == 0
+            self.bodies.stop()
+            remaining = self.deadline - time.monotonic()
+            self.should_exit |= remaining <= 0 or self.limiter.in_flight == 0
+            # uvicorn waits as long for responses on their way, and cancels what is left.
+            self.config.timeout_graceful_shutdown = max(1, int(remaining))
         return await super().on_tick(counter)
 
 
@@ -125,14 +131,17 @@ def run(
         # of their steps would wait for the thread that has just lost its core.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
     sys.setswitchinterval(SWITCH_INTERVAL)
+    create_server(app, started, verbose=verbose, alone=alone).run([sock])
+
+
+def create_server(
+    app: FastAPI, started: Callable[[], object], *, verbose: bool = False, alone: bool = True
+) -> Server:
+    """Create the server of an application; the arguments are those of `run`."""
     config = uvicorn.Config(
-        app,
-        log_level="info" if verbose else "warning",
-        access_log=verbose,
-        timeout_graceful_shutdown=int(SHUTDOWN_TIMEOUT),
-        server_header=False,
+        app, log_level="info" if verbose else "warning", access_log=verbose, server_header=False
     )
-    Server(config, app.state.limiter, started, alone=alone).run([sock])
+    return Server(config, app.state.limiter, app.state.bodies, started, alone=alone)
 
 
 def run_many(

@@ -11,8 +11,8 @@ from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import FitResult, PredictResult, StoredClassifier
+from lgmnet.studio.index import Record
 from lgmnet.studio.service import Service
-from lgmnet.studio.store import Record
 
 MAX_ATTENTION_IMAGES = 8
 
@@ -65,6 +65,10 @@ class Page(BaseModel):
     """Page of a list of classifiers, newest first."""
 
     items: list[Summary]
+    damaged: list[str] = Field(
+        description="Ids of classifiers in this page whose entry in the index is damaged; they can "
+        "only be removed."
+    )
     next: str | None = Field(description="Value of 'after' for the next page; null at the end.")
 
 

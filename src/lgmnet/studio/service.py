@@ -2,9 +2,11 @@
 
 import asyncio
 import dataclasses
+import logging
 import tempfile
 import threading
 import time
+import unicodedata
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +36,10 @@ from lgmnet.studio.classifiers import (
     to_metadata,
     with_name,
 )
+from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
+from lgmnet.studio.index import Record, file_name
 from lgmnet.studio.models import ModelCollection
-from lgmnet.studio.store import ConflictError, Record, Store
+from lgmnet.studio.store import Store
 from lgmnet.studio.worker import Worker
 
 T = TypeVar("T")
@@ -44,6 +48,9 @@ MAX_IO_THREADS = 2
 with each other and with the networks."""
 MAX_CACHED_CLASSIFIERS = 64
 MAX_READ_ATTEMPTS = 5
+BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
+LOGGER = logging.getLogger("lgmnet.studio")
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Limits:
     max_images_per_class: int = 500
     max_name_length: int = 200
     max_in_flight: int = 64
+    body_seconds: float = 10.0
+    """Seconds in which the next part of a body must arrive; see `BodyReader`."""
 
     def check_images(self, files: Sequence[ImageBytes]) -> None:
         """Check number and size of the images of a request.
@@ -83,10 +92,10 @@ class Limits:
             ConfigError: if a name is blank, too long or holds a null character.
         """
         for name in names:
-            if not name.strip() or len(name) > self.max_name_length or "\0" in name:
+            if is_blank(name) or len(name) > self.max_name_length or "\0" in name:
                 raise ConfigError(
                     f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
-                    f"but got {name[: self.max_name_length]!r}."
+                    f"but got {name[: self.max_name_length]!a}."
                 )
 
     def check_classes(self, n_images: Mapping[str, int]) -> None:
@@ -126,20 +135,31 @@ class Service:
         self.model_collection = ModelCollection(models)
         self.worker = Worker(on_pass)
         self._io_limiter = anyio.CapacityLimiter(MAX_IO_THREADS)
+        self._export_limiter = anyio.CapacityLimiter(1)
         self._cache: OrderedDict[str, StoredClassifier] = OrderedDict()
         self._cache_lock = threading.Lock()
-        self._export_lock = threading.Lock()
 
     def start(self) -> None:
         """Start the worker, remove left-over files and load the models."""
         self.worker.start()
-        self.store.sweep()
+        try:
+            self.store.sweep()
+        except UserError as error:
+            LOGGER.warning("Left-over files stay in the store: %s", error)
         self.models()
 
     def close(self) -> None:
         """Stop once all queued jobs are done; `start` can be called again."""
         self.worker.stop()
         self.store.close()
+
+    def find_problem(self) -> str | None:
+        """Return the reason why the store cannot be used, None if it can be."""
+        try:
+            self.store.check()
+        except UserError as error:
+            return str(error)
+        return None
 
     def models(self) -> list[Model]:
         """Return all models of images."""
@@ -273,20 +293,22 @@ class Service:
 
         Raises:
             AbsentError: if there is no classifier with this id.
+            DamagedError: if its entry or its file is damaged or missing.
         """
-        for _ in range(MAX_READ_ATTEMPTS):
-            record = self.store.get(id)
-            with self._cache_lock:
-                if (stored := self._cache.get(record.file)) is not None:
-                    self._cache.move_to_end(record.file)
-                    return stored
+        file = file_name(id, self.store.version(id))
+        with self._cache_lock:
+            if (stored := self._cache.get(file)) is not None:
+                self._cache.move_to_end(file)
+                return stored
+
+        def load(path: Path) -> FittedClassifier:
             try:
-                with self.store.file(record) as path:
-                    fitted = FittedClassifier.load(path)
-            except ConflictError:  # A new version came between the index and the file.
-                continue
-            return self._cached(record, fitted)
-        raise ConflictError(f"The classifier '{id}' changes faster than it can be read; try again.")
+                return FittedClassifier.load(path)
+            except UserError as error:
+                reason = str(error).replace(f"'{path}'", "its file")
+                raise damaged_file_error(id, reason) from error
+
+        return self._cached(*self._read(id, load))
 
     async def predict(self, id: str, files: Sequence[ImageBytes]) -> PredictResult:
         """Predict the classes of images.
@@ -310,7 +332,7 @@ class Service:
         analysis = await asyncio.wrap_future(future)
         return PredictResult(stored, errors, analysis)
 
-    def export(self, stored: StoredClassifier) -> bytes:
+    async def export(self, stored: StoredClassifier) -> bytes:
         """Export a classifier as one ONNX file, which takes a few seconds.
 
         Raises:
@@ -318,15 +340,37 @@ class Service:
         """
         from lgmnet.classifier.export import export
 
-        with self._export_lock, tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            export(stored.fitted, path)
-            return path.read_bytes()
+        def run() -> bytes:
+            with translated_errors(), tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "model.onnx"
+                export(stored.fitted, path)
+                return path.read_bytes()
 
-    def file(self, stored: StoredClassifier) -> bytes:
-        """Return the classifier's own file."""
-        with self.store.file(stored.record) as path:
-            return path.read_bytes()
+        # One at a time; the others wait without a thread of their own.
+        return await anyio.to_thread.run_sync(run, limiter=self._export_limiter)
+
+    def file(self, id: str) -> tuple[Record, bytes]:
+        """Return the current record of a classifier, and its own file.
+
+        Raises:
+            AbsentError: if there is no classifier with this id.
+            DamagedError: if its entry is damaged, or its file is missing.
+        """
+        return self._read(id, Path.read_bytes)
+
+    def _read(self, id: str, read: Callable[[Path], T]) -> tuple[Record, T]:
+        """Return the current record of a classifier, and what a function reads from its file."""
+        before = None
+        for _ in range(MAX_READ_ATTEMPTS):
+            record = self.store.get(id)
+            if record == before:
+                raise damaged_file_error(id, "its file is missing")
+            try:
+                with self.store.file(record) as path:
+                    return record, read(path)
+            except ConflictError:  # A new version came between the index and the file.
+                before = record
+        raise StoreError(f"The classifier '{id}' changes faster than it can be read.")
 
     async def _run_io(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function that reads images or writes to the store in one of a few threads."""
@@ -358,3 +402,17 @@ class Service:
     def _check_new_images(self, images: Sequence[LabelledFile]) -> None:
         self.limits.check_images([image.file for image in images])
         self.limits.check_names(image.label for image in images)
+
+
+def is_blank(name: str) -> bool:
+    """Return True if a name shows nothing: spaces, control and format characters, fillers."""
+    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)
+
+
+def damaged_file_error(id: str, reason: str) -> DamagedError:
+    """Create the error for a classifier whose file is damaged or missing."""
+    return DamagedError(
+        f"The classifier '{id}' is damaged in the store: {reason}. Remove the classifier, or "
+        "restore its file from a backup.",
+        reason,
+    )

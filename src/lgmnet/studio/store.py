@@ -3,87 +3,62 @@
 A file is written before the index names it and is never changed afterwards: a new version is a new
 file. So every file that the index names is complete, however a process ends, and several servers
 can share one store.
+
+An index and a folder that are both new get one id, which both keep. An index cleans up only in the
+folder that has its id, and only by moving files to the folder ``trash`` inside.
 """
 
 import dataclasses
-import errno
-import tempfile
+import logging
+import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import fsspec
 import sqlalchemy as sa
-from fsspec.implementations.local import LocalFileSystem
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 
-from lgmnet.errors import ConfigError, UserError
+from lgmnet.errors import ConfigError
+from lgmnet.studio.errors import (
+    ConflictError,
+    DamagedError,
+    StoreError,
+    StoreFullError,
+    absent_error,
+    conflict_error,
+    translated_errors,
+)
+from lgmnet.studio.folder import ID_FILE, FileFolder
+from lgmnet.studio.index import (
+    CLASSIFIERS,
+    RECORD_COLUMNS,
+    SELECT_RECORD,
+    SELECT_VERSION,
+    DamagedEntry,
+    Metadata,
+    Record,
+    check_schema,
+    create_database,
+    create_tables,
+    database_file,
+    file_name,
+    get_property,
+    is_hex_id,
+    is_time,
+    row_to_record,
+    set_property,
+)
 
 ORPHAN_AGE = 3600.0
 """Age in seconds from which a file that the index does not name counts as left over."""
-FILE_SUFFIX = ".safetensors"
+RESERVE_BYTES = 262_144
+"""Space on the index's disk that is kept for removing classifiers when the disk is full."""
+RESERVE_SUFFIX = ".reserve"
 
-SCHEMA = sa.MetaData()
-CLASSIFIERS = sa.Table(
-    "classifiers",
-    SCHEMA,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("version", sa.String(32), nullable=False),
-    sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("model", sa.String(200), nullable=False),
-    sa.Column("classes", sa.JSON, nullable=False),
-    sa.Column("shots", sa.JSON, nullable=False),
-    sa.Column("bytes", sa.Integer, nullable=False),
-    sa.Column("created", sa.Float, nullable=False, index=True),
-    sa.Column("changed", sa.Float, nullable=False),
-)
-
-
-class StoreFullError(UserError):
-    """The disk is full; everything stored before is unchanged."""
-
-
-class StoreError(UserError):
-    """The database or the file storage cannot be used."""
-
-
-class ConflictError(UserError):
-    """The classifier was changed or removed since it was read."""
-
-
-class AbsentError(UserError):
-    """There is no such classifier or image."""
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """Description of a classifier in the index, apart from its id and times."""
-
-    name: str
-    model: str
-    classes: tuple[str, ...]
-    shots: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Record(Metadata):
-    """Entry of the index for one classifier."""
-
-    id: str
-    version: str
-    bytes: int
-    created: float
-    """Seconds since 1970."""
-    changed: float
-
-    @property
-    def file(self) -> str:
-        """Name of the classifier's file."""
-        return f"{self.id}-{self.version}{FILE_SUFFIX}"
+LOGGER = logging.getLogger("lgmnet.studio")
 
 
 class Store:
@@ -95,27 +70,48 @@ class Store:
 
     Raises:
         ConfigError: if a URL is malformed or needs a package that is not installed.
-        StoreError: if the database or the file storage cannot be used.
+        StoreError: if the database or the file storage cannot be used, or if another version of
+            lgmnet made them.
     """
 
     def __init__(self, database: str, files: str) -> None:
         with translated_errors():
             try:
                 self.engine = create_database(database)
-                self.fs, self.top = fsspec.core.url_to_fs(files)
+                self.folder = FileFolder(files)
             except (ImportError, ValueError, ArgumentError) as error:
                 raise ConfigError(f"The store cannot be opened: {error}") from error
-            self.fs.makedirs(self.top, exist_ok=True)
-            SCHEMA.create_all(self.engine)
+        self.index_file = database_file(self.engine)
+        try:
+            self.id = self._open_index()
+            """Id that the index and its folder share, None if the index has none."""
+        except StoreFullError:  # SQLite needs space even to open an index.
+            self._free_reserve()
+            self.id = self._open_index()
+        self._index_identity = self._identify_index()
+        self._fill_reserve()
 
     def check(self) -> None:
-        """Check that the index can be read.
+        """Check that index and files can be used, and are those with which the store was opened.
 
         Raises:
-            StoreError: if it cannot be read.
+            StoreError: if they are not.
         """
-        with translated_errors(), self.engine.connect() as connection:
-            connection.execute(sa.select(CLASSIFIERS.c.id).limit(1))
+        with translated_errors():
+            if self._identify_index() != self._index_identity:
+                raise StoreError(
+                    f"The index '{self.index_file}' was removed or replaced; restart the server."
+                )
+            with self.engine.connect() as connection:
+                check_schema(connection)
+            if not self.folder.exists():
+                raise StoreError(f"The folder '{self.folder.top}' does not exist.")
+            if self.id is not None and (present := self.folder.read_id()) != self.id:
+                raise StoreError(
+                    f"Expected the id {self.id} in '{self.folder.path(ID_FILE)}', but found "
+                    f"{present}: the folder is not mounted, or belongs to another index. Give the "
+                    "files that belong to the index. If these are the files, write the id there."
+                )
 
     def add(self, metadata: Metadata, write: Callable[[Path], None]) -> Record:
         """Add a classifier, whose complete file ``write`` writes to a path.
@@ -137,7 +133,7 @@ class Store:
         is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
         update = sa.update(CLASSIFIERS).where(is_old)
         new = self._write(metadata, old.id, old.created, write, update)
-        self._remove_file(old)
+        self.folder.remove(old.file)
         return new
 
     def get(self, id: str) -> Record:
@@ -145,21 +141,44 @@ class Store:
 
         Raises:
             AbsentError: if there is no classifier with this id.
+            DamagedError: if its entry in the index is damaged.
         """
         with translated_errors(), self.engine.connect() as connection:
-            row = connection.execute(sa.select(CLASSIFIERS).where(CLASSIFIERS.c.id == id)).first()
+            row = connection.execute(SELECT_RECORD, {"id": id}).first()
         if row is None:
-            raise AbsentError(f"There is no classifier '{id}'; it may have been removed.")
+            raise absent_error(id)
         return row_to_record(row)
 
-    def page(self, limit: int, after: tuple[float, str] | None = None) -> Sequence[Record]:
-        """Return up to ``limit`` records, newest first, after the one of this time and id."""
+    def version(self, id: str) -> str:
+        """Return the current version of a classifier, which takes a third of the time of `get`.
+
+        Raises:
+            AbsentError: if there is no classifier with this id.
+        """
+        with translated_errors(), self.engine.connect() as connection:
+            version = connection.execute(SELECT_VERSION, {"id": id}).scalar()
+        if version is None:
+            raise absent_error(id)
+        return str(version)
+
+    def page(
+        self, limit: int, after: tuple[float, str] | None = None
+    ) -> Sequence[Record | DamagedEntry]:
+        """Return up to ``limit`` entries, newest first, after the one of this time and id."""
         order = (CLASSIFIERS.c.created, CLASSIFIERS.c.id)
-        query = sa.select(CLASSIFIERS).order_by(*(c.desc() for c in order)).limit(limit)
+        query = sa.select(*RECORD_COLUMNS).order_by(*(c.desc() for c in order)).limit(limit)
         if after is not None:
             query = query.where(sa.tuple_(*order) < after)
         with translated_errors(), self.engine.connect() as connection:
-            return [row_to_record(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        entries: list[Record | DamagedEntry] = []
+        for row in rows:
+            try:
+                entries.append(row_to_record(row))
+            except DamagedError as error:
+                created = float(row.created) if is_time(row.created) else math.inf
+                entries.append(DamagedEntry(str(row.id), created, error.reason))
+        return entries
 
     def remove(self, id: str, version: str | None = None) -> None:
         """Remove a classifier, with a version only if that is the current one.
@@ -168,14 +187,14 @@ class Store:
             AbsentError: if there is no classifier with this id.
             ConflictError: if the current version is another one.
         """
-        record = self.get(id)
-        matches = CLASSIFIERS.c.id == id
-        if version is not None:
-            matches &= CLASSIFIERS.c.version == version
-        with translated_errors(), self.engine.begin() as connection:
-            if connection.execute(sa.delete(CLASSIFIERS).where(matches)).rowcount == 0:
-                raise conflict_error(id)
-        self._remove_file(record)
+        try:
+            removed = self._remove_entry(id, version)
+        except StoreFullError:  # Even removing needs space: SQLite writes a log of each change.
+            self._free_reserve()
+            removed = self._remove_entry(id, version)
+        if is_hex_id(removed):
+            self.folder.remove(file_name(id, removed))
+        self._fill_reserve()
 
     @contextmanager
     def file(self, record: Record) -> Iterator[Path]:
@@ -185,48 +204,97 @@ class Store:
             ConflictError: if the classifier was changed or removed since it was read.
         """
         with translated_errors():
-            if isinstance(self.fs, LocalFileSystem):
-                path = Path(self.top) / record.file
-                if not path.is_file():
-                    raise conflict_error(record.id)
-                yield path
-                return
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / record.file
-                try:
-                    self.fs.get_file(f"{self.top}/{record.file}", str(path))
-                except FileNotFoundError as error:
-                    raise conflict_error(record.id) from error
-                yield path
+            try:
+                with self.folder.open(record.file) as path:
+                    yield path
+            except FileNotFoundError as error:
+                raise conflict_error(record.id) from error
 
     def sweep(self) -> int:
-        """Remove files that the index does not name, left by processes that were interrupted.
+        """Move files that the index does not name to the trash, and return their number.
 
-        Files younger than `ORPHAN_AGE` stay: another process may be about to add them to the index.
-        The number of files removed is returned.
+        Interrupted processes leave such files. Those younger than `ORPHAN_AGE` stay: another
+        process may be about to add them to the index. Nothing is moved unless index and folder have
+        the same id, because otherwise the files may belong to another index.
         """
         with translated_errors():
+            if self.id is None or self.folder.read_id() != self.id:
+                LOGGER.warning(
+                    "Left-over files in '%s' stay there: the index and the folder do not have the "
+                    "same id, so the files may belong to another index.",
+                    self.folder.top,
+                )
+                return 0
             with self.engine.connect() as connection:
                 rows = connection.execute(sa.select(CLASSIFIERS.c.id, CLASSIFIERS.c.version))
-                named = {f"{row.id}-{row.version}{FILE_SUFFIX}" for row in rows}
-            removed = 0
-            for path in self.fs.ls(self.top, detail=False):
-                name = path.rsplit("/", maxsplit=1)[-1]
-                if name not in named and self._age(path) > ORPHAN_AGE:
-                    with suppress(FileNotFoundError):
-                        self.fs.rm_file(path)
-                        removed += 1
-            return removed
+                named = {file_name(row.id, row.version) for row in rows}
+            return self.folder.move_to_trash(named, ORPHAN_AGE)
 
     def close(self) -> None:
         """Close the connections to the database."""
         self.engine.dispose()
 
-    def _age(self, path: str) -> float:
-        """Return the age of a file in seconds, 0 if it is not known."""
-        with suppress(NotImplementedError, FileNotFoundError):
-            return time.time() - float(self.fs.modified(path).timestamp())
-        return 0.0
+    def _open_index(self) -> str | None:
+        """Create or check the tables, and return the id of the index as `_pair` does."""
+        with translated_errors():
+            create_tables(self.engine)
+            return self._pair()
+
+    def _pair(self) -> str | None:
+        """Give one id to index and folder if both are new, and return the index's id."""
+        # The order of reading matters when several servers open a new store at the same time: the
+        # folder has its id before its first file, and its first file before the index's first row.
+        with self.engine.connect() as connection:
+            id = get_property(connection, "files")
+            is_new = connection.execute(sa.select(CLASSIFIERS.c.id).limit(1)).first() is None
+        is_new = is_new and not self.folder.own_files() and self.folder.read_id() is None
+        if is_new:
+            set_property(self.engine, "files", uuid4().hex)
+            with self.engine.connect() as connection:
+                id = get_property(connection, "files")
+            assert id is not None
+            self.folder.write_id(id)
+        return id
+
+    def _identify_index(self) -> tuple[int, int] | None:
+        """Return device and number of the index's file, None if it is gone or is no file."""
+        with suppress(OSError):
+            if self.index_file is not None:
+                status = self.index_file.stat()
+                return status.st_dev, status.st_ino
+        return None
+
+    def _remove_entry(self, id: str, version: str | None) -> str:
+        """Remove a classifier from the index, and return the version that it had."""
+        with translated_errors(), self.engine.begin() as connection:
+            present = connection.execute(SELECT_VERSION, {"id": id}).scalar()
+            if present is None:
+                raise absent_error(id)
+            is_present = (CLASSIFIERS.c.id == id) & (CLASSIFIERS.c.version == present)
+            is_other = version not in (None, present)
+            if (
+                is_other
+                or connection.execute(sa.delete(CLASSIFIERS).where(is_present)).rowcount == 0
+            ):
+                raise conflict_error(id)
+        return str(present)
+
+    def _fill_reserve(self) -> None:
+        """Write the file that keeps space, if it is absent and there is space for it."""
+        if self.index_file is None:
+            return
+        path = self.index_file.with_suffix(RESERVE_SUFFIX)
+        if path.exists():
+            return
+        try:
+            path.write_bytes(os.urandom(RESERVE_BYTES))  # File systems compress zeros away.
+        except OSError:
+            self._free_reserve()
+
+    def _free_reserve(self) -> None:
+        if self.index_file is not None:
+            with suppress(OSError):
+                self.index_file.with_suffix(RESERVE_SUFFIX).unlink()
 
     def _write(
         self,
@@ -247,7 +315,7 @@ class Store:
         )
         try:
             with translated_errors():
-                record = dataclasses.replace(record, bytes=self._write_file(record, write))
+                record = dataclasses.replace(record, bytes=self.folder.write(record.file, write))
                 with self.engine.begin() as connection:
                     row = dataclasses.asdict(record)
                     if connection.execute(statement.values(**row)).rowcount == 0:
@@ -256,24 +324,8 @@ class Store:
         except (ConflictError, StoreFullError):
             # After other errors the index may still name the file: the commit may have succeeded
             # although no answer came back.
-            self._remove_file(record)
+            self.folder.remove(record.file)
             raise
-
-    def _write_file(self, record: Record, write: Callable[[Path], None]) -> int:
-        if isinstance(self.fs, LocalFileSystem):
-            path = Path(self.top) / record.file
-            write(path)
-            return path.stat().st_size
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / record.file
-            write(path)
-            self.fs.put_file(str(path), f"{self.top}/{record.file}")
-            return path.stat().st_size
-
-    def _remove_file(self, record: Record) -> None:
-        # `sweep` removes later what cannot be removed now.
-        with suppress(OSError):
-            self.fs.rm_file(f"{self.top}/{record.file}")
 
 
 def store_urls(folder: Path) -> tuple[str, str]:
@@ -285,59 +337,3 @@ def store_urls(folder: Path) -> tuple[str, str]:
     with translated_errors():
         (folder / "files").mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder / 'index.sqlite'}", str(folder / "files")
-
-
-def create_database(url: str) -> sa.Engine:
-    """Create the engine of a database. SQLite gets durable commits and readers that do not wait."""
-    engine = sa.create_engine(url, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-
-        @sa.event.listens_for(engine, "connect")
-        def set_pragmas(connection: Any, _: Any) -> None:
-            cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
-                cursor.execute(f"pragma {pragma}")
-            cursor.close()
-
-    return engine
-
-
-def row_to_record(row: Any) -> Record:
-    """Convert a row of the index to a record."""
-    return Record(**{**row._mapping, "classes": tuple(row.classes), "shots": tuple(row.shots)})
-
-
-def conflict_error(id: str) -> ConflictError:
-    """Create the error for a classifier that was changed or removed since it was read."""
-    return ConflictError(
-        f"The classifier '{id}' was changed or removed by somebody else since it was read. Read it "
-        "again."
-    )
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Translate errors of databases and file systems into `StoreFullError` and `StoreError`."""
-    try:
-        yield
-    except (UserError, OSError, SQLAlchemyError) as error:
-        # `atomic_write` has already turned the system's error into a sentence of its own.
-        if is_disk_full(error.__cause__ if isinstance(error, UserError) else error):
-            raise StoreFullError(
-                "The disk that holds the classifiers is full. Nothing was changed; free some "
-                "space, then try again."
-            ) from error
-        if isinstance(error, UserError):
-            raise
-        reason = getattr(error, "orig", None) or error
-        raise StoreError(f"The store cannot be used: {reason}") from error
-
-
-def is_disk_full(error: BaseException | None) -> bool:
-    """Return True if an error says that the disk is full."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    message = str(error).lower()
-    return isinstance(error, OperationalError) and any(
-        phrase in message for phrase in ("disk is full", "no space left", "disk full")
-    )

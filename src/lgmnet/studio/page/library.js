@@ -18,8 +18,9 @@ async function listPage(after = null) {
   nextPage = page.next;
   $("#saved-more").hidden = !nextPage;
   if (!after) $("#saved").replaceChildren();
-  if (!after && !page.items.length) $("#saved").textContent = "There are no classifiers yet.";
-  $("#saved").append(...page.items.map(makeItem));
+  if (!after && !page.items.length && !page.damaged.length)
+    $("#saved").textContent = "There are no classifiers yet.";
+  $("#saved").append(...page.items.map(makeItem), ...page.damaged.map(makeDamagedItem));
 }
 
 function makeItem({ id, name, classes, model, changed }) {
@@ -34,6 +35,15 @@ function makeItem({ id, name, classes, model, changed }) {
     }),
   );
   open.append(makeElement("small", { textContent }));
+  return addDelete(makeElement("li", {}, open), id, name);
+}
+
+function makeDamagedItem(id) {
+  const textContent = `A damaged classifier: ${id}`;
+  return addDelete(makeElement("li", {}, makeElement("span", { textContent })), id, id);
+}
+
+function addDelete(item, id, name) {
   const remove = makeButton("Delete", () =>
     reportErrors(async () => {
       if (!confirm(`Delete '${name}' permanently?`)) return;
@@ -42,7 +52,7 @@ function makeItem({ id, name, classes, model, changed }) {
       if (state.classifier?.id === id) reset();
     }),
   );
-  const item = makeElement("li", {}, open, remove);
+  item.append(remove);
   return item;
 }
 

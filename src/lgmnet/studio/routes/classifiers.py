@@ -1,12 +1,13 @@
 """Routes that create, list, read, edit, remove, use and export classifiers."""
 
+import logging
 import time
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Request, Response
 from PIL import Image
 from pydantic import GetPydanticSchema, WithJsonSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
@@ -16,6 +17,8 @@ from lgmnet.classifier.export import snippet
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
 from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
+from lgmnet.studio.errors import ConflictError
+from lgmnet.studio.index import DamagedEntry, Record
 from lgmnet.studio.models import AUTO
 from lgmnet.studio.schemas import (
     ClassifierOut,
@@ -28,10 +31,12 @@ from lgmnet.studio.schemas import (
     to_predictions,
     to_summary,
 )
-from lgmnet.studio.store import ConflictError, Record
 
 DEFAULT_NAME = "untitled"
 MAX_FILE_NAME_LENGTH = 200
+MAX_TIME = 1e12
+"""Latest time in seconds since 1970 that a page can begin with."""
+LOGGER = logging.getLogger("lgmnet.studio")
 
 
 def read_upload(upload: object) -> ImageBytes:
@@ -61,6 +66,13 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the classi
 IfMatch = Annotated[
     str | None, Header(description="Etag of the version to change, or * for the current version.")
 ]
+
+IfNoneMatch = Annotated[
+    str | None, Header(description="Etags of versions that need not be sent again.")
+]
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The caller has the current version."}
+}
 
 router = APIRouter(tags=["classifiers"])
 
@@ -100,24 +112,32 @@ def page(
     after: Annotated[str | None, Query(description="'next' of the page before.")] = None,
 ) -> Page:
     """List classifiers, newest first."""
-    records = service.store.page(limit + 1, None if after is None else parse_cursor(after))
-    items, has_more = records[:limit], len(records) > limit
+    entries = service.store.page(limit + 1, None if after is None else parse_cursor(after))
+    shown, has_more = entries[:limit], len(entries) > limit
+    damaged = [entry for entry in shown if isinstance(entry, DamagedEntry)]
+    for entry in damaged:
+        LOGGER.warning("The index's entry of '%s' is damaged: %s", entry.id, entry.reason)
     return Page(
-        items=[to_summary(record) for record in items],
-        next=f"{items[-1].created!r}_{items[-1].id}" if has_more else None,
+        items=[to_summary(entry) for entry in shown if isinstance(entry, Record)],
+        damaged=[entry.id for entry in damaged],
+        next=f"{min(shown[-1].created, MAX_TIME)!r}_{shown[-1].id}" if has_more else None,
     )
 
 
-@router.get("/v1/classifiers/{id}")
-def get(service: StudioService, id: Id, response: Response) -> ClassifierOut:
+@router.get("/v1/classifiers/{id}", response_model=ClassifierOut, responses=NOT_MODIFIED)
+def get(
+    service: StudioService, id: Id, response: Response, if_none_match: IfNoneMatch = None
+) -> ClassifierOut | Response:
     """Return a classifier with its classes and images."""
-    return to_classifier_out(service.get(id), response)
+    stored = service.get(id)
+    return not_modified(if_none_match, stored.record) or to_classifier_out(stored, response)
 
 
 @router.patch("/v1/classifiers/{id}")
 async def edit(
     service: StudioService,
     id: Id,
+    request: Request,
     response: Response,
     if_match: IfMatch = None,
     images: Images = (),
@@ -140,6 +160,8 @@ async def edit(
             f"Expected a new name for each class to rename, but got {len(rename)} of 'rename' and "
             f"{len(to)} of 'to'."
         )
+    if name is None and "name" in await request.form():
+        name = ""  # FastAPI takes an empty field for an absent one.
     stored = await anyio.to_thread.run_sync(service.get, id)
     check_match(if_match, stored.record)
     result = await service.edit(
@@ -156,10 +178,10 @@ async def edit(
 @router.delete("/v1/classifiers/{id}", status_code=204, response_model=None)
 def remove(service: StudioService, id: Id, if_match: IfMatch = None) -> None:
     """Remove a classifier."""
-    record = service.store.get(id)
     if if_match is None or if_match.strip() == "*":
-        service.store.remove(id)
+        service.store.remove(id)  # Also if its entry is damaged.
         return
+    record = service.store.get(id)
     check_match(if_match, record)
     service.store.remove(id, record.version)
 
@@ -167,15 +189,20 @@ def remove(service: StudioService, id: Id, if_match: IfMatch = None) -> None:
 @router.get(
     "/v1/classifiers/{id}/images/{place}",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}, "image/webp": {}}}},
+    responses={200: {"content": {"image/png": {}, "image/webp": {}}}, **NOT_MODIFIED},
 )
 def picture(
-    service: StudioService, id: Id, place: Annotated[int, Path(ge=0, le=10**9)]
+    service: StudioService,
+    id: Id,
+    place: Annotated[int, Path(ge=0, le=10**9)],
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return the thumbnail of a support image."""
-    data = thumbnail(service.get(id).fitted, place)
+    stored = service.get(id)
+    data = thumbnail(stored.fitted, place)
     kind = "image/png" if data.startswith(b"\x89PNG") else "image/webp"
-    return Response(data, media_type=kind)
+    full = Response(data, media_type=kind, headers=etag_header(stored.record))
+    return not_modified(if_none_match, stored.record) or full
 
 
 @router.post("/v1/classifiers/{id}/predict")
@@ -197,21 +224,29 @@ async def predict(
 @router.get(
     "/v1/classifiers/{id}/export",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={200: {"content": {"application/octet-stream": {}}}, **NOT_MODIFIED},
 )
-def export(
+async def export(
     service: StudioService,
     id: Id,
     format: Annotated[Literal["safetensors", "onnx"], Query()] = "safetensors",
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return the classifier's own file, or an ONNX file that runs without lgmnet (slower)."""
-    stored = service.get(id)
-    data = service.export(stored) if format == "onnx" else service.file(stored)
-    name = quote(f"{stored.record.name or 'classifier'}.{format}", safe="")
+    record = await anyio.to_thread.run_sync(service.store.get, id)
+    if (unchanged := not_modified(if_none_match, record)) is not None:
+        return unchanged
+    if format == "onnx":
+        stored = await anyio.to_thread.run_sync(service.get, id)
+        record, data = stored.record, await service.export(stored)
+    else:
+        record, data = await anyio.to_thread.run_sync(service.file, id)
+    name = quote(f"{record.name or 'classifier'}.{format}", safe="")
+    disposition = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
     return Response(
         data,
         media_type="application/octet-stream",
-        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"},
+        headers=disposition | etag_header(record),
     )
 
 
@@ -261,12 +296,29 @@ def check_match(if_match: str, record: Record) -> None:
     Raises:
         ConflictError: if it has another version.
     """
-    etags = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
-    if not etags & {"*", record.version}:
+    if not names_version(if_match, record):
         raise ConflictError(
             "The classifier was changed by somebody else since you read it. Read it again, then "
             "repeat your change."
         )
+
+
+def etag_header(record: Record) -> dict[str, str]:
+    """Return the header ETag of everything that shows a version of a classifier."""
+    return {"ETag": f'"{record.version}"'}
+
+
+def not_modified(if_none_match: str | None, record: Record) -> Response | None:
+    """Return the response 304 if If-None-Match names the version, None if it does not."""
+    if if_none_match is None or not names_version(if_none_match, record):
+        return None
+    return Response(status_code=304, headers=etag_header(record))
+
+
+def names_version(condition: str, record: Record) -> bool:
+    """Return True if If-Match or If-None-Match names the version of a record, or is ``*``."""
+    etags = {tag.strip().removeprefix("W/").strip('"') for tag in condition.split(",")}
+    return bool(etags & {"*", record.version})
 
 
 def parse_cursor(after: str) -> tuple[float, str]:
@@ -280,6 +332,6 @@ def parse_cursor(after: str) -> tuple[float, str]:
         created = float(start)
     except ValueError:
         created = float("nan")
-    if not abs(created) < 1e12:  # Also true for NaN.
+    if not abs(created) <= MAX_TIME:  # Also true for NaN.
         raise ConfigError(f"'after' must be the 'next' of a page, but is '{after}'.")
     return created, id.replace("\0", "")

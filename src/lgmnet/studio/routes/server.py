@@ -1,5 +1,6 @@
 """Routes of the server itself: its models, its state, and the studio's page."""
 
+import logging
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -17,6 +18,8 @@ CONTENT_SECURITY_POLICY = (
 )
 """Scripts, styles and data come from this server only."""
 
+LOGGER = logging.getLogger("lgmnet.studio")
+
 router = APIRouter()
 
 
@@ -27,18 +30,25 @@ def models(service: StudioService) -> list[ModelOut]:
 
 
 @router.get("/healthz", tags=["state"])
-def alive() -> dict[str, str]:
+async def alive() -> dict[str, str]:
     """Report that the process is running."""
     return {"status": "alive"}
 
 
 @router.get("/readyz", tags=["state"])
 def ready(service: StudioService, request: Request) -> dict[str, str]:
-    """Report if requests can be served: models loaded, store usable, not shutting down."""
+    """Report if requests can be served: models loaded, store usable, not shutting down.
+
+    Anybody may ask, so only the log says why the server is not ready.
+    """
     state = request.app.state
-    if not state.is_ready or state.limiter.is_closing:
-        raise HTTPException(503, "The server is starting or shutting down.")
-    service.store.check()
+    is_serving = state.is_ready and not state.limiter.is_closing
+    problem = service.find_problem() if is_serving else "it is starting or shutting down"
+    if problem != state.problem:  # Monitors ask every few seconds.
+        state.problem = problem
+        LOGGER.warning("The server is %s.", f"not ready: {problem}" if problem else "ready again")
+    if problem:
+        raise HTTPException(503, "not ready", {"retry-after": "5"})
     return {"status": "ready"}
 
 
