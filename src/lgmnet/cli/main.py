@@ -49,6 +49,11 @@ def run_command() -> str | int | None:
     except UserError as error:
         print_error(str(error))
         return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print_error(f"Cannot use '{error.filename}': {error.strerror}.")
+        return 2
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich exit with code 1 then.
             raise end.__context__ from None
