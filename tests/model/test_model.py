@@ -284,7 +284,7 @@ def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved):
         ({"format": "another-model"}, f"but its format is another-model, version {VERSION}"),
         ({"method": "lgm"}, "no method 'lgm'. Did you mean 'lgm-net'?"),
         ({"config": {"contxt": 3}}, "'contxt'. Did you mean 'context'?"),
-        ({"config": {"context": {"length": -3}}}, "'length' must be positive, but is -3"),
+        ({"config": {"context": {"length": -3}}}, "'context.length' must be positive, but is -3"),
     ],
 )
 def test_a_config_of_another_model_is_refused(changes, words, saved):

@@ -8,7 +8,6 @@ from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.errors import unknown_name_error
-from lgmnet.progress import track_progress
 
 
 @command("Train", example="[bold]lgmnet download omniglot[/]")
@@ -25,6 +24,5 @@ def download(
 
     if data != "omniglot":
         raise unknown_name_error("data to download", data, ["omniglot"])
-    with track_progress("characters", omniglot.CLASSES) as progress:
-        file = omniglot.download(folder or data_folders()[0], progress.advance)
+    file = omniglot.download(folder or data_folders()[0])
     return CommandResult({"data": data, "file": str(file)}, [escape(str(file))])

@@ -126,9 +126,9 @@ def fit(
             norm = fabric.clip_gradients(
                 step, optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
             )
-            values = float(loss.detach()), float(cast(Tensor, norm))
-            if not all(map(math.isfinite, values)):
-                raise diverged_error(state.step + 1, values[0], rate, out)
+            loss_value, norm_value = float(loss.detach()), float(cast(Tensor, norm))
+            if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+                raise diverged_error(state.step + 1, loss_value, rate, out)
             optimizer.step()
             optimizer.zero_grad()
             state.step += 1
