@@ -128,8 +128,7 @@ def test_quickstart_without_its_optional_packages(package_name, tiny, tmp_path, 
 
 
 def test_download_prints_its_file(tmp_path, monkeypatch):
-    def fake_download(folder, progress):
-        progress(omniglot.CLASSES)
+    def fake_download(folder):
         return folder / omniglot.OMNIGLOT_ARCHIVE
 
     monkeypatch.setattr(omniglot, "download", fake_download)

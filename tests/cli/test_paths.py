@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.errors import DataError, UserError
+from lgmnet.errors import UserError
 from tests.support.command_line import Ran, lgmnet
 from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings, tiny_model
@@ -88,15 +88,6 @@ def test_a_class_folder_that_is_not_utf_8_is_named(
     assert_sentence(ran, f"class folder '{SHOWN}'", "not UTF-8; rename it")
     assert classifier.read_bytes() == before
     assert not (tmp_path / "c.safetensors").exists()
-
-
-def test_a_class_name_that_is_not_utf_8_is_refused(classifier, tiny):
-    from lgmnet.classifier.classifier import fit_classifier
-
-    ran = lgmnet("edit", classifier, "--rename", f"moon={FOREIGN}", "--model", tiny)
-    assert_sentence(ran, f"class '{SHOWN}'")
-    with pytest.raises(DataError, match="not UTF-8"):
-        fit_classifier(tiny_model(), drawings(2, 1)[:, 0], [0, 1], ["moon", FOREIGN])
 
 
 def test_a_list_of_files_with_nul_and_with_long_names(classifier, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from lgmnet.classifier.support import (
 )
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
-from lgmnet.errors import ConfigError, DataError, check_utf8, unknown_name_error
+from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, QueryAnalysis
@@ -308,10 +308,7 @@ def fit_support(
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        DataError: if the name of a class is not UTF-8.
     """
-    for name in classes:
-        check_utf8("class", name)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))

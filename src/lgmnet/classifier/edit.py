@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.support import Support, to_support_samples
-from lgmnet.errors import ConfigError, check_utf8
+from lgmnet.errors import ConfigError
 from lgmnet.model.model import Model
 
 
@@ -92,9 +92,7 @@ def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifi
 
     Raises:
         ConfigError: if there is no class ``old``, or already a class ``new``.
-        DataError: if the new name is not UTF-8.
     """
-    check_utf8("class", new)
     index = fitted.class_index(old)
     if new != old and new in fitted.classes:
         raise ConfigError(
