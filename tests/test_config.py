@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from lgmnet.data.augment import Jitter
 from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.experiments.recipes import RECIPES
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
 
 
@@ -138,10 +140,10 @@ def test_a_whole_number_is_converted_to_a_number():
         ("inner", 3, "'inner' must be a JSON object with the fields of Inner, but is 3."),
         ("inner", None, "'inner' must be a JSON object with the fields of Inner, but is None."),
         ("inner", {"dept": 3}, "no field of Inner 'dept'. Did you mean 'depth'?"),
-        ("inner", {"depth": "deep"}, "'depth' must be a whole number, but is 'deep'."),
+        ("inner", {"depth": "deep"}, "'inner.depth' must be a whole number, but is 'deep'."),
         ("part", 3, "'part' must be a JSON object with the fields of Part, but is 3."),
-        ("part", {"size": None}, "'size' must be a whole number, but is None."),
-        ("other", {"kind": "c"}, "'kind' must be 'a' or 'b', but is 'c'."),
+        ("part", {"size": None}, "'part.size' must be a whole number, but is None."),
+        ("other", {"kind": "c"}, "'other.kind' must be 'a' or 'b', but is 'c'."),
         ("nmae", 3, "no field of Outer 'nmae'. Did you mean 'name'?"),
     ],
 )
@@ -245,8 +247,8 @@ def test_an_optional_config_is_changed_where_there_is_one():
         (["name.first=3"], "no field 'first'. Known: name, on, widths"),
         (["part.sizes=3"], "no field 'sizes'. Did you mean 'size'?"),
         (["=3"], "no field ''"),
-        (["depth=deep"], "'depth' must be a whole number, but is 'deep'."),
-        (["part.size=none"], "'size' must be a whole number, but is None."),
+        (["depth=deep"], "'inner.depth' must be a whole number, but is 'deep'."),
+        (["part.size=none"], "'part.size' must be a whole number, but is None."),
         (["inner=3"], "'inner' must be a JSON object with the fields of Inner, but is 3."),
         (["inner=3", "depth=3"], "'inner' must be a JSON object, but is 3."),
         (["part=none", "part.size=3"], "'part' must be a JSON object, but is None."),
@@ -282,7 +284,7 @@ def test_a_name_with_several_shortest_paths_is_refused_with_all_of_them():
 
 def test_fields_that_must_agree_change_together():
     assert with_settings(Nest(), ["low=5", "high=9"]) == Nest(Checked(5, 9))
-    with pytest.raises(ConfigError, match="'low' must be below 'high', but is 5"):
+    with pytest.raises(ConfigError, match="must be below 'high', but is 5"):
         with_settings(Nest(), ["low=5"])
 
 
@@ -391,11 +393,30 @@ def test_wrong_validation_configs_are_refused(fields, expected):
         ValidationConfig(**fields)
 
 
-@pytest.mark.parametrize("setting", ["steps=0", "learning_rate=-1", "way=1", "episodes=1"])
-def test_a_wrong_setting_of_a_run_is_named(setting):
-    name, value = setting.split("=")
-    with pytest.raises((ConfigError, EpisodeError), match=f"'{name}' must be .*but is {value}"):
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("steps=0", "train.steps", "0"),
+        ("learning_rate=-1", "train.optimizer.learning_rate", "-1.0"),
+        ("way=1", "train.way", "1"),
+        ("validation.way=1", "train.validation.way", "1"),
+        ("episodes=1", "train.validation.episodes", "1"),
+        ("seed=x", "train.seed", "'x'"),
+        ("embedding.pooled=[true]", "config.embedding.pooled", "(True,)"),
+        ("context.pooled=[true]", "config.context.pooled", "(True,)"),
+        ("target.widths=[0]", "config.target.widths", "(0,)"),
+        ("alignment.power=2", "config.embedding.alignment.power", "2.0"),
+    ],
+)
+def test_a_wrong_setting_of_a_run_is_named_by_its_whole_path(setting, path, value):
+    message = rf"'{path}' must be [^.]*, but is {re.escape(value)}\."
+    with pytest.raises((ConfigError, EpisodeError), match=message):
         with_settings(RECIPES["omniglot"](), [setting])
+
+
+def test_a_wrong_field_of_a_config_that_is_in_no_other_is_named_with_its_type():
+    with pytest.raises(ConfigError, match=r"'pooled' must be .* \(a field of EmbeddingConfig\)\."):
+        EmbeddingConfig((1, 8, 8), widths=(4,), pooled=())
 
 
 def test_a_run_needs_a_method_and_its_own_config():

@@ -4,14 +4,33 @@ import ast
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from lgmnet.errors import ConfigError, unknown_name_error
+from lgmnet.errors import ConfigError, EpisodeError, unknown_name_error
 
 C = TypeVar("C")
+
+
+FIELD_ERROR = re.compile(r"'([\w.]+)' (must be .*?)(?: \(a field of \w+\))?\.", re.DOTALL)
+"""Message about a field: its path, the problem, and the config's type if it is in no other."""
+
+
+@contextmanager
+def inside(field: str) -> Iterator[None]:
+    """Put the name of a field before the names in errors about the config that it holds."""
+    try:
+        yield
+    except (ConfigError, EpisodeError) as error:
+        match = FIELD_ERROR.fullmatch(str(error))
+        if match is None:
+            raise
+        path, problem = match.groups()
+        raise type(error)(f"'{field}.{path}' {problem}.") from error
 
 
 def require(config: Any, field: str, holds: bool, expected: str) -> None:
@@ -27,7 +46,8 @@ def require(config: Any, field: str, holds: bool, expected: str) -> None:
         ConfigError: naming the field, what was expected and what came.
     """
     if not holds:
-        raise ConfigError(f"'{field}' must be {expected}, but is {getattr(config, field)!r}.")
+        owner, value = type(config).__name__, getattr(config, field)
+        raise ConfigError(f"'{field}' must be {expected}, but is {value!r} (a field of {owner}).")
 
 
 def from_json(config_type: type[C], values: Any) -> C:
@@ -131,7 +151,8 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, hint):
             return value
         if isinstance(value, Mapping):
-            return from_json(hint, value)
+            with inside(name):
+                return from_json(hint, value)
     elif hint is float:
         if isinstance(value, (int, float)) and not is_bool and math.isfinite(value):
             return float(value)
@@ -166,12 +187,13 @@ def _replace_nested(config: Any, changes: Mapping[str, Any]) -> Any:
     for name in changes:
         if name not in hints:
             raise unknown_name_error(f"field of {type(config).__name__}", name, hints)
-    values = {
-        name: _replace_nested(getattr(config, name), change)
-        if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name))
-        else coerce(name, change, hints[name])
-        for name, change in changes.items()
-    }
+    values: dict[str, Any] = {}
+    for name, change in changes.items():
+        if isinstance(change, dict) and dataclasses.is_dataclass(getattr(config, name)):
+            with inside(name):
+                values[name] = _replace_nested(getattr(config, name), change)
+        else:
+            values[name] = coerce(name, change, hints[name])
     return dataclasses.replace(config, **values)
 
 

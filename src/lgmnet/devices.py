@@ -9,6 +9,29 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
+from lgmnet.errors import ConfigError
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """Return the device of a name: ``cpu``, ``cuda``, ``cuda:1`` or ``auto``.
+
+    ``auto`` is ``cuda`` where PyTorch finds a GPU for it, else ``cpu``.
+
+    Raises:
+        ConfigError: if PyTorch cannot compute on this device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            f"PyTorch cannot compute on the device {str(name)!r} here. Expected 'cpu', 'cuda' "
+            "(which needs a GPU), or 'auto' for a GPU if there is one."
+        ) from error
+    return device
+
 
 def supports_bf16(device: str) -> bool:
     """Return True if a device, ``cpu`` or ``cuda``, computes in bf16.

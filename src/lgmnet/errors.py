@@ -47,16 +47,36 @@ class FileFormatError(UserError):
     """File of lgmnet that is damaged, or of another kind or version."""
 
 
-def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown_name_error(
+    kind: str, name: str, known: Iterable[str], others: Iterable[str] = ()
+) -> ConfigError:
     """Create the error for an unknown name; the message suggests the nearest known one.
+
+    ``others`` are names that are suggested too, but not listed.
 
     >>> str(unknown_name_error("model", "omniglt", ["omniglot"]))
     "There is no model 'omniglt'. Did you mean 'omniglot'? Known: omniglot."
     """
     names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
+    nearest = difflib.get_close_matches(name, [*names, *others], n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return ConfigError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def check_utf8(kind: str, name: str) -> None:
+    """Check that the name of a class is text, and not bytes of a file name that are no UTF-8.
+
+    Such a name could be shown nowhere and stored in no file.
+
+    Raises:
+        DataError: if it is not; the message says of what ``kind`` the name is.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The name of the {kind} {name!r} holds bytes that are not UTF-8; rename it."
+        ) from error
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
-from lgmnet.errors import ConfigError, DataError, require_extra
+from lgmnet.devices import resolve_device
+from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
+from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import model_folder
 
@@ -41,9 +43,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     takes.
 
     Args:
-        model: Name of a shipped model, or the folder of a model.
+        model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
+            Face hub.
         random_state: Seed of the random draws (`spread`); None for a different one each time.
-        device: Device to compute on, such as ``cuda``.
+        device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
 
@@ -232,13 +235,19 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             path: Path of the file.
             model: Model that fitted the classifier; needed for edits if it is not a shipped one.
-            device: Device to compute on.
+            device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
 
         Raises:
+            ConfigError: if there is no such device.
             FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
-        fitted = FittedClassifier.load(Path(path))
+        fitted = FittedClassifier.load(Path(path)).to(resolve_device(device))
+        if model is None and is_hub_name(fitted.model):
+            raise FileFormatError(
+                f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "
+                "download; name the model with model=..."
+            )
         kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
         labels = np.array(fitted.classes)
         classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
@@ -258,9 +267,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _load_model(self) -> Model:
         """Load the model that the parameter ``model`` names."""
-        folder = model_folder(self.model)
-        modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(folder, modified, self.device)
+        modified = 0
+        if not is_hub_name(self.model):
+            folder = model_folder(self.model)
+            modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
+        return load_model_once(self.model, modified, resolve_device(self.device))
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
@@ -311,7 +322,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         if source.backbone:  # A support set stores features of photos.
             samples = to_support_samples(samples, shape, source.backbone)
-        return samples.to(self.device)
+        return samples.to(resolve_device(self.device))
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):
@@ -333,8 +344,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=4)
-def load_model_once(folder: Path, modified: int, device: str) -> Model:
-    """Load the model in a folder; load it again only if ``modified`` has changed."""
-    model = load_model(folder)
+def load_model_once(name: str | Path, modified: int, device: torch.device) -> Model:
+    """Load a model by its name; load it again only if ``modified`` has changed."""
+    model = load_model(name)
     model.method.to(device)
     return model

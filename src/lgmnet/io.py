@@ -27,10 +27,23 @@ def make_folder(path: Path) -> None:
     Raises:
         UserError: if it cannot be made.
     """
+    check_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot make the folder '{path}': {error.strerror}.") from error
+
+
+def check_path(path: Path) -> None:
+    """Check that a path can name a file at all.
+
+    Raises:
+        UserError: if it contains the character NUL.
+    """
+    if "\0" in str(path):
+        raise UserError(
+            f"Cannot write {str(path)!r}: a path cannot contain the character NUL; remove it."
+        )
 
 
 def check_writable(path: Path) -> None:
@@ -39,6 +52,7 @@ def check_writable(path: Path) -> None:
     Raises:
         UserError: if the folder of the file does not exist, or the path is a folder or a device.
     """
+    check_path(path)
     if not path.parent.is_dir():
         raise UserError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.")
     if path.is_dir():
@@ -106,9 +120,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+    r"""Write a text file atomically, in UTF-8; foreign bytes of file names become ``\udcff``."""
     with atomic_write(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_tensors(

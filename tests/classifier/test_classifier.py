@@ -9,14 +9,16 @@ import torch
 
 from lgmnet import load_model
 from lgmnet.classifier.classifier import BATCH_SIZE, fit_classifier
-from lgmnet.classifier.support import to_float
+from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, DataError, EpisodeError
 from lgmnet.methods import METHODS, ProtoNetConfig
-from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from tests.classifier.conftest import CLASSES, LABELS, support_images
-from tests.support.configs import TINY
-from tests.support.models import drawings, tiny_model
+from tests.contract.cases import CASES
+from tests.support.configs import TINY, lgm_net_config
+from tests.support.models import build_method, drawings, tiny_model
+from tests.support.random import noise
 
 
 def test_properties_of_a_classifier(fitted):
@@ -179,3 +181,72 @@ def test_images_of_another_type(fitted):
 def test_pixels_become_floats_in_0_to_1():
     values = to_float(torch.tensor([0, 51, 255], dtype=torch.uint8))
     torch.testing.assert_close(values, torch.tensor([0.0, 0.2, 1.0]))
+
+
+@pytest.mark.parametrize("case", ["lgm-net, conv", "proto-net, images"])
+def test_a_classifier_and_the_model_that_fitted_it_do_not_change_each_other(case):
+    name, config = CASES[case]
+    method = build_method(name, config).eval()
+    model = dataclasses.replace(tiny_model(), method=method, method_name=name)
+    shape = method.inputs.shape
+    samples = (255 * noise(6, *shape).sigmoid()).to(torch.uint8)
+    queries = (255 * noise(5, *shape, seed=1).sigmoid()).to(torch.uint8)
+    fitted = fit_classifier(model, samples, [0, 0, 1, 1, 2, 2], "abc")
+    expected = fitted.predict_proba(queries)
+    with torch.no_grad():
+        for tensor in method.state_dict().values():
+            tensor.add_(1)
+    method.half().train()
+    assert torch.equal(fitted.predict_proba(queries), expected)
+
+    weights = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    fitted.classifier.double().train()
+    with torch.inference_mode():
+        for tensor in fitted.classifier.state_dict().values():
+            tensor.add_(1)
+    for name, tensor in method.state_dict().items():
+        assert torch.equal(tensor, weights[name])
+        assert tensor.dtype == weights[name].dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("any_length", [True, False])
+def test_vectors_of_every_precision_give_the_same_classifier(any_length, dtype):
+    if any_length:
+        model = load_model("vectors")
+    else:
+        model = tiny_model(lgm_net_config(vector_embedding(8, 8), target_widths=(8,)))
+    samples, queries = noise(6, 8).half(), noise(5, 8, seed=1).half()
+    expected = fit_classifier(model, samples.double(), [0, 0, 0, 1, 1, 1], "ab")
+    fitted = fit_classifier(model, samples.to(dtype), [0, 0, 0, 1, 1, 1], "ab")
+    probabilities = fitted.predict_proba(queries.to(dtype))
+    assert torch.equal(probabilities, expected.predict_proba(queries.double()))
+    assert fitted.support.samples.dtype == (torch.float64 if any_length else torch.float32)
+
+
+def test_float_images_are_refused_with_the_conversion():
+    images = support_images() / 255
+    with pytest.raises(DataError, match=r"must be uint8 .* but are float32 .*\(255 \* x\).round"):
+        fit_classifier(tiny_model(), images, LABELS, CLASSES)
+    converted = (255 * images).round().to(torch.uint8)
+    assert torch.equal(converted, support_images()), "the advice of the message is right"
+
+
+def test_whole_numbers_are_no_vectors():
+    model = tiny_model(lgm_net_config(vector_embedding(8, 8), target_widths=(8,)))
+    with pytest.raises(DataError, match=r"Vectors must be floats \[vectors, 8\], but are int64"):
+        fit_classifier(model, torch.ones(2, 8, dtype=torch.int64), [0, 1], "ab")
+
+
+def test_an_array_is_refused_with_the_conversion():
+    with pytest.raises(DataError, match=r"torch.Tensor, but are ndarray.*torch.from_numpy"):
+        check_is_tensor(support_images().numpy())
+
+
+def test_a_copy_on_another_device(fitted, queries):
+    """The only other device everywhere is ``meta``, which computes nothing."""
+    moved = fitted.to("meta")
+    assert {t.device.type for t in moved.classifier.state_dict().values()} == {"meta"}
+    assert moved.support.samples.device.type == "meta"
+    assert fitted.support.samples.device.type == "cpu"
+    assert torch.equal(fitted.to("cpu").predict_proba(queries), fitted.predict_proba(queries))

@@ -13,13 +13,12 @@ from typing import Annotated
 
 import pytest
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
 import lgmnet as package
 from lgmnet.cli import console
-from lgmnet.cli.console import CommandResult, command
+from lgmnet.cli.console import CommandResult, SafeConsole, command
 from lgmnet.cli.progress_bars import ProgressBars
 from tests.support.command_line import COMMANDS, lgmnet
 from tests.support.images import write_drawing
@@ -144,16 +143,16 @@ finally:
         assert output in ran.stdout
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+def terminal() -> SafeConsole:
+    return SafeConsole(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
 
 
-def output_of(screen: Console) -> str:
+def output_of(screen: SafeConsole) -> str:
     assert isinstance(screen.file, io.StringIO)
     return screen.file.getvalue()
 
 
-def wait_for(screen: Console, *parts: str) -> None:
+def wait_for(screen: SafeConsole, *parts: str) -> None:
     """Wait until a terminal shows these parts; the bars are drawn by a thread."""
     deadline = time.monotonic() + 10
     while not all(part in output_of(screen) for part in parts):
@@ -178,7 +177,7 @@ def test_nested_bars_share_one_display():
 
 
 def test_without_a_terminal_only_the_lines_are_printed():
-    screen = Console(file=io.StringIO(), width=20)
+    screen = SafeConsole(file=io.StringIO(), width=20)
     with ProgressBars(screen).show("episodes", 10) as bar:
         bar.advance(3)
         bar.print("a line that is not wrapped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 import shutil
@@ -14,6 +15,8 @@ from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.edit import add_samples, remove_class, rename_class
+from lgmnet.errors import FileFormatError
+from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.model import load_model
 from tests.support.command_line import lgmnet, listing
 from tests.support.images import BAD_IMAGES, symbols, write_drawing
@@ -202,3 +205,22 @@ def test_report_finds_a_mislabelled_support_image(tmp_path):
     assert suspects[0]["source"] == "class 1/strange.png"
     assert suspects[0]["label"] == "class 1"
     assert suspects[0]["answered"] == "class 3"
+
+
+def test_a_file_that_names_a_model_of_the_hub_starts_no_download(
+    classifier, tiny, tmp_path, monkeypatch
+):
+    def refuse_download(*arguments: object, **options: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_download)
+    file = tmp_path / "c.safetensors"
+    fitted = FittedClassifier.load(classifier)
+    dataclasses.replace(fitted, model="hub:someone/else").save(file)
+    ran = lgmnet("edit", file, "--remove", "moon")
+    assert ran.code == 2
+    assert "'hub:someone/else'" in ran.err
+    assert "--model" in ran.err
+    with pytest.raises(FileFormatError, match="must not start a download"):
+        FewShotClassifier.load(file)
+    assert FewShotClassifier.load(file, model=tiny).classes_.tolist() == list(fitted.classes)

@@ -129,8 +129,7 @@ def test_quickstart_without_its_optional_packages(package_name, tiny, tmp_path, 
 
 
 def test_download_prints_its_file(tmp_path, monkeypatch):
-    def fake_download(folder, progress, *, overwrite):
-        progress(omniglot.CLASSES)
+    def fake_download(folder, *, overwrite):
         return folder / omniglot.OMNIGLOT_ARCHIVE
 
     monkeypatch.setattr(omniglot, "download", fake_download)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,19 @@ from contextvars import copy_context
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets
 from lgmnet.data.registry import open_source
-from lgmnet.errors import ConfigError, UserError
+from lgmnet.errors import ConfigError, DataError, UserError
 from lgmnet.model.feature_cache import embed_dataset, embed_photos
-from lgmnet.model.sources import open_model_source, open_training_splits
+from lgmnet.model.sources import open_model_source, open_training_splits, open_unseen_source
+from lgmnet.nn.embedding import vector_embedding
 from lgmnet.nn.pretrained import Backbone, load_backbone
 from lgmnet.progress import ProgressTask, set_progress_display
+from tests.support.configs import lgm_net_config
+from tests.support.models import tiny_model
 
 
 class CountingNetwork(nn.Module):
@@ -155,6 +160,26 @@ def test_mixed_photos_need_a_backbone_and_a_backbone_needs_photos():
 def test_training_splits_that_may_share_classes_are_opened(data, splits):
     sources = open_training_splits(["photos:train"], data)
     assert [(source.name, source.split) for source in sources] == splits
+
+
+def test_a_model_with_a_backbone_is_not_scored_on_its_training_classes(
+    backbone, tmp_path, monkeypatch
+):
+    for module in ("lgmnet.model.sources", "lgmnet.model.model"):
+        monkeypatch.setattr(f"{module}.load_backbone", lambda name: backbone)
+    folder = tmp_path / "animals"
+    for seed, path in enumerate(("train/cat", "train/dog", "val/cow", "test/cat")):
+        (folder / path).mkdir(parents=True)
+        for i, photo in enumerate(photos(2, seed=seed)):
+            Image.fromarray(photo.movedim(0, 2).numpy()).save(folder / path / f"{i}.png")
+    config = lgm_net_config(vector_embedding(5, 8), target_widths=(8,))
+    model = tiny_model(config, data=str(folder), split="train", val_split=None)
+    model = dataclasses.replace(model, backbone=backbone.name)
+    source = open_unseen_source([("mine", model)], str(folder), "val")
+    assert (source.class_names, source.feature_shape) == (("cow",), (5,))
+    with pytest.raises(DataError, match=r"'mine' was trained on .*, split 'train', which shares"):
+        open_unseen_source([("mine", model)], str(folder), "test")
+    assert backbone.network.images == 4, "the training photos are not embedded to compare names"
 
 
 @pytest.mark.slow

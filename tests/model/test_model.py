@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -297,7 +298,7 @@ def test_junk_anywhere_in_the_config_raises_an_error_that_names_the_file(saved, 
     [
         ({"method": "lgm"}, "no method 'lgm'. Did you mean 'lgm-net'?"),
         ({"config": {"contxt": 3}}, "'contxt'. Did you mean 'context'?"),
-        ({"config": {"context": {"length": -3}}}, "'length' must be positive, but is -3"),
+        ({"config": {"context": {"length": -3}}}, "'context.length' must be positive, but is -3"),
     ],
 )
 def test_a_config_of_another_model_is_refused(changes, words, saved):
@@ -364,9 +365,11 @@ OFFLINE = """
 import sys
 from lgmnet.model.model import Model
 from lgmnet.errors import UserError
-print(Model.from_pretrained("someone/symbols").name)
+from lgmnet.model.model import load_model
+print(Model.from_pretrained("hub:someone/symbols").name)
+print(load_model("hub:someone/symbols").name)
 try:
-    Model.from_pretrained("someone/else")
+    Model.from_pretrained("hub:someone/else")
 except UserError as error:
     print(error)
 """
@@ -383,9 +386,42 @@ def test_a_model_of_the_hub_is_loaded_offline_if_it_was_downloaded_before(tmp_pa
         [sys.executable, "-c", OFFLINE], env=offline, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    name, problem = ran.stdout.splitlines()
-    assert name == "symbols"
+    *names, problem = ran.stdout.splitlines()
+    assert names == ["symbols", "symbols"]
     assert problem.startswith("Cannot download 'someone/else' from the Hugging Face hub")
+
+
+def refuse_download(*arguments: object, **options: object) -> None:
+    raise AssertionError("the hub was asked")
+
+
+@pytest.mark.parametrize("name", ["outputs/typo", "typo", "a/b/c", "./someone/symbols"])
+def test_a_name_without_the_prefix_of_the_hub_never_goes_there(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_download)
+    for load in (Model.from_pretrained, load_model):
+        with pytest.raises(ConfigError, match=re.escape(f"folder of a model '{name}'.")) as caught:
+            load(name)
+        is_like_an_id = name == "outputs/typo"
+        assert (f"is named hub:{name}" in str(caught.value)) == is_like_an_id
+    (tmp_path / "outputs" / "tipo").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="Did you mean 'outputs/tipo'"):
+        load_model("outputs/typo")
+
+
+@pytest.mark.parametrize("name", ["hub:", "hub:symbols", "hub:a/b/c", "hub:../x", "hub: a/b"])
+def test_a_malformed_name_on_the_hub_is_refused_without_the_network(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_download)
+    with pytest.raises(ConfigError, match="hub:owner/name"):
+        Model.from_pretrained(name)
+
+
+def test_a_folder_may_have_a_name_like_one_of_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse_download)
+    folder = Path("hub:someone") / "symbols"
+    save_model(tiny_model(), folder)
+    assert load_model(folder).name == "symbols"
 
 
 def test_push_to_hub_uploads_the_folder_of_the_model(monkeypatch):

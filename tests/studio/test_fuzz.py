@@ -20,6 +20,8 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+RESPONSE_SECONDS = 250
+"""Time for one response, a little less than that of a whole test."""
 OPERATIONS = [
     ("post", "/v1/classifiers"),
     ("get", "/v1/classifiers"),
@@ -75,7 +77,8 @@ def test_no_request_makes_the_service_fail(method, path, app_and_id):
             case.path_parameters["id"] = id  # Most requests go to the classifier that exists.
             if method == "patch":
                 case.headers = {**(case.headers or {}), "If-Match": "*"}
-        response = case.call()
+        # Schemathesis waits for 10 seconds only; a busy machine may need more.
+        response = case.call(timeout=RESPONSE_SECONDS)
         case.validate_response(response, checks=[not_a_server_error])
 
     counter = itertools.count(1)

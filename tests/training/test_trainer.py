@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,10 @@ from lgmnet.config import with_settings
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.characters import SyntheticCharacters
-from lgmnet.errors import ConfigError, EpisodeError
+from lgmnet.errors import ConfigError, EpisodeError, UserError
 from lgmnet.experiments.recipes import RECIPES
 from lgmnet.io import read_tensors
-from lgmnet.methods import METHODS, FineTuneConfig, ProtoNetConfig
+from lgmnet.methods import METHODS, FineTuneConfig, LGMNet, ProtoNetConfig
 from lgmnet.model.model import load_model
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
@@ -330,3 +331,39 @@ def test_each_step_draws_its_shot_and_images_are_counted(tmp_path):
     train(tmp_path / "mixed", dataclasses.replace(RUN, train=mixed))
     images = read_training_cost(tmp_path / "mixed" / STATE_FILE).images
     assert 12 * 2 * 4 * 3 < images < 12 * 2 * 4 * 5
+
+
+def diverge_at(step: int, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiply the loss of a step, counted from 1."""
+    learn, n_steps = LGMNet.learn, 0
+
+    def learn_and_diverge(self: LGMNet, *arguments: Any) -> Any:
+        nonlocal n_steps
+        n_steps += 1
+        loss, log_p = learn(self, *arguments)
+        return (loss * factor if n_steps == step else loss), log_p
+
+    monkeypatch.setattr(LGMNet, "learn", learn_and_diverge)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_what_was_saved(
+    factor, tmp_path, monkeypatch
+):
+    """The checkpoint is saved at step 5, and the best model at step 6."""
+    out = tmp_path / "out"
+    diverge_at(9, factor, monkeypatch)
+    with pytest.raises(UserError, match=f"loss of step 9 is {factor}.*--from '{out}'") as caught:
+        train(out)
+    for advice in ("--set learning_rate", "--set warmup", "--set precision=32-true"):
+        assert advice in str(caught.value)
+    model = load_model(out)
+    assert model.training.step == 6
+    assert all(bool(t.isfinite().all()) for t in model.method.state_dict().values())
+    assert read_training_cost(out / STATE_FILE).step == 5
+
+
+def test_a_run_that_diverges_before_a_model_is_saved_says_so(tmp_path, monkeypatch):
+    diverge_at(1, math.nan, monkeypatch)
+    with pytest.raises(UserError, match="no model was saved yet"):
+        train(tmp_path / "out")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,13 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lgmnet.classifier.support import Support, make_support, to_float, to_support_samples
+from lgmnet.classifier.support import (
+    Support,
+    check_is_tensor,
+    make_support,
+    to_float,
+    to_support_samples,
+)
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
 from lgmnet.errors import ConfigError, DataError, unknown_name_error
@@ -210,16 +218,26 @@ class FittedClassifier:
 
     def _run_batches(self, function: Callable[[Tensor], T], samples: Tensor) -> Iterator[T]:
         """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time."""
+        check_is_tensor(samples)
         shape = tuple(self.support.samples.shape[1:])
         for batch in samples.split(BATCH_SIZE):
             with torch.inference_mode():
                 queries = to_float(to_support_samples(batch, shape, self.backbone))
+                if self.support.samples.is_floating_point():
+                    queries = queries.to(self.support.samples.dtype)
                 with inference_autocast(queries):
                     result = function(queries[None])
             yield result
 
     def _run_batched(self, function: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
         return torch.cat([result[0] for result in self._run_batches(function, samples)])
+
+    def to(self, device: torch.device | str) -> FittedClassifier:
+        """Return a copy on another device."""
+        support = self.support
+        moved = dataclasses.replace(support, samples=support.samples.to(device))
+        classifier = copy.deepcopy(self.classifier).to(device)
+        return dataclasses.replace(self, classifier=classifier, support=moved)
 
     def check_model(self, model: Model) -> None:
         """Check that a model is the one that fitted this classifier.
@@ -302,7 +320,8 @@ def fit_support(
     if not isinstance(method.embedding, nn.Identity):
         classifier.embedding = method.embedding  # Queries have not passed it yet.
     return FittedClassifier(
-        classifier.to(samples.dtype),
+        # A copy, because the classifier shares modules with the method, which may be trained on.
+        copy.deepcopy(classifier).to(samples.dtype),
         tuple(classes),
         support,
         model.name,

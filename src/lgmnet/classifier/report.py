@@ -265,8 +265,10 @@ def draw_confusion(report: Report) -> Image.Image:
     axes = figure.subplots()
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     font_size = 9 if way <= MAX_LABELLED_CLASSES else 5
-    axes.set_xticks(range(way), report.classes, rotation=90, fontsize=font_size, parse_math=False)
-    axes.set_yticks(range(way), report.classes, fontsize=font_size, parse_math=False)
+    # Matplotlib takes text in UTF-8 only; file names may have other bytes.
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in report.classes]
+    axes.set_xticks(range(way), names, rotation=90, fontsize=font_size, parse_math=False)
+    axes.set_yticks(range(way), names, fontsize=font_size, parse_math=False)
     axes.set(xlabel="predicted", ylabel="label")
     if way <= MAX_LABELLED_CLASSES:
         for row, column in counts.nonzero().tolist():

@@ -40,14 +40,33 @@ def make_support(
 ) -> Support:
     """Make a support set for a model; photos become features if the model has a backbone.
 
+    Vectors may have 16, 32 or 64 bits; they are stored in the precision in which the model
+    computes.
+
     Raises:
         DataError: if the samples are not of the kind and shape that the model takes.
     """
+    check_is_tensor(samples)
     spec = model.method.inputs
     any_length = spec.any_length and samples.ndim == 2
     shape = tuple(samples.shape[1:]) if any_length else spec.shape
     samples = to_support_samples(samples, shape, model.backbone)
+    if samples.is_floating_point():
+        samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     return Support(samples, torch.tensor(labels), tuple(sources or [""] * len(samples)))
+
+
+def check_is_tensor(samples: object) -> None:
+    """Check that samples are a tensor.
+
+    Raises:
+        DataError: if they are an array or anything else.
+    """
+    if not isinstance(samples, Tensor):
+        raise DataError(
+            f"Samples must be a torch.Tensor, but are {type(samples).__name__}. Convert an array "
+            "with torch.from_numpy, or use FewShotClassifier, which takes arrays and images."
+        )
 
 
 def to_support_samples(
@@ -58,6 +77,7 @@ def to_support_samples(
     Raises:
         DataError: if the samples are neither photos for the backbone nor of the expected shape.
     """
+    check_is_tensor(samples)
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
         from lgmnet.model.feature_cache import embed_photos
 
@@ -66,9 +86,12 @@ def to_support_samples(
     is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
     if not is_valid_type or tuple(samples.shape[1:]) != expected:
         noun, dtype = ("Images", "uint8") if is_image else ("Vectors", "floats")
+        hint = ""
+        if is_image and samples.is_floating_point():
+            hint = " Convert floats in 0 to 1 with (255 * x).round().to(torch.uint8)."
         raise DataError(
             f"{noun} must be {dtype} [{noun.lower()}, {', '.join(map(str, expected))}], but are "
-            f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}."
+            f"{str(samples.dtype).removeprefix('torch.')} {list(samples.shape)}.{hint}"
         )
     return samples
 

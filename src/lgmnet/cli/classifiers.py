@@ -31,15 +31,17 @@ def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
 def load_original_model(fitted: FittedClassifier, name: str | None) -> Model:
     """Load the model that forged a classifier.
 
-    ``name`` is a name or folder; None stands for the name stored in the classifier.
+    ``name`` is a name or folder; None stands for the name stored in the classifier, which never
+    starts a download.
 
     Raises:
         ConfigError: if the model is not found, or did not forge the classifier.
     """
     from lgmnet.model.model import load_model
+    from lgmnet.model.registry import model_folder
 
     try:
-        model = load_model(name or fitted.model)
+        model = load_model(name or model_folder(fitted.model))
     except UserError as error:
         hint = "" if name else " Give the folder of the model that forged it with --model."
         raise ConfigError(f"{error}{hint}") from error

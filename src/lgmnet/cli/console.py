@@ -1,8 +1,14 @@
-"""The Typer app, the two output streams, and the one place that prints the result of a command."""
+"""The Typer app, the two output streams, and the one place that prints the result of a command.
+
+Names of files and classes come from strangers. All text on the two streams passes
+`escape_controls`, so that it cannot move the cursor, change colours, or read in another order than
+it is stored. JSON needs none of this: it escapes such characters itself.
+"""
 
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +18,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lgmnet import __version__
 
@@ -23,8 +30,30 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-stdout = Console(emoji=False)
-stderr = Console(stderr=True, emoji=False)
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters of C0 and C1, line breaks included; overrides of the direction of text; and
+bytes of file names that are no UTF-8."""
+
+
+def escape_controls(text: str) -> str:
+    r"""Replace control characters by their backslash escapes, such as ``\x1b`` and ``\u202e``.
+
+    >>> print(escape_controls("\x1b[31mred"))
+    \x1b[31mred
+    """
+    return CONTROL_CHARACTERS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+class SafeConsole(Console):
+    """Rich console that escapes the control characters of all text, also in the cells of tables."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert text, which Rich does for each string that it prints, without its controls."""
+        return super().render_str(escape_controls(text), **options)
+
+
+stdout = SafeConsole(emoji=False)
+stderr = SafeConsole(stderr=True, emoji=False)
 
 Panel = Literal["Make", "Use", "Measure", "Train", "Serve"]
 """Heading of a group of commands in the help."""
@@ -101,7 +130,10 @@ def _with_json_option(function: Callable[..., CommandResult | None]) -> Callable
 
 
 def print_text(*parts: RenderableType) -> None:
-    """Print text with rich markup, and tables, on stdout; lines of text are not wrapped."""
+    """Print lines with rich markup, and tables, on stdout; lines are not wrapped.
+
+    Each string is one line: a line break inside it is escaped.
+    """
     for part in parts:
         if isinstance(part, Table):
             stdout.print(part)
@@ -115,12 +147,12 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def print_notice(text: str) -> None:
-    """Print plain text on stderr; lines are not wrapped."""
+    """Print one line of plain text on stderr; it is not wrapped."""
     stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_error(message: str) -> None:
-    """Print an error message on stderr."""
+    """Print an error message on stderr, as one line."""
     stderr.print(f"[bold red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
 
 

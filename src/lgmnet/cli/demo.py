@@ -29,13 +29,14 @@ def demo(
     table = Table("test images", Column("accuracy on pure noise, %", justify="right"))
     for leak in leaks:
         table.add_row(leak.protocol, f"{leak.accuracy:.1f} ± {leak.ci95:.1f}")
-    footer = (
+    footer = [
         f"{LEAK_WAY}-way 1-shot, {episodes} episodes, seed {seed}. No image here has a class: "
-        f"guessing gives {chance:.0f} %.\nA model that sees only the angle drawn for the class of "
-        f"a query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %."
-    )
+        f"guessing gives {chance:.0f} %.",
+        f"A model that sees only the angle drawn for the class of "
+        f"a query scores 1 - (4/5)^5 = {detector_accuracy:.1f} %.",
+    ]
     settings = {"way": LEAK_WAY, "shot": 1, "steps": steps, "episodes": episodes, "seed": seed}
     expected = {"chance": chance, "perfect_angle_detector": detector_accuracy}
     version = {"lgmnet": __version__, "commit": git_commit()}
     rows = [dataclasses.asdict(leak) for leak in leaks]
-    return CommandResult({**settings, **expected, **version, "rows": rows}, [table, footer])
+    return CommandResult({**settings, **expected, **version, "rows": rows}, [table, *footer])

@@ -9,7 +9,6 @@ from rich.markup import escape
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Force
 from lgmnet.errors import unknown_name_error
-from lgmnet.progress import track_progress
 
 
 @command("Train", example="[bold]lgmnet download omniglot[/]")
@@ -27,7 +26,5 @@ def download(
 
     if data != "omniglot":
         raise unknown_name_error("data to download", data, ["omniglot"])
-    with track_progress("characters", omniglot.CLASSES) as progress:
-        target = folder or data_folders()[0]
-        file = omniglot.download(target, progress.advance, overwrite=force)
+    file = omniglot.download(folder or data_folders()[0], overwrite=force)
     return CommandResult({"data": data, "file": str(file)}, [escape(str(file))])

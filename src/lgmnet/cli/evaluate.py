@@ -4,6 +4,7 @@ import dataclasses
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
@@ -72,12 +73,12 @@ def evaluate(
         write_scores(save, result, "scores", episode_scores, overwrite=force)
     if target is not None:
         save_model(trained.with_score(score), target, overwrite=force)
-    text = (
+    text: list[RenderableType] = [
         f"[bold]{score.accuracy:.2f} ± {score.ci95:.2f} %[/]  {score.task}, "
-        f"{escape(trained.name)} ({trained.method_name})\n"
+        f"{escape(trained.name)} ({trained.method_name})",
         f"{score.protocol}; {escape(score.data)}, split {score.split} "
         f"(classes {score.split_hash}); {episodes} episodes, {query} queries per class, "
-        f"seed {seed}; {score.seconds:.0f} s\n"
-        f"expected calibration error: {score.calibration_error:.1f} percentage points"
-    )
-    return CommandResult(result, [text])
+        f"seed {seed}; {score.seconds:.0f} s",
+        f"expected calibration error: {score.calibration_error:.1f} percentage points",
+    ]
+    return CommandResult(result, text)

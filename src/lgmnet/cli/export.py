@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.text import Text
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Force
@@ -79,5 +78,5 @@ def export(
     if fitted is not None and snippet is not None:
         code = snippet_code(snippet, fitted)
         data["snippet"] = code
-        text.append(Text(code.removesuffix("\n")))
+        text += map(escape, code.removesuffix("\n").split("\n"))
     return CommandResult(data, text)

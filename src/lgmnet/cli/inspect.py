@@ -20,13 +20,14 @@ def inspect(file: ClassifierPath) -> CommandResult:
     table = Table("class", "shots", box=None)
     for name, shot in classes.items():
         table.add_row(escape(name), str(shot))
-    origin = fitted.notes.get("made", "in Python")
-    text = (
+    content = (
         f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape {shape}, "
-        f"{size / 1e6:.2f} MB\n"
+        f"{size / 1e6:.2f} MB"
+    )
+    origin = (
         f"forged by {fitted.model} (weights {fitted.fingerprint}), "
-        f"{fitted.method}; made by {origin}"
+        f"{fitted.method}; made by {fitted.notes.get('made', 'in Python')}"
     )
     data = {"classifier": str(file), "bytes": size, "classes": classes, "samples": shape}
     data |= {name: getattr(fitted, name) for name in ("model", "fingerprint", "method", "notes")}
-    return CommandResult(data, [table, escape(text)])
+    return CommandResult(data, [table, escape(content), escape(origin)])

@@ -1,5 +1,6 @@
 """Entry point of the command line, and the order of the commands in its help."""
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -20,17 +21,51 @@ from lgmnet.cli import studio, serve  # noqa: F401
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    A reader of the output that has seen enough, such as ``head``, ends it with code 0.
+    """
     # A name that the encoding of stdout lacks must not end a command with an error.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     set_progress_display(ProgressBars(stderr).show)
     try:
+        code = run_command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 0
+        discard_output()
+    sys.exit(code)
+
+
+def run_command() -> str | int | None:
+    """Run the command that the arguments name, and return the exit code of the program.
+
+    Raises:
+        BrokenPipeError: if nobody reads the output any more.
+    """
+    try:
         app()
     except UserError as error:
         print_error(str(error))
-        sys.exit(2)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print_error(f"Cannot use '{error.filename}': {error.strerror}.")
+        return 2
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich exit with code 1 then.
+            raise end.__context__ from None
         if end.code == 130:  # Typer's exit code after Ctrl-C.
             print_notice("Stopped.")
-        raise
+        return end.code
+    return 0
+
+
+def discard_output() -> None:
+    """Discard what is still to be written, which would fail again when the program ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())

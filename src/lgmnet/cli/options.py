@@ -8,7 +8,9 @@ import typer
 ModelName = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="Name of a shipped model, or a folder written by 'lgmnet train'."
+        metavar="MODEL",
+        help="Name of a shipped model, a folder written by 'lgmnet train', or hub:owner/name on "
+        "the Hugging Face hub.",
     ),
 ]
 ClassifierPath = Annotated[

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rich.cells import cell_len
 from rich.markup import escape
 
-from lgmnet.cli.console import print_json, print_text
+from lgmnet.cli.console import escape_controls, print_json, print_text, stdout
 
 NONE_LABEL = "none of these"
 RowFormat = Literal["table", "jsonl", "csv"]
@@ -30,10 +30,10 @@ def write_rows(
         True if a prediction is an error.
     """
     has_errors = False
-    csv_writer = csv.writer(sys.stdout, lineterminator="\n")
-    width = max(map(cell_len, ("label", *([NONE_LABEL] if allow_none else []), *classes)))
+    labels = ("label", *([NONE_LABEL] if allow_none else []), *map(escape_controls, classes))
+    width = max(map(cell_len, labels))
     if row_format == "csv":
-        csv_writer.writerow(["image", "label", "probability", "error", *classes])
+        write_csv_row(["image", "label", "probability", "error", *classes])
     elif row_format == "table":
         print_text(f"{pad('label', width)}  probability  image")
     for prediction in predictions:
@@ -41,10 +41,17 @@ def write_rows(
         if row_format == "jsonl":
             print_json(prediction)
         elif row_format == "csv":
-            csv_writer.writerow(csv_row(prediction, classes))
+            write_csv_row(csv_row(prediction, classes))
         else:
             print_text(table_row(prediction, width))
     return has_errors
+
+
+def write_csv_row(cells: Iterable[Any]) -> None:
+    """Write a row of CSV to stdout; on a terminal, without control characters."""
+    texts = map(str, cells)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(map(escape_controls, texts) if stdout.is_terminal else texts)
 
 
 def csv_row(prediction: dict[str, Any], classes: Sequence[str]) -> list[Any]:
@@ -76,5 +83,6 @@ def table_row(prediction: dict[str, Any], width: int) -> str:
 
 
 def pad(name: str, width: int) -> str:
-    """Pad a name with blanks to a width in terminal cells."""
+    """Escape the control characters of a name, and pad it to a width in terminal cells."""
+    name = escape_controls(name)
     return name + " " * (width - cell_len(name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from lgmnet.cli.console import SafeConsole, escape_controls
+
 
 class ProgressBars:
     """Bars for all work in progress; they share one display and disappear when the work ends.
@@ -22,7 +23,7 @@ class ProgressBars:
     Bars are only shown on a terminal. The lines of `ProgressBar.print` are always printed.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         self._console = console
         self._progress: Progress | None = None
 
@@ -30,7 +31,7 @@ class ProgressBars:
     def show(self, description: str, total: int | None) -> Iterator[ProgressBar]:
         """Show a bar until the block ends (see `lgmnet.progress.track_progress`)."""
         progress = self._progress or self._start()
-        task_id = progress.add_task(description, total=total, detail="")
+        task_id = progress.add_task(escape_controls(description), total=total, detail="")
         try:
             yield ProgressBar(progress, task_id)
         finally:
@@ -42,7 +43,7 @@ class ProgressBars:
 
     def _start(self) -> Progress:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -69,7 +70,7 @@ class ProgressBar:
         """Advance the bar by ``n`` steps; a ``detail`` replaces the text after the bar."""
         self._progress.update(self._task_id, advance=n)
         if detail:
-            self._progress.update(self._task_id, detail=detail)
+            self._progress.update(self._task_id, detail=escape_controls(detail))
 
     def print(self, line: str) -> None:
         """Print a line above the bars."""

@@ -1,11 +1,34 @@
-"""Download and upload of models with the optional `huggingface_hub`."""
+"""Download and upload of models with the optional `huggingface_hub`.
 
+The name of a model of the hub is ``hub:owner/name``. No other name is looked up there.
+"""
+
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lgmnet.errors import UserError, require_extra
-from lgmnet.model.registry import MODEL_FILES
+from lgmnet.errors import ConfigError, UserError, require_extra
+from lgmnet.model.registry import HUB_ID, HUB_PREFIX, MODEL_FILES
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Return True if a name is that of a model of the hub; a `Path` is always a folder."""
+    return isinstance(name, str) and name.startswith(HUB_PREFIX)
+
+
+def parse_hub_name(name: str) -> str:
+    """Return the id of a model on the hub, ``owner/name``, given ``hub:owner/name``.
+
+    Raises:
+        ConfigError: if the name has another form.
+    """
+    repo_id = name.removeprefix(HUB_PREFIX)
+    if not re.fullmatch(HUB_ID, repo_id):
+        raise ConfigError(
+            f"A model of the Hugging Face hub is named {HUB_PREFIX}owner/name, but '{name}' is not."
+        )
+    return repo_id
 
 
 def download_model(repo_id: str, revision: str | None = None) -> Path:

@@ -22,8 +22,8 @@ from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.card import format_model_card
 from lgmnet.model.folder import read_model_folder, write_model_folder
-from lgmnet.model.hub import download_model, upload_model
-from lgmnet.model.registry import model_folder, shipped_models
+from lgmnet.model.hub import download_model, is_hub_name, parse_hub_name, upload_model
+from lgmnet.model.registry import model_folder
 from lgmnet.model.training_record import TrainingRecord
 from lgmnet.nn.pretrained import load_backbone
 
@@ -88,9 +88,8 @@ class Model:
         """Load a shipped model, the model of a folder, or a model of the Hugging Face hub.
 
         Args:
-            name: Name of a shipped model, path of a folder, or id of the hub such as
-                ``someone/symbols``. Only an id of the hub, if no folder has this name, needs the
-                network.
+            name: Name of a shipped model, path of a folder, or name on the hub such as
+                ``hub:someone/symbols``. Nothing else needs the network.
             revision: Branch, tag or commit of the hub.
 
         Raises:
@@ -98,10 +97,11 @@ class Model:
             UserError: if `huggingface_hub` is not installed, or the download fails.
             FileFormatError: if the folder is incomplete, damaged or of another version.
         """
-        if str(name) in shipped_models() or Path(name).is_dir() or str(name).count("/") != 1:
+        if not is_hub_name(name):
             return load_model(name)
-        model = load_model(download_model(str(name), revision))
-        return dataclasses.replace(model, name=str(name).split("/")[1])
+        repo_id = parse_hub_name(str(name))
+        model = load_model(download_model(repo_id, revision))
+        return dataclasses.replace(model, name=repo_id.split("/")[1])
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model as a folder (see `save_model`).
@@ -141,12 +141,17 @@ def _sort_key(score: Score) -> tuple[Any, ...]:
 
 
 def load_model(name: str | Path) -> Model:
-    """Load a shipped model by its name, or any model by its folder.
+    """Load a shipped model by its name, any model by its folder, or one of the hub.
+
+    The latter are named ``hub:owner/name`` (see `Model.from_pretrained`).
 
     Raises:
         ConfigError: if there is no such model.
+        UserError: if a model of the hub cannot be downloaded.
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
+    if is_hub_name(name):
+        return Model.from_pretrained(name)
     folder = model_folder(name)
     tensors, config, config_path = read_model_folder(folder)
     try:

@@ -1,12 +1,16 @@
 """Models by name: those that ship with the package, and folders."""
 
+import os
+import re
 from pathlib import Path
 
-from lgmnet.errors import unknown_name_error
+from lgmnet.errors import ConfigError, unknown_name_error
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
 """Files of a model's folder, with the names that the Hugging Face hub expects."""
+HUB_PREFIX, HUB_ID = "hub:", r"\w[\w.-]*/\w[\w.-]*"
+"""Prefix of a name that stands for a model of the Hugging Face hub, and form of its id there."""
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
 
 
@@ -25,9 +29,16 @@ def model_folder(name: str | Path) -> Path:
     """
     if str(name) in shipped_models():
         return PRETRAINED_FOLDER / str(name)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # Unlike Path.is_dir, False for a name that no file can have.
         return Path(name)
-    raise unknown_name_error("shipped model or folder of a model", str(name), shipped_models())
+    parent = os.path.dirname(name)
+    siblings = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
+    folders = [path for n in siblings if os.path.isdir(path := os.path.join(parent, n))]
+    error = unknown_name_error(
+        "shipped model or folder of a model", str(name), shipped_models(), folders
+    )
+    hint = f" A model of the Hugging Face hub is named {HUB_PREFIX}{name}."
+    raise ConfigError(f"{error}{hint if re.fullmatch(HUB_ID, str(name)) else ''}")
 
 
 def is_shipped(folder: Path) -> bool:

@@ -91,7 +91,8 @@ def open_unseen_source(
     source = open_model_source(data, add_scheme(data, split, trained_on), shape, first.backbone)
     for name, model in models:
         training_splits = () if may_overlap else model.training.training_splits
-        for trained in open_training_splits(training_splits, data, shape):
+        # Classes are compared by name, so photos need not pass the backbone.
+        for trained in open_training_splits(training_splits, data, model.inputs.shape):
             if shares_classes(source, trained) or has_other_labels(data, trained.name):
                 raise DataError(
                     f"'{name}' was trained on {trained.name}, split '{trained.split}', which "

@@ -7,6 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.csv_logs import CSVLogger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lgmnet.data.task_source import TaskSource
@@ -16,6 +17,7 @@ from lgmnet.model.folder import check_model_files, check_model_folder
 from lgmnet.model.model import Model
 from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import Run
+from lgmnet.training.peers import EXCHANGE_TIMEOUT, run_with_peers
 from lgmnet.training.state import read_training_cost
 from lgmnet.training.trainer import STATE_FILE, fit, run_exists_error
 
@@ -43,7 +45,7 @@ def launch(
 
     Raises:
         ConfigError: if this machine has no such device, or as `check_run_folder` does.
-        UserError: as `check_run_folder` does.
+        UserError: if another process ends or no longer answers, or as `check_run_folder` does.
     """
     check_run_folder(out, resume=resume, overwrite=overwrite)
     first_step = read_training_cost(out / STATE_FILE).step if resume else 0
@@ -54,12 +56,13 @@ def launch(
         CSVLogger(out, name=LOGS_FOLDER, version=version, flush_logs_every_n_steps=1),
     ]
     precision = run.train.precision
+    is_alone = devices * nodes == 1
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
-            strategy="ddp" if devices * nodes > 1 else "auto",
+            strategy="auto" if is_alone else DDPStrategy(timeout=EXCHANGE_TIMEOUT),
             precision=choose_precision(accelerator) if precision == "auto" else precision,
             loggers=loggers,
         )
@@ -67,8 +70,9 @@ def launch(
         raise ConfigError(
             f"Cannot train with --accelerator {accelerator} --devices {devices}: {error}"
         ) from error
-    fabric.launch()
-    return fit(fabric, run, train_source, val_source, out, resume=resume)
+    with run_with_peers(devices, nodes):
+        fabric.launch()
+        return fit(fabric, run, train_source, val_source, out, resume=resume)
 
 
 def check_run_folder(out: Path, *, resume: bool, overwrite: bool = False) -> None:

@@ -17,12 +17,13 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource, check_feature_shape
 from lgmnet.devices import keep_freed_memory
 from lgmnet.episode import Episode
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, UserError
 from lgmnet.evaluation.evaluate import Score, evaluate
 from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model, load_model, save_model
+from lgmnet.model.registry import WEIGHTS_FILE
 from lgmnet.model.training_record import TrainingRecord
 from lgmnet.progress import set_progress_display, show_nothing, track_progress
 from lgmnet.training.config import Run, TrainConfig
@@ -80,6 +81,7 @@ def fit(
         ConfigError: if ``out`` holds a run already, or none to resume.
         DataError: if the method does not take samples of this shape.
         EpisodeError: if a source cannot give tasks of this shape.
+        UserError: if the loss or its gradient is NaN or infinite; what was saved before is kept.
     """
     config = run.train
     check_feature_shape(train_source, run.feature_shape)
@@ -119,7 +121,12 @@ def fit(
             episode = prepare_episode(fabric, sampler.sample(shape), config, state.generator)
             loss, log_p = step(**vars(episode))
             fabric.backward(loss)
-            fabric.clip_gradients(step, optimizer, max_norm=config.optimizer.clip)
+            norm = fabric.clip_gradients(
+                step, optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
+            )
+            loss_value, norm_value = float(loss.detach()), float(cast(Tensor, norm))
+            if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+                raise diverged_error(state.step + 1, loss_value, rate, out)
             optimizer.step()
             optimizer.zero_grad()
             state.step += 1
@@ -233,6 +240,19 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     optimizer = config.optimizer
     rise = min(1.0, (step + 1) / optimizer.warmup) if optimizer.warmup else 1.0
     return optimizer.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def diverged_error(step: int, loss: float, rate: float, out: Path) -> UserError:
+    """Create the error for a step whose loss or gradient is NaN or infinite."""
+    saved = "no model was saved yet"
+    if (out / WEIGHTS_FILE).is_file():
+        saved = f"'{out}' keeps the best model before it, from which --from '{out}' can start"
+    return UserError(
+        f"The loss of step {step:,} is {loss:g}, or its gradient is not finite, so the run stopped "
+        f"before this step; {saved}. Train into another --out with a lower learning rate than "
+        f"{rate:.1e} (--set learning_rate=...), more warm-up (--set warmup=...) or, if it computes "
+        "in bf16, with --set precision=32-true."
+    )
 
 
 def prepare_episode(

@@ -26,6 +26,7 @@ from lgmnet.data.datasets.omniglot import (
 from lgmnet.data.images.archives import data_folders
 from lgmnet.data.task_source import STANDARD_SPLITS, shares_classes
 from lgmnet.errors import ConfigError, DataError
+from tests.support.progress import record_progress
 
 # Of the 964 background characters, 787 and 177 are for training and validation.
 CHARACTERS = {
@@ -173,9 +174,9 @@ def test_the_archive_equals_the_converted_original_drawings(tmp_path, monkeypatc
         black_on_white = Image.fromarray(255 * (1 - ink)).convert("1")
         black_on_white.save(character / f"{label[row]:04}_{drawer[row]:02}.png")
     monkeypatch.setattr(module, "CLASSES", len(chosen))
-    done: list[int] = []
-    converted = convert_originals(tmp_path, done.append)
-    assert sum(done) == len(chosen)
+    converted: dict[str, np.ndarray] = {}
+    (task,) = record_progress(lambda: converted.update(convert_originals(tmp_path)))
+    assert (task.description, task.total, sum(task.advances)) == ("characters", 6, 6)
     assert np.array_equal(converted["images"], arrays["images"][np.isin(arrays["label"], chosen)])
     assert converted["label"].tolist() == sorted(list(range(len(chosen))) * DRAWINGS_PER_CLASS)
     for table in ("class_name", "class_alphabet", "class_split"):
@@ -192,6 +193,10 @@ def test_missing_drawings_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CLASSES", 1)
     with pytest.raises(DataError, match="character01' holds 1 drawings; expected 20"):
         convert_originals(tmp_path)
+    for drawer in range(2, DRAWINGS_PER_CLASS + 1):
+        Image.new("1", (105, 105), 1).save(character / f"0001_{drawer:02}.png")
+    (task,) = record_progress(lambda: convert_originals(tmp_path))
+    assert (task.description, task.total, task.advances) == ("characters", 1, [1])
 
 
 def test_the_error_for_a_missing_archive_names_the_folder_and_the_remedy(tmp_path, monkeypatch):

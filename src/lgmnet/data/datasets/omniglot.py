@@ -1,7 +1,6 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al., 2015)."""
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lgmnet.data.images.archives import find_archive, read_arrays
 from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
 from lgmnet.errors import DataError, require_extra, unknown_name_error
 from lgmnet.io import atomic_write, check_destination, make_folder
+from lgmnet.progress import track_progress
 
 OMNIGLOT_ARCHIVE = Path("omniglot") / "omniglot28.npz"
 ARRAY_NAMES = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
@@ -99,17 +99,11 @@ def load_omniglot_arrays() -> dict[str, Any]:
     return arrays
 
 
-def download(
-    folder: Path,
-    progress: Callable[[int], object] = lambda done: None,
-    *,
-    overwrite: bool = False,
-) -> Path:
+def download(folder: Path, *, overwrite: bool = False) -> Path:
     """Download Omniglot with torchvision, and write the archive into a data folder.
 
-    The original images stay in the folder too. ``progress`` is called with the number of classes
-    just converted. If ``overwrite``, a file in the place of the archive is replaced even if it is
-    none.
+    The original images stay in the folder too. If ``overwrite``, a file in the place of the archive
+    is replaced even if it is none.
 
     Returns:
         Path of the archive.
@@ -127,7 +121,7 @@ def download(
     except (OSError, RuntimeError) as error:
         message = f"Omniglot could not be downloaded: {error}. Check the network connection."
         raise DataError(message) from error
-    arrays = convert_originals(raw / "omniglot-py", progress)
+    arrays = convert_originals(raw / "omniglot-py")
     with atomic_write(archive) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)
     return archive
@@ -142,9 +136,7 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def convert_originals(
-    raw: Path, progress: Callable[[int], object] = lambda done: None
-) -> dict[str, np.ndarray]:
+def convert_originals(raw: Path) -> dict[str, np.ndarray]:
     """Make the arrays of the archive from the folders ``raw/images_*/<alphabet>/<character>``.
 
     The original drawings, 105x105 and black on white, are inverted and then resized with a Lanczos
@@ -157,16 +149,17 @@ def convert_originals(
     if len(folders) != CLASSES:
         raise DataError(f"'{raw}' holds {len(folders)} characters; Omniglot has {CLASSES}.")
     images = np.empty((CLASSES * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE), np.uint8)
-    for label, folder in enumerate(folders):
-        files = sorted(folder.glob("*.png"))
-        if (n := len(files)) != DRAWINGS_PER_CLASS:
-            raise DataError(f"'{folder}' holds {n} drawings; expected {DRAWINGS_PER_CLASS}.")
-        for drawer, file in enumerate(files):
-            with Image.open(file) as drawing:
-                ink = ImageOps.invert(drawing.convert("L"))
-            small = ink.resize((OMNIGLOT_SIDE, OMNIGLOT_SIDE), Image.Resampling.LANCZOS)
-            images[label * DRAWINGS_PER_CLASS + drawer] = np.asarray(small)
-        progress(1)
+    with track_progress("characters", CLASSES) as progress:
+        for label, folder in enumerate(folders):
+            files = sorted(folder.glob("*.png"))
+            if (n := len(files)) != DRAWINGS_PER_CLASS:
+                raise DataError(f"'{folder}' holds {n} drawings; expected {DRAWINGS_PER_CLASS}.")
+            for drawer, file in enumerate(files):
+                with Image.open(file) as drawing:
+                    ink = ImageOps.invert(drawing.convert("L"))
+                small = ink.resize((OMNIGLOT_SIDE, OMNIGLOT_SIDE), Image.Resampling.LANCZOS)
+                images[label * DRAWINGS_PER_CLASS + drawer] = np.asarray(small)
+            progress.advance()
     names = [folder.relative_to(raw).as_posix() for folder in folders]
     vinyals = [int(number) for number in VINYALS_SPLIT_FILE.read_text().replace("\n", "")]
     return {

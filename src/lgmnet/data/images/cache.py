@@ -95,5 +95,6 @@ def hash_files(sources: Iterable[Path], shape: Sequence[int]) -> str:
     digest = hashlib.sha256(f"{CACHE_VERSION} {tuple(shape)}".encode())
     for source in sources:
         status = source.stat()
-        digest.update(f"\n{source.absolute()} {status.st_size} {status.st_mtime_ns}".encode())
+        path = os.fsencode(source.absolute())  # A file name need not be UTF-8.
+        digest.update(b"\n%b %d %d" % (path, status.st_size, status.st_mtime_ns))
     return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """Image files: decoding, and conversion to drawings, ink = 255 on 0, or to photos."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from lgmnet.errors import ImageError
+from lgmnet.errors import ImageError, check_utf8
 from lgmnet.input_spec import InputSpec
 
 MAX_IMAGE_PIXELS = 50_000_000
@@ -73,7 +74,8 @@ def decode_image(file: ImageFile, min_side: int) -> Image.Image:
     Raises:
         ImageError: naming the file, if it is absent, damaged or too large.
     """
-    if isinstance(file, Path) and not file.is_file():
+    # Unlike Path.is_file, os.path.isfile is False for a name that no file can have.
+    if isinstance(file, Path) and not os.path.isfile(file):
         raise ImageError(f"There is no image file '{file}'.")
     with name_in_errors(file), warnings.catch_warnings():
         # Pillow warns of files that it can read all the same, and of large sizes, for which our
@@ -243,9 +245,11 @@ def list_class_images(folder: Path) -> dict[str, list[Path]]:
     Hidden folders are skipped, and files as in `list_images`.
 
     Raises:
-        DataError: if there is no such folder, or fewer classes than ``least``.
+        DataError: if the name of a class is not UTF-8.
     """
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    for class_folder in classes:
+        check_utf8("class folder", class_folder.name)
     return {class_folder.name: list_images(class_folder) for class_folder in classes}
 
 
