@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
+from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support, make_support, to_float, to_support_samples
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
@@ -225,13 +226,19 @@ class FittedClassifier:
         """Check that a model is the one that fitted this classifier.
 
         Raises:
-            ConfigError: if it is another model.
+            ConfigError: if it is another model, or the classifier states another config.
         """
         if model.fingerprint != self.fingerprint:
             raise ConfigError(
                 f"This classifier was forged by '{self.model}' with the weights "
                 f"{self.fingerprint}, but this is '{model.name}' with {model.fingerprint}. Name "
                 "the model that forged it, or forge the classifier again."
+            )
+        stated = (self.method, self.config, self.backbone)
+        if stated != (model.method_name, model.method.config, model.backbone):
+            raise ConfigError(
+                f"This classifier states another method, config or backbone than '{model.name}', "
+                "which forged it. Use an intact copy, or forge the classifier again."
             )
 
     def save(self, path: Path) -> None:
@@ -290,7 +297,9 @@ def fit_support(
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
+        ConfigError: if a class name cannot be used (see `check_class_names`).
     """
+    check_class_names(classes)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))

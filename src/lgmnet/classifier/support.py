@@ -47,7 +47,10 @@ def make_support(
     any_length = spec.any_length and samples.ndim == 2
     shape = tuple(samples.shape[1:]) if any_length else spec.shape
     samples = to_support_samples(samples, shape, model.backbone)
-    return Support(samples, torch.tensor(labels), tuple(sources or [""] * len(samples)))
+    names = sources or [""] * len(samples)
+    # File names that are not UTF-8 hold halves of surrogate pairs, which no file can store.
+    encodable = (name.encode(errors="backslashreplace").decode() for name in names)
+    return Support(samples, torch.tensor(labels), tuple(encodable))
 
 
 def to_support_samples(
@@ -61,7 +64,7 @@ def to_support_samples(
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
         from lgmnet.model.feature_cache import embed_photos
 
-        return embed_photos(load_backbone(backbone), samples)
+        samples = embed_photos(load_backbone(backbone), samples)
     is_image = len(expected) == 3
     is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
     if not is_valid_type or tuple(samples.shape[1:]) != expected:
