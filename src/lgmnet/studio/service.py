@@ -6,19 +6,20 @@ import tempfile
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import torch
-from torch import Tensor
 
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
-from lgmnet.data.images.files import ImageFiles
+from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError, DataError, ImageError, UserError
 from lgmnet.model.model import Model
@@ -30,11 +31,12 @@ from lgmnet.studio.classifiers import (
     StoredClassifier,
     add_thumbnails,
     image_source,
-    read_labelled,
+    split_readable,
     to_metadata,
     with_name,
 )
-from lgmnet.studio.models import ModelCollection
+from lgmnet.studio.models import AUTO, DRAWING_MODEL, PHOTO_MODEL, ModelCollection
+from lgmnet.studio.reading import ImageReader
 from lgmnet.studio.store import ConflictError, Record, Store
 from lgmnet.studio.worker import Worker
 
@@ -43,16 +45,23 @@ MAX_IO_THREADS = 2
 """Threads that read images and write to the store. More of them would compete for the interpreter
 with each other and with the networks."""
 MAX_CACHED_CLASSIFIERS = 64
+UPLOAD = Path("upload")
+"""Name, in errors of lower layers, of a classifier file that a caller sent."""
 MAX_READ_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits that keep a request from doing harm; `max_images` are those in one request."""
+    """Limits that keep a request from doing harm.
+
+    `max_images` and `max_pixels` are those in one request.
+    """
 
     max_body_bytes: int = 64_000_000
     max_image_bytes: int = 20_000_000
     max_images: int = 1000
+    max_pixels: int = 100_000_000
+    """Limit for the cost of decoding (`decoding_cost`)."""
     max_classes: int = 200
     max_images_per_class: int = 500
     max_name_length: int = 200
@@ -108,6 +117,19 @@ class Limits:
                 )
 
 
+@contextmanager
+def upload_errors() -> Iterator[None]:
+    """Turn errors of the file `UPLOAD`, which has no path, into such that say "The file".
+
+    Raises:
+        DataError: with the same message.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise DataError(str(error).replace(f"'{UPLOAD}'", "The file")) from error
+
+
 class Service:
     """Operations behind the HTTP API.
 
@@ -126,6 +148,7 @@ class Service:
         self.model_collection = ModelCollection(models)
         self.worker = Worker(on_pass)
         self._io_limiter = anyio.CapacityLimiter(MAX_IO_THREADS)
+        self.reader = ImageReader(self._io_limiter, self.limits.max_pixels)
         self._cache: OrderedDict[str, StoredClassifier] = OrderedDict()
         self._cache_lock = threading.Lock()
         self._export_lock = threading.Lock()
@@ -159,13 +182,15 @@ class Service:
         if not images:
             raise DataError("There are no images. Expected images of at least two classes.")
 
-        # One job, so that decoded images do not wait in memory for a thread.
-        def read() -> tuple[Model, str | None, list[LabelledFile], Tensor, tuple[str, ...]]:
-            files = ImageFiles([image.file for image in images])
-            loaded, reason = self.model_collection.choose(model, files)
-            return loaded, reason, *read_labelled(images, loaded.inputs.shape, files)
-
-        loaded, reason, readable, pixels, unreadable = await self._run_io(read)
+        opened = await self.reader.open([image.file for image in images])
+        reason = None
+        if model == AUTO:
+            are_drawings, reason = await self.reader.detect_drawings(opened)
+            model = DRAWING_MODEL if are_drawings else PHOTO_MODEL
+        loaded = await self._run_io(self.model_collection.get_for_images, model)
+        shape = loaded.inputs.shape
+        results = await self.reader.read(opened, shape)
+        readable, pixels, unreadable = split_readable(images, results, shape)
         counts = Counter(image.label for image in readable)
         classes = list(counts)  # In the order of their first images.
         if len(classes) < 2:
@@ -184,32 +209,25 @@ class Service:
         fitted = with_name(dataclasses.replace(fitted, notes=notes), name)
 
         def save() -> StoredClassifier:
-            return self._add(add_thumbnails(fitted, [image.file for image in readable]))
+            return self._add(add_thumbnails(fitted, [image.file for image in readable], pixels))
 
         return FitResult(await self._run_io(save), milliseconds, unreadable, reason)
 
-    def open(self, data: bytes, name: str | None) -> FitResult:
+    async def open(self, data: bytes, name: str | None) -> FitResult:
         """Store a classifier that comes as a file, under a new name or, with None, the file's.
 
         Raises:
             UserError: if the file is no classifier of images, or was fitted by a model that this
                 service does not have.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "classifier.safetensors"
-            path.write_bytes(data)
-            try:
-                fitted = FittedClassifier.load(path)
-            except UserError as error:
-                raise DataError(str(error).replace(f"'{path}'", "The file")) from error
-        if not fitted.inputs.is_image:
-            raise DataError("This is a classifier of vectors; the studio takes those of images.")
-        self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
-        self.limits.check_names(fitted.classes)
-        fitted.check_model(self.model_collection.get(fitted.model))
-        name = name or str(fitted.notes.get(NAME_NOTE) or "opened")
+        fitted = await self.reader.run(partial(self._parse, data), is_large=True)
+        name = name or fitted.notes.get(NAME_NOTE) or "opened"
         self.limits.check_names([name])
-        return FitResult(self._add(with_name(fitted, name)), 0.0)
+        # Among the predictions, because it computes as they do.
+        trial = self.worker.submit(partial(try_classifier, fitted, UPLOAD))
+        with upload_errors():
+            await asyncio.wrap_future(trial)
+        return FitResult(await self._run_io(self._add, with_name(fitted, name)), 0.0)
 
     async def edit(
         self,
@@ -234,9 +252,10 @@ class Service:
         self._check_new_images(add)
         self.limits.check_names(new for _, new in rename)
         model = self.model_collection.get(stored.fitted.model)
-        readable, pixels, unreadable = await self._run_io(
-            read_labelled, add, stored.fitted.inputs.shape
-        )
+        shape = stored.fitted.inputs.shape
+        opened = await self.reader.open([image.file for image in add])
+        results = await self.reader.read(opened, shape)
+        readable, pixels, unreadable = split_readable(add, results, shape)
         if add and not readable:
             raise DataError(" ".join(unreadable))
 
@@ -262,7 +281,7 @@ class Service:
             fitted = with_name(fitted, name)
 
         def save() -> StoredClassifier:
-            complete = add_thumbnails(fitted, [image.file for image in readable])
+            complete = add_thumbnails(fitted, [image.file for image in readable], pixels)
             record = self.store.replace(stored.record, to_metadata(complete), complete.save)
             return self._cached(record, complete)
 
@@ -297,11 +316,9 @@ class Service:
         """
         self.limits.check_images(files)
 
-        def read() -> tuple[StoredClassifier, list[Tensor | ImageError]]:
-            stored = self.get(id)
-            return stored, list(ImageFiles(files).read(stored.fitted.inputs.shape))
-
-        stored, images = await self._run_io(read)
+        stored = await self._run_io(self.get, id)
+        opened = await self.reader.open(files)
+        images = await self.reader.read(opened, stored.fitted.inputs.shape)
         errors = [image if isinstance(image, ImageError) else None for image in images]
         pixels = [image for image in images if not isinstance(image, ImageError)]
         if not pixels:
@@ -327,6 +344,17 @@ class Service:
         """Return the classifier's own file."""
         with self.store.file(stored.record) as path:
             return path.read_bytes()
+
+    def _parse(self, data: bytes) -> FittedClassifier:
+        """Parse a classifier file that a caller sent; see `open`."""
+        with upload_errors():
+            fitted = parse_classifier(data, UPLOAD)
+        if not (fitted.backbone or fitted.inputs.is_image):
+            raise DataError("This is a classifier of vectors; the studio takes those of images.")
+        self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
+        self.limits.check_names(fitted.classes)
+        fitted.check_model(self.model_collection.get(fitted.model))
+        return fitted
 
     async def _run_io(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function that reads images or writes to the store in one of a few threads."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Request, Response
 from PIL import Image
 from pydantic import GetPydanticSchema, WithJsonSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
@@ -16,6 +16,7 @@ from lgmnet.classifier.export import snippet
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
 from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
+from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.models import AUTO
 from lgmnet.studio.schemas import (
     ClassifierOut,
@@ -69,6 +70,7 @@ router = APIRouter(tags=["classifiers"])
 @router.post("/v1/classifiers", status_code=201)
 async def forge(
     service: StudioService,
+    request: Request,
     response: Response,
     images: Images = (),
     labels: Labels = (),
@@ -81,9 +83,10 @@ async def forge(
     """Fit a classifier to labelled images, or add one that comes as a file."""
     if file is not None:
         new_name = None if name == DEFAULT_NAME else name
-        opened = await anyio.to_thread.run_sync(service.open, file.data, new_name)
-        return to_fitted_out(opened, response)
-    return to_fitted_out(await service.fit(name, model, pair(images, labels)), response)
+        work = service.open(file.data, new_name)
+    else:
+        work = service.fit(name, model, pair(images, labels))
+    return to_fitted_out(await while_connected(request, work), response)
 
 
 @router.post("/v1/examples/digits", status_code=201)
@@ -117,6 +120,7 @@ def get(service: StudioService, id: Id, response: Response) -> ClassifierOut:
 @router.patch("/v1/classifiers/{id}")
 async def edit(
     service: StudioService,
+    request: Request,
     id: Id,
     response: Response,
     if_match: IfMatch = None,
@@ -142,7 +146,7 @@ async def edit(
         )
     stored = await anyio.to_thread.run_sync(service.get, id)
     check_match(if_match, stored.record)
-    result = await service.edit(
+    work = service.edit(
         stored,
         name=name,
         rename=list(zip(rename, to, strict=True)),
@@ -150,7 +154,7 @@ async def edit(
         remove=remove,
         add=pair(images, labels),
     )
-    return to_fitted_out(result, response)
+    return to_fitted_out(await while_connected(request, work), response)
 
 
 @router.delete("/v1/classifiers/{id}", status_code=204, response_model=None)
@@ -181,12 +185,13 @@ def picture(
 @router.post("/v1/classifiers/{id}/predict")
 async def predict(
     service: StudioService,
+    request: Request,
     id: Id,
     images: Annotated[Sequence[Upload], File(description="One image or several.")],
 ) -> Predictions:
     """Predict the classes of images; one that cannot be read gets an error in its place."""
     start = time.perf_counter()
-    result = await service.predict(id, images)
+    result = await while_connected(request, service.predict(id, images))
     return Predictions(
         etag=result.stored.record.version,
         milliseconds=round(1000 * (time.perf_counter() - start), 2),
