@@ -18,7 +18,7 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_support
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
-from lgmnet.errors import ConfigError, DataError, require_extra
+from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import model_folder
 
@@ -236,7 +236,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fitted = FittedClassifier.load(Path(path))
         kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
         labels = np.array(fitted.classes)
-        classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
+        try:
+            classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
+        except (KeyError, ValueError) as error:
+            raise FileFormatError(
+                f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
+                f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
+            ) from error
         estimator = cls(model or fitted.model, device=device)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]

@@ -79,7 +79,7 @@ class FittedClassifier:
         """
         if not len(samples):
             return torch.empty(0, len(self.classes))
-        return self._run_batched(self.classifier, samples).exp()
+        return require_probabilities(self._run_batched(self.classifier, samples)).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """Predict the most probable class of each sample."""
@@ -93,6 +93,7 @@ class FittedClassifier:
         """
         for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
             values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
+            require_probabilities(values["log_p"])
             attention = values.get("support_attention")
             if attention is not None and attention.shape[1] != len(self.support.samples):
                 del values["support_attention"]  # The keys are class means, not support samples.
@@ -253,6 +254,23 @@ class FittedClassifier:
         from lgmnet.classifier.file import load_classifier
 
         return load_classifier(path)
+
+
+def require_probabilities(
+    log_p: Float[Tensor, "samples classes"],
+) -> Float[Tensor, "samples classes"]:
+    """Return log-probabilities if none is NaN.
+
+    Raises:
+        DataError: if one is; the weights of a classifier from elsewhere may be so large.
+    """
+    if bool(log_p.isnan().any()):
+        index = int(log_p.isnan().any(1).nonzero()[0])
+        raise DataError(
+            f"The classifier has no answer to sample {index} of a batch: its numbers overflow. "
+            "Forge it again."
+        )
+    return log_p
 
 
 def fit_classifier(

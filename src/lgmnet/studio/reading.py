@@ -93,7 +93,7 @@ class ImageReader:
         """Apply a function to the indices of files, in parts that cost ``max_cost`` at most."""
         results: list[T] = []
         for part in split_by_cost(indices, costs, max_cost):
-            run = partial(list, map(function, part))
+            run: Callable[[], list[T]] = partial(list, map(function, part))
             results += await self.run(run, is_large=costs[part[0]] > max_cost)
         return results
 
