@@ -8,11 +8,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +28,7 @@ from lgmnet.classifier.edit import rename_class
 from lgmnet.classifier.file import CLASSIFIER_KIND, CLASSIFIER_VERSION, load_classifier
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.io import read_tensors, write_tensors
+from lgmnet.io import check_format, read_tensors, write_tensors
 from lgmnet.model.model import Model
 from lgmnet.nn import pretrained
 from tests.classifier.conftest import CLASSES, LABELS, support_images
@@ -316,25 +314,21 @@ def test_a_config_never_makes_memory_rise(content, fitted, tmp_path):
     assert int(ran.stdout) < 100_000, "less than 100 MB, of which 40 are the file of many values"
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_file_is_opened_once(fitted, tmp_path):
-    """Beside a writer, a second opening may be of another version. A pipe shows each opening."""
+def test_a_file_that_is_replaced_while_it_is_read_is_whole(fitted, tmp_path, monkeypatch):
+    """A second opening would find another version, or none."""
+    path = tmp_path / "c.safetensors"
+    fitted.save(path)
     other = fit_classifier(tiny_model(seed=1), support_images(), LABELS, CLASSES)
-    contents = []
-    for version in (fitted, other):
-        version.save(tmp_path / "version")
-        contents.append((tmp_path / "version").read_bytes())
-    pipe = tmp_path / "c.safetensors"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: [pipe.write_bytes(content) for content in contents])
-    writer.start()
-    try:
-        loaded = load_classifier(pipe)
-    finally:
-        rest = pipe.read_bytes()
-        writer.join()
-    assert loaded.fingerprint == fitted.fingerprint
-    assert rest == contents[1]
+    other.save(tmp_path / "other")
+
+    def replace_first(*args: Any) -> None:
+        (tmp_path / "other").replace(path)
+        check_format(*args)
+        path.unlink()
+
+    monkeypatch.setattr(untrusted, "check_format", replace_first)
+    assert load_classifier(path).fingerprint == fitted.fingerprint
+    assert not path.exists()
 
 
 class FakeTimm(SimpleNamespace):
