@@ -65,6 +65,8 @@ def to_support_samples(
         from lgmnet.model.feature_cache import embed_photos
 
         samples = embed_photos(load_backbone(backbone), samples)
+        if len(expected) == 3:  # The shape of the photos, not that of the features.
+            return samples
     is_image = len(expected) == 3
     is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
     if not is_valid_type or tuple(samples.shape[1:]) != expected:
