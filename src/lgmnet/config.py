@@ -8,7 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from lgmnet.errors import ConfigError, EpisodeError, unknown_name_error
@@ -154,8 +154,10 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
             with inside(name):
                 return from_json(hint, value)
     elif hint is float:
-        if isinstance(value, (int, float)) and not is_bool and math.isfinite(value):
-            return float(value)
+        if isinstance(value, (int, float)) and not is_bool:
+            with suppress(OverflowError):  # A whole number of 400 digits has no float.
+                if math.isfinite(value):
+                    return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == is_bool:
         return value
     raise wrong

@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -53,6 +53,16 @@ def inference_autocast(samples: Num[Tensor, "samples *feature"]) -> AbstractCont
     device = samples.device.type
     is_image = samples.ndim == 4
     return torch.autocast(device, torch.bfloat16, enabled=is_image and supports_bf16(device))
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Context that switches autocast off, for what must be computed in 32 bits or more.
+
+    PyTorch has no autocast on the meta device, where classifiers from files are checked.
+    """
+    if device.type == "meta":
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def keep_freed_memory() -> None:

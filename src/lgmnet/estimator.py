@@ -250,7 +250,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
         labels = np.array(fitted.classes)
-        classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
+        try:
+            classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
+        except (KeyError, ValueError) as error:
+            raise FileFormatError(
+                f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
+                f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
+            ) from error
         estimator = cls(model or fitted.model, device=device)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]

@@ -24,7 +24,7 @@ from lgmnet.io import atomic_write
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.classifiers import encode_image
 from lgmnet.studio.index import Metadata
-from lgmnet.studio.service import Limits
+from lgmnet.studio.limits import Limits
 from lgmnet.studio.store import Store, store_urls
 from lgmnet.studio.worker import Worker
 from tests.support.models import drawings

@@ -154,7 +154,9 @@ def test_a_manipulated_file_is_refused_or_harmless(client, sky, tmp_path):
     for changes, status in (
         ({"classes": ("a", 5, None)}, 422),
         ({"classes": ("a", "b", "x" * 41)}, 422),
-        ({"notes": {"name": 7, "thumbnails": "[]"}}, 201),
+        ({"notes": {"name": "n", "thumbnails": "[" * 100_000}}, 201),
+        ({"notes": {"name": "n", "thumbnails": "[]"}}, 201),
+        ({"notes": {"name": 7}}, 422),
         ({"notes": {"name": ["x"] * 100}}, 422),
         ({"fingerprint": "000000000000"}, 422),
         ({"model": "../../omniglot"}, 422),
@@ -165,7 +167,9 @@ def test_a_manipulated_file_is_refused_or_harmless(client, sky, tmp_path):
         response = client.post("/v1/classifiers", files=files)
         assert response.status_code == status, (changes, response.text)
         if status == 201:
-            assert client.get(f"/v1/classifiers/{response.json()['id']}").status_code == 200
+            url = f"/v1/classifiers/{response.json()['id']}"
+            assert client.get(url).status_code == 200
+            assert client.get(f"{url}/images/0").status_code == 200
 
 
 def test_the_example_has_five_images_of_each_digit(client):
@@ -230,7 +234,7 @@ def test_an_impossible_edit_changes_nothing(changes, message, client, sky):
 
 
 def test_names_are_never_used_as_paths(client, store, tmp_path):
-    names = ["../../etc/passwd", "<script>alert(1)</script>", "a/b", "..", "con", "x\n\r: y"]
+    names = ["../../etc/passwd", "<script>alert(1)</script>", "a/b", "..", "con", "x%0A: y"]
     request = form(dict.fromkeys(names, 1), name="../../../evil", model="tiny")
     response = client.post("/v1/classifiers", **request)
     assert response.status_code == 201, response.text

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
+from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import (
     Support,
     check_is_tensor,
@@ -86,7 +87,7 @@ class FittedClassifier:
         """
         if not len(samples):
             return torch.empty(0, len(self.classes))
-        return self._run_batched(self.classifier, samples).exp()
+        return require_probabilities(self._run_batched(self.classifier, samples)).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """Predict the most probable class of each sample."""
@@ -100,6 +101,7 @@ class FittedClassifier:
         """
         for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
             values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
+            require_probabilities(values["log_p"])
             attention = values.get("support_attention")
             if attention is not None and attention.shape[1] != len(self.support.samples):
                 del values["support_attention"]  # The keys are class means, not support samples.
@@ -243,13 +245,19 @@ class FittedClassifier:
         """Check that a model is the one that fitted this classifier.
 
         Raises:
-            ConfigError: if it is another model.
+            ConfigError: if it is another model, or the classifier states another config.
         """
         if model.fingerprint != self.fingerprint:
             raise ConfigError(
                 f"This classifier was forged by '{self.model}' with the weights "
                 f"{self.fingerprint}, but this is '{model.name}' with {model.fingerprint}. Name "
                 "the model that forged it, or forge the classifier again."
+            )
+        stated = (self.method, self.config, self.backbone)
+        if stated != (model.method_name, model.method.config, model.backbone):
+            raise ConfigError(
+                f"This classifier states another method, config or backbone than '{model.name}', "
+                "which forged it. Use an intact copy, or forge the classifier again."
             )
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
@@ -264,6 +272,23 @@ class FittedClassifier:
         from lgmnet.classifier.file import load_classifier
 
         return load_classifier(path)
+
+
+def require_probabilities(
+    log_p: Float[Tensor, "samples classes"],
+) -> Float[Tensor, "samples classes"]:
+    """Return log-probabilities if none is NaN.
+
+    Raises:
+        DataError: if one is; the weights of a classifier from elsewhere may be so large.
+    """
+    if bool(log_p.isnan().any()):
+        index = int(log_p.isnan().any(1).nonzero()[0])
+        raise DataError(
+            f"The classifier has no answer to sample {index} of a batch: its numbers overflow. "
+            "Forge it again."
+        )
+    return log_p
 
 
 def fit_classifier(
@@ -308,7 +333,9 @@ def fit_support(
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
+        ConfigError: if a class name cannot be used (see `check_class_names`).
     """
+    check_class_names(classes)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))

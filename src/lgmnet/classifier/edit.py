@@ -13,6 +13,7 @@ from jaxtyping import Num
 from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.names import check_class_name
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.errors import ConfigError
 from lgmnet.model.model import Model
@@ -91,8 +92,10 @@ def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifi
     """Rename a class. This needs no model.
 
     Raises:
-        ConfigError: if there is no class ``old``, or already a class ``new``.
+        ConfigError: if there is no class ``old``, or already a class ``new``, or ``new`` cannot be
+            the name of a class.
     """
+    check_class_name(new)
     index = fitted.class_index(old)
     if new != old and new in fitted.classes:
         raise ConfigError(

@@ -1,20 +1,38 @@
-"""Classifier files: one safetensors file with weights, support set and metadata, without pickle."""
+"""Classifier files: one safetensors file with weights, support set and metadata, without pickle.
+
+A file may come from anybody, so it is checked completely before it is used.
+"""
 
 import dataclasses
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
+
+from lgmnet.classifier.checks import (
+    check_answers,
+    check_backbone,
+    check_state,
+    check_support,
+    restore_classifier,
+)
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
+from lgmnet.classifier.untrusted import are_texts, parse_json, parse_tensors, read_file
 from lgmnet.config import from_json
-from lgmnet.episode import check_every_class_shown
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.rejection import Rejection
-from lgmnet.io import read_tensors, write_tensors
+from lgmnet.io import write_tensors
 from lgmnet.methods import METHODS
 
 CLASSIFIER_KIND, CLASSIFIER_VERSION = "lgmnet-classifier", 3
 SAMPLES_KEY, LABELS_KEY = "support.samples", "support.labels"
+MAX_REASON_LENGTH = 500
+"""Limit for the length of a reason, which may quote the file, in an error message."""
 
 
 def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> None:
@@ -41,38 +59,93 @@ def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = F
 
 
 def load_classifier(path: Path) -> FittedClassifier:
-    """Read a classifier that `save_classifier` wrote.
+    """Read a classifier that `save_classifier` wrote, and let it give a trial answer.
 
     Raises:
         FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
             version.
+        ConfigError: if it needs a backbone whose weights are not on this machine.
     """
-    tensors, metadata = read_tensors(path, CLASSIFIER_KIND, CLASSIFIER_VERSION)
+    fitted = parse_classifier(read_file(path), path)
+    try_classifier(fitted, path)
+    return fitted
+
+
+def parse_classifier(data: bytes, path: Path) -> FittedClassifier:
+    """Parse the content of a classifier file; it is checked, except for its answers.
+
+    Args:
+        data: Content of the file.
+        path: Path of the file in error messages.
+
+    Raises:
+        FileFormatError: if the file is damaged, altered, of another kind, or of another version.
+        ConfigError: if it needs a backbone whose weights are not on this machine.
+    """
+    tensors, metadata = parse_tensors(data, path, CLASSIFIER_KIND, CLASSIFIER_VERSION)
+    with name_in_errors(path):
+        fitted = build_classifier(tensors, metadata)
+    check_backbone(fitted.backbone, METHODS[fitted.method].input_spec(fitted.config).kind)
+    return fitted
+
+
+def try_classifier(fitted: FittedClassifier, path: Path) -> None:
+    """Let a classifier from a file give a trial answer.
+
+    Raises:
+        FileFormatError: if its answers are no probabilities.
+    """
+    with name_in_errors(path):
+        check_answers(fitted)
+
+
+def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> FittedClassifier:
+    """Build a classifier from the tensors and the metadata of its file.
+
+    Raises:
+        Exception: of any kind, if they do not make a classifier.
+    """
+    parsed: dict[str, Any] = {
+        name: parse_json(metadata[name])
+        for name in ("config", "classes", "sources", "rejections", "notes")
+    }
+    method = METHODS[metadata["method"]]
+    config = from_json(method.config_type, parsed["config"])
+    classes, sources, notes = tuple(parsed["classes"]), tuple(parsed["sources"]), parsed["notes"]
+    check_class_names(classes)
+    if not are_texts(sources):
+        raise TypeError("a source is no text")
+    if not isinstance(notes, dict) or not are_texts(notes.values()):
+        raise TypeError("its notes are not a JSON object of texts")
+    support = Support(tensors.pop(SAMPLES_KEY), tensors.pop(LABELS_KEY), sources)
+    spec, way = method.input_spec(config), len(classes)
+    check_support(support, way, spec.shape, any_length=spec.any_length)
+    check_state(method, config, support, way, tensors)
+    return FittedClassifier(
+        restore_classifier(method, config, way, tensors),
+        classes,
+        support,
+        metadata["model"],
+        metadata["fingerprint"],
+        metadata["method"],
+        config,
+        metadata["backbone"],
+        tuple(from_json(Rejection, rejection) for rejection in parsed["rejections"]),
+        notes,
+    )
+
+
+@contextmanager
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Turn any error of building or trying a classifier into one that names its file.
+
+    Raises:
+        FileFormatError: naming the file.
+    """
     try:
-        method = METHODS[metadata["method"]]
-        config = from_json(method.config_type, json.loads(metadata["config"]))
-        classes = tuple(json.loads(metadata["classes"]))
-        sources = tuple(json.loads(metadata["sources"]))
-        support = Support(tensors.pop(SAMPLES_KEY), tensors.pop(LABELS_KEY), sources)
-        if not all(isinstance(name, str) for name in (*classes, *sources)):
-            raise TypeError("a name that is no text")
-        if not len(support.samples) == len(support.labels) == len(sources):
-            raise ValueError(f"{len(support.samples)} samples, but {len(sources)} sources")
-        check_every_class_shown(support.labels[None], len(classes))
-        classifier = method.restore(config, len(classes), tensors)
-        if method.input_spec(config).any_length:
-            classifier.double()
-        return FittedClassifier(
-            classifier,
-            classes,
-            support,
-            metadata["model"],
-            metadata["fingerprint"],
-            metadata["method"],
-            config,
-            metadata["backbone"],
-            tuple(from_json(Rejection, r) for r in json.loads(metadata["rejections"])),
-            dict(json.loads(metadata["notes"])),
-        )
-    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise FileFormatError(f"'{path}' is a damaged classifier: {error}") from error
+        yield
+    except Exception as error:  # PyTorch raises any exception if tensors do not fit together.
+        reason = str(error) or type(error).__name__
+        if len(reason) > MAX_REASON_LENGTH:
+            reason = f"{reason[:MAX_REASON_LENGTH]} ..."
+        raise FileFormatError(f"'{path}' is a damaged classifier: {reason}") from error

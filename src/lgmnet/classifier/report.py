@@ -278,4 +278,4 @@ def draw_confusion(report: Report) -> Image.Image:
     stream = io.BytesIO()
     with warnings.catch_warnings(action="ignore"):  # The font may lack letters of class names.
         figure.savefig(stream, format="png")
-    return Image.open(stream).convert("RGB")
+    return Image.open(stream, formats=["PNG"]).convert("RGB")

@@ -53,7 +53,10 @@ def make_support(
     samples = to_support_samples(samples, shape, model.backbone)
     if samples.is_floating_point():
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
-    return Support(samples, torch.tensor(labels), tuple(sources or [""] * len(samples)))
+    names = sources or [""] * len(samples)
+    # File names that are not UTF-8 hold halves of surrogate pairs, which no file can store.
+    encodable = (name.encode(errors="backslashreplace").decode() for name in names)
+    return Support(samples, torch.tensor(labels), tuple(encodable))
 
 
 def check_is_tensor(samples: object) -> None:
@@ -81,7 +84,9 @@ def to_support_samples(
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
         from lgmnet.model.feature_cache import embed_photos
 
-        return embed_photos(load_backbone(backbone), samples)
+        samples = embed_photos(load_backbone(backbone), samples)
+        if len(expected) == 3:  # The shape of the photos, not that of the features.
+            return samples
     is_image = len(expected) == 3
     is_valid_type = samples.dtype == torch.uint8 if is_image else samples.is_floating_point()
     if not is_valid_type or tuple(samples.shape[1:]) != expected:

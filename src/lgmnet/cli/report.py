@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lgmnet.classifier.classifier import FittedClassifier
     from lgmnet.classifier.report import Prediction, Report
 
+THUMBNAIL_SIDE = 192
 MAX_CONFUSION_CLASSES = 20
 """Largest number of classes whose confusion matrix fits a terminal."""
 
@@ -115,11 +116,11 @@ def confusion_table(result: Report) -> Table:
 
 def open_thumbnail(folder: Path, answer: Prediction) -> Image:
     """Open a thumbnail of a test image."""
-    from PIL import Image
+    from lgmnet.data.images.read import decode_image
 
-    with Image.open(folder / answer.source) as image:
-        image.thumbnail((192, 192))
-        return image.convert("RGB")
+    image = decode_image(folder / answer.source, THUMBNAIL_SIDE)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return image.convert("RGB")
 
 
 def support_picture(fitted: FittedClassifier, answer: Prediction) -> Image | None:

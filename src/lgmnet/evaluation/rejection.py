@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lgmnet.config import require
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
@@ -17,7 +18,11 @@ from lgmnet.progress import track_progress
 
 @dataclass(frozen=True)
 class Rejection:
-    """Threshold that rejects queries of none of the classes, with its error rates."""
+    """Threshold that rejects queries of none of the classes, with its error rates.
+
+    Raises:
+        ConfigError: if a number of classes or of samples is too small.
+    """
 
     way: int
     shot: int
@@ -31,6 +36,10 @@ class Rejection:
     """Share of the queries of none of the classes that are accepted, in percent."""
     false_reject: float
     """Share of the queries of one of the classes that are rejected, in percent."""
+
+    def __post_init__(self) -> None:
+        require(self, "way", self.way >= 2, "at least 2")
+        require(self, "shot", self.shot >= 1, "at least 1")
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Base classes of classifiers: those that attend to their support, and those that are networks."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -70,11 +70,28 @@ def select_keys(state: Mapping[str, Tensor], way: int) -> tuple[Tensor, Tensor]:
     """Select keys and labels of an `AttentionClassifier` from its state.
 
     Raises:
-        KeyError: if one is missing.
+        KeyError, RuntimeError: if one is missing or has another shape.
         EpisodeError: if a class has no key.
     """
-    check_every_class_shown(state["support_y"], way)
-    return state["keys"], state["support_y"]
+    check_shapes(state, {"support_y": (1, None)})
+    keys, labels = state["keys"], state["support_y"]
+    check_shapes(state, {"keys": (1, labels.shape[1], None)})
+    if not labels.is_meta:  # There, tensors have no values.
+        check_every_class_shown(labels, way)
+    return keys, labels
+
+
+def check_shapes(state: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int | None]]) -> None:
+    """Check tensors of a classifier's state by name and shape; None stands for any length.
+
+    Raises:
+        KeyError, RuntimeError: if one is missing or has another shape.
+    """
+    for name, shape in shapes.items():
+        came = tuple(state[name].shape)
+        expected = tuple(m if n is None else n for m, n in zip(came, shape, strict=False))
+        if len(came) != len(shape) or came != expected:
+            raise RuntimeError(f"'{name}' has the shape {came}, expected {tuple(shape)}")
 
 
 class NetworkClassifier(Classifier):

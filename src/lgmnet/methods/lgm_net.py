@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lgmnet.config import require
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.classifiers import AttentionClassifier, select_keys
+from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.classification import ClassHead, require_class_head
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
@@ -182,6 +182,7 @@ class LGMNet(Method):
         embedding, target = build_embedding(config.embedding), build_target(config)
         weights = {name: state[name] for name in target.weight_names}
         target.check(weights, tasks=1)
+        check_shapes(state, {"scale": ()})
         keys, scale, views = select_keys(state, way), state["scale"], config.embedding.views
         return LGMClassifier(embedding, target, weights, *keys, way, scale, views).load(state)
 

@@ -14,7 +14,7 @@ from lgmnet.config import require
 from lgmnet.episode import Episode
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.classifiers import AttentionClassifier
+from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.context import ContextConfig, ContextEncoder
 from lgmnet.nn.embedding import embed
 from lgmnet.nn.matching import class_means, learned_scale
@@ -255,9 +255,15 @@ class LGMNetFeatures(Method):
         cls, config: LGMNetFeaturesConfig, way: int, state: Mapping[str, Tensor]
     ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        names = ("centre", "axes", "scales", "keys", "support_y", "scale")
-        tensors = {name: state[name] for name in names}
-        return FeaturesClassifier(SqrtNormalize(), way=way, **tensors).eval()
+        n, axes = config.feature_shape[0], config.axes
+        shapes = {"centre": (1, n), "axes": (1, n, axes), "scales": (1, axes + 1)}
+        check_shapes(state, {**shapes, "scale": (1, 1, 1)})
+        keys, labels = select_keys(state, way)
+        tensors = {name: state[name] for name in (*shapes, "scale")}
+        classifier = FeaturesClassifier(
+            SqrtNormalize(), keys=keys, support_y=labels, way=way, **tensors
+        )
+        return classifier.load(state)
 
 
 def init_context_layer(last: nn.Module) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lgmnet.config import require
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, Method, QueryAnalysis
+from lgmnet.methods.classifiers import check_shapes
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
@@ -81,8 +82,12 @@ class LGMNetVectors(Method):
     ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         inner = {n.removeprefix("inner."): t for n, t in state.items() if n.startswith("inner.")}
+        axes = config.embedding.feature_shape[0] - 1
+        check_shapes(state, {"frame.basis": (1, None, axes)})
+        features = state["frame.basis"].shape[1]
+        check_shapes(state, {f"frame.{name}": (1, features) for name in ("mean", "scale")})
         frame = Frame(*(state[f"frame.{name}"] for name in ("mean", "scale", "basis")))
-        return FramedClassifier(frame, LGMNet.restore(config, way, inner)).eval()
+        return FramedClassifier(frame, LGMNet.restore(config, way, inner)).load(state)
 
 
 class FramedClassifier(Classifier):

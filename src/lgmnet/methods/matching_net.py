@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from lgmnet.config import require
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.classifiers import AttentionClassifier, select_keys
+from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed
 from lgmnet.nn.matching import learned_scale, require_temperature
+
+MAX_STEPS = 100
+"""Limit for the processing steps, which a classifier file can demand; the paper has 10."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class MatchingNetConfig:
     """Initial inverse temperature of the attention, learned from there; None is the paper's (1)."""
 
     def __post_init__(self) -> None:
-        require(self, "full_context_steps", self.full_context_steps >= 0, "0 or more")
+        has_steps = 0 <= self.full_context_steps <= MAX_STEPS
+        require(self, "full_context_steps", has_steps, f"0 to {MAX_STEPS}")
         require_temperature(self, self.temperature)
         one_view = self.embedding.views == 1
         expected = "0 where drawings are embedded in several views"
@@ -86,6 +90,7 @@ class MatchingNet(Method):
     ) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
         layers = build_embedding(config.embedding), build_context(config)
+        check_shapes(state, {"scale": ()})
         keys, views = select_keys(state, way), config.embedding.views
         return MatchingClassifier(*layers, *keys, way, state["scale"], views).load(state)
 

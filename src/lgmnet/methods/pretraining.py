@@ -8,8 +8,10 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.devices import without_autocast
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import check_shapes
 from lgmnet.nn.classification import ClassHead, require_class_head
 from lgmnet.nn.embedding import build_embedding, embed
 
@@ -63,8 +65,8 @@ class PretrainedMethod(Method):
     @classmethod
     def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        if state["weight"].ndim != 3 or state["weight"].shape[1] != way:
-            raise RuntimeError(f"this is not a head of {way} classes")
+        n_features = config.embedding.n_features
+        check_shapes(state, {"weight": (1, way, n_features), "bias": (1, way)})
         embedding = build_embedding(config.embedding)
         return LinearClassifier(embedding, state["weight"], state["bias"], config).load(state)
 
@@ -102,7 +104,7 @@ class LinearClassifier(Classifier):
     ) -> Float[Tensor, "tasks query way"]:
         """Compute log-probabilities of each query."""
         features = embed(self.embedding, query_x, self.views).flatten(3)
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features.device):
             features = features.to(self.weight.dtype)
             if self.normalize:
                 features = F.normalize(features, dim=-1)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
+from lgmnet.devices import without_autocast
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.classifiers import check_shapes
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed
 from lgmnet.nn.matching import class_means, learned_scale, require_temperature, squared_distances
 
@@ -70,8 +72,8 @@ class ProtoNet(Method):
     @classmethod
     def restore(cls, config: ProtoNetConfig, way: int, state: Mapping[str, Tensor]) -> Classifier:
         """Rebuild a classifier (see `Method.restore`)."""
-        if state["prototypes"].ndim != 3 or state["prototypes"].shape[1] != way:
-            raise RuntimeError(f"these are not prototypes of {way} classes")
+        n_features = config.embedding.views * config.embedding.n_features
+        check_shapes(state, {"prototypes": (1, way, n_features), "scale": ()})
         embedding = build_embedding(config.embedding)
         return ProtoClassifier(embedding, state["prototypes"], state["scale"], config).load(state)
 
@@ -101,7 +103,7 @@ class ProtoClassifier(Classifier):
     ) -> Float[Tensor, "tasks query way"]:
         """Compute log-probabilities of each query, eq. (2); views count by their mean."""
         queries = embed(self.embedding, query_x, self.views).flatten(2)
-        with torch.autocast(queries.device.type, enabled=False):
+        with without_autocast(queries.device):
             prototypes = self.prototypes
             queries = queries.to(prototypes.dtype)
             if self.distance == "cosine":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
+from lgmnet.devices import without_autocast
 
 MAX_SIZE_CHANGE = 1.6
 TARGET_RADIUS = 0.62
@@ -73,7 +74,7 @@ def align(
     Ink is what is not zero; a blank image stays blank. ``power`` and ``side`` are those of
     `AlignmentConfig`, where ``side`` is the canvas.
     """
-    with torch.autocast(images.device.type, enabled=False):
+    with without_autocast(images.device):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
         across, down = ink.abs().sum((1, 2)), ink.abs().sum((1, 3))
         mass = across.sum(1).clamp_min(1e-6)
@@ -104,7 +105,7 @@ def make_views(
     for degrees, width, height in VIEWS[1:views]:
         sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
         maps.append([[width * cos, -height * sin, 0.0], [width * sin, height * cos, 0.0]])
-    with torch.autocast(images.device.type, enabled=False):
+    with without_autocast(images.device):
         ink = images.to(torch.promote_types(images.dtype, torch.float32))
         repeated = ink.repeat_interleave(views - 1, 0)
         others = resample(repeated, ink.new_tensor(maps).repeat(ink.shape[0], 1, 1))

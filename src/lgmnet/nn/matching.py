@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
+from lgmnet.devices import without_autocast
 
 Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
 """Inverse temperature: one for all tasks, or one for each."""
@@ -65,7 +66,7 @@ def cosine_matching(
     Returns:
         Log-probabilities, computed in 32 bits or more whatever the inputs are.
     """
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query.device):
         scores = scale * cosines(query, support)
         return log_mean_exp_by_class(scores, support_y, way).log_softmax(-1)
 
@@ -91,7 +92,7 @@ def match_support(
     scale: Scale = 1.0,
 ) -> SupportMatch:
     """Compare queries with keys of the support; arguments are those of `cosine_matching`."""
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query.device):
         scores = scale * cosines(query, support)
         by_class = log_mean_exp_by_class(scores, support_y, way)
         shots = one_hot(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
@@ -127,7 +128,7 @@ def class_means(
 ) -> Float[Tensor, "tasks way features"]:
     """Compute the mean of each class's support samples, in 32 bits or more."""
     weights = one_hot(support_y, way).to(torch.promote_types(support.dtype, torch.float32))
-    with torch.autocast(support.device.type, enabled=False):
+    with without_autocast(support.device):
         return (weights / weights.sum(1, keepdim=True)).mT @ support.to(weights)
 
 
@@ -140,7 +141,7 @@ def squared_distances(
     query: Float[Tensor, "tasks query features"], to: Float[Tensor, "tasks points features"]
 ) -> Float[Tensor, "tasks query points"]:
     """Compute squared Euclidean distances, in 32 bits or more; never negative."""
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query.device):
         wide = torch.promote_types(query.dtype, torch.float32)
         query, to = query.to(wide), to.to(wide)
         lengths = query.square().sum(-1, keepdim=True) + to.square().sum(-1)[:, None]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from functools import cache
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -113,9 +114,27 @@ def load_timm(name: str) -> Backbone:
         raise unknown_name_error(
             "network of timm", known, timm.list_models(f"*{known[:6]}*") or ["?"]
         )
+    weights = find_timm_weights(known)
+    local = {"pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
     try:
-        network = timm.create_model(known, pretrained=True, num_classes=0)
+        network = timm.create_model(known, pretrained=True, num_classes=0, **local)
     except Exception as error:  # Anything that a download can raise.
         raise ConfigError(f"timm cannot get the weights of '{known}': {error}.") from error
     config = network.pretrained_cfg
     return Backbone(name, network, config["input_size"][-1], config["mean"], config["std"])
+
+
+def find_timm_weights(known: str) -> Path | None:
+    """Find the weights of a network of timm on this machine, without the network.
+
+    Returns:
+        Path of a safetensors file in the cache of the Hugging Face hub; None if there is none.
+    """
+    with require_extra("timm", "timm's backbones"):
+        import timm
+        from huggingface_hub import try_to_load_from_cache
+    config = timm.get_pretrained_cfg(known) if timm.is_model_pretrained(known) else None
+    if config is None or not config.hf_hub_id or config.custom_load:
+        return None
+    path = try_to_load_from_cache(config.hf_hub_id, "model.safetensors")
+    return Path(path) if isinstance(path, str) else None

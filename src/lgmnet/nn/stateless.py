@@ -51,6 +51,9 @@ class StatelessNetwork:
             index for index, layer in self.layers.named_children() if isinstance(layer, TaskNorm)
         ]
         self.statistics_names = name_by_layer(("mean", "variance"), len(self.norm_layers))
+        self.statistics_shapes = {
+            name: (config.widths[int(name.rsplit("_", 1)[1])],) for name in self.statistics_names
+        }
 
     def weight_shapes(self, way: int) -> dict[str, tuple[int, ...]]:
         """Compute the shape of every weight, for tasks with ``way`` classes."""
@@ -63,9 +66,9 @@ class StatelessNetwork:
         """Select the weights and statistics of one task from a classifier's state.
 
         Raises:
-            KeyError, RuntimeError: if one is missing or a weight has another shape.
+            KeyError, RuntimeError: if one is missing or has another shape.
         """
-        for name, shape in shapes.items():
+        for name, shape in {**shapes, **self.statistics_shapes}.items():
             if state[name].shape != (1, *shape):
                 raise RuntimeError(f"{name} has the shape {tuple(state[name].shape)}")
         return {n: state[n] for n in shapes}, {n: state[n] for n in self.statistics_names}

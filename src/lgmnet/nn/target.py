@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
+from lgmnet.devices import without_autocast
 from lgmnet.nn.norms import NormKind, build_norm
 
 Skip = Literal["none", "beside", "added"]
@@ -149,5 +150,5 @@ def apply_skip(
     if skip == "added":
         return embedded + target
     wide = torch.promote_types(target.dtype, torch.float32)
-    with torch.autocast(target.device.type, enabled=False):
+    with without_autocast(target.device):
         return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, target)], -1)

@@ -23,11 +23,12 @@ from lgmnet.studio.errors import (
     StoreError,
     StoreFullError,
 )
+from lgmnet.studio.limits import Limits
 from lgmnet.studio.metrics import Metrics
 from lgmnet.studio.middleware import GuardMiddleware, RequestLimiter
 from lgmnet.studio.routes import classifiers, server
 from lgmnet.studio.schemas import Problem
-from lgmnet.studio.service import Limits, Service
+from lgmnet.studio.service import Service
 from lgmnet.studio.store import Store
 
 STATUS_CODES: dict[type[UserError], int] = {

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.images.files import ImageFiles
-from lgmnet.data.images.read import ImageBytes, read_image
+from lgmnet.classifier.untrusted import parse_json
+from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.errors import AbsentError
@@ -121,17 +121,16 @@ def image_source(file: ImageBytes) -> str:
     return f"{sha256(file.data).hexdigest()[:16]} {file.name}"
 
 
-def read_labelled(
-    images: Sequence[LabelledFile], shape: Sequence[int], files: ImageFiles | None = None
+def split_readable(
+    images: Sequence[LabelledFile], results: Sequence[Tensor | ImageError], shape: Sequence[int]
 ) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
-    """Read labelled images in a shape; ``files`` are theirs, if some are decoded already.
+    """Split what reading labelled images in a shape gave (see `ImageReader.read`).
 
     Returns:
         The images that can be read, their pixels, and a message for each other image.
     """
     readable, pixels, messages = [], [], []
-    files = files or ImageFiles([image.file for image in images])
-    for image, result in zip(images, files.read(shape), strict=True):
+    for image, result in zip(images, results, strict=True):
         if isinstance(result, ImageError):
             messages.append(str(result))
         else:
@@ -141,18 +140,28 @@ def read_labelled(
     return readable, stacked, tuple(messages)
 
 
-def add_thumbnails(fitted: FittedClassifier, new: Sequence[ImageBytes]) -> FittedClassifier:
+def add_thumbnails(
+    fitted: FittedClassifier,
+    new: Sequence[ImageBytes],
+    pixels: UInt8[Tensor, "images channels height width"],
+) -> FittedClassifier:
     """Return a classifier of photos with thumbnails of new photos, one of drawings as it is.
 
     A classifier of photos keeps only their features, so its photos cannot be shown without
     thumbnails. Those of photos that it no longer has are dropped.
+
+    Args:
+        fitted: The classifier.
+        new: Files of the new photos.
+        pixels: Their pixels, as the model takes them.
     """
     if not fitted.backbone:
         return fitted
     thumbnails = read_thumbnails(fitted)
-    for file in new:
-        pixels = read_image(file, (3, THUMBNAIL_SIDE, THUMBNAIL_SIDE)).movedim(0, 2).contiguous()
-        data = encode_image(Image.fromarray(pixels.numpy()), "WEBP")
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    for file, photo in zip(new, pixels, strict=True):
+        image = Image.fromarray(photo.movedim(0, 2).contiguous().numpy())
+        data = encode_image(image.resize(size, Image.Resampling.BICUBIC), "WEBP")
         thumbnails[image_source(file)] = base64.b64encode(data).decode()
     present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
     notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
@@ -184,7 +193,7 @@ def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
 def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:
     """Return the photo thumbnails of a classifier, in base 64, by source."""
     try:
-        thumbnails = json.loads(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
+        thumbnails = parse_json(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
     except ValueError:
         return {}
     return thumbnails if isinstance(thumbnails, dict) else {}

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgmnet.data.images.files import ImageFiles
 from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import shipped_models
@@ -41,18 +40,13 @@ class ModelCollection:
         models = (self.get(name) for name in self.sources)
         return [model for model in models if model.input_kind != "vector"]
 
-    def choose(self, name: str, files: ImageFiles) -> tuple[Model, str | None]:
-        """Return the model of a name, or with `AUTO` that for the images and the reason for it.
+    def get_for_images(self, name: str) -> Model:
+        """Return a model of images (see `get`).
 
         Raises:
             ConfigError: if there is no model of this name, or it takes vectors.
-            DataError: if the choice needs an image and none can be read.
         """
-        reason = None
-        if name == AUTO:
-            are_drawings, reason = files.detect_drawings()
-            name = DRAWING_MODEL if are_drawings else PHOTO_MODEL
         model = self.get(name)
         if model.input_kind == "vector":
             raise ConfigError(f"'{name}' takes vectors, not images.")
-        return model, reason
+        return model

@@ -6,23 +6,22 @@ import logging
 import tempfile
 import threading
 import time
-import unicodedata
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import torch
-from torch import Tensor
 
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
-from lgmnet.data.images.files import ImageFiles
+from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
-from lgmnet.errors import ConfigError, DataError, ImageError, UserError
+from lgmnet.errors import DataError, ImageError, UserError
 from lgmnet.model.model import Model
 from lgmnet.studio.classifiers import (
     NAME_NOTE,
@@ -32,13 +31,15 @@ from lgmnet.studio.classifiers import (
     StoredClassifier,
     add_thumbnails,
     image_source,
-    read_labelled,
+    split_readable,
     to_metadata,
     with_name,
 )
 from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
 from lgmnet.studio.index import Record, file_name
-from lgmnet.studio.models import ModelCollection
+from lgmnet.studio.limits import Limits
+from lgmnet.studio.models import AUTO, DRAWING_MODEL, PHOTO_MODEL, ModelCollection
+from lgmnet.studio.reading import ImageReader
 from lgmnet.studio.store import Store
 from lgmnet.studio.worker import Worker
 
@@ -47,74 +48,23 @@ MAX_IO_THREADS = 2
 """Threads that read images and write to the store. More of them would compete for the interpreter
 with each other and with the networks."""
 MAX_CACHED_CLASSIFIERS = 64
+UPLOAD = Path("upload")
+"""Name, in errors of lower layers, of a classifier file that a caller sent."""
 MAX_READ_ATTEMPTS = 5
-BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
 LOGGER = logging.getLogger("lgmnet.studio")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits that keep a request from doing harm; `max_images` are those in one request."""
+@contextmanager
+def upload_errors() -> Iterator[None]:
+    """Turn errors of the file `UPLOAD`, which has no path, into such that say "The file".
 
-    max_body_bytes: int = 64_000_000
-    max_image_bytes: int = 20_000_000
-    max_images: int = 1000
-    max_classes: int = 200
-    max_images_per_class: int = 500
-    max_name_length: int = 200
-    max_in_flight: int = 64
-    body_seconds: float = 10.0
-    """Seconds in which the next part of a body must arrive; see `BodyReader`."""
-
-    def check_images(self, files: Sequence[ImageBytes]) -> None:
-        """Check number and size of the images of a request.
-
-        Raises:
-            DataError: if there are too many images, or one is too large.
-        """
-        if len(files) > self.max_images:
-            raise DataError(
-                f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
-                "Send them in several requests."
-            )
-        for file in files:
-            if len(file.data) > self.max_image_bytes:
-                raise DataError(
-                    f"'{file.name}' has {len(file.data):,} bytes; an image has at most "
-                    f"{self.max_image_bytes:,}. Make it smaller."
-                )
-
-    def check_names(self, names: Iterable[str]) -> None:
-        """Check names of classifiers or classes.
-
-        Raises:
-            ConfigError: if a name is blank, too long or holds a null character.
-        """
-        for name in names:
-            if is_blank(name) or len(name) > self.max_name_length or "\0" in name:
-                raise ConfigError(
-                    f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
-                    f"but got {name[: self.max_name_length]!a}."
-                )
-
-    def check_classes(self, n_images: Mapping[str, int]) -> None:
-        """Check the number of classes, and the number of images of each.
-
-        Raises:
-            ConfigError: if there are too many classes, or too many images of one.
-        """
-        if len(n_images) > self.max_classes:
-            raise ConfigError(
-                f"A classifier has at most {self.max_classes} classes here, but this one would "
-                f"have {len(n_images)}."
-            )
-        for name, n in n_images.items():
-            if n > self.max_images_per_class:
-                raise ConfigError(
-                    f"A class has at most {self.max_images_per_class} images here, but '{name}' "
-                    f"would have {n}."
-                )
+    Raises:
+        DataError: with the same message.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise DataError(str(error).replace(f"'{UPLOAD}'", "The file")) from error
 
 
 class Service:
@@ -136,6 +86,7 @@ class Service:
         self.worker = Worker(on_pass)
         self._io_limiter = anyio.CapacityLimiter(MAX_IO_THREADS)
         self._export_limiter = anyio.CapacityLimiter(1)
+        self.reader = ImageReader(self._io_limiter, self.limits.max_pixels)
         self._cache: OrderedDict[str, StoredClassifier] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -179,13 +130,15 @@ class Service:
         if not images:
             raise DataError("There are no images. Expected images of at least two classes.")
 
-        # One job, so that decoded images do not wait in memory for a thread.
-        def read() -> tuple[Model, str | None, list[LabelledFile], Tensor, tuple[str, ...]]:
-            files = ImageFiles([image.file for image in images])
-            loaded, reason = self.model_collection.choose(model, files)
-            return loaded, reason, *read_labelled(images, loaded.inputs.shape, files)
-
-        loaded, reason, readable, pixels, unreadable = await self._run_io(read)
+        opened = await self.reader.open([image.file for image in images])
+        reason = None
+        if model == AUTO:
+            are_drawings, reason = await self.reader.detect_drawings(opened)
+            model = DRAWING_MODEL if are_drawings else PHOTO_MODEL
+        loaded = await self._run_io(self.model_collection.get_for_images, model)
+        shape = loaded.inputs.shape
+        results = await self.reader.read(opened, shape)
+        readable, pixels, unreadable = split_readable(images, results, shape)
         counts = Counter(image.label for image in readable)
         classes = list(counts)  # In the order of their first images.
         if len(classes) < 2:
@@ -204,32 +157,25 @@ class Service:
         fitted = with_name(dataclasses.replace(fitted, notes=notes), name)
 
         def save() -> StoredClassifier:
-            return self._add(add_thumbnails(fitted, [image.file for image in readable]))
+            return self._add(add_thumbnails(fitted, [image.file for image in readable], pixels))
 
         return FitResult(await self._run_io(save), milliseconds, unreadable, reason)
 
-    def open(self, data: bytes, name: str | None) -> FitResult:
+    async def open(self, data: bytes, name: str | None) -> FitResult:
         """Store a classifier that comes as a file, under a new name or, with None, the file's.
 
         Raises:
             UserError: if the file is no classifier of images, or was fitted by a model that this
                 service does not have.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "classifier.safetensors"
-            path.write_bytes(data)
-            try:
-                fitted = FittedClassifier.load(path)
-            except UserError as error:
-                raise DataError(str(error).replace(f"'{path}'", "The file")) from error
-        if not fitted.inputs.is_image:
-            raise DataError("This is a classifier of vectors; the studio takes those of images.")
-        self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
-        self.limits.check_names(fitted.classes)
-        fitted.check_model(self.model_collection.get(fitted.model))
-        name = name or str(fitted.notes.get(NAME_NOTE) or "opened")
+        fitted = await self.reader.run(partial(self._parse, data), is_large=True)
+        name = name or fitted.notes.get(NAME_NOTE) or "opened"
         self.limits.check_names([name])
-        return FitResult(self._add(with_name(fitted, name)), 0.0)
+        # Among the predictions, because it computes as they do.
+        trial = self.worker.submit(partial(try_classifier, fitted, UPLOAD))
+        with upload_errors():
+            await asyncio.wrap_future(trial)
+        return FitResult(await self._run_io(self._add, with_name(fitted, name)), 0.0)
 
     async def edit(
         self,
@@ -254,9 +200,10 @@ class Service:
         self._check_new_images(add)
         self.limits.check_names(new for _, new in rename)
         model = self.model_collection.get(stored.fitted.model)
-        readable, pixels, unreadable = await self._run_io(
-            read_labelled, add, stored.fitted.inputs.shape
-        )
+        shape = stored.fitted.inputs.shape
+        opened = await self.reader.open([image.file for image in add])
+        results = await self.reader.read(opened, shape)
+        readable, pixels, unreadable = split_readable(add, results, shape)
         if add and not readable:
             raise DataError(" ".join(unreadable))
 
@@ -282,7 +229,7 @@ class Service:
             fitted = with_name(fitted, name)
 
         def save() -> StoredClassifier:
-            complete = add_thumbnails(fitted, [image.file for image in readable])
+            complete = add_thumbnails(fitted, [image.file for image in readable], pixels)
             record = self.store.replace(stored.record, to_metadata(complete), complete.save)
             return self._cached(record, complete)
 
@@ -319,11 +266,9 @@ class Service:
         """
         self.limits.check_images(files)
 
-        def read() -> tuple[StoredClassifier, list[Tensor | ImageError]]:
-            stored = self.get(id)
-            return stored, list(ImageFiles(files).read(stored.fitted.inputs.shape))
-
-        stored, images = await self._run_io(read)
+        stored = await self._run_io(self.get, id)
+        opened = await self.reader.open(files)
+        images = await self.reader.read(opened, stored.fitted.inputs.shape)
         errors = [image if isinstance(image, ImageError) else None for image in images]
         pixels = [image for image in images if not isinstance(image, ImageError)]
         if not pixels:
@@ -372,6 +317,17 @@ class Service:
                 before = record
         raise StoreError(f"The classifier '{id}' changes faster than it can be read.")
 
+    def _parse(self, data: bytes) -> FittedClassifier:
+        """Parse a classifier file that a caller sent; see `open`."""
+        with upload_errors():
+            fitted = parse_classifier(data, UPLOAD)
+        if not (fitted.backbone or fitted.inputs.is_image):
+            raise DataError("This is a classifier of vectors; the studio takes those of images.")
+        self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
+        self.limits.check_names(fitted.classes)
+        fitted.check_model(self.model_collection.get(fitted.model))
+        return fitted
+
     async def _run_io(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function that reads images or writes to the store in one of a few threads."""
         return await anyio.to_thread.run_sync(function, *args, limiter=self._io_limiter)
@@ -402,11 +358,6 @@ class Service:
     def _check_new_images(self, images: Sequence[LabelledFile]) -> None:
         self.limits.check_images([image.file for image in images])
         self.limits.check_names(image.label for image in images)
-
-
-def is_blank(name: str) -> bool:
-    """Return True if a name shows nothing: spaces, control and format characters, fillers."""
-    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)
 
 
 def damaged_file_error(id: str, reason: str) -> DamagedError:

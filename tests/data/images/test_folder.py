@@ -15,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.data.images import files as files_module
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.folder import LabelledImages, scan_class_folder
 from lgmnet.data.images.read import (
@@ -166,10 +165,10 @@ def test_an_image_that_is_no_photo_may_be_a_drawing(tmp_path):
 
 def test_large_images_are_not_all_held_in_memory(tmp_path, opened, monkeypatch):
     path = photos(tmp_path / "images", 3)
-    monkeypatch.setattr(files_module, "MAX_CACHED_PIXELS", 4 * 64 * 48)
-    class_folder = scan_class_folder(path)
-    class_folder.detect_drawings()
-    class_folder.read(PHOTO)
+    paths = sorted(path.glob("*/*.png"))
+    files = ImageFiles(paths, max_cached_pixels=4 * 64 * 48)
+    files.detect_drawings()
+    assert len(list(files.read(PHOTO))) == 6
     assert sorted(opened.values()) == [1, 1, 1, 1, 2, 2]
 
 

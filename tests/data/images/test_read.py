@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageFile
 from torch import Tensor
 
+from lgmnet.data.images import read as read_module
 from lgmnet.data.images.folder import LabelledImages, scan_class_folder
 from lgmnet.data.images.read import (
     MAX_IMAGE_PIXELS,
     ImageBytes,
     decode_image,
+    decoding_cost,
     list_images,
     read_image,
     to_drawings,
+    to_photo,
 )
 from lgmnet.errors import DataError, ImageError
-from tests.support.images import BAD_IMAGES, as_bytes, symbols
+from tests.support.images import BAD_IMAGES, as_bytes, png_claiming, symbols
 from tests.support.models import drawings
 
 Save = Callable[[Image.Image, Path], None]
@@ -272,9 +277,7 @@ FORMAT_NAMES = (
     "WEBP",
     "AVIF",
     "JPEG2000",
-    "ICO",
     "PPM",
-    "BLP",
 )
 
 
@@ -284,7 +287,7 @@ def test_a_damaged_file_gives_a_drawing_or_an_error_that_names_it(kind, tmp_path
     """Bits are flipped and ends cut off; Pillow's readers raise many kinds of exceptions."""
     image = letter(24)
     try:
-        original = as_bytes(image.convert("P" if kind == "BLP" else "RGB"), kind)
+        original = as_bytes(image.convert("RGB"), kind)
     except (KeyError, OSError):
         pytest.skip(f"this Pillow does not write {kind}")
     rng = np.random.default_rng(0)
@@ -303,6 +306,79 @@ def test_a_damaged_file_gives_a_drawing_or_an_error_that_names_it(kind, tmp_path
         except ImageError as error:
             messages.append(str(error))
     assert all(str(path) in message for message in messages)
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 8 8
+%%EndComments
+0 0 8 8 rectfill
+showpage
+%%EOF
+"""
+
+
+def test_no_format_that_starts_another_program_is_read(tmp_path, monkeypatch):
+    """Pillow would start Ghostscript, whatever the file is called."""
+    started: list[object] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **more: started.append(args))
+    monkeypatch.setattr(EpsImagePlugin, "has_ghostscript", lambda: True)
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **more: started.append(args))
+    for file in (ImageBytes("a.png", EPS), tmp_path / "a.png", tmp_path / "a.eps"):
+        if isinstance(file, Path):
+            file.write_bytes(EPS)
+        with pytest.raises(ImageError, match="it has no known format"):
+            read_image(file, (1, 28, 28))
+    assert not started
+    assert [path.name for path in list_images(tmp_path)] == ["a.png"]
+
+
+def test_an_icon_is_refused_because_its_header_hides_the_size(tmp_path):
+    header = struct.pack("<HHH", 0, 1, 1)
+    inner = png_claiming(9000, 9000)
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)
+    with pytest.raises(ImageError, match="it has no known format"):
+        read_image(ImageBytes("a.ico", header + entry + inner), (1, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "message"),
+    [
+        ((1, 1_000_000), "PNG", "height and width may be 500,000 at most"),
+        ((8000, 8000), "PNG", f"at most {MAX_IMAGE_PIXELS:,} can be read"),
+        ((60, 60), "WEBP", "at most 3,000 can be read"),
+    ],
+)
+def test_the_size_is_checked_before_decoding(size, kind, message, monkeypatch):
+    monkeypatch.setattr(read_module, "MAX_COSTLY_PIXELS", 3000)
+    data = as_bytes(Image.new("1" if kind == "PNG" else "RGB", size, 1), kind)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", reject)
+    with pytest.raises(ImageError, match=message):
+        read_image(ImageBytes("large", data), (1, 28, 28))
+    assert decoding_cost(ImageBytes("large", data)) == 0
+
+
+def reject(*_: object) -> None:
+    raise AssertionError("decoded")
+
+
+def test_a_photo_of_a_phone_is_read_at_a_reduced_size():
+    """50 megapixels are more than the limit of other formats."""
+    data = as_bytes(Image.new("RGB", (8192, 6144), "white"), "JPEG", quality=50)
+    assert decode_image(ImageBytes("photo", data), 448).size == (1024, 768)
+    assert decoding_cost(ImageBytes("photo", data)) == 8192 * 6144 // 8
+    assert read_image(ImageBytes("photo", data), (3, 224, 224)).eq(255).all()
+
+
+def test_photos_of_many_bits_are_those_of_8_bits():
+    gray = np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)
+    expected = to_photo(Image.fromarray(gray), 64, 64)
+    for pixels in (
+        gray.astype(np.uint16) * 257,
+        gray.astype(np.int32),
+        gray.astype(np.int32) * 257,
+        gray.astype(np.float32) / 255,
+    ):
+        assert torch.equal(to_photo(Image.fromarray(pixels), 64, 64), expected), pixels.dtype
 
 
 def test_jpegs_are_decoded_at_a_reduced_size(tmp_path):

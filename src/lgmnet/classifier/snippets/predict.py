@@ -10,10 +10,12 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+
 
 def open_upright(path: str) -> Image.Image:
     """Open an image file, rotated as its EXIF data say, with white where it is transparent."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         picture = ImageOps.exif_transpose(image)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")

@@ -155,7 +155,7 @@ def convert_originals(raw: Path) -> dict[str, np.ndarray]:
             if (n := len(files)) != DRAWINGS_PER_CLASS:
                 raise DataError(f"'{folder}' holds {n} drawings; expected {DRAWINGS_PER_CLASS}.")
             for drawer, file in enumerate(files):
-                with Image.open(file) as drawing:
+                with Image.open(file, formats=["PNG"]) as drawing:
                     ink = ImageOps.invert(drawing.convert("L"))
                 small = ink.resize((OMNIGLOT_SIDE, OMNIGLOT_SIDE), Image.Resampling.LANCZOS)
                 images[label * DRAWINGS_PER_CLASS + drawer] = np.asarray(small)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lgmnet.data.images.read import IMAGE_FORMATS
 from lgmnet.errors import DataError
 
 
@@ -63,7 +64,7 @@ def decode_photos(path: Path, arrays: Mapping[str, Any]) -> Iterator[np.ndarray]
     for i in np.argsort(arrays["label"], kind="stable"):
         encoded = io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes())
         try:
-            with Image.open(encoded) as image:
+            with Image.open(encoded, formats=IMAGE_FORMATS) as image:
                 pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
         except OSError as error:
             raise DataError(f"'{path}' is damaged: image {i} cannot be read.") from error

@@ -1,13 +1,13 @@
 """Image files that are decoded once, both to detect their kind and to read them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.data.images.kind import detect_drawings, measure_tones
+from lgmnet.data.images.kind import ToneStatistics, detect_drawings, measure_tones
 from lgmnet.data.images.read import (
     MIN_DECODED_SIDE,
     ImageFile,
@@ -27,19 +27,49 @@ class ImageFiles:
     """Image files that are all drawings or all photos.
 
     `detect_drawings` decodes a sample of the files and caches it for `read`, which decodes the
-    others. So each file is decoded once. Exceptions are sampled images beyond `MAX_CACHED_PIXELS`,
-    and all of them if `read` needs another size than they were decoded at.
+    others. So each file is decoded once. Exceptions are sampled images beyond
+    ``max_cached_pixels``, and all of them if `read` needs another size than they were decoded at.
+
+    Both do one file after the other. Callers that must do other things in between call
+    `measure_at` and `read_at` themselves.
 
     Args:
         files: Image files.
+        max_cached_pixels: Limit for the decoded images that wait for `read`, all together.
     """
 
-    def __init__(self, files: Sequence[ImageFile]) -> None:
+    def __init__(
+        self, files: Sequence[ImageFile], max_cached_pixels: int = MAX_CACHED_PIXELS
+    ) -> None:
         self.files = files
+        self.max_cached_pixels = max_cached_pixels
+        self._n_cached_pixels = 0
         self._decoded: dict[int, Image.Image | ImageError] = {}
 
-    def detect_drawings(self) -> tuple[bool, str]:
-        """Decide from a sample of the images whether they are drawings or photos.
+    @property
+    def sampled(self) -> Sequence[int]:
+        """Indices of the files that decide whether the images are drawings."""
+        step = max(1, len(self.files) // MAX_SAMPLED_FILES)
+        return range(0, len(self.files), step)[:MAX_SAMPLED_FILES]
+
+    def measure_at(self, index: int) -> ToneStatistics | None:
+        """Decode one file and measure its tones; None if it cannot be read as a photo."""
+        file = self.files[index]
+        try:
+            image = decode_image(file, MIN_DECODED_SIDE)
+        except ImageError as problem:
+            self._decoded[index] = problem
+            return None
+        n_pixels = image.width * image.height
+        if self._n_cached_pixels + n_pixels <= self.max_cached_pixels:
+            self._decoded[index] = image
+            self._n_cached_pixels += n_pixels
+        with suppress(ImageError), name_in_errors(file):  # It may be a drawing all the same.
+            return measure_tones(image)
+        return None
+
+    def decide(self, tones: Iterable[ToneStatistics | None]) -> tuple[bool, str]:
+        """Decide from what `measure_at` gave for all `sampled` files.
 
         Returns:
             True for drawings, and the reason in words.
@@ -47,39 +77,32 @@ class ImageFiles:
         Raises:
             DataError: if none of the sampled images can be read.
         """
-        step = max(1, len(self.files) // MAX_SAMPLED_FILES)
-        tones = []
-        n_pixels = 0
-        for index in range(0, len(self.files), step)[:MAX_SAMPLED_FILES]:
-            file = self.files[index]
-            try:
-                image = decode_image(file, MIN_DECODED_SIDE)
-            except ImageError as problem:
-                self._decoded[index] = problem
-                continue
-            if n_pixels + image.width * image.height <= MAX_CACHED_PIXELS:
-                self._decoded[index] = image
-                n_pixels += image.width * image.height
-            with suppress(ImageError), name_in_errors(file):  # It may be a drawing all the same.
-                tones.append(measure_tones(image))
-        if not tones:
+        measured = [image_tones for image_tones in tones if image_tones is not None]
+        if not measured:
             first = f", the first is '{self.files[0].name}'" if self.files else ""
             raise DataError(f"None of {len(self.files)} images could be read{first}.")
-        return detect_drawings(tones)
+        return detect_drawings(measured)
+
+    def detect_drawings(self) -> tuple[bool, str]:
+        """Decide from a sample of the images whether they are drawings or photos (see `decide`)."""
+        return self.decide([self.measure_at(index) for index in self.sampled])
+
+    def read_at(
+        self, index: int, shape: Sequence[int]
+    ) -> UInt8[Tensor, "channels height width"] | ImageError:
+        """Read one file (see `read_image`); return its error if it cannot be read."""
+        decoded = self._decoded.pop(index, None)
+        if decoded_side(shape) != MIN_DECODED_SIDE:
+            decoded = None
+        if isinstance(decoded, ImageError):
+            return decoded
+        try:
+            return read_image(self.files[index], shape, decoded)
+        except ImageError as problem:
+            return problem
 
     def read(
         self, shape: Sequence[int]
     ) -> Iterator[UInt8[Tensor, "channels height width"] | ImageError]:
-        """Read the files in order (see `read_image`); yield the error of an unreadable file."""
-        if decoded_side(shape) != MIN_DECODED_SIDE:
-            self._decoded.clear()
-        for index, file in enumerate(self.files):
-            decoded = self._decoded.pop(index, None)
-            result: Tensor | ImageError
-            try:
-                if isinstance(decoded, ImageError):
-                    raise decoded
-                result = read_image(file, shape, decoded)
-            except ImageError as problem:
-                result = problem
-            yield result
+        """Read the files in order (see `read_at`)."""
+        return (self.read_at(index, shape) for index in range(len(self.files)))

@@ -4,9 +4,10 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,11 +18,35 @@ from torch import Tensor
 from lgmnet.errors import ImageError, check_utf8
 from lgmnet.input_spec import InputSpec
 
+Image.init()
+IMAGE_FORMATS = tuple(
+    kind
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+    if kind in Image.OPEN  # Earlier releases of Pillow read no AVIF.
+)
+"""Pillow's names of the formats that are read. Pillow knows others, but some of them start another
+program (EPS starts Ghostscript), and some contain images of other sizes than their header says."""
 MAX_IMAGE_PIXELS = 50_000_000
+"""Limit for one image that is decoded in full, as most formats are."""
+REDUCED_FORMATS = ("JPEG", "MPO")
+"""Formats that are decoded at a reduced size. MPO is a JPEG with further images behind it."""
+MAX_REDUCED_PIXELS = 64_000_000
+"""Limit for one image of the `REDUCED_FORMATS`: the largest photos of most phones."""
+COSTLY_FORMATS = ("WEBP", "AVIF", "JPEG2000")
+MAX_COSTLY_PIXELS = 25_000_000
+"""Limit for one image of the `COSTLY_FORMATS`, whose decoders need about 20 bytes for a pixel."""
+MAX_IMAGE_SIDE = 500_000
+"""Limit for the height and width of one image: a row needs memory and time, however short it is."""
+REDUCED_COST = 1 / 8
+"""Cost of decoding a pixel of the `REDUCED_FORMATS`, where it is 1 for other formats."""
 MIN_DECODED_SIDE = 448
 """Least height and width at which a JPEG is decoded before its use is known, or as a drawing. It is
 twice the side of the shipped model's photos."""
-IMAGE_SUFFIXES = frozenset(Image.registered_extensions())
+IMAGE_SUFFIXES = frozenset(
+    suffix
+    for suffix, kind in Image.registered_extensions().items()
+    if kind in (*IMAGE_FORMATS, *REDUCED_FORMATS)
+)
 
 
 @dataclass(frozen=True)
@@ -74,17 +99,63 @@ def decode_image(file: ImageFile, min_side: int) -> Image.Image:
     Raises:
         ImageError: naming the file, if it is absent, damaged or too large.
     """
+    with open_image(file) as image, name_in_errors(file):
+        image.draft("RGB", (min_side, min_side))
+        return to_upright(image)
+
+
+@contextmanager
+def open_image(file: ImageFile) -> Iterator[Image.Image]:
+    """Open an image file and check its size, but do not decode it.
+
+    Raises:
+        ImageError: naming the file, if it is absent, of none of the `IMAGE_FORMATS` or too large.
+    """
     # Unlike Path.is_file, os.path.isfile is False for a name that no file can have.
     if isinstance(file, Path) and not os.path.isfile(file):
         raise ImageError(f"There is no image file '{file}'.")
-    with name_in_errors(file), warnings.catch_warnings():
-        # Pillow warns of files that it can read all the same, and of large sizes, for which our
-        # own limit raises an error that names the file.
+    # Pillow warns of files that it can read all the same, and of large sizes, for which our own
+    # limits raise errors that name the file.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(file if isinstance(file, Path) else io.BytesIO(file.data)) as image:
-            if image.width * image.height <= MAX_IMAGE_PIXELS:  # `to_upright` refuses the others.
-                image.draft("RGB", (min_side, min_side))
-            return to_upright(image)
+        with name_in_errors(file):
+            source = file if isinstance(file, Path) else io.BytesIO(file.data)
+            image = Image.open(source, formats=IMAGE_FORMATS)
+        with image:
+            with name_in_errors(file):
+                check_size(image)
+            yield image
+
+
+def decoding_cost(file: ImageFile) -> int:
+    """Estimate the cost of decoding an image file from its header, in pixels.
+
+    A pixel of a JPEG counts `REDUCED_COST`. A file that will be refused costs nothing.
+    """
+    with suppress(ImageError), open_image(file) as image:
+        is_reduced = image.format in REDUCED_FORMATS
+        return round(image.width * image.height * (REDUCED_COST if is_reduced else 1))
+    return 0
+
+
+def check_size(image: Image.Image) -> None:
+    """Check the size of an image before it is decoded.
+
+    Raises:
+        ImageError: if it has too many pixels for its format, or a side is too long.
+    """
+    max_pixels = MAX_IMAGE_PIXELS
+    if image.format in REDUCED_FORMATS:
+        max_pixels = MAX_REDUCED_PIXELS
+    elif image.format in COSTLY_FORMATS:
+        max_pixels = MAX_COSTLY_PIXELS
+    size = f"it has {image.width} x {image.height} pixels"
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"{size}; at most {max_pixels:,} can be read. Make it smaller")
+    if max(image.size) > MAX_IMAGE_SIDE:
+        raise ImageError(
+            f"{size}; its height and width may be {MAX_IMAGE_SIDE:,} at most. Cut it into pieces"
+        )
 
 
 @contextmanager
@@ -148,7 +219,7 @@ def to_photo(image: Image.Image, height: int, width: int) -> UInt8[Tensor, "3 he
     """
     image = to_8_bits(to_upright(image))
     if image.has_transparency_data:
-        image = to_white_background(image)
+        image = to_white_background(_shrink(image, 8 * max(height, width)))
     photo = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(photo)).movedim(2, 0).contiguous()
 
@@ -157,13 +228,9 @@ def to_upright(image: Image.Image) -> Image.Image:
     """Apply the rotation that the EXIF data names.
 
     Raises:
-        ImageError: if the image has more than `MAX_IMAGE_PIXELS`.
+        ImageError: if the image is too large (see `check_size`).
     """
-    if image.width * image.height > MAX_IMAGE_PIXELS:
-        raise ImageError(
-            f"it has {image.width} x {image.height} pixels; at most {MAX_IMAGE_PIXELS:,} can be "
-            "read. Make it smaller"
-        )
+    check_size(image)
     return ImageOps.exif_transpose(image)
 
 
@@ -183,12 +250,19 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     """
     if not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return image
-    pixels = np.asarray(image if image.mode == "F" else image.convert("I"), np.float64)
-    low, high = float(pixels.min()), float(pixels.max())
-    white = 1 if image.mode == "F" else 255 if image.mode == "I" and high <= 255 else 65_535
+    is_32_bit = image.mode == "I"
+    if image.mode == "F":
+        pixels = np.asarray(image)
+        low, high = float(pixels.min()), float(pixels.max())  # NaN, if there is one.
+        white = 1
+    else:
+        image = image.convert("I")
+        low, high = cast(tuple[float, float], image.getextrema())
+        white = 255 if is_32_bit and high <= 255 else 65_535
     if not (low >= 0 and high <= white):
         raise ImageError(f"its pixels must lie in 0 to {white}, but lie in {low:g} to {high:g}")
-    return Image.fromarray((pixels * (255 / white)).round().astype(np.uint8))
+    # Pillow scales in place of NumPy, which needs three times the memory; "L" cuts decimals off.
+    return image.point(lambda value: value * (255 / white) + 0.5).convert("L")
 
 
 def to_drawings(

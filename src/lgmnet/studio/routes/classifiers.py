@@ -17,6 +17,7 @@ from lgmnet.classifier.export import snippet
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
 from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
+from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
 from lgmnet.studio.models import AUTO
@@ -81,6 +82,7 @@ router = APIRouter(tags=["classifiers"])
 @router.post("/v1/classifiers", status_code=201)
 async def forge(
     service: StudioService,
+    request: Request,
     response: Response,
     images: Images = (),
     labels: Labels = (),
@@ -93,9 +95,10 @@ async def forge(
     """Fit a classifier to labelled images, or add one that comes as a file."""
     if file is not None:
         new_name = None if name == DEFAULT_NAME else name
-        opened = await anyio.to_thread.run_sync(service.open, file.data, new_name)
-        return to_fitted_out(opened, response)
-    return to_fitted_out(await service.fit(name, model, pair(images, labels)), response)
+        work = service.open(file.data, new_name)
+    else:
+        work = service.fit(name, model, pair(images, labels))
+    return to_fitted_out(await while_connected(request, work), response)
 
 
 @router.post("/v1/examples/digits", status_code=201)
@@ -136,8 +139,8 @@ def get(
 @router.patch("/v1/classifiers/{id}")
 async def edit(
     service: StudioService,
-    id: Id,
     request: Request,
+    id: Id,
     response: Response,
     if_match: IfMatch = None,
     images: Images = (),
@@ -164,7 +167,7 @@ async def edit(
         name = ""  # FastAPI takes an empty field for an absent one.
     stored = await anyio.to_thread.run_sync(service.get, id)
     check_match(if_match, stored.record)
-    result = await service.edit(
+    work = service.edit(
         stored,
         name=name,
         rename=list(zip(rename, to, strict=True)),
@@ -172,7 +175,7 @@ async def edit(
         remove=remove,
         add=pair(images, labels),
     )
-    return to_fitted_out(result, response)
+    return to_fitted_out(await while_connected(request, work), response)
 
 
 @router.delete("/v1/classifiers/{id}", status_code=204, response_model=None)
@@ -208,12 +211,13 @@ def picture(
 @router.post("/v1/classifiers/{id}/predict")
 async def predict(
     service: StudioService,
+    request: Request,
     id: Id,
     images: Annotated[Sequence[Upload], File(description="One image or several.")],
 ) -> Predictions:
     """Predict the classes of images; one that cannot be read gets an error in its place."""
     start = time.perf_counter()
-    result = await service.predict(id, images)
+    result = await while_connected(request, service.predict(id, images))
     return Predictions(
         etag=result.stored.record.version,
         milliseconds=round(1000 * (time.perf_counter() - start), 2),

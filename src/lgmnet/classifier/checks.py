@@ -1,0 +1,183 @@
+"""Checks of a classifier that comes from a file, before anything of its size is allocated."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.support import Support, to_float
+from lgmnet.errors import ConfigError
+from lgmnet.methods.base import Classifier, Method
+from lgmnet.nn.pretrained import EFFICIENTNET_LITE0, TIMM, find_timm_weights
+
+MAX_MAP_VALUES = 1 << 26
+"""Limit for the number of values that a layer may give for one sample, if it has no pooling before
+it: 256 MB. The weights of a convolution tell nothing of the size of its maps."""
+FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INFINITE_TENSOR = "frame.scale"
+"""Divisors of features; infinite for features that are constant in the support set."""
+KEY_LABELS = "support_y"
+N_PROBES = 4
+"""Number of support samples that the trial answer classifies, and of random samples."""
+MAX_SUM_ERROR = 1e-3
+
+
+def check_support(support: Support, way: int, shape: tuple[int, ...], *, any_length: bool) -> None:
+    """Check samples, labels and sources of a support set.
+
+    Args:
+        support: Support set.
+        way: Number of classes, at least 2.
+        shape: Shape of a sample that the method takes.
+        any_length: If True, samples may be vectors of another length.
+
+    Raises:
+        ValueError: if they do not agree with each other or with the arguments.
+    """
+    samples, labels = support.samples, support.labels
+    n = len(support.sources)
+    came = tuple(samples.shape[1:])
+    expected = came if any_length and len(came) == 1 and came[0] > 0 else shape
+    types = (torch.uint8,) if len(shape) == 3 else FLOAT_TYPES
+    if came != expected or samples.dtype not in types:
+        raise ValueError(f"its samples are {samples.dtype} of shape {came}, expected {expected}")
+    if labels.dtype != torch.int64 or labels.shape != (n,) or len(samples) != n:
+        raise ValueError(
+            f"it has {n} sources, {len(samples)} samples, and labels of shape "
+            f"{tuple(labels.shape)} and type {labels.dtype}"
+        )
+    if way < 2 or not torch.equal(labels.unique(), torch.arange(way)):
+        raise ValueError(f"its labels are not those of {way} classes, each with a sample")
+
+
+def check_state(
+    method: type[Method], config: Any, support: Support, way: int, state: Mapping[str, Tensor]
+) -> None:
+    """Check a classifier's weights against its config, without memory for either.
+
+    The classifier is built on the meta device, where tensors have shapes but no values, and
+    answers there.
+
+    Raises:
+        ValueError, RuntimeError, KeyError: if a tensor has a wrong name, shape, type or value, or
+            the classifier would need more memory than its weights justify.
+    """
+    n_layers, n_values = measure_layers(config)
+    if n_layers > len(state):
+        raise ValueError(f"{n_layers} layers are described, but there are {len(state)} tensors")
+    if n_values > MAX_MAP_VALUES:
+        raise ValueError(f"a layer would give {n_values:,} values; at most {MAX_MAP_VALUES:,} may")
+    for name, tensor in state.items():
+        check_tensor(name, tensor)
+    check_key_labels(config, support, way, state)
+    on_meta = {name: tensor.to("meta") for name, tensor in state.items()}
+    queries = to_float(support.samples[:2].to("meta"))[None]
+    with torch.device("meta"), torch.inference_mode():
+        classifier = restore_classifier(method, config, way, on_meta)
+        log_p = classifier.analyze(queries).log_p
+    if log_p.shape != (1, queries.shape[1], way):
+        raise ValueError(f"an answer would have the shape {tuple(log_p.shape)}")
+
+
+def measure_layers(config: Any) -> tuple[int, int]:
+    """Return the number of layers of a method's networks, and the largest size of a layer's output.
+
+    The size is that for one sample, without the poolings.
+    """
+    embedding = getattr(config, "embedding", None)
+    if embedding is None:
+        return 0, 0
+    target = getattr(config, "target", None)
+    widths = (*embedding.widths, *(target.widths if target else ()))
+    canvas = embedding.alignment and embedding.alignment.canvas
+    n_pixels = canvas**2 if canvas else math.prod(embedding.feature_shape[1:])
+    return len(widths), n_pixels * max(widths, default=1)
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """Check type and values of one tensor of a classifier's state.
+
+    Raises:
+        ValueError: if the type is not allowed, or a value is not finite.
+    """
+    is_labels = name.endswith(KEY_LABELS)
+    if tensor.dtype not in ((torch.int64,) if is_labels else FLOAT_TYPES):
+        raise ValueError(f"'{name}' has the type {tensor.dtype}")
+    values = tensor.nan_to_num(nan=math.nan, posinf=0) if name == INFINITE_TENSOR else tensor
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"'{name}' holds NaN or infinity")
+
+
+def check_key_labels(config: Any, support: Support, way: int, state: Mapping[str, Tensor]) -> None:
+    """Check that the keys that queries attend to have the labels of the support samples.
+
+    Raises:
+        ValueError: if they have other labels.
+    """
+    head = getattr(config, "head", None)
+    labels = torch.arange(way) if head and head.kind == "means" else support.labels
+    for name, tensor in state.items():
+        if name.endswith(KEY_LABELS) and not torch.equal(tensor, labels[None]):
+            raise ValueError(f"'{name}' differs from the labels of the samples")
+
+
+def restore_classifier(
+    method: type[Method], config: Any, way: int, state: Mapping[str, Tensor]
+) -> Classifier:
+    """Restore a classifier in the precision of inference (see `Model.inference_method`)."""
+    classifier = method.restore(config, way, state)
+    return classifier.double() if method.input_spec(config).any_length else classifier
+
+
+def check_backbone(name: str, kind: str) -> None:
+    """Check that photos can be turned into features without a download.
+
+    Args:
+        name: Name of the backbone; empty if there is none.
+        kind: Kind of the samples that the method takes.
+
+    Raises:
+        ConfigError: if the backbone is unknown, does not go with the method, or is one of timm
+            whose weights are not on this machine.
+    """
+    if not name:
+        return
+    if kind != "vector" or not re.fullmatch(rf"{EFFICIENTNET_LITE0}|{TIMM}[\w.-]+", name):
+        raise ConfigError(f"There is no backbone '{name}' for a method that takes a {kind}.")
+    if name.startswith(TIMM) and find_timm_weights(name.removeprefix(TIMM)) is None:
+        raise ConfigError(
+            f"This classifier needs the network '{name.removeprefix(TIMM)}' of timm, whose weights "
+            "are not on this machine. A file never starts a download. If you trust the file, "
+            "download them first: "
+            f"python -c \"import timm; timm.create_model('{name.removeprefix(TIMM)}', "
+            'pretrained=True)".'
+        )
+
+
+@torch.inference_mode()
+def check_answers(fitted: FittedClassifier) -> None:
+    """Let a classifier answer some samples, and check that it gives probabilities.
+
+    Raises:
+        ValueError, RuntimeError: if it does not.
+    """
+    samples = fitted.support.samples
+    generator = torch.Generator().manual_seed(0)
+    shape = (N_PROBES, *samples.shape[1:])
+    if samples.is_floating_point():
+        noise = torch.randn(shape, generator=generator).to(samples)
+    else:
+        noise = torch.randint(256, shape, generator=generator, dtype=samples.dtype)
+    probes = torch.cat([samples[:N_PROBES], torch.zeros_like(samples[:1]), noise])
+    analysis = fitted.analyze(probes)
+    values = {name: value for name, value in vars(analysis).items() if value is not None}
+    values["log_p"] = values["log_p"].exp()
+    for name, value in values.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"a trial answer is not finite ({name})")
+    if float((values["log_p"].sum(1) - 1).abs().max()) > MAX_SUM_ERROR:
+        raise ValueError("the probabilities of a trial answer do not sum to 1")

@@ -1,0 +1,41 @@
+"""Names of classes: what every file, page and terminal can show."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from lgmnet.errors import ConfigError
+
+
+def check_class_names(names: Sequence[object]) -> None:
+    """Check the names of all classes of a classifier.
+
+    Raises:
+        ConfigError: if a name is no text, is blank, holds control characters or halves of
+            surrogate pairs, or if two classes have the same name.
+    """
+    for name in names:
+        if not isinstance(name, str):  # Files are not typed.
+            raise ConfigError(f"A class must have a text as its name, but one has {name!r}.")
+        check_class_name(name)
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise ConfigError(f"There are two classes {twice!r}. Give each class a name of its own.")
+
+
+def check_class_name(name: str) -> None:
+    """Check the name of one class.
+
+    Raises:
+        ConfigError: if it is blank, or holds control characters or halves of
+            surrogate pairs.
+    """
+    if not name.strip():
+        raise ConfigError(f"A class must have a name that is not blank, but one has {name!r}.")
+    # Cc: control characters, which change what a terminal shows. Cs: halves of surrogate pairs,
+    # which Python makes of file names that are not UTF-8.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise ConfigError(
+            f"The class name {name[:100]!r} holds control characters or is not valid UTF-8. Rename "
+            "the class, or its folder."
+        )

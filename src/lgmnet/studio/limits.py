@@ -1,0 +1,85 @@
+"""Limits of the studio for a request and for a classifier."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lgmnet.data.images.read import ImageBytes
+from lgmnet.errors import ConfigError, DataError
+
+BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits that keep a request from doing harm.
+
+    `max_images` and `max_pixels` are those in one request.
+    """
+
+    max_body_bytes: int = 64_000_000
+    max_image_bytes: int = 20_000_000
+    max_images: int = 1000
+    max_pixels: int = 100_000_000
+    """Limit for the cost of decoding (`decoding_cost`)."""
+    max_classes: int = 200
+    max_images_per_class: int = 500
+    max_name_length: int = 200
+    max_in_flight: int = 64
+    body_seconds: float = 10.0
+    """Seconds in which the next part of a body must arrive; see `BodyReader`."""
+
+    def check_images(self, files: Sequence[ImageBytes]) -> None:
+        """Check number and size of the images of a request.
+
+        Raises:
+            DataError: if there are too many images, or one is too large.
+        """
+        if len(files) > self.max_images:
+            raise DataError(
+                f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
+                "Send them in several requests."
+            )
+        for file in files:
+            if len(file.data) > self.max_image_bytes:
+                raise DataError(
+                    f"'{file.name}' has {len(file.data):,} bytes; an image has at most "
+                    f"{self.max_image_bytes:,}. Make it smaller."
+                )
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check names of classifiers or classes.
+
+        Raises:
+            ConfigError: if a name is blank, too long or holds a null character.
+        """
+        for name in names:
+            if is_blank(name) or len(name) > self.max_name_length or "\0" in name:
+                raise ConfigError(
+                    f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
+                    f"but got {name[: self.max_name_length]!a}."
+                )
+
+    def check_classes(self, n_images: Mapping[str, int]) -> None:
+        """Check the number of classes, and the number of images of each.
+
+        Raises:
+            ConfigError: if there are too many classes, or too many images of one.
+        """
+        if len(n_images) > self.max_classes:
+            raise ConfigError(
+                f"A classifier has at most {self.max_classes} classes here, but this one would "
+                f"have {len(n_images)}."
+            )
+        for name, n in n_images.items():
+            if n > self.max_images_per_class:
+                raise ConfigError(
+                    f"A class has at most {self.max_images_per_class} images here, but '{name}' "
+                    f"would have {n}."
+                )
+
+
+def is_blank(name: str) -> bool:
+    """Return True if a name shows nothing: spaces, control and format characters, fillers."""
+    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)
