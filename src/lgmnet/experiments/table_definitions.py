@@ -79,7 +79,9 @@ def table2(data: str) -> Table:
         title=f"{DATA_TITLES[data]}: all methods on the same tasks",
         about=f"Conv-4 with {sum(ours.config.embedding.pooled)} poolings and 64 channels. "
         + describe_all_methods(
-            lgm_net="LGM-Net has an auxiliary loss, the classification of all training classes. ",
+            lgm_net="LGM-Net also has an auxiliary loss (the classification of all training "
+            "classes), a skip and a head of class means; the other methods do not, so differences "
+            "to them do not show what generated weights give. ",
             maml=", for half as many steps because each one takes more than twice as long",
         ),
         entries=define_all_methods(ours, maml_steps=ours.train.steps // 2),
