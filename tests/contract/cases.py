@@ -23,12 +23,14 @@ from lgmnet.methods import (
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    RidgeRegressionConfig,
     TrainFromScratchConfig,
 )
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.support.configs import lgm_net_config
 from tests.support.models import build_method
@@ -43,6 +45,8 @@ LINEAR = lgm_net_config(VECTORS, target_widths=(16, 8))
 FEATURES = LGMNetFeaturesConfig(
     feature_shape=(8,), axes=3, mean_pull=1.0, generator=ScaleGeneratorConfig(context_length=4)
 )
+MAPS = replace(IMAGES, pooled=(True, False))
+BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")
 VIEWS = ("alignment.power=0.5", "alignment.views=2")
 ABLATIONS = {
     "temperature": ["head.temperature=none"],
@@ -74,17 +78,38 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, aligned": lgm_net(CONV, "alignment.power=0.5"),
     "lgm-net, in views": lgm_net(CONV, "alignment.power=1.0", "alignment.views=3"),
     "proto-net, images": ("proto-net", ProtoNetConfig(IMAGES)),
-    "proto-net, cosine, in views": ("proto-net", ProtoNetConfig(TWO_VIEWS, "cosine", 10.0)),
+    "proto-net, cosine, in views": (
+        "proto-net",
+        ProtoNetConfig(TWO_VIEWS, head=HeadConfig("means")),
+    ),
     "proto-net, residual blocks": (
         "proto-net",
         ProtoNetConfig(replace(IMAGES, layers="residual")),
     ),
-    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, temperature=1.0)),
+    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, head=HeadConfig("euclidean", 1.0))),
     "matching-net, images": ("matching-net", MatchingNetConfig(IMAGES)),
-    "matching-net, vectors": ("matching-net", MatchingNetConfig(VECTORS, temperature=None)),
+    "matching-net, vectors": (
+        "matching-net",
+        MatchingNetConfig(VECTORS, head=HeadConfig(temperature=None)),
+    ),
     "matching-net, full context": (
         "matching-net",
         MatchingNetConfig(VECTORS, full_context_steps=5),
+    ),
+    "proto-net, auxiliary loss, further layers beside": (
+        "proto-net",
+        ProtoNetConfig(MAPS, BESIDE, HeadConfig("means"), 0.5),
+    ),
+    "matching-net, auxiliary loss, in views": (
+        "matching-net",
+        MatchingNetConfig(TWO_VIEWS, auxiliary_weight=0.5),
+    ),
+    "matching-net, further layers": ("matching-net", MatchingNetConfig(MAPS, BESIDE)),
+    "lgm-net, ridge": lgm_net(CONV, "head.kind=ridge"),
+    "ridge-regression, images": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
+    "ridge-regression, vectors, auxiliary loss": (
+        "ridge-regression",
+        RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary_weight=0.5),
     ),
     "maml, images": ("maml", MAMLConfig(IMAGES)),
     "maml, vectors": ("maml", MAMLConfig(VECTORS)),
@@ -123,6 +148,9 @@ CASES: dict[str, tuple[str, Any]] = {
 """Key in `METHODS` and config of each case, by its name."""
 
 # Promises that some cases do not make, with the reason.
+DETERMINISTIC = {
+    *("proto-net", "matching-net", "ridge-regression", "maml", "fine-tune", "logistic-regression"),
+}
 NOT_RANDOM = (
     {
         f"lgm-net, {target}, no {ablation}": reason
@@ -139,7 +167,7 @@ NOT_RANDOM = (
     | {
         case: "it draws nothing at random"
         for case, (name, _) in CASES.items()
-        if name in ("proto-net", "matching-net", "maml", "fine-tune", "logistic-regression")
+        if name in DETERMINISTIC
     }
 )
 NOTHING_LEARNED = {

@@ -9,6 +9,7 @@ from lgmnet.experiments.recipes.vectors import plane
 from lgmnet.experiments.tables import Entry, Table
 from lgmnet.methods import TrainFromScratchConfig
 from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.matching import HeadConfig
 
 
 def define_small_table() -> tuple[Table]:
@@ -19,7 +20,7 @@ def define_small_table() -> tuple[Table]:
     direct = TrainFromScratchConfig(vector_embedding(2, 4), steps=2)
     untrained = dataclasses.replace(ours, method="from-scratch", config=direct)
     means = Entry("means | deeper", rival(ours, "proto-net", deeper=True))
-    cosine = rival(ours, "proto-net", deeper=True, distance="cosine")
+    cosine = rival(ours, "proto-net", deeper=True, head=HeadConfig("means", None))
     return (
         Table(
             name="small",

@@ -27,6 +27,7 @@ from lgmnet.methods import (
     MatchingNetConfig,
     Method,
     ProtoNetConfig,
+    RidgeRegressionConfig,
 )
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
@@ -87,6 +88,16 @@ CONFIGS: dict[str, tuple[str, Any]] = {
         "matching-net",
         MatchingNetConfig(vector_embedding(2, 4), full_context_steps=5),
     ),
+    "matching-net, auxiliary loss, further layers": (
+        "matching-net",
+        MatchingNetConfig(
+            MAPS,
+            TargetConfig((4, 4), pooled=False, skip="beside", weights="learned"),
+            HeadConfig("means"),
+            auxiliary_weight=0.5,
+        ),
+    ),
+    "ridge-regression": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
     "maml": ("maml", MAMLConfig(IMAGES, inner_steps=2)),
     "fine-tune": ("fine-tune", FineTuneConfig(IMAGES, steps=3)),
     "fine-tune, cosine": ("fine-tune", FineTuneConfig(IMAGES, cosine_scale=10.0, steps=3)),
@@ -113,8 +124,8 @@ def build_method(name: str, config: Any, random: np.random.RandomState) -> Metho
         method.prepare(torch.empty(4, *method.inputs.shape), torch.arange(4), None)
     with torch.no_grad():
         for parameter_name, parameter in sorted(method.named_parameters()):
-            if parameter_name.endswith("log_scale"):
-                parameter.fill_(2.0)
+            if parameter_name.endswith(("log_scale", "log_strength")):
+                parameter.fill_(2.0 if parameter_name.endswith("log_scale") else -1.0)
                 continue
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
             values = random.normal(size=tuple(parameter.shape)) * np.sqrt(1 / fan_in)

@@ -15,6 +15,7 @@ from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import Run
 
@@ -135,7 +136,7 @@ def define_all_methods(
     return (
         Entry("LGM-Net (ours)", ours),
         entry("ProtoNet", "proto-net"),
-        entry("ProtoNet, cosine", "proto-net", distance="cosine", temperature=10.0),
+        entry("ProtoNet, cosine", "proto-net", head=HeadConfig("means")),
         entry("Matching Networks", "matching-net"),
         entry("MAML", "maml"),
         entry("MAML, transductive normalisation", "maml", query_statistics=True),
@@ -204,7 +205,7 @@ def table_photos(data: str) -> Table:
         entries=(
             Entry("LGM-Net (photos)", ours),
             Entry("LGM-Net (photos), without weight generation", without_generation),
-            baseline("Cosine prototypes", "proto-net", distance="cosine", temperature=None),
+            baseline("Cosine prototypes", "proto-net", head=HeadConfig("means", None)),
             baseline("Logistic regression", "logistic-regression", normalize=False),
             baseline(
                 "Logistic regression, unit-length features", "logistic-regression", strength=10.0

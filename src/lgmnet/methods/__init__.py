@@ -12,11 +12,13 @@ from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
 from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
+from lgmnet.methods.ridge_regression import RidgeRegression, RidgeRegressionConfig
 
 METHODS: dict[str, type[Method]] = {
     "lgm-net": LGMNet,
     "matching-net": MatchingNet,
     "proto-net": ProtoNet,
+    "ridge-regression": RidgeRegression,
     "maml": MAML,
     "fine-tune": FineTune,
     "logistic-regression": LogisticRegression,
@@ -52,6 +54,8 @@ __all__ = [
     "QueryAnalysis",
     "RandomWeights",
     "RandomWeightsConfig",
+    "RidgeRegression",
+    "RidgeRegressionConfig",
     "TrainFromScratch",
     "TrainFromScratchConfig",
 ]
