@@ -28,6 +28,7 @@ from lgmnet.methods import (
 )
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.matching import HeadConfig
@@ -70,8 +71,9 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, class detectors": lgm_net(CONV, "detectors=2", *VIEWS),
     "lgm-net, linear, class detectors": lgm_net(LINEAR, "detectors=2"),
     "lgm-net, class dropout": lgm_net(CONV, "detectors=2", "conditioning.dropout=0.3"),
-    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary_weight=0.5", *VIEWS),
-    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary_weight=0.5"),
+    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary.weight=0.5", *VIEWS),
+    "lgm-net, auxiliary loss on means": lgm_net(CONV, "auxiliary.pooled=true"),
+    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary.weight=0.5"),
     "lgm-net, class means, skip beside": lgm_net(CONV, "head.kind=means", "skip=beside"),
     "lgm-net, skip added": lgm_net(CONV, "skip=added", "target.pooled=false"),
     "lgm-net, linear, class means, skip beside": lgm_net(LINEAR, "head.kind=means", "skip=beside"),
@@ -98,18 +100,18 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "proto-net, auxiliary loss, further layers beside": (
         "proto-net",
-        ProtoNetConfig(MAPS, BESIDE, HeadConfig("means"), 0.5),
+        ProtoNetConfig(MAPS, BESIDE, HeadConfig("means"), AuxiliaryConfig(0.5)),
     ),
     "matching-net, auxiliary loss, in views": (
         "matching-net",
-        MatchingNetConfig(TWO_VIEWS, auxiliary_weight=0.5),
+        MatchingNetConfig(TWO_VIEWS, auxiliary=AuxiliaryConfig(0.5)),
     ),
     "matching-net, further layers": ("matching-net", MatchingNetConfig(MAPS, BESIDE)),
     "lgm-net, ridge": lgm_net(CONV, "head.kind=ridge"),
     "ridge-regression, images": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
     "ridge-regression, vectors, auxiliary loss": (
         "ridge-regression",
-        RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary_weight=0.5),
+        RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary=AuxiliaryConfig(0.5)),
     ),
     "maml, images": ("maml", MAMLConfig(IMAGES)),
     "maml, vectors": ("maml", MAMLConfig(VECTORS)),

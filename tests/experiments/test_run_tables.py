@@ -101,7 +101,7 @@ def test_a_row_of_an_earlier_recipe_is_marked(options: RunOptions) -> None:
     run_table("small", options)
     assert "†" not in page.read_text()
     result = read(options)
-    del result["rows"][0]["config"]["auxiliary_weight"]  # As if the field had been added since.
+    del result["rows"][0]["config"]["auxiliary"]  # As if the field had been added since.
     result["rows"][1]["config"]["head"]["temperature"] = 3.0
     result["rows"][2]["training"]["steps"] = 2
     file.write_text(json.dumps(result))

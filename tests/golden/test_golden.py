@@ -32,6 +32,7 @@ from lgmnet.methods import (
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.matching import HeadConfig
@@ -65,7 +66,7 @@ CONFIGS: dict[str, tuple[str, Any]] = {
             target=TargetConfig((4, 4), pooled=False, skip="beside"),
             conditioning=ClassConditioningConfig(detectors=2),
             head=HeadConfig("means"),
-            auxiliary_weight=0.5,
+            auxiliary=AuxiliaryConfig(0.5),
         ),
     ),
     "any vectors": (
@@ -94,7 +95,7 @@ CONFIGS: dict[str, tuple[str, Any]] = {
             MAPS,
             TargetConfig((4, 4), pooled=False, skip="beside", weights="learned"),
             HeadConfig("means"),
-            auxiliary_weight=0.5,
+            auxiliary=AuxiliaryConfig(0.5),
         ),
     ),
     "ridge-regression": ("ridge-regression", RidgeRegressionConfig(IMAGES)),

@@ -21,6 +21,7 @@ from lgmnet.methods import (
 )
 from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.matching import HeadConfig
@@ -71,7 +72,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
         "'full_context_steps' must be 0 unless the head is 'attention'",
     ),
     (ProtoNetConfig, {"target": TargetConfig((64, 64))}, "'weights' must be 'learned' for this"),
-    (ProtoNetConfig, {"auxiliary_weight": -1.0}, "'auxiliary_weight' must be 0 or more, but is"),
+    (AuxiliaryConfig, {"weight": 0.0}, "'weight' must be positive, but is 0.0"),
     (FineTuneConfig, {"steps": 0}, "'steps' must be positive, but is 0"),
     (FineTuneConfig, {"rate": 0.0}, "'rate' must be positive, but is 0.0"),
     (FineTuneConfig, {"cosine_scale": 0.0}, "'cosine_scale' must be positive or None, but is 0.0"),
@@ -113,7 +114,7 @@ def test_an_embedding_of_vectors_has_no_parts_of_images(fields, expected):
 @pytest.mark.parametrize(
     ("config", "settings", "expected"),
     [
-        (IMAGES, ["auxiliary_weight=-1"], "'auxiliary_weight' must be 0 or more, but is -1.0"),
+        (VECTORS, ["auxiliary.pooled=true"], "'pooled' must be False where samples are vectors"),
         (IMAGES, ["target.weights=learned"], "'context' must be None where weights are learned"),
         (
             IMAGES,
@@ -172,3 +173,9 @@ def test_an_lgm_net_without_generation_has_no_context():
 def test_fields_of_earlier_files_are_read_by_their_old_names(config_type, values, head):
     assert from_json(config_type, values) == config_type(head=HeadConfig(*head))
     assert from_json(config_type, asdict(config_type())) == config_type()
+
+
+def test_the_weight_of_an_auxiliary_loss_is_read_by_its_old_name():
+    assert from_json(LGMNetConfig, {"auxiliary_weight": 0.0}) == LGMNetConfig()
+    auxiliary = AuxiliaryConfig(0.5)
+    assert from_json(LGMNetConfig, {"auxiliary_weight": 0.5}) == LGMNetConfig(auxiliary=auxiliary)

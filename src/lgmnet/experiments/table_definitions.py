@@ -169,8 +169,8 @@ def table3(data: str) -> Table:
         "without class dropout": ["conditioning.dropout=0"],
         "without weight generation": ["weights=learned", "context=none", "conditioning=none"],
     }
-    if ours.config.auxiliary_weight:
-        variants["without auxiliary classification"] = ["auxiliary_weight=0"]
+    if ours.config.auxiliary:
+        variants["without auxiliary classification"] = ["auxiliary=none"]
     entries = [Entry(name, with_settings(ours, settings)) for name, settings in variants.items()]
     return dataclasses.replace(
         base,

@@ -9,48 +9,40 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
-from lgmnet.methods.metric import MetricClassifier, MetricMethod, require_target
+from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
-from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.generators import WeightGenerator
-from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
 
 
 @dataclass(frozen=True)
-class LGMNetConfig:
-    """All parts of an LGM-Net.
+class LGMNetConfig(MetricConfig):
+    """All parts of an LGM-Net; see `MetricConfig`.
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
     """
 
-    embedding: EmbeddingConfig = EmbeddingConfig()
-    """Shared embedding."""
+    generates_nothing = False
+    target: TargetConfig = TargetConfig()
+    """TargetNet and its weights."""
     context: ContextConfig | None = ContextConfig()
     """Task context encoder. Ablation: None gives the generators the mean embedding of the
     support; it must be None where the weights are not generated."""
-    target: TargetConfig = TargetConfig()
-    """TargetNet and its weights."""
     conditioning: ClassConditioningConfig | None = None
     """Class detectors; None as in the paper."""
-    head: HeadConfig = HeadConfig()
-    """Matching head."""
-    auxiliary_weight: float = 0.0
-    """Weight of an auxiliary loss in training: the embedding also classifies all training classes
-    (as in TADAM, Oreshkin et al., NeurIPS 2018)."""
 
     def __post_init__(self) -> None:
-        embedding, context, target = self.embedding, self.context, self.target
-        if target.weights == "learned":
+        super().__post_init__()
+        context = self.context
+        if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
-        require(self, "auxiliary_weight", self.auxiliary_weight >= 0, "0 or more")
-        require_target(embedding, target)
-        n = len(context.widths) if context and embedding.is_image else 0
-        expected = f"{n} values" if embedding.is_image else "empty where samples are vectors"
-        require(context, "pooled", not context or len(context.pooled) == n, expected)
+        if context:
+            is_image, n = self.embedding.is_image, len(context.widths)
+            expected = f"{n} values" if is_image else "empty where samples are vectors"
+            require(context, "pooled", len(context.pooled) == (n if is_image else 0), expected)
 
 
 class LGMNet(MetricMethod):

@@ -40,7 +40,7 @@ class MatchingNetConfig(MetricConfig):
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
         """Rename the fields that had other names in earlier files (see `lgmnet.config`)."""
-        values = dict(values)
+        values = MetricConfig.upgrade(values)
         if "temperature" in values:
             values["head"] = {"temperature": values.pop("temperature")}
         return values

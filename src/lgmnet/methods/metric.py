@@ -16,7 +16,7 @@ from lgmnet.config import require
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.classifiers import AttentionClassifier, select_keys
-from lgmnet.nn.classification import ClassHead, require_class_head
+from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
 from lgmnet.nn.generators import SharedWeights
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, learned_scale
@@ -36,6 +36,9 @@ class MetricConfig:
         ConfigError: if a field has a value that is not allowed.
     """
 
+    generates_nothing: ClassVar[bool] = True
+    """True if the weights of the further layers must be learned."""
+
     embedding: EmbeddingConfig = EmbeddingConfig()
     """Shared embedding."""
     target: TargetConfig | None = None
@@ -43,31 +46,31 @@ class MetricConfig:
     and the same for all tasks. None for none."""
     head: HeadConfig = HeadConfig()
     """Comparison of queries with the support."""
-    auxiliary_weight: float = 0.0
-    """Weight of an auxiliary loss in training: the embedding also classifies all training classes
-    (as in TADAM, Oreshkin et al., NeurIPS 2018)."""
+    auxiliary: AuxiliaryConfig | None = None
+    """Auxiliary loss in training; None for none."""
 
     def __post_init__(self) -> None:
-        if self.target:
-            is_learned = self.target.weights == "learned"
-            require(self.target, "weights", is_learned, "'learned' for this method")
-            require_target(self.embedding, self.target)
-        require(self, "auxiliary_weight", self.auxiliary_weight >= 0, "0 or more")
+        embedding, target, auxiliary = self.embedding, self.target, self.auxiliary
+        if target:
+            if self.generates_nothing:
+                require(target, "weights", target.weights == "learned", "'learned' for this method")
+            if embedding.is_image:
+                require_size(embedding, target.n_poolings)
+            else:
+                require(target, "pooled", not target.pooled, "False where samples are vectors")
+            keeps_size = target.widths[-1] == embedding.n_out and not target.n_poolings
+            expected = "'none' or 'beside', unless TargetNet keeps the size of the embedding"
+            require(target, "skip", keeps_size or target.skip != "added", expected)
+        if auxiliary and not embedding.is_image:
+            require(auxiliary, "pooled", not auxiliary.pooled, "False where samples are vectors")
 
-
-def require_target(embedding: EmbeddingConfig, target: TargetConfig) -> None:
-    """Check that further layers fit the embedding.
-
-    Raises:
-        ConfigError: if they do not.
-    """
-    if embedding.is_image:
-        require_size(embedding, target.n_poolings)
-    else:
-        require(target, "pooled", not target.pooled, "False where samples are vectors")
-    keeps_size = target.widths[-1] == embedding.n_out and not target.n_poolings
-    expected = "'none' or 'beside', unless TargetNet keeps the size of the embedding"
-    require(target, "skip", keeps_size or target.skip != "added", expected)
+    @staticmethod
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Rename the fields that had other names in earlier files (see `lgmnet.config`)."""
+        values = dict(values)
+        if weight := values.pop("auxiliary_weight", 0):
+            values["auxiliary"] = {"weight": weight}
+        return values
 
 
 class MetricMethod(Method):
@@ -106,9 +109,10 @@ class MetricMethod(Method):
         groups: Int[Tensor, " classes"] | None,
     ) -> None:
         """Build the head of the auxiliary loss; see `Method.prepare`."""
-        if self.config.auxiliary_weight:
-            head = ClassHead(self.config.embedding.n_features, int(labels.max()) + 1)
-            self.class_head = head.to(self.log_scale)
+        if auxiliary := self.config.auxiliary:
+            embedding = self.config.embedding
+            n_features = embedding.n_out if auxiliary.pooled else embedding.n_features
+            self.class_head = ClassHead(n_features, int(labels.max()) + 1).to(self.log_scale)
 
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
@@ -118,7 +122,8 @@ class MetricMethod(Method):
         Raises:
             ConfigError: if there is an auxiliary loss and the data has no fixed set of classes.
         """
-        if not self.config.auxiliary_weight:
+        auxiliary = self.config.auxiliary
+        if not auxiliary:
             return super().learn(episode, generator)
         head, classes = require_class_head(self.class_head, episode.classes)
         support, query = (
@@ -129,8 +134,8 @@ class MetricMethod(Method):
         loss, log_p = Method.learn(self.without_embedding(), embedded, generator)
         samples = torch.cat([support, query], 1)
         labels = torch.cat([episode.support_y, episode.query_y], 1)
-        auxiliary = head.loss(head(samples.flatten(2)), labels, classes)
-        return loss + self.config.auxiliary_weight * auxiliary, log_p
+        features = samples.mean((3, 4)) if auxiliary.pooled else samples.flatten(2)
+        return loss + auxiliary.weight * head.loss(head(features), labels, classes), log_p
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None

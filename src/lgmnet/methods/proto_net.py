@@ -22,7 +22,7 @@ class ProtoNetConfig(MetricConfig):
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
         """Rename the fields that had other names in earlier files (see `lgmnet.config`)."""
-        values = dict(values)
+        values = MetricConfig.upgrade(values)
         if "distance" in values:
             kinds = {"euclidean": "euclidean", "cosine": "means"}
             kind = kinds.get(values["distance"], values.pop("distance"))

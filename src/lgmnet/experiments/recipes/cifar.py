@@ -4,6 +4,7 @@ from lgmnet.config import with_settings
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.matching import HeadConfig
@@ -27,7 +28,7 @@ def cifar_fs() -> Run:
             target=TargetConfig(pooled=False, skip="beside"),
             conditioning=ClassConditioningConfig(detectors=4, dropout=0.3),
             head=HeadConfig("means"),
-            auxiliary_weight=1.0,
+            auxiliary=AuxiliaryConfig(),
         ),
         data="cifar-fs",
         split="train",
