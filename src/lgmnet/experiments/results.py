@@ -40,6 +40,8 @@ class RunOptions:
     """Number of training steps of every model; None for the number in its recipe."""
     rows: tuple[str, ...] = ()
     """Names of the table rows to run; empty for all rows."""
+    train_seeds: tuple[int, ...] = ()
+    """Seeds of the training of these rows; empty for all seeds."""
 
 
 def read_result(path: Path, name: str, part: str) -> dict[str, Any]:

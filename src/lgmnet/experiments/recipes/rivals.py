@@ -15,7 +15,7 @@ UNTRAINED = ("from-scratch", "random-weights")
 """Methods that learn nothing from one task for another."""
 MAML_TASKS = ("tasks=4", "way=5", "shot=1", "max_shot=none", "query=5", "validation.way=5")
 """Tasks of MAML's training: its head would have to learn all classes of a larger task at once."""
-RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED, *UNTRAINED)
+RIVALS = ("proto-net", "matching-net", "ridge-regression", "maml", *PRETRAINED, *UNTRAINED)
 
 
 def rival(run: Run, method: str, *, deeper: bool = False, **fields: Any) -> Run:
