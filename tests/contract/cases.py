@@ -12,6 +12,7 @@ from torch import Tensor
 from lgmnet.config import with_settings
 from lgmnet.episode import Episode
 from lgmnet.methods import (
+    FEATConfig,
     FineTuneConfig,
     LGMNetConfig,
     LGMNetFeatures,
@@ -23,6 +24,7 @@ from lgmnet.methods import (
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    RFSConfig,
     RidgeRegressionConfig,
     TrainFromScratchConfig,
 )
@@ -113,6 +115,15 @@ CASES: dict[str, tuple[str, Any]] = {
         "ridge-regression",
         RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary=AuxiliaryConfig(0.5)),
     ),
+    "feat, images": ("feat", FEATConfig(IMAGES, head=HeadConfig("euclidean", 0.1), width=8)),
+    "feat, cosine, auxiliary loss": (
+        "feat",
+        FEATConfig(VECTORS, head=HeadConfig("means"), auxiliary=AuxiliaryConfig(0.5), dropout=0.0),
+    ),
+    "feat, further layers, no contrast": (
+        "feat",
+        FEATConfig(MAPS, BESIDE, HeadConfig("means"), contrast_weight=0.0),
+    ),
     "maml, images": ("maml", MAMLConfig(IMAGES)),
     "maml, vectors": ("maml", MAMLConfig(VECTORS)),
     "maml, aligned": ("maml", MAMLConfig(ALIGNED, inner_rate=0.05)),
@@ -128,6 +139,7 @@ CASES: dict[str, tuple[str, Any]] = {
     "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
     "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
     "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "rfs, images": ("rfs", RFSConfig(IMAGES)),
     "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
     "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),
     "random-weights": ("random-weights", RandomWeightsConfig(IMAGES)),
@@ -151,7 +163,8 @@ CASES: dict[str, tuple[str, Any]] = {
 
 # Promises that some cases do not make, with the reason.
 DETERMINISTIC = {
-    *("proto-net", "matching-net", "ridge-regression", "maml", "fine-tune", "logistic-regression"),
+    *("proto-net", "matching-net", "ridge-regression", "feat", "maml"),
+    *("fine-tune", "logistic-regression", "rfs"),
 }
 NOT_RANDOM = (
     {

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lgmnet.config import from_json
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.experiments.results import RunOptions, read_result, write_result
 from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table
 
@@ -48,7 +48,7 @@ def read_rows(options: RunOptions, table: Table) -> dict[str, list[Row]]:
     Entries without a result file are left out.
 
     Raises:
-        FileFormatError: if a file is damaged.
+        FileFormatError: if there is no file at all, or one is damaged.
         ConfigError: if rows were not scored on the same tasks.
     """
     rows: dict[str, list[Row]] = {}
@@ -56,6 +56,12 @@ def read_rows(options: RunOptions, table: Table) -> dict[str, list[Row]]:
         paths = [row_file(options, table, entry, seed) for seed in entry.seeds]
         if stored := [read_row(path) for path in paths if path.is_file()]:
             rows[entry.name] = stored
+    if not rows:
+        raise FileFormatError(
+            f"There are no result files in '{options.results / (table.results or table.name)}'. "
+            f"Run 'lgmnet reproduce {table.command or table.name}' without --from-results to "
+            "create them."
+        )
     all_rows = [row for stored in rows.values() for row in stored]
     for row in all_rows[1:]:
         check_scoring(options, table, row, {key: all_rows[0][key] for key in SHARED})

@@ -54,6 +54,13 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
     for row in options.rows:
         if row not in known:
             raise unknown_name_error(f"row of {name}", row, known)
+    seeds = sorted({seed for table in tables for entry in table.entries for seed in entry.seeds})
+    for seed in options.train_seeds:
+        if seed not in seeds:
+            listed = ", ".join(map(str, seeds))
+            raise ConfigError(
+                f"{name} has no training seed {seed}; the seeds of its rows are {listed}."
+            )
     pages = [options.pages / f"{table.name}.md" for table in tables]
     for path in pages if options.from_results else [*pages, options.results / "rows.json"]:
         check_writable(path)

@@ -14,6 +14,7 @@ from lgmnet.experiments.table_rows import (
     define_ablation_rows,
     define_distant_rows,
     define_metric_rows,
+    define_pretrained_rows,
     with_auxiliary,
 )
 from lgmnet.experiments.tables import Entry, Table
@@ -40,7 +41,9 @@ ABOUT_METRIC_ROWS = (
     "weights of TargetNet are learned and equal for all tasks. The rows with "
     f"{EXTRA_LAYERS} are as deep as LGM-Net with its generated layers; the one with a skip has it "
     "around these two. The paper's configuration has its own training tasks, the same number of "
-    "steps, no temperature, and contexts drawn at random. "
+    "steps, no temperature, and contexts drawn at random. RFS is pretrained by classification "
+    "alone; self-distilled, it is trained a second time with the first model as its teacher. FEAT "
+    "with a pretrained embedding starts from RFS's. "
 )
 ABOUT_DISTANT_ROWS = (
     "The rows with one seed are far behind and were trained for {steps} steps. Methods that are "
@@ -83,6 +86,7 @@ def table1() -> Table:
             unaligned=" but without alignment",
         ),
         entries=define_metric_rows(ours, auxiliary, paper)
+        + define_pretrained_rows(ours, episodes["rfs"])
         + define_distant_rows(distant, episodes=episodes),
         data="omniglot",
         split="vinyals/test",
@@ -112,6 +116,7 @@ def table2(data: str) -> Table:
             unaligned="",
         ),
         entries=define_metric_rows(ours, auxiliary, paper)
+        + define_pretrained_rows(ours)
         + define_distant_rows(distant, maml_steps=ours.train.steps),
         data=data,
         split="test",
@@ -128,7 +133,7 @@ def table2_resnet12() -> Table:
     rows = define_metric_rows(ours, ours.config.auxiliary, cifar.with_paper_config(ours))
     entries = [
         entry
-        for entry in rows + define_distant_rows(distant)
+        for entry in rows + define_pretrained_rows(ours) + define_distant_rows(distant)
         if entry.run.method not in ("maml", *UNTRAINED) and EXTRA_LAYERS not in entry.name
     ]
     return dataclasses.replace(

@@ -64,12 +64,26 @@ def define_metric_rows(ours: Run, auxiliary: AuxiliaryConfig, paper: Run) -> tup
         *compare("ProtoNet, cosine", "proto-net", head=COSINE),
         *compare("Matching Networks", "matching-net"),
         *compare("R2D2", "ridge-regression"),
+        *compare("FEAT", "feat", head=COSINE),
         *compare("ProtoNet", "proto-net", deeper=True),
         *compare("ProtoNet, cosine", "proto-net", head=COSINE, deeper=True),
         *compare("Matching Networks", "matching-net", deeper=True),
         skip,
         Entry("LGM-Net, the paper's configuration", paper, seeds=SEEDS),
     )
+
+
+def define_pretrained_rows(ours: Run, episodes: tuple[int, ...] | None = None) -> tuple[Entry, ...]:
+    """Define the rows on an embedding that is pretrained by classification, three seeds each.
+
+    Args:
+        ours: Run of LGM-Net, whose embedding, tasks and steps they get.
+        episodes: Number of scoring tasks per column, for logistic regressions.
+    """
+    first = Entry("RFS", rival(ours, "rfs"), episodes=episodes, seeds=SEEDS)
+    distilled = dataclasses.replace(first, name="RFS, self-distilled", start=first)
+    feat = rival(ours, "feat", head=COSINE)
+    return first, distilled, Entry("FEAT, pretrained embedding", feat, start=first, seeds=SEEDS)
 
 
 def define_distant_rows(

@@ -122,20 +122,34 @@ class MetricMethod(Method):
         Raises:
             ConfigError: if there is an auxiliary loss and the data has no fixed set of classes.
         """
-        auxiliary = self.config.auxiliary
-        if not auxiliary:
+        if not self.has_other_losses:
             return super().learn(episode, generator)
-        head, classes = require_class_head(self.class_head, episode.classes)
         support, query = (
             self.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             for x in (episode.support_x, episode.query_x)
         )
         embedded = episode.with_samples(support, query)
         loss, log_p = Method.learn(self.without_embedding(), embedded, generator)
-        samples = torch.cat([support, query], 1)
-        labels = torch.cat([episode.support_y, episode.query_y], 1)
+        return loss + self.compute_other_losses(embedded, generator), log_p
+
+    @property
+    def has_other_losses(self) -> bool:
+        """True if training has another loss than that of the queries."""
+        return self.config.auxiliary is not None
+
+    def compute_other_losses(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> Float[Tensor, ""] | float:
+        """Compute the auxiliary loss of tasks whose samples are embedded already."""
+        auxiliary = self.config.auxiliary
+        if not auxiliary:
+            return 0.0
+        head, classes = require_class_head(self.class_head, embedded.classes)
+        samples = torch.cat([embedded.support_x, embedded.query_x], 1)
+        labels = torch.cat([embedded.support_y, embedded.query_y], 1)
         features = samples.mean((3, 4)) if auxiliary.pooled else samples.flatten(2)
-        return loss + auxiliary.weight * head.loss(head(features), labels, classes), log_p
+        loss: Tensor = auxiliary.weight * head.loss(head(features), labels, classes)
+        return loss
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
