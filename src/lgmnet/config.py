@@ -53,12 +53,17 @@ def require(config: Any, field: str, holds: bool, expected: str) -> None:
 def from_json(config_type: type[C], values: Any) -> C:
     """Build a config from a JSON object; absent fields keep their defaults.
 
+    A config type may have a static method ``upgrade``, which gets the values first and brings
+    fields of earlier versions to their present names.
+
     Raises:
         ConfigError: if a field is unknown or a value has the wrong type; names the field.
     """
     hints = typing.get_type_hints(config_type)
     if not isinstance(values, Mapping):
         raise ConfigError(f"{config_type.__name__} must be a JSON object, but is {values!r}.")
+    if upgrade := getattr(config_type, "upgrade", None):
+        values = upgrade(values)
     for name in values:
         if name not in hints:
             raise unknown_name_error(f"field of {config_type.__name__}", name, hints)

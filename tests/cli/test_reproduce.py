@@ -35,14 +35,14 @@ def reproduce(folders: list[object], *words: object) -> Ran:
 def test_a_table_is_run_and_drawn_again_from_its_results(
     tmp_path: Path, folders: list[object]
 ) -> None:
-    page, file = tmp_path / "pages" / "small.md", tmp_path / "results" / "small.json"
+    page, folder = tmp_path / "pages" / "small.md", tmp_path / "results" / "small"
     ran = reproduce(folders, "--steps", 3, "--episodes", 6, "--json")
     assert ran.code == 0, ran.err
     assert ran.json == {"reproduced": "small", "written": [str(page)]}
-    assert "small, 2 of 4: means | deeper" in ran.err
-    rows = json.loads(file.read_text())["rows"]
-    assert [len(row["tasks"][0]["right"]) for row in rows] == [6] * 4
-    assert [row["training"]["steps"] for row in rows] == [3, 3, 3, 0]
+    assert "small, 2 of 5: means | deeper, seed 0" in ran.err
+    rows = [json.loads(file.read_text()) for file in folder.glob("*.json")]
+    assert [len(row["tasks"][0]["right"]) for row in rows] == [6] * 5
+    assert sorted(row["training"]["steps"] for row in rows) == [0, 3, 3, 3, 3]
     before = page.read_text()
     page.unlink()
     ran = reproduce(folders, "--steps", 3, "--from-results")
@@ -54,13 +54,15 @@ def test_a_table_is_run_and_drawn_again_from_its_results(
 def test_single_rows_are_run(tmp_path: Path, folders: list[object]) -> None:
     ran = reproduce(folders, "--seed", 1, "--episodes", 6, "--only", "direct")
     assert ran.code == 0, ran.err
-    result = json.loads((tmp_path / "results" / "small.json").read_text())
-    assert [row["name"] for row in result["rows"]] == ["direct"]
-    assert result["seed"] == 1
+    (file,) = (tmp_path / "results" / "small").glob("*.json")
+    result = json.loads(file.read_text())
+    assert (file.name, result["row"]) == ("direct-seed0.json", "direct")
+    assert (result["seed"], result["task_seed"]) == (0, 1)
     for words, complaint in (
         (["--episodes", 7, "--only", "direct"], "scored with episodes 6, not 7"),
         (["--only", "our"], "no row of small 'our'. Did you mean 'ours'?"),
         (["--only", "direct", "--from-results"], "leave out --only"),
+        (["--train-seed", 7], "no training seed 7"),
     ):
         refused = reproduce(folders, *words)
         assert refused.code == 2
@@ -90,14 +92,15 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 def test_absent_or_damaged_results_are_refused(tmp_path: Path, folders: list[object]) -> None:
-    file = tmp_path / "results" / "small.json"
     ran = reproduce(folders, "--from-results")
     assert ran.code == 2
-    assert f"no result file '{file}'" in ran.err
+    assert f"no result files in '{tmp_path / 'results' / 'small'}'" in ran.err
+    (tmp_path / "results" / "small").mkdir()
+    file = tmp_path / "results" / "small" / "ours-seed0.json"
     file.write_text('{"results": "small", "version": 1}')
     ran = reproduce(folders, "--from-results")
     assert ran.code == 2
-    assert "damaged: it has no 'rows'" in ran.err
+    assert "damaged: it has no 'tasks'" in ran.err
     assert not (tmp_path / "pages" / "small.md").exists()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from lgmnet.config import with_settings
 from lgmnet.episode import Episode
 from lgmnet.methods import (
+    FEATConfig,
     FineTuneConfig,
     LGMNetConfig,
     LGMNetFeatures,
@@ -23,12 +24,16 @@ from lgmnet.methods import (
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    RFSConfig,
+    RidgeRegressionConfig,
     TrainFromScratchConfig,
 )
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.support.configs import lgm_net_config
 from tests.support.models import build_method
@@ -43,6 +48,8 @@ LINEAR = lgm_net_config(VECTORS, target_widths=(16, 8))
 FEATURES = LGMNetFeaturesConfig(
     feature_shape=(8,), axes=3, mean_pull=1.0, generator=ScaleGeneratorConfig(context_length=4)
 )
+MAPS = replace(IMAGES, pooled=(True, False))
+BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")
 VIEWS = ("alignment.power=0.5", "alignment.views=2")
 ABLATIONS = {
     "temperature": ["head.temperature=none"],
@@ -66,25 +73,56 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, class detectors": lgm_net(CONV, "detectors=2", *VIEWS),
     "lgm-net, linear, class detectors": lgm_net(LINEAR, "detectors=2"),
     "lgm-net, class dropout": lgm_net(CONV, "detectors=2", "conditioning.dropout=0.3"),
-    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary_weight=0.5", *VIEWS),
-    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary_weight=0.5"),
+    "lgm-net, auxiliary loss": lgm_net(CONV, "auxiliary.weight=0.5", *VIEWS),
+    "lgm-net, auxiliary loss on means": lgm_net(CONV, "auxiliary.pooled=true"),
+    "lgm-net, linear, auxiliary loss": lgm_net(LINEAR, "auxiliary.weight=0.5"),
     "lgm-net, class means, skip beside": lgm_net(CONV, "head.kind=means", "skip=beside"),
     "lgm-net, skip added": lgm_net(CONV, "skip=added", "target.pooled=false"),
     "lgm-net, linear, class means, skip beside": lgm_net(LINEAR, "head.kind=means", "skip=beside"),
     "lgm-net, aligned": lgm_net(CONV, "alignment.power=0.5"),
     "lgm-net, in views": lgm_net(CONV, "alignment.power=1.0", "alignment.views=3"),
     "proto-net, images": ("proto-net", ProtoNetConfig(IMAGES)),
-    "proto-net, cosine, in views": ("proto-net", ProtoNetConfig(TWO_VIEWS, "cosine", 10.0)),
+    "proto-net, cosine, in views": (
+        "proto-net",
+        ProtoNetConfig(TWO_VIEWS, head=HeadConfig("means")),
+    ),
     "proto-net, residual blocks": (
         "proto-net",
         ProtoNetConfig(replace(IMAGES, layers="residual")),
     ),
-    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, temperature=1.0)),
+    "proto-net, vectors": ("proto-net", ProtoNetConfig(VECTORS, head=HeadConfig("euclidean", 1.0))),
     "matching-net, images": ("matching-net", MatchingNetConfig(IMAGES)),
-    "matching-net, vectors": ("matching-net", MatchingNetConfig(VECTORS, temperature=None)),
+    "matching-net, vectors": (
+        "matching-net",
+        MatchingNetConfig(VECTORS, head=HeadConfig(temperature=None)),
+    ),
     "matching-net, full context": (
         "matching-net",
         MatchingNetConfig(VECTORS, full_context_steps=5),
+    ),
+    "proto-net, auxiliary loss, further layers beside": (
+        "proto-net",
+        ProtoNetConfig(MAPS, BESIDE, HeadConfig("means"), AuxiliaryConfig(0.5)),
+    ),
+    "matching-net, auxiliary loss, in views": (
+        "matching-net",
+        MatchingNetConfig(TWO_VIEWS, auxiliary=AuxiliaryConfig(0.5)),
+    ),
+    "matching-net, further layers": ("matching-net", MatchingNetConfig(MAPS, BESIDE)),
+    "lgm-net, ridge": lgm_net(CONV, "head.kind=ridge"),
+    "ridge-regression, images": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
+    "ridge-regression, vectors, auxiliary loss": (
+        "ridge-regression",
+        RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary=AuxiliaryConfig(0.5)),
+    ),
+    "feat, images": ("feat", FEATConfig(IMAGES, head=HeadConfig("euclidean", 0.1), width=8)),
+    "feat, cosine, auxiliary loss": (
+        "feat",
+        FEATConfig(VECTORS, head=HeadConfig("means"), auxiliary=AuxiliaryConfig(0.5), dropout=0.0),
+    ),
+    "feat, further layers, no contrast": (
+        "feat",
+        FEATConfig(MAPS, BESIDE, HeadConfig("means"), contrast_weight=0.0),
     ),
     "maml, images": ("maml", MAMLConfig(IMAGES)),
     "maml, vectors": ("maml", MAMLConfig(VECTORS)),
@@ -101,6 +139,7 @@ CASES: dict[str, tuple[str, Any]] = {
     "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
     "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
     "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "rfs, images": ("rfs", RFSConfig(IMAGES)),
     "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
     "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),
     "random-weights": ("random-weights", RandomWeightsConfig(IMAGES)),
@@ -123,6 +162,10 @@ CASES: dict[str, tuple[str, Any]] = {
 """Key in `METHODS` and config of each case, by its name."""
 
 # Promises that some cases do not make, with the reason.
+DETERMINISTIC = {
+    *("proto-net", "matching-net", "ridge-regression", "feat", "maml"),
+    *("fine-tune", "logistic-regression", "rfs"),
+}
 NOT_RANDOM = (
     {
         f"lgm-net, {target}, no {ablation}": reason
@@ -139,7 +182,7 @@ NOT_RANDOM = (
     | {
         case: "it draws nothing at random"
         for case, (name, _) in CASES.items()
-        if name in ("proto-net", "matching-net", "maml", "fine-tune", "logistic-regression")
+        if name in DETERMINISTIC
     }
 )
 NOTHING_LEARNED = {

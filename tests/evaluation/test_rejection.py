@@ -21,7 +21,7 @@ from lgmnet.evaluation.rejection import (
     equal_error_threshold,
     measure_similarities,
 )
-from lgmnet.methods import METHODS, LGMClassifier, ProtoNetConfig
+from lgmnet.methods import METHODS, FineTuneConfig, LGMClassifier
 from lgmnet.model.model import load_model, save_model
 from lgmnet.nn.embedding import EmbeddingConfig
 from tests.support.command_line import lgmnet
@@ -89,8 +89,8 @@ def test_the_threshold_and_its_error_rates_come_from_different_classes():
 
 
 def test_a_method_without_similarities_is_refused():
-    config = ProtoNetConfig(EmbeddingConfig(widths=(4, 4), pooled=(True, True)))
-    method = METHODS["proto-net"](config).eval()
+    config = FineTuneConfig(EmbeddingConfig(widths=(4, 4), pooled=(True, True)), steps=1)
+    method = METHODS["fine-tune"](config).eval()
     with pytest.raises(ConfigError, match="cannot tell that a query belongs to none of them"):
         measure_similarities(method, SyntheticCharacters("val"), SHAPE, episodes=2)
 

@@ -15,6 +15,7 @@ from lgmnet.experiments.leak import (
 )
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
+from lgmnet.nn.matching import HeadConfig
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def leaky_method() -> MatchingNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         embedding = EmbeddingConfig(widths=(16, 16), pooled=(True, True))
-        return MatchingNet(MatchingNetConfig(embedding, temperature=None)).eval()
+        return MatchingNet(MatchingNetConfig(embedding, head=HeadConfig(temperature=None))).eval()
 
 
 def test_the_augmentation_of_the_reference_code_is_detected(leaky_method):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from lgmnet.config import with_settings
+from lgmnet.config import from_json, with_settings
 from lgmnet.errors import ConfigError
 from lgmnet.methods import (
     FineTuneConfig,
@@ -21,6 +21,7 @@ from lgmnet.methods import (
 )
 from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.matching import HeadConfig
@@ -50,7 +51,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (TargetConfig, {"widths": (8, 0)}, "'widths' must be positive numbers, at least one, but is"),
     (TargetConfig, {"skip": "over"}, "'skip' must be 'none', 'beside' or 'added', but is 'over'"),
     (TargetConfig, {"weights": "fixed"}, "'weights' must be 'generated' or 'learned', but is"),
-    (HeadConfig, {"kind": "linear"}, "'kind' must be 'attention' or 'means', but is 'linear'"),
+    (HeadConfig, {"kind": "linear"}, "'kind' must be 'attention' or 'means' or .* but is 'linear'"),
     (HeadConfig, {"temperature": 0.0}, "'temperature' must be positive or None, but is 0.0"),
     (ClassConditioningConfig, {"detectors": 0}, "'detectors' must be positive, but is 0"),
     (ClassConditioningConfig, {"dropout": 1.0}, "'dropout' must be 0 or more and below 1, but is"),
@@ -59,15 +60,19 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (MAMLConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least one"),
     (MAMLConfig, {"embedding": IN_VIEWS}, "'views' must be 1 for this method, but is 2"),
     (MAMLConfig, {"embedding": ON_A_CANVAS}, "'canvas' must be None for this method, but is 36"),
-    (ProtoNetConfig, {"distance": "city"}, "'distance' must be 'euclidean' or 'cosine', but is"),
-    (ProtoNetConfig, {"temperature": -1.0}, "'temperature' must be positive or None, but is -1.0"),
-    (MatchingNetConfig, {"temperature": 0.0}, "'temperature' must be positive or None, but is 0.0"),
     (MatchingNetConfig, {"full_context_steps": -1}, "'full_context_steps' must be 0 or more"),
     (
         MatchingNetConfig,
         {"embedding": IN_VIEWS, "full_context_steps": 5},
         "'full_context_steps' must be 0 where drawings are embedded in several views, but is 5",
     ),
+    (
+        MatchingNetConfig,
+        {"head": HeadConfig("means"), "full_context_steps": 5},
+        "'full_context_steps' must be 0 unless the head is 'attention'",
+    ),
+    (ProtoNetConfig, {"target": TargetConfig((64, 64))}, "'weights' must be 'learned' for this"),
+    (AuxiliaryConfig, {"weight": 0.0}, "'weight' must be positive, but is 0.0"),
     (FineTuneConfig, {"steps": 0}, "'steps' must be positive, but is 0"),
     (FineTuneConfig, {"rate": 0.0}, "'rate' must be positive, but is 0.0"),
     (FineTuneConfig, {"cosine_scale": 0.0}, "'cosine_scale' must be positive or None, but is 0.0"),
@@ -109,7 +114,7 @@ def test_an_embedding_of_vectors_has_no_parts_of_images(fields, expected):
 @pytest.mark.parametrize(
     ("config", "settings", "expected"),
     [
-        (IMAGES, ["auxiliary_weight=-1"], "'auxiliary_weight' must be 0 or more, but is -1.0"),
+        (VECTORS, ["auxiliary.pooled=true"], "'pooled' must be False where samples are vectors"),
         (IMAGES, ["target.weights=learned"], "'context' must be None where weights are learned"),
         (
             IMAGES,
@@ -155,3 +160,22 @@ def test_an_lgm_net_without_generation_has_no_context():
         context=None,
         target=TargetConfig((8, 8), weights="learned"),
     )
+
+
+@pytest.mark.parametrize(
+    ("config_type", "values", "head"),
+    [
+        (ProtoNetConfig, {"distance": "euclidean", "temperature": None}, ("euclidean", None)),
+        (ProtoNetConfig, {"distance": "cosine", "temperature": 10.0}, ("means", 10.0)),
+        (MatchingNetConfig, {"temperature": 3.0}, ("attention", 3.0)),
+    ],
+)
+def test_fields_of_earlier_files_are_read_by_their_old_names(config_type, values, head):
+    assert from_json(config_type, values) == config_type(head=HeadConfig(*head))
+    assert from_json(config_type, asdict(config_type())) == config_type()
+
+
+def test_the_weight_of_an_auxiliary_loss_is_read_by_its_old_name():
+    assert from_json(LGMNetConfig, {"auxiliary_weight": 0.0}) == LGMNetConfig()
+    auxiliary = AuxiliaryConfig(0.5)
+    assert from_json(LGMNetConfig, {"auxiliary_weight": 0.5}) == LGMNetConfig(auxiliary=auxiliary)

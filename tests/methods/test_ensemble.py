@@ -53,6 +53,7 @@ def draw_one_by_one(method: LGMNet) -> Tensor:
                 SUPPORT_Y[task : task + 1],
                 WAY,
                 method.log_scale.exp(),
+                method.config,
             )
             probabilities[task, draw] = classifier(QUERY_X[task : task + 1])[0].exp().detach()
     return probabilities

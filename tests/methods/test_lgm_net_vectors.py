@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lgmnet.errors import ConfigError
 from lgmnet.methods.lgm_net_vectors import Frame, LGMNetVectors, LGMNetVectorsConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from lgmnet.nn.target import TargetConfig
@@ -107,5 +108,5 @@ def test_embeddings_of_images_are_refused():
 
 def test_an_auxiliary_loss_is_refused():
     """Synthetic vectors have no fixed set of classes."""
-    with pytest.raises(ConfigError, match="'auxiliary_weight' must be 0 for this method"):
-        replace(CONFIG, auxiliary_weight=0.5)
+    with pytest.raises(ConfigError, match="'auxiliary' must be None for this method"):
+        replace(CONFIG, auxiliary=AuxiliaryConfig())

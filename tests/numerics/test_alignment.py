@@ -14,7 +14,7 @@ from lgmnet.errors import ConfigError
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
 from lgmnet.nn.alignment import TARGET_RADIUS, VIEWS, AlignmentConfig, align, make_views
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
-from lgmnet.nn.matching import cosine_matching
+from lgmnet.nn.matching import matching_log_p
 from tests.support.configs import lgm_net_config
 from tests.support.models import build_method
 from tests.support.random import seeded
@@ -125,7 +125,7 @@ def test_the_head_compares_all_views_side_by_side():
             features = [layers(view).unflatten(0, x.shape[:2]) for view in views]
             return torch.cat([method.target(classifier.weights, f) for f in features], -1)
 
-        expected = cosine_matching(
+        expected = matching_log_p(
             embed_views(query), embed_views(support), labels, 3, classifier.scale
         )
         torch.testing.assert_close(classifier(query), expected)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lgmnet.nn.matching import cosine_matching, match_support
+from lgmnet.nn.matching import match_support, matching_log_p
 from tests.numerics import reference
 from tests.support.arrays import assert_equal
 from tests.support.random import noise
@@ -25,12 +25,12 @@ from tests.support.random import noise
     seed=st.integers(0, 2**32),
     data=st.data(),
 )
-def test_cosine_matching_equals_a_loop(shots, queries, tasks, scale, seed, data):
+def test_matching_equals_a_loop(shots, queries, tasks, scale, seed, data):
     """Even and uneven shots, in an order of its own for each task."""
     labels = [label for label, shot in enumerate(shots) for _ in range(shot)]
     support_y = torch.tensor([data.draw(st.permutations(labels)) for _ in range(tasks)])
     query, support = (noise(tasks, n, 5, seed=seed + n) for n in (queries, len(labels)))
-    log_p = cosine_matching(query, support, support_y, len(shots), scale)
+    log_p = matching_log_p(query, support, support_y, len(shots), scale)
     expected = [
         [
             reference.matching(q, support[task].numpy(), support_y[task].numpy(), len(shots), scale)
@@ -47,7 +47,7 @@ def test_at_even_shots_it_is_the_formula_of_the_paper():
     labels = np.array([0, 1, 2, 2, 1, 0])
     cosines = np.array([reference.unit(query) @ reference.unit(key) for key in support])
     one_hot = np.eye(3)[labels]
-    log_p = cosine_matching(
+    log_p = matching_log_p(
         torch.from_numpy(query)[None, None],
         torch.from_numpy(support)[None],
         torch.from_numpy(labels)[None],
@@ -76,7 +76,7 @@ def test_the_head_of_the_paper_cannot_be_certain():
     """Without temperature a 5-way probability is at most e / (e + 4 / e) = 0.65."""
     query = noise(1, 1, 3)
     support = torch.cat([query, *[-query] * 4], 1)
-    p = cosine_matching(query, support, torch.arange(5)[None], 5).exp()
+    p = matching_log_p(query, support, torch.arange(5)[None], 5).exp()
     assert p[0, 0, 0].item() == pytest.approx(math.e / (math.e + 4 / math.e))
     assert p.max() < 0.65
 
@@ -88,7 +88,7 @@ def test_a_large_scale_overflows_neither_answer_nor_gradient(scale, dtype):
     query = noise(1, 4, 5).to(dtype).requires_grad_()
     support = noise(1, 6, 5, seed=1).to(dtype).requires_grad_()
     temperature = torch.tensor(scale, dtype=dtype, requires_grad=True)
-    log_p = cosine_matching(query, support, labels, 3, temperature)
+    log_p = matching_log_p(query, support, labels, 3, temperature)
     assert log_p.isfinite().all()
     nearest = (F.normalize(query, dim=-1) @ F.normalize(support, dim=-1).mT).argmax(-1)
     assert torch.equal(log_p.argmax(-1), labels[0][nearest])
@@ -100,7 +100,7 @@ def test_a_large_scale_overflows_neither_answer_nor_gradient(scale, dtype):
 
 def test_an_embedding_of_zeros_gets_equal_probabilities_and_finite_gradients():
     query = torch.zeros(1, 1, 4, dtype=torch.float64, requires_grad=True)
-    log_p = cosine_matching(query, noise(1, 3, 4), torch.tensor([[0, 1, 1]]), 2, 10.0)
+    log_p = matching_log_p(query, noise(1, 3, 4), torch.tensor([[0, 1, 1]]), 2, 10.0)
     assert_equal(log_p.exp(), np.full((1, 1, 2), 0.5))
     log_p[0, 0, 0].backward()
     assert query.grad is not None
@@ -112,7 +112,7 @@ def test_embeddings_of_16_bits_are_compared_in_32_bits(autocast):
     query, support = noise(1, 4, 64).bfloat16(), noise(1, 6, 64, seed=1).bfloat16()
     labels = torch.tensor([[0, 0, 1, 1, 2, 2]])
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        log_p = cosine_matching(query, support, labels, 3, torch.tensor(10.0))
+        log_p = matching_log_p(query, support, labels, 3, torch.tensor(10.0))
     assert log_p.dtype == torch.float32
-    expected = cosine_matching(query.double(), support.double(), labels, 3, 10.0)
+    expected = matching_log_p(query.double(), support.double(), labels, 3, 10.0)
     torch.testing.assert_close(log_p.double(), expected, rtol=1e-5, atol=1e-5)

@@ -29,6 +29,7 @@ from lgmnet.methods.matching_net import MatchingNet
 from lgmnet.methods.pretraining import PretrainedMethod
 from lgmnet.methods.proto_net import ProtoNet
 from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.norms import EPS
 from lgmnet.nn.stateless import StatelessNetwork
 from tests.numerics import reference
@@ -76,21 +77,22 @@ def answer(method: Method) -> Array:
         return cast(Array, classifier(EPISODE.query_x).exp().numpy())
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-def test_a_prototype_is_the_mean_of_its_class(distance):
-    method = build("proto-net", ProtoNetConfig(VECTORS, distance, temperature=2.0))
+@pytest.mark.parametrize("kind", ["euclidean", "means"])
+def test_a_prototype_is_the_mean_of_its_class(kind):
+    method = build("proto-net", ProtoNetConfig(VECTORS, head=HeadConfig(kind, 2.0)))
     assert isinstance(method, ProtoNet)
     scale = method.log_scale.exp().item()
     assert scale == pytest.approx(2.0)
 
     def similarity(query: Array, prototype: Array) -> float:
-        if distance == "cosine":
+        if kind == "means":
             return float(reference.unit(query) @ reference.unit(prototype))
         return -float(((query - prototype) ** 2).sum())
 
     expected = []
     for support, queries, labels in zip(*embed_episode(method), SUPPORT_Y, strict=True):
-        prototypes = [reference.mean(support[labels == c]) for c in range(WAY)]
+        points = np.array([reference.unit(x) if kind == "means" else x for x in support])
+        prototypes = [reference.mean(points[labels == c]) for c in range(WAY)]
         expected.append(
             [
                 reference.softmax(scale * np.array([similarity(q, c) for c in prototypes]))

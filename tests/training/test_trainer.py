@@ -314,7 +314,7 @@ def test_classification_of_training_classes_needs_a_finite_set_of_them(tmp_path)
     rival = dataclasses.replace(
         RUN, method="fine-tune", config=FineTuneConfig(RUN.config.embedding)
     )
-    for run in (rival, with_settings(RUN, ["auxiliary_weight=0.5"])):
+    for run in (rival, with_settings(RUN, ["auxiliary.weight=0.5"])):
         with pytest.raises(ConfigError, match="no fixed set of classes"):
             train(tmp_path / run.method, run)
 

@@ -39,18 +39,32 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Run only this row, and keep the results of the others; repeatable."),
     ] = None,
+    train_seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Run rows of tables with this training seed only; repeatable."),
+    ] = None,
     force: Force = False,
 ) -> CommandResult:
     """Run a table or figure of the papers, or draw it again from its stored results.
 
-    Trained models are kept, and an interrupted run continues. All rows of a table are scored on the
-    same tasks, even if they are run one by one.
+    Trained models are kept, and an interrupted run continues. Rows of a table that are finished are
+    not run again; remove their file from the folder of results to do so. All rows of a table are
+    scored on the same tasks. Several processes can work on one table at the same time.
     """
     from lgmnet.experiments.reproduce import reproduce as reproduce_by_name
     from lgmnet.experiments.results import RunOptions
 
     options = RunOptions(
-        results, pages, models, from_results, episodes, seed, steps, tuple(only or ()), force
+        results=results,
+        pages=pages,
+        models=models,
+        from_results=from_results,
+        episodes=episodes,
+        seed=seed,
+        steps=steps,
+        rows=tuple(only or ()),
+        train_seeds=tuple(train_seed or ()),
+        overwrite=force,
     )
     written = reproduce_by_name(name, options)
     paths = [str(path) for path in written]

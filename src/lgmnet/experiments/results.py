@@ -45,6 +45,8 @@ class RunOptions:
     """Number of training steps of every model; None for the number in its recipe."""
     rows: tuple[str, ...] = ()
     """Names of the table rows to run; empty for all rows."""
+    train_seeds: tuple[int, ...] = ()
+    """Seeds of the training of these rows; empty for all seeds."""
     overwrite: bool = False
     """If True, files are replaced even if lgmnet did not write them."""
 

@@ -1,27 +1,32 @@
-"""Tables of results: train the rows, score them on the same tasks, and write result and page."""
+"""Tables of results: train the rows, score them on the same tasks, and write results and page."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
 from lgmnet.evaluation.evaluate import evaluate
-from lgmnet.experiments.results import (
-    RunOptions,
-    check_experiment_file,
-    collect_provenance,
-    read_result,
-    write_result,
+from lgmnet.experiments.results import RunOptions, check_experiment_file, collect_provenance
+from lgmnet.experiments.row_results import (
+    check_scoring,
+    describe_scoring,
+    is_finished,
+    read_row,
+    read_rows,
+    row_file,
+    write_row,
 )
 from lgmnet.experiments.table_definitions import TABLES
 from lgmnet.experiments.table_page import format_page
-from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table, train_entry
-from lgmnet.io import write_text
+from lgmnet.experiments.tables import Entry, Table, train_entry
+from lgmnet.io import check_writable, make_folder, write_text
 from lgmnet.methods.base import Method
 from lgmnet.model.sources import open_model_source
 from lgmnet.progress import track_progress
@@ -33,13 +38,13 @@ AUDIT_EPISODES = 200
 
 
 def run_table(name: str, options: RunOptions) -> list[Path]:
-    """Train and score the rows of a table, write its result files and pages, and return the pages.
+    """Train and score the rows of a table, write their result files and the pages; return these.
 
-    A table may have a part, with its own files, per data set.
+    A table may have a part, with its own page, per data set.
 
     Raises:
-        ConfigError: if there is no such row, stored rows were scored on other tasks, or rows are
-            chosen but not run.
+        ConfigError: if there is no such row or seed, stored rows were scored on other tasks, or
+            rows are chosen but not run.
         UserError: if a file cannot be read or written.
     """
     if options.rows and options.from_results:
@@ -49,52 +54,85 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
     for row in options.rows:
         if row not in known:
             raise unknown_name_error(f"row of {name}", row, known)
-    files = [options.results / f"{table.name}.json" for table in tables]
+    seeds = sorted({seed for table in tables for entry in table.entries for seed in entry.seeds})
+    for seed in options.train_seeds:
+        if seed not in seeds:
+            listed = ", ".join(map(str, seeds))
+            raise ConfigError(
+                f"{name} has no training seed {seed}; the seeds of its rows are {listed}."
+            )
     pages = [options.pages / f"{table.name}.md" for table in tables]
-    for path in pages if options.from_results else [*pages, *files]:
+    for path in pages:
         check_experiment_file(path, overwrite=options.overwrite)
-    for table, file, page in zip(tables, files, pages, strict=True):
+    if not options.from_results:
+        check_writable(options.results / "rows.json")
+    for table, page in zip(tables, pages, strict=True):
         if not options.from_results:
-            run_rows(table, file, options)
-        write_text(page, format_page(read_result(file, table.name, "rows"), table))
+            run_rows(table, options)
+        write_text(page, format_page(read_rows(options, table), table))
     return pages
 
 
-def run_rows(table: Table, file: Path, options: RunOptions) -> None:
-    """Train and score the rows of a table, and store each one as soon as it is finished.
+def run_rows(table: Table, options: RunOptions) -> None:
+    """Train and score the rows of a table that are not finished, and store each one at once.
 
-    Several processes may run different rows at the same time: each adds its row to those that the
-    file holds by then.
+    All rows are run with their first seed before any is run with its second. Several processes may
+    work on the same table at the same time: a row that another one is working on is left to it.
     """
-    about = {"data": table.data, "split": table.split, "query": QUERIES_PER_CLASS}
-    about |= {"episodes": options.episodes, "seed": options.seed}
-    if options.rows:
-        read_rows(file, table.name, about)  # Refuse other tasks now, not after hours of training.
+    about = describe_scoring(table, options)
     entries = [entry for entry in table.entries if not options.rows or entry.name in options.rows]
-    with track_progress("rows", len(entries)) as progress:
-        for number, entry in enumerate(entries, 1):
-            progress.print(f"{table.name}, {number} of {len(entries)}: {entry.name}")
-            # One folder per data set, so that tables share the models that they have in common.
-            method, cost = train_entry(
-                entry, options.models / "tables" / entry.run.data, overwrite=options.overwrite
-            )
-            row = score_entry(table, entry, method, options)
-            row["training"] = {"steps": cost.step, "images": cost.images, "seconds": cost.seconds}
-            row |= collect_provenance()
-            with FileLock(file.with_name(f".{file.name}.lock")):
-                starts_over = number == 1 and not options.rows
-                stored = [] if starts_over else read_rows(file, table.name, about)
-                by_name = {other["name"]: other for other in [*stored, row]}
-                rows = [by_name[e.name] for e in table.entries if e.name in by_name]
-                write_result(file, table.name, about | {"rows": rows})
+    runs = [(entry, seed) for entry in entries for seed in entry.seeds]
+    if options.train_seeds:
+        runs = [run for run in runs if run[1] in options.train_seeds]
+    runs.sort(key=lambda run: run[1])
+    for entry, seed in runs:  # Refuse other tasks now, not after hours of training.
+        path = row_file(options, table, entry, seed)
+        check_experiment_file(path, overwrite=options.overwrite)
+        if path.is_file():
+            check_scoring(options, table, read_row(path), about)
+    # One folder per data set, so that tables share the models that they have in common.
+    models = options.models / "tables" / table.data
+    with track_progress("rows", len(runs)) as progress:
+        for number, (unseeded, seed) in enumerate(runs, 1):
+            entry, path = unseeded.with_seed(seed), row_file(options, table, unseeded, seed)
+            row_name = f"{table.name}, {number} of {len(runs)}: {entry.name}, seed {seed}"
+            with try_lock(models / f".{entry.first_folder}.lock") as has_lock:
+                if not has_lock:
+                    progress.print(f"{row_name} is run by another process")
+                elif is_finished(path, entry, table):
+                    progress.print(f"{row_name} is finished")
+                else:
+                    progress.print(row_name)
+                    method, cost = train_entry(entry, models, overwrite=options.overwrite)
+                    row = about | {"row": entry.name, "seed": seed}
+                    row |= score_entry(table, entry, method, options)
+                    row["training"] = dataclasses.asdict(cost)
+                    row["training"]["steps"] = row["training"].pop("step")
+                    write_row(path, row | collect_provenance())
             progress.advance()
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Lock a file if no other process has locked it, and yield whether that succeeded."""
+    make_folder(path.parent)
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions) -> dict[str, Any]:
     """Score the trained method of an entry on the tasks of its table, and audit it.
 
     Returns:
-        Row of the result file, with the number of correct answers in each episode.
+        Part of the result file, with the number of correct answers in each episode.
     """
     open_source = partial(open_model_source, backbone=entry.run.backbone)
     source = open_source(table.data, table.split)
@@ -115,29 +153,11 @@ def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions)
         seed=seed,
     ).checks
     return {
-        "name": entry.name,
         "method": entry.run.method,
         "config": dataclasses.asdict(entry.run.config),
+        "train": dataclasses.asdict(entry.trained.run.train),
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "split_hash": source.split_hash,
         "tasks": tasks,
         "audit": [check.name for check in checks if not check.passed],
     }
-
-
-def read_rows(file: Path, name: str, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the rows that the result file of a table holds so far; none if there is no file.
-
-    Raises:
-        ConfigError: if the stored rows were scored on other tasks than ``about`` describes.
-    """
-    if not file.is_file():
-        return []
-    stored = read_result(file, name, "rows")
-    for key, value in about.items():
-        if stored[key] != value:
-            raise ConfigError(
-                f"The rows in '{file}' were scored with {key} {stored[key]}, not {value}, so they "
-                f"cannot share a table. Use {key} {stored[key]}, or run all rows."
-            )
-    return list(stored["rows"])

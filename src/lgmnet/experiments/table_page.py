@@ -1,92 +1,124 @@
 """Page of a table of results, as Markdown."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
 
-import torch
+from lgmnet.experiments.row_results import Row, find_task, is_current
+from lgmnet.experiments.seeds import SeedScores, find_column
+from lgmnet.experiments.tables import Entry, Table
 
-from lgmnet.config import from_json
-from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table
+OUTDATED = "†"
+OUTDATED_NOTE = (
+    f"{OUTDATED} Trained with an earlier version of its recipe (another number of steps, for "
+    "instance); not yet run with the present one, and left out of the comparisons below."
+)
+ONE_SEED = "one seed"
+NOT_RUN = "not run"
+MEANING = (
+    "One row is said to be ahead of another only if the 95 % interval of the paired difference "
+    "over the tasks excludes zero, and that over the seeds of the training too (Student's t; seeds "
+    "are paired by number). Where a row has one seed, only its tasks can be compared, and the "
+    "sentence says so."
+)
 
-OUTDATED_NOTE = "† Trained with an earlier version of its recipe; not yet run with the present one."
 
-
-def format_page(result: Mapping[str, Any], table: Table) -> str:
-    """Write the page of a table from its result.
+def format_page(rows: Mapping[str, Sequence[Row]], table: Table) -> str:
+    """Write the page of a table from its results.
 
     Args:
-        result: Content of the result file.
-        table: Definition of the table. Rows that it does not define are left out, and rows whose
-            training differs from the definition are marked.
+        rows: Result files of each entry, one for each seed of its training.
+        table: Definition of the table. Rows whose training differs from the definition are marked.
     """
-    entries = {entry.name: entry for entry in table.entries}
-    rows = [
-        row if is_current(row, entries[row["name"]]) else row | {"name": f"{row['name']} †"}
-        for row in result["rows"]
-        if row["name"] in entries
-    ]
-    first, episodes = rows[0], result["episodes"]
-    columns = [f"{task['way']}-way {task['shot']}-shot" for task in first["tasks"]]
-    format_cell = partial(format_accuracy, episodes=episodes)
+    entries = [entry for entry in table.entries if entry.name in rows]
+    first = rows[entries[0].name][0]
+    columns = [f"{way}-way {shot}-shot" for way, shot in table.tasks]
+    titles = {entry.name: format_title(entry, rows[entry.name]) for entry in entries}
+    scores = {name: [find_column(rows[name], *task) for task in table.tasks] for name in titles}
     accuracies = [
-        [row["name"], *map(format_cell, row["tasks"]), row["tasks"][0]["protocol"]] for row in rows
-    ]
-    differences = [
-        [row["name"], *map(format_difference, row["tasks"], first["tasks"])] for row in rows[1:]
+        [
+            titles[name],
+            *(format_accuracy(column, first["episodes"]) for column in scores[name]),
+            str(len(rows[name])),
+            rows[name][0]["tasks"][0]["protocol"],
+        ]
+        for name in titles
     ]
     cost_titles = ["method", "trained parameters", "training images", "training, minutes"]
     cost_titles += [f"adapt, ms ({columns[0]})", f"one query, ms ({columns[0]})", "audit", "commit"]
-    has_outdated = any(row["name"].endswith("†") for row in rows)
+    machines = dict.fromkeys(row["machine"] for name in titles for row in rows[name])
+    references = [name for name in table.references if name in titles] or [entries[0].name]
+    has_outdated = any(title.endswith(OUTDATED) for title in titles.values())
     blocks = [
         f"# {table.title}",
         table.about,
-        format_table(["method", *columns, "protocol"], accuracies),
-        f"Accuracy in %, mean and 95 % interval over the same {episodes:,} episodes for "
-        f"all rows (only the first ones where marked), {result['query']} queries per class, seed "
-        f"{result['seed']}. Data: {result['data']}, split `{result['split']}` (class hash "
-        f"`{first['split_hash']}`).",
+        format_table(["method", *columns, "seeds", "protocol"], accuracies),
+        f"Accuracy in %: mean over all seeds of the training, 95 % interval over the same "
+        f"{first['episodes']:,} episodes for all rows (only the first ones where marked), and "
+        f"after the comma the standard deviation over the seeds. {first['query']} queries per "
+        f"class, seed of the tasks {first['task_seed']}. Data: {first['data']}, split "
+        f"`{first['split']}` (class hash `{first['split_hash']}`).",
         *([OUTDATED_NOTE] if has_outdated else []),
-        "A tie below is a paired difference whose 95 % interval includes zero.",
-        "\n".join(summarize_differences(rows, i, column) for i, column in enumerate(columns)),
-        f"## Paired differences to {first['name']}",
-        "Percentage points, mean and 95 % interval over the same episodes. Bold: the interval "
-        "excludes zero.",
-        format_table(["method", *columns], differences),
+        MEANING,
+    ]
+    for reference in references:
+        blocks += format_differences(scores, titles, reference, columns)
+    blocks += [
         "## Cost",
-        format_table(cost_titles, [format_cost(row) for row in rows]),
-        f"Measured on {'; '.join(dict.fromkeys(row['machine'] for row in rows))}. Generated by "
+        format_table(cost_titles, [[titles[n], *format_cost(rows[n], table)] for n in titles]),
+        f"Of the first seed; all audits and commits are in the result files. Measured on "
+        f"{'; '.join(machines)}. Generated by "
         f"`lgmnet reproduce {table.command or table.name} --from-results`.",
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def is_current(row: Mapping[str, Any], entry: Entry) -> bool:
-    """Return True if a row was trained with the present config and steps of its entry."""
-    config = entry.run.config
-    # A field that was added after the row was run had its default value then.
-    has_same_config = from_json(type(config), row["config"]) == config
-    steps = (entry.weights or entry).run.train.steps if entry.is_trainable else 0
-    return bool(has_same_config and row["training"]["steps"] == steps)
+def format_title(entry: Entry, rows: Sequence[Row]) -> str:
+    """Format the name of a row, with a mark if it was trained with an earlier recipe."""
+    title = entry.title or entry.name
+    return title if all(is_current(row, entry) for row in rows) else f"{title} {OUTDATED}"
 
 
-def summarize_differences(rows: Sequence[Mapping[str, Any]], column: int, task: str) -> str:
-    """List the rows that the first row beats, ties and loses to in a column, if there are any."""
-    first, *others = rows
-    names: dict[str, list[str]] = {"beats": [], "ties with": [], "loses to": []}
-    for row in others:
-        mean, ci95 = paired_difference(row["tasks"][column], first["tasks"][column])
-        outcome = "ties with" if abs(mean) <= ci95 else "beats" if mean < 0 else "loses to"
-        names[outcome].append(row["name"])
-    parts = [
-        f"{outcome} all other rows"
-        if len(group) == len(others) > 1
-        else f"{outcome}: {'; '.join(group)}"
-        for outcome, group in names.items()
-        if group
+def format_differences(
+    scores: Mapping[str, Sequence[SeedScores]],
+    titles: Mapping[str, str],
+    reference: str,
+    columns: Sequence[str],
+) -> list[str]:
+    """Write what the differences to one row say, and a table of them."""
+    others = [n for n in titles if n != reference and not titles[n].endswith(OUTDATED)]
+    differences = {
+        name: [a.minus(b) for a, b in zip(scores[name], scores[reference], strict=True)]
+        for name in others
+    }
+    summaries = [
+        summarize_column({titles[n]: differences[n][i] for n in others}, titles[reference], column)
+        for i, column in enumerate(columns)
     ]
-    return f"- At {task}, {first['name']} {'. It '.join(parts)}." if parts else ""
+    cells = [[titles[n], *map(format_difference, differences[n])] for n in others]
+    return [
+        f"## Paired differences to {titles[reference]}",
+        "\n".join(summary for summary in summaries if summary),
+        "Percentage points: mean and 95 % interval over the same episodes; after the semicolon, "
+        "the same over seeds. Bold: both exclude zero.",
+        format_table(["method", *columns], cells),
+    ]
+
+
+def summarize_column(differences: Mapping[str, SeedScores], reference: str, column: str) -> str:
+    """Say which rows a row is ahead of and behind, from their differences to it."""
+    groups: dict[tuple[bool, int], list[str]] = {}
+    for title, difference in differences.items():
+        if difference.by_seed:
+            key = difference.over_seeds is not None, -difference.sign
+            groups.setdefault(key, []).append(title)
+    words = {1: "ahead of", -1: "behind", 0: "not told apart from"}
+    starts = {True: f"{reference} is", False: f"By the tasks alone ({ONE_SEED}), it is"}
+    sentences = [
+        f"{start} {words[sign]}: {'; '.join(groups[has_seeds, sign])}."
+        for has_seeds, start in starts.items()
+        for sign in words
+        if (has_seeds, sign) in groups
+    ]
+    return f"- At {column}: {' '.join(sentences)}" if sentences else ""
 
 
 def format_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -95,37 +127,40 @@ def format_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, marks, *rows))
 
 
-def format_cost(row: Mapping[str, Any]) -> list[str]:
+def format_cost(rows: Sequence[Row], table: Table) -> list[str]:
     """Format the cells of a row of the table of costs."""
-    task, training = row["tasks"][0], row["training"]
+    row = rows[0]
+    task, training = find_task(row, *table.tasks[0]) or row["tasks"][0], row["training"]
+    failed = list(dict.fromkeys(check for r in rows for check in r["audit"]))
     return [
-        row["name"],
         f"{row['parameters']:,}",
         f"{training['images']:,}",
         f"{training['seconds'] / 60:.1f}",
         f"{task['adapt_ms']:.1f}",
         f"{task['query_ms']:.1f}",
-        "failed: " + ", ".join(row["audit"]) if row["audit"] else "passed",
+        "failed: " + ", ".join(failed) if failed else "passed",
         f"`{row['commit']}`",
     ]
 
 
-def format_accuracy(task: Mapping[str, Any], episodes: int) -> str:
-    """Format an accuracy with its interval, and its number of tasks if it is less than usual."""
-    text = f"{task['accuracy']:.2f} ± {task['ci95']:.2f}"
-    count = len(task["right"])
-    return text if count == episodes else f"{text} (first {count})"
+def format_accuracy(scores: SeedScores, episodes: int) -> str:
+    """Format an accuracy with its interval, its spread, and its number of tasks if unusual."""
+    if not scores.by_seed:
+        return NOT_RUN
+    mean, ci95 = scores.over_tasks
+    text = f"{mean:.2f} ± {ci95:.2f}"
+    if scores.spread is not None:
+        text += f", {scores.spread:.2f}"
+    return text if scores.n_tasks == episodes else f"{text} (first {scores.n_tasks})"
 
 
-def format_difference(task: Mapping[str, Any], first: Mapping[str, Any]) -> str:
-    """Format a paired difference to the first row, in bold if its interval excludes zero."""
-    mean, ci95 = paired_difference(task, first)
+def format_difference(difference: SeedScores) -> str:
+    """Format a paired difference, in bold if both intervals exclude zero."""
+    if not difference.by_seed:
+        return NOT_RUN
+    mean, ci95 = difference.over_tasks
     text = f"{mean:+.2f} ± {ci95:.2f}"
-    return f"**{text}**" if abs(mean) > ci95 else text
-
-
-def paired_difference(task: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[float, float]:
-    """Compute mean and 95 % half-width of the difference to the first row, in percentage points."""
-    right = torch.tensor(task["right"], dtype=torch.float64)
-    difference = right - torch.tensor(first["right"][: len(right)])
-    return mean_and_ci95(100 * difference / (task["way"] * QUERIES_PER_CLASS))
+    if difference.over_seeds is None:
+        return f"{text}; {ONE_SEED}"
+    text += f"; {difference.over_seeds[0]:+.2f} ± {difference.over_seeds[1]:.2f}"
+    return f"**{text}**" if difference.sign else text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,30 +26,65 @@ class Entry:
     """Definition of one row of a table: a method and its training."""
 
     name: str
-    """Name of the row, as printed."""
+    """Name of the row. Tables that share results also share these names."""
     run: Run
     """Training of the method; for an untrained method, only its name and config are used."""
     weights: Entry | None = None
     """Entry whose trained weights this one uses; only the method or its config may differ."""
+    start: Entry | None = None
+    """Entry whose trained model the training starts from."""
     episodes: int | tuple[int, ...] | None = None
     """Number of tasks, for a method that is slow to score: one number for all columns, or one per
     column. The row is scored on the first tasks of the other rows. None for all tasks."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the training; each is a run of its own."""
+    title: str = ""
+    """Name as printed, if it differs from ``name``."""
 
     @property
-    def folder(self) -> str:
-        """Name of the folder of its trained model."""
-        name = self.weights.name if self.weights else self.name
-        return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
+    def slug(self) -> str:
+        """Name of the row in the names of files."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.name.lower()).split())
 
     @property
     def is_trainable(self) -> bool:
         """True if the method has parameters to train."""
         return METHODS[self.run.method](self.run.config).is_trainable
 
+    @property
+    def trained(self) -> Entry:
+        """Entry whose training gives the weights."""
+        return self.weights or self
+
     def with_steps(self, steps: int | None) -> Entry:
         """Return the entry with this number of training steps, or unchanged if it is None."""
         weights = self.weights and self.weights.with_steps(steps)
-        return dataclasses.replace(self, run=self.run.for_steps(steps), weights=weights)
+        start = self.start and self.start.with_steps(steps)
+        return dataclasses.replace(
+            self, run=self.run.for_steps(steps), weights=weights, start=start
+        )
+
+    def with_seed(self, seed: int) -> Entry:
+        """Return the entry with this seed of its training."""
+        train = dataclasses.replace(self.run.train, seed=seed)
+        weights = self.weights and self.weights.with_seed(seed)
+        start = self.start and self.start.with_seed(seed)
+        run = dataclasses.replace(self.run, train=train)
+        return dataclasses.replace(self, run=run, weights=weights, start=start)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its trained model, which is the same for all equal trainings."""
+        entry = self.trained
+        about = json.dumps(dataclasses.asdict(entry.run), sort_keys=True)
+        about += entry.start.folder if entry.start else ""
+        digest = hashlib.sha256(about.encode()).hexdigest()[:10]
+        return f"{entry.run.method}-seed{entry.run.train.seed}-{digest}"
+
+    @property
+    def first_folder(self) -> str:
+        """Name of the folder of the training that must be finished before all others."""
+        return self.trained.start.first_folder if self.trained.start else self.folder
 
 
 @dataclass(frozen=True)
@@ -55,13 +92,13 @@ class Table:
     """Definition of a table: the rows to compare, and the tasks that score them."""
 
     name: str
-    """Name of the result file and page, such as ``table1``."""
+    """Name of the page, such as ``table1``."""
     title: str
     """Heading of the page."""
     about: str
     """Introduction of the page."""
     entries: tuple[Entry, ...]
-    """Rows; differences are taken to the first one."""
+    """Rows."""
     data: str
     """Name of the data to score on."""
     split: str
@@ -70,6 +107,10 @@ class Table:
     """Way and shot of each column."""
     command: str = ""
     """Name for `lgmnet reproduce`, if it differs from ``name``."""
+    results: str = ""
+    """Folder of the result files, if it differs from ``name``; tables may share one."""
+    references: tuple[str, ...] = ()
+    """Names of the rows that differences are taken to; empty for the first one."""
 
     @property
     def shapes(self) -> list[EpisodeShape]:
@@ -102,12 +143,12 @@ def train_entry(
 ) -> tuple[Method, TrainingCost]:
     """Return the trained method of an entry and the cost of its training.
 
-    A finished model in the folder ``models`` is loaded; an unfinished training continues. If
+    A finished model in the folder ``models`` is loaded; an unfinished training continues. Models
+    that the training starts from are trained first, and their cost is not counted. If
     ``overwrite``, the entry's folder may hold files that lgmnet did not write.
 
     Raises:
-        ConfigError: if the entry's folder holds a model of another run.
-        UserError: if the packages for training are not installed.
+        UserError: if the packages for training are not installed, or a file cannot be read.
     """
     method = METHODS[entry.run.method](entry.run.config)
     if not entry.is_trainable:
@@ -116,7 +157,10 @@ def train_entry(
         from lgmnet.training.launch import check_run_folder, launch, open_training_sources
         from lgmnet.training.trainer import STATE_FILE
 
-    folder, run = models / entry.folder, (entry.weights or entry).run
+    folder, run = models / entry.folder, entry.trained.run
+    if start := entry.trained.start:
+        train_entry(start, models, overwrite=overwrite)
+        run = dataclasses.replace(run, start=str(models / start.folder))
     state = folder / STATE_FILE
     is_started = state.is_file()
     if not is_started or read_training_cost(state, run).step < run.train.steps:

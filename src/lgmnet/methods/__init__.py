@@ -2,6 +2,7 @@
 
 from lgmnet.methods.base import Classifier, Method, QueryAnalysis
 from lgmnet.methods.ensemble import Ensemble
+from lgmnet.methods.feat import FEAT, FEATConfig
 from lgmnet.methods.fine_tune import FineTune, FineTuneConfig
 from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
 from lgmnet.methods.lgm_net import LGMClassifier, LGMNet, LGMNetConfig
@@ -12,14 +13,19 @@ from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
 from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
+from lgmnet.methods.rfs import RFS, RFSConfig
+from lgmnet.methods.ridge_regression import RidgeRegression, RidgeRegressionConfig
 
 METHODS: dict[str, type[Method]] = {
     "lgm-net": LGMNet,
     "matching-net": MatchingNet,
     "proto-net": ProtoNet,
+    "ridge-regression": RidgeRegression,
+    "feat": FEAT,
     "maml": MAML,
     "fine-tune": FineTune,
     "logistic-regression": LogisticRegression,
+    "rfs": RFS,
     "from-scratch": TrainFromScratch,
     "random-weights": RandomWeights,
     "lgm-net-vectors": LGMNetVectors,
@@ -28,10 +34,13 @@ METHODS: dict[str, type[Method]] = {
 """Every method by the name that files and the command line use."""
 
 __all__ = [
+    "FEAT",
     "MAML",
     "METHODS",
+    "RFS",
     "Classifier",
     "Ensemble",
+    "FEATConfig",
     "FineTune",
     "FineTuneConfig",
     "LGMClassifier",
@@ -50,8 +59,11 @@ __all__ = [
     "ProtoNet",
     "ProtoNetConfig",
     "QueryAnalysis",
+    "RFSConfig",
     "RandomWeights",
     "RandomWeightsConfig",
+    "RidgeRegression",
+    "RidgeRegressionConfig",
     "TrainFromScratch",
     "TrainFromScratchConfig",
 ]

@@ -149,6 +149,21 @@ class Method(nn.Module, ABC):
             groups: Group of each class, from which tasks may be drawn; or None.
         """
 
+    def start_from(self, other: Method) -> None:
+        """Take over what training starts from: here the weights of the same method.
+
+        Parts without weights may differ.
+
+        Args:
+            other: Trained method.
+
+        Raises:
+            RuntimeError: if it does not fit.
+        """
+        if type(other) is not type(self):
+            raise RuntimeError(f"it is a {type(other).__name__}")
+        self.load_state_dict(other.inference_state())
+
     def inference_state(self) -> dict[str, Tensor]:
         """Collect the ``state_dict`` without the modules that only training uses."""
         prefixes = tuple(f"{name}." for name in self.training_modules)

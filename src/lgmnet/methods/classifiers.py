@@ -8,18 +8,20 @@ from torch import Tensor, nn
 
 from lgmnet.episode import check_every_class_shown
 from lgmnet.methods.base import Classifier, QueryAnalysis
-from lgmnet.nn.matching import Scale, cosine_matching, match_support
+from lgmnet.nn.matching import Scale, Similarity, match_support, matching_log_p
 from lgmnet.nn.stateless import StatelessNetwork, Statistics, Weights
 
 
 class AttentionClassifier(Classifier):
-    """Classifier whose queries attend to keys of the support by cosine similarity.
+    """Classifier whose queries attend to keys of the support by their similarity.
 
     Args:
-        keys: Support samples, or class means, in the space in which queries are compared.
+        keys: Support samples, or one key for each class, in the space in which queries are
+            compared.
         support_y: Label of each key.
         way: Number of classes.
         scale: Inverse temperature of the attention; part of the state if it is a tensor.
+        similarity: Similarity of a query to a key.
     """
 
     keys: Tensor
@@ -32,9 +34,11 @@ class AttentionClassifier(Classifier):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         scale: Scale,
+        similarity: Similarity = "cosine",
     ) -> None:
         super().__init__()
         self.way = way
+        self.similarity: Similarity = similarity
         self.register_buffers({"keys": keys, "support_y": support_y})
         if isinstance(scale, Tensor):
             self.register_buffer("scale", scale)
@@ -50,15 +54,18 @@ class AttentionClassifier(Classifier):
     def forward(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query way"]:
-        """Compute log-probabilities of each query with `cosine_matching`."""
-        queries = self.embed_queries(query_x)
-        return cosine_matching(queries, self.keys, self.support_y, self.way, self.scale)
+        """Compute log-probabilities of each query with `matching_log_p`."""
+        return matching_log_p(self.embed_queries(query_x), *self._get_keys())
 
     def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
         """See `Classifier.analyze`."""
         queries = self.embed_queries(query_x)
-        match = match_support(queries, self.keys, self.support_y, self.way, self.scale)
+        match = match_support(queries, *self._get_keys())
         return QueryAnalysis(match.log_p, match.similarity, match.attention, queries)
+
+    def _get_keys(self) -> tuple[Tensor, Tensor, int, Scale, Similarity]:
+        """Return the arguments of `matching_log_p` behind the queries."""
+        return self.keys, self.support_y, self.way, self.scale, self.similarity
 
     @property
     def support_embedding(self) -> Float[Tensor, "tasks keys features"]:

@@ -41,7 +41,7 @@ class LGMNetVectorsConfig(LGMNetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.embedding, "layers", not self.embedding.is_image, "'linear'")
-        require(self, "auxiliary_weight", self.auxiliary_weight == 0, "0 for this method")
+        require(self, "auxiliary", self.auxiliary is None, "None for this method")
 
 
 class LGMNetVectors(Method):

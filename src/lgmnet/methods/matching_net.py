@@ -4,49 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
-from lgmnet.methods.base import Classifier, Method
-from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
-from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed
-from lgmnet.nn.matching import learned_scale, require_temperature
+from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
 
 MAX_STEPS = 100
 """Limit for the processing steps, which a classifier file can demand; the paper has 10."""
 
 
 @dataclass(frozen=True)
-class MatchingNetConfig:
-    """All parts of a Matching Network.
+class MatchingNetConfig(MetricConfig):
+    """All parts of a Matching Network; see `MetricConfig`.
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
     """
 
-    embedding: EmbeddingConfig = EmbeddingConfig()
-    """Shared embedding."""
     full_context_steps: int = 0
     """0: each sample is embedded by itself. Else full-context embeddings: LSTMs embed each sample
     together with the whole support set, with so many processing steps for queries. The order of the
     support samples then matters, as in the paper."""
-    temperature: float | None = 10.0
-    """Initial inverse temperature of the attention, learned from there; None is the paper's (1)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        has_context = self.full_context_steps > 0
         has_steps = 0 <= self.full_context_steps <= MAX_STEPS
         require(self, "full_context_steps", has_steps, f"0 to {MAX_STEPS}")
-        require_temperature(self, self.temperature)
-        one_view = self.embedding.views == 1
         expected = "0 where drawings are embedded in several views"
-        require(self, "full_context_steps", one_view or not self.full_context_steps, expected)
+        require(self, "full_context_steps", self.embedding.views == 1 or not has_context, expected)
+        is_plain = self.head.kind == "attention" and self.target is None
+        expected = "0 unless the head is 'attention' and there is no 'target'"
+        require(self, "full_context_steps", is_plain or not has_context, expected)
+
+    @staticmethod
+    def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Rename the fields that had other names in earlier files (see `lgmnet.config`)."""
+        values = MetricConfig.upgrade(values)
+        if "temperature" in values:
+            values["head"] = {"temperature": values.pop("temperature")}
+        return values
 
 
-class MatchingNet(Method):
+class MatchingNet(MetricMethod):
     """Matching Networks for One Shot Learning (Vinyals and others, NeurIPS 2016).
 
     https://arxiv.org/abs/1606.04080
@@ -71,60 +75,60 @@ class MatchingNet(Method):
 
     def __init__(self, config: MatchingNetConfig) -> None:
         super().__init__(config)
-        self.embedding = build_embedding(config.embedding)
         self.context = build_context(config)
-        self.log_scale = learned_scale(config.temperature)
+
+    def fit_keys(
+        self,
+        features: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+        generator: torch.Generator | None,
+    ) -> tuple[Float[Tensor, "tasks keys features"], Int[Tensor, "tasks keys"]]:
+        """Embed the support in its full context, if there is one; see `MetricMethod`."""
+        if self.context is not None:
+            features = self.context.embed_support(features)
+        return super().fit_keys(features, support_y, way, generator)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
-    ) -> MatchingClassifier:
-        keys = embed(self.embedding, support_x, self.config.embedding.views).flatten(2)
-        if self.context is not None:
-            keys = self.context.embed_support(keys)
-        scale, views = self.log_scale.exp(), self.config.embedding.views
-        return MatchingClassifier(self.embedding, self.context, keys, support_y, way, scale, views)
+    ) -> MetricClassifier:
+        classifier = super()._adapt(support_x, support_y, way, generator)
+        assert isinstance(classifier, MatchingClassifier)
+        classifier.context = self.context
+        return classifier
 
     @classmethod
-    def restore(
-        cls, config: MatchingNetConfig, way: int, state: Mapping[str, Tensor]
-    ) -> Classifier:
-        """Rebuild a classifier (see `Method.restore`)."""
-        layers = build_embedding(config.embedding), build_context(config)
-        check_shapes(state, {"scale": ()})
-        keys, views = select_keys(state, way), config.embedding.views
-        return MatchingClassifier(*layers, *keys, way, state["scale"], views).load(state)
+    def build_classifier(
+        cls, config: Any, way: int, state: Mapping[str, Tensor]
+    ) -> MatchingClassifier:
+        """Build a classifier for a state; see `MetricMethod.build_classifier`."""
+        classifier = super().build_classifier(config, way, state)
+        assert isinstance(classifier, MatchingClassifier)
+        classifier.context = build_context(config)
+        return classifier
 
 
-class MatchingClassifier(AttentionClassifier):
-    """Embeddings of the support samples; the other arguments are those of `AttentionClassifier`.
+class MatchingClassifier(MetricClassifier):
+    """Embeddings of the support samples, and full-context embeddings of queries if there are any.
 
-    Args:
-        embedding: Shared embedding.
-        context: Full-context embeddings, or None.
-        views: Number of views of each sample that the embedding gives.
+    The arguments are those of `MetricClassifier`.
     """
 
-    def __init__(
-        self,
-        embedding: nn.Module,
-        context: FullContext | None,
-        keys: Float[Tensor, "tasks support features"],
-        support_y: Int[Tensor, "tasks support"],
-        way: int,
-        scale: Float[Tensor, ""],
-        views: int,
-    ) -> None:
-        super().__init__(keys, support_y, way, scale)
-        self.embedding = embedding
-        self.context = context
-        self.views = views
+    context: FullContext | None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.context = None
 
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
     ) -> Float[Tensor, "tasks query features"]:
         """Embed queries, together with the support if there are full-context embeddings."""
-        queries = embed(self.embedding, query_x, self.views).flatten(2)
+        queries = super().embed_queries(query_x)
         return queries if self.context is None else self.context.embed_queries(queries, self.keys)
+
+
+MatchingNet.classifier_type = MatchingClassifier
 
 
 class FullContext(nn.Module):

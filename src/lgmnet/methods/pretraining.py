@@ -49,12 +49,16 @@ class PretrainedMethod(Method):
         Raises:
             ConfigError: if the data has no fixed set of classes.
         """
-        head, classes = require_class_head(self.head, episode.classes)
-        samples = torch.cat([episode.support_x, episode.query_x], 1)
-        labels = torch.cat([episode.support_y, episode.query_y], 1)
+        head, classes, samples, labels = self.get_training_samples(episode)
         logits = head(self.features(samples).flatten(2))
         loss = head.loss(logits, labels, classes)
         return loss, head.task_log_p(logits[:, episode.support_x.shape[1] :], classes)
+
+    def get_training_samples(self, episode: Episode) -> tuple[ClassHead, Tensor, Tensor, Tensor]:
+        """Return the class head, the numbers of the classes, and all samples with their labels."""
+        head, classes = require_class_head(self.head, episode.classes)
+        samples = torch.cat([episode.support_x, episode.query_x], 1)
+        return head, classes, samples, torch.cat([episode.support_y, episode.query_y], 1)
 
     def features(
         self, x: Float[Tensor, "tasks samples *feature"]

@@ -1,11 +1,34 @@
 """Ordinary classification among all training classes: for pretraining or as an auxiliary loss."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.config import require
 from lgmnet.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """Auxiliary loss of training: the embedding also classifies all training classes.
+
+    As in TADAM (Oreshkin et al., NeurIPS 2018).
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+    """
+
+    weight: float = 1.0
+    """Weight of this loss."""
+    pooled: bool = False
+    """True if the mean over the feature map is classified, not the whole map. With thousands of
+    classes, a layer for whole maps costs more than all the rest."""
+
+    def __post_init__(self) -> None:
+        require(self, "weight", self.weight > 0, "positive")
 
 
 class ClassHead(nn.Linear):

@@ -43,7 +43,7 @@ class WeightGenerator(nn.Module):
         """
         # In the precision of its weights: they are read once for all tasks, and converting them to
         # bf16 first takes longer than all the rest of adapting.
-        with torch.autocast(context.device.type, enabled=False):
+        with without_autocast(context.device):
             flat = self.dense(context.to(self.dense.weight.dtype))
         flat = flat if change is None else flat + change
         return split_weights(flat, self.weight_shape, weight_norm=self.weight_norm)

@@ -1,8 +1,8 @@
-"""The matching head: attention of queries over the support by cosine similarity."""
+"""Heads: comparison of queries with keys, which are support samples or one key for each class."""
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,60 +14,68 @@ from lgmnet.devices import without_autocast
 
 Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
 """Inverse temperature: one for all tasks, or one for each."""
+Similarity = Literal["cosine", "euclidean", "linear"]
+"""Similarity of a query q to a key k: ``cosine``; ``euclidean``: -|q - k|^2; ``linear``: the inner
+product of k with q / |q|."""
+HeadKind = Literal["attention", "means", "euclidean", "ridge"]
+SIMILARITIES: dict[HeadKind, Similarity] = {
+    "attention": "cosine",
+    "means": "cosine",
+    "euclidean": "euclidean",
+    "ridge": "linear",
+}
+"""Similarity of each kind of head."""
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Matching head.
+    """Head of a method that compares queries with the support.
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
     """
 
-    kind: Literal["attention", "means"] = "attention"
-    """``attention``: over all support samples, as in the paper; ``means``: over class means."""
+    kind: HeadKind = "attention"
+    """``attention``: cosines to all support samples (Matching Networks, LGM-Net); ``means``:
+    cosines to the mean of each class's samples of unit length; ``euclidean``: squared distances to
+    the class means (Prototypical Networks); ``ridge``: ridge regression onto the classes (R2D2,
+    `lgmnet.nn.ridge`)."""
     temperature: float | None = 10.0
     """Initial inverse temperature, learned from there; None is the paper's head (1)."""
 
     def __post_init__(self) -> None:
-        require(self, "kind", self.kind in ("attention", "means"), "'attention' or 'means'")
-        require_temperature(self, self.temperature)
+        require(self, "kind", self.kind in SIMILARITIES, " or ".join(map(repr, SIMILARITIES)))
+        temperature = self.temperature
+        require(self, "temperature", temperature is None or temperature > 0, "positive or None")
 
 
-def require_temperature(config: Any, temperature: float | None) -> None:
-    """Check the field ``temperature`` of a config.
-
-    Raises:
-        ConfigError: if it is not positive.
-    """
-    require(config, "temperature", temperature is None or temperature > 0, "positive or None")
-
-
-def cosine_matching(
+def matching_log_p(
     query: Float[Tensor, "tasks query features"],
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
     scale: Scale = 1.0,
+    similarity: Similarity = "cosine",
 ) -> Float[Tensor, "tasks query way"]:
     """Compute log-probabilities by attention over the support (docs/method.md, eq. 5 and 6).
 
     ``a = softmax_k(scale * cos(q, s_k))``, ``p(c) = sum_k a_k [y_k = c]``. At uneven shots each
     class's attention is divided by its number of samples, so that a class does not win by having
-    more of them; at even shots this changes nothing.
+    more of them; at even shots this changes nothing. With one key for each class, p is a.
 
     Args:
         query: Target embeddings of the queries.
-        support: Target embeddings of the support samples.
+        support: Target embeddings of the support samples, or other keys.
         support_y: Their labels; every class occurs.
         way: Number of classes.
         scale: Inverse temperature of the softmax; 1 is the paper's head.
+        similarity: Similarity in place of the cosine.
 
     Returns:
         Log-probabilities, computed in 32 bits or more whatever the inputs are.
     """
     with without_autocast(query.device):
-        scores = scale * cosines(query, support)
+        scores = scale * compute_similarities(query, support, similarity)
         return log_mean_exp_by_class(scores, support_y, way).log_softmax(-1)
 
 
@@ -76,12 +84,12 @@ class SupportMatch:
     """Result of comparing queries with keys of the support."""
 
     log_p: Float[Tensor, "tasks query way"]
-    """As `cosine_matching` gives it."""
+    """As `matching_log_p` gives it."""
     similarity: Float[Tensor, "tasks query"]
     """``max_c log mean_k exp(scale * cos(q, s_k)) / scale`` over the keys k of class c: with one
     shot the largest cosine, between -1 and 1."""
     attention: Float[Tensor, "tasks query support"]
-    """The attention a of `cosine_matching`; over the keys of a class it sums to its probability."""
+    """The attention a of `matching_log_p`; over the keys of a class it sums to its probability."""
 
 
 def match_support(
@@ -90,22 +98,28 @@ def match_support(
     support_y: Int[Tensor, "tasks support"],
     way: int,
     scale: Scale = 1.0,
+    similarity: Similarity = "cosine",
 ) -> SupportMatch:
-    """Compare queries with keys of the support; arguments are those of `cosine_matching`."""
+    """Compare queries with keys of the support; arguments are those of `matching_log_p`."""
     with without_autocast(query.device):
-        scores = scale * cosines(query, support)
+        scores = scale * compute_similarities(query, support, similarity)
         by_class = log_mean_exp_by_class(scores, support_y, way)
         shots = one_hot(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
         attention = (scores - shots.log()[:, None]).softmax(-1)
         return SupportMatch(by_class.log_softmax(-1), (by_class / scale).amax(-1), attention)
 
 
-def cosines(
-    query: Float[Tensor, "tasks query features"], support: Float[Tensor, "tasks support features"]
-) -> Float[Tensor, "tasks query support"]:
-    """Compute cosines between queries and support samples, in 32 bits or more."""
+def compute_similarities(
+    query: Float[Tensor, "tasks query features"],
+    keys: Float[Tensor, "tasks keys features"],
+    similarity: Similarity,
+) -> Float[Tensor, "tasks query keys"]:
+    """Compute the similarity of each query to each key, in 32 bits or more."""
+    if similarity == "euclidean":
+        return -squared_distances(query, keys)
     wide = torch.promote_types(query.dtype, torch.float32)
-    return F.normalize(query.to(wide), dim=-1) @ F.normalize(support.to(wide), dim=-1).mT
+    query, keys = F.normalize(query.to(wide), dim=-1), keys.to(wide)
+    return query @ (F.normalize(keys, dim=-1) if similarity == "cosine" else keys).mT
 
 
 def log_mean_exp_by_class(

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from lgmnet.config import require
 from lgmnet.devices import without_autocast
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.norms import NormKind, build_norm
 
 Skip = Literal["none", "beside", "added"]
@@ -87,6 +88,12 @@ class TargetNet(nn.Module):
         """Names of the weights and biases of all layers."""
         layers = range(len(self.weight_shapes))
         return [f"{part}_{i}" for i in layers for part in ("weight", "bias")]
+
+    def count_features(self, embedding: EmbeddingConfig) -> int:
+        """Count the values that come out of one view of one sample, behind this embedding."""
+        positions = embedding.n_features // embedding.n_out
+        n_features = self.config.widths[-1] * (positions >> 2 * self.config.n_poolings)
+        return n_features + (embedding.n_features if self.config.skip == "beside" else 0)
 
     def check(self, weights: TargetWeights, tasks: int) -> None:
         """Check generated weights by name and shape; a bias of shape (1,) would be broadcast."""

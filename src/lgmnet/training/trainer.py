@@ -218,17 +218,13 @@ def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -
 
 
 def load_weights(method: Method, first: Model, run: Run) -> None:
-    """Load the weights to start from.
-
-    Parts without weights may differ: the canvas, the number of views, how contexts are drawn.
+    """Load the weights to start from (see `Method.start_from`).
 
     Raises:
         ConfigError: if they belong to another method or config.
     """
     try:
-        if first.method_name != run.method:
-            raise RuntimeError(f"it is a {first.method_name}")
-        method.load_state_dict(first.method.inference_state())
+        method.start_from(first.method)
     except RuntimeError as error:
         raise ConfigError(
             f"The weights of '{run.start}' do not fit a {run.method} with the config of this run."

@@ -32,6 +32,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,
+    "cifar-fs-paper": lambda: cifar.with_paper_config(cifar.cifar_fs()),
     **{
         f"{data}-{method}": partial(rival_recipe, data, method)
         for data in LGM_NET_RECIPES

@@ -1,9 +1,12 @@
 """LGM-Net on CIFAR-FS and miniImageNet, on the embedding that all rivals share."""
 
+import dataclasses
+
 from lgmnet.config import with_settings
 from lgmnet.data.augment import Jitter
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.class_conditioning import ClassConditioningConfig
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.matching import HeadConfig
@@ -27,7 +30,7 @@ def cifar_fs() -> Run:
             target=TargetConfig(pooled=False, skip="beside"),
             conditioning=ClassConditioningConfig(detectors=4, dropout=0.3),
             head=HeadConfig("means"),
-            auxiliary_weight=1.0,
+            auxiliary=AuxiliaryConfig(),
         ),
         data="cifar-fs",
         split="train",
@@ -40,6 +43,23 @@ def cifar_fs() -> Run:
             validation=ValidationConfig(way=5, episodes=600, every=2000),
         ),
     )
+
+
+def with_paper_config(run: Run) -> Run:
+    """Describe a run of the paper's configuration on the data and for the steps of another run.
+
+    No temperature, no normalization in TargetNet, contexts drawn at random, no class detectors, no
+    skip and no auxiliary loss, on the embedding of the other run. 5-way tasks with one query a
+    class, 16 a step; half as many as the paper's, because they have up to 5 shots here.
+    """
+    config = LGMNetConfig(
+        embedding=run.config.embedding,
+        context=ContextConfig(pooled=(True, True)),
+        target=TargetConfig(norm=False),
+        head=HeadConfig(temperature=None),
+    )
+    train = with_settings(run.train, ["tasks=16", "way=5", "query=1", "validation.way=5"])
+    return dataclasses.replace(run, recipe=f"{run.recipe}-paper", config=config, train=train)
 
 
 def cifar_fs_resnet12() -> Run:

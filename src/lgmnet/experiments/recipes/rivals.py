@@ -9,13 +9,15 @@ from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import Run
 
-PRETRAINED = ("fine-tune", "logistic-regression")
+PRETRAINED = ("fine-tune", "logistic-regression", "rfs")
 """Methods whose embedding is pretrained by classification."""
 UNTRAINED = ("from-scratch", "random-weights")
 """Methods that learn nothing from one task for another."""
 MAML_TASKS = ("tasks=4", "way=5", "shot=1", "max_shot=none", "query=5", "validation.way=5")
 """Tasks of MAML's training: its head would have to learn all classes of a larger task at once."""
-RIVALS = ("proto-net", "matching-net", "maml", *PRETRAINED, *UNTRAINED)
+METRIC = ("proto-net", "matching-net", "ridge-regression", "feat")
+"""Methods that compare queries with their support, as LGM-Net does."""
+RIVALS = (*METRIC, "maml", *PRETRAINED, *UNTRAINED)
 
 
 def rival(run: Run, method: str, *, deeper: bool = False, **fields: Any) -> Run:
