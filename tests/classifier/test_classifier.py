@@ -12,7 +12,7 @@ from lgmnet.classifier.classifier import BATCH_SIZE, fit_classifier
 from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, DataError, EpisodeError
-from lgmnet.methods import METHODS, ProtoNetConfig
+from lgmnet.methods import METHODS
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from tests.classifier.conftest import CLASSES, LABELS, support_images
 from tests.contract.cases import CASES
@@ -118,10 +118,8 @@ def test_support_attention(fitted, queries):
 
 
 def test_a_method_without_attention_explains_nothing(queries):
-    method = METHODS["proto-net"](
-        ProtoNetConfig(EmbeddingConfig(widths=(4, 4), pooled=(True, True)))
-    )
-    model = dataclasses.replace(tiny_model(), method=method.eval(), method_name="proto-net")
+    method = METHODS["maml"](MAMLConfig(EmbeddingConfig(widths=(4, 4), pooled=(True, True))))
+    model = dataclasses.replace(tiny_model(), method=method.eval(), method_name="maml")
     fitted = fit_classifier(model, drawings(3, 1)[:, 0], [0, 1, 2], CLASSES)
     with pytest.raises(ConfigError, match="does not attend to single support samples"):
         fitted.explain(queries)

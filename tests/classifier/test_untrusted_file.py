@@ -31,6 +31,7 @@ from lgmnet.estimator import FewShotClassifier
 from lgmnet.io import check_format, read_tensors, write_tensors
 from lgmnet.model.model import Model
 from lgmnet.nn import pretrained
+from lgmnet.nn.classification import AuxiliaryConfig
 from tests.classifier.conftest import CLASSES, LABELS, support_images
 from tests.contract.cases import CASES, build_episode, build_shared_method
 from tests.support.models import tiny_model
@@ -228,7 +229,7 @@ def test_an_answer_that_overflows_is_refused_with_a_sentence(fitted):
 
 
 def test_another_config_than_the_models_is_refused(fitted):
-    config = dataclasses.replace(fitted.config, auxiliary_weight=0.5)
+    config = dataclasses.replace(fitted.config, auxiliary=AuxiliaryConfig(0.5))
     altered = dataclasses.replace(fitted, config=config)
     fitted.check_model(tiny_model())
     with pytest.raises(ConfigError, match="another method, config or backbone than 'tiny'"):

@@ -60,7 +60,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (MAMLConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least one"),
     (MAMLConfig, {"embedding": IN_VIEWS}, "'views' must be 1 for this method, but is 2"),
     (MAMLConfig, {"embedding": ON_A_CANVAS}, "'canvas' must be None for this method, but is 36"),
-    (MatchingNetConfig, {"full_context_steps": -1}, "'full_context_steps' must be 0 or more"),
+    (MatchingNetConfig, {"full_context_steps": -1}, "'full_context_steps' must be 0 to 100"),
     (
         MatchingNetConfig,
         {"embedding": IN_VIEWS, "full_context_steps": 5},

@@ -19,6 +19,7 @@ from starlette.types import Message
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError
+from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.studio import reading
 from lgmnet.studio.app import create_app
 from lgmnet.studio.reading import ImageReader, split_by_cost
@@ -304,7 +305,7 @@ def test_a_hostile_file_is_never_a_server_error(settings, tmp_path):
             dataclasses.replace(fitted, classes=("\ud800", "b")),
             with_config(embedding=dataclasses.replace(config.embedding, widths=(6000, 6000))),
             with_config(target=dataclasses.replace(config.target, widths=(10**9, 10**9))),
-            with_config(auxiliary_weight=0.5),
+            with_config(auxiliary=AuxiliaryConfig(0.5)),
             dataclasses.replace(fitted, backbone="timm:resnet18"),
         ]
         for i, classifier in enumerate(altered):

@@ -119,7 +119,7 @@ def check_key_labels(config: Any, support: Support, way: int, state: Mapping[str
         ValueError: if they have other labels.
     """
     head = getattr(config, "head", None)
-    labels = torch.arange(way) if head and head.kind == "means" else support.labels
+    labels = torch.arange(way) if head and head.kind != "attention" else support.labels
     for name, tensor in state.items():
         if name.endswith(KEY_LABELS) and not torch.equal(tensor, labels[None]):
             raise ValueError(f"'{name}' differs from the labels of the samples")

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.devices import without_autocast
+
 
 class WeightGenerator(nn.Module):
     """Dense layer from the context to one layer's kernels and biases (docs/method.md, eq. 3).
