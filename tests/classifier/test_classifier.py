@@ -13,6 +13,7 @@ from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, DataError, EpisodeError
 from lgmnet.methods import METHODS
+from lgmnet.methods.maml import MAMLConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from tests.classifier.conftest import CLASSES, LABELS, support_images
 from tests.contract.cases import CASES
