@@ -105,9 +105,17 @@ def format_cost(row: Mapping[str, Any]) -> list[str]:
         f"{training['seconds'] / 60:.1f}",
         f"{task['adapt_ms']:.1f}",
         f"{task['query_ms']:.1f}",
-        "failed: " + ", ".join(row["audit"]) if row["audit"] else "passed",
+        format_audit(row),
         f"`{row['commit']}`",
     ]
+
+
+def format_audit(row: Mapping[str, Any]) -> str:
+    """Format the outcome of the audit of a row; a row of an older version was checked in all."""
+    for outcome, names in (("failed", row["audit"]), ("not checked", row.get("not_checked", []))):
+        if names:
+            return f"{outcome}: {', '.join(names)}"
+    return "passed"
 
 
 def format_accuracy(task: Mapping[str, Any], episodes: int) -> str:
