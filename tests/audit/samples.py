@@ -91,6 +91,7 @@ def run_checks(
     transform: EpisodeTransform = leave_unchanged,
     *,
     is_leaking: bool = False,
+    episodes: int = 96,
     seed: int = 0,
 ) -> Audit:
     """Audit a small honest method on honest characters, unless others are given.
@@ -102,6 +103,7 @@ def run_checks(
         trained_on: Training data.
         transform: Transform of the episodes.
         is_leaking: True to stop after the first check that fails.
+        episodes: Number of tasks of each check that measures an accuracy.
         seed: Seed of the audit.
     """
     planned = plan_checks(
@@ -109,7 +111,7 @@ def run_checks(
         source or dataset(pixels()),  # type: ignore[arg-type]
         trained_on=trained_on,  # type: ignore[arg-type]
         transform=transform,
-        episodes=96,
+        episodes=episodes,
         seed=seed,
     )
     names = [*first, *(name for name in planned if FULL and name not in first)]

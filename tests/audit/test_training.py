@@ -39,7 +39,7 @@ def jpeg(images: Tensor, quality: int = 75) -> Tensor:
         stream = io.BytesIO()
         array = image.movedim(0, -1).squeeze(-1).numpy()
         Image.fromarray(array).save(stream, "JPEG", quality=quality)
-        decoded.append(torch.from_numpy(np.array(Image.open(stream))).view(*array.shape, -1))
+        decoded.append(torch.from_numpy(np.array(Image.open(stream))).view(*array.shape[:2], -1))
     return torch.stack(decoded).movedim(-1, 1).contiguous()
 
 

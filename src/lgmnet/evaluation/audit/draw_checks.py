@@ -1,5 +1,6 @@
 """Checks of the tasks that a source draws: fair choices, no twins, no marks of the class."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -179,12 +180,13 @@ class DrawChecks:
             return "not checked", "there are too few images of a class to look for marks."
         statistics = compute_statistics(x)
         values = torch.cat([reduce_samples(x), torch.stack([*statistics.values()], 2)], 2)
-        total = variance(values.flatten(0, 1).T)
-        means, within = values.mean(1), variance(values.transpose(1, 2)).mean(0)
-        within *= per_class / (per_class - 1)
-        different = (means - means.roll(self.shape.way + 1, 0)).abs() > 3 * within.sqrt() + 1e-4
-        is_mark = (total > 1e-7) & (within < MAX_WITHIN * total)
-        is_mark &= different.double().mean(0) > 0.5
+        values = values.view(*samples.shape[:3], -1)
+        means = values.mean(2)
+        within = variance(values.transpose(2, 3)).mean((0, 1)) * per_class / (per_class - 1)
+        between = variance(means.transpose(1, 2)).mean(0)  # Tasks may differ as a whole.
+        different = (means - means.roll(1, 1)).abs() > 3 * within.sqrt() + 1e-4
+        is_mark = (between > 1e-7) & (within < MAX_WITHIN * between)
+        is_mark &= different.double().mean((0, 1)) > 0.5
         if is_mark.any():
             return "failed", (
                 "a value of the images is the same within each class and differs between classes: "
@@ -232,8 +234,13 @@ class Draws:
         return scaled(self.samples[:, :, self.shot :].flatten(1, 2))
 
     def find_rows(self, dataset: ClassDataset) -> Tensor:
-        """Find the row of each sample in a data set, [tasks, way, samples]; -1 if it is absent."""
-        rows = {key: i for i, key in enumerate(digest(dataset.images))}
+        """Find the row of each sample in a data set, [tasks, way, samples].
+
+        It is -1 if the sample is not stored, or stored more than once.
+        """
+        stored = digest(dataset.images)
+        often = {key for key, n in Counter(stored).items() if n > 1}
+        rows = {key: i for i, key in enumerate(stored) if key not in often}
         keys = digest(self.samples.flatten(0, 2))
         return torch.tensor([rows.get(key, -1) for key in keys]).view(self.samples.shape[:3])
 
@@ -252,9 +259,19 @@ def uneven_choice(rows: Tensor, dataset: ClassDataset) -> float:
     counts = torch.bincount(rows.flatten(), minlength=len(dataset.images)).double()
     per_class = torch.zeros(dataset.classes, dtype=torch.double)
     per_class.index_add_(0, dataset.labels, counts)
-    expected = (per_class / dataset.counts)[dataset.labels]
-    is_drawn = expected > 0
-    return excess_dispersion(counts[is_drawn], expected[is_drawn])
+    is_counted = ~stored_repeatedly(dataset)  # Equal images cannot be counted apart.
+    n_counted = torch.zeros(dataset.classes, dtype=torch.double)
+    n_counted.index_add_(0, dataset.labels, is_counted.double())
+    expected = (per_class / n_counted.clamp_min(1))[dataset.labels]
+    is_counted &= expected > 0
+    return excess_dispersion(counts[is_counted], expected[is_counted])
+
+
+def stored_repeatedly(dataset: ClassDataset) -> Tensor:
+    """Return a mask of the samples that a data set holds more than once."""
+    keys = digest(dataset.images)
+    n = Counter(keys)
+    return torch.tensor([n[key] > 1 for key in keys])
 
 
 def repeated_queries(samples: Tensor, shape: tuple[int, ...], shot: int) -> float:

@@ -12,7 +12,7 @@ from functools import cache
 from hashlib import blake2b
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -82,7 +82,7 @@ def to_grey(images: Tensor, side: int | None = SIDE) -> Float[Tensor, "images si
 
 
 @cache
-def low_frequency_basis() -> Float[Tensor, "side frequencies"]:
+def low_frequency_basis() -> Complex[Tensor, "side frequencies"]:
     """Complex exponentials of the frequencies ``-MAX_FREQUENCY..MAX_FREQUENCY``."""
     frequencies = torch.arange(-MAX_FREQUENCY, MAX_FREQUENCY + 1)
     phase = -2 * math.pi / SIDE * torch.arange(SIDE)[:, None] * frequencies

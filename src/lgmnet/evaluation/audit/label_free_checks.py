@@ -29,10 +29,10 @@ from lgmnet.methods.base import Method
 EpisodeTransform = Callable[[Episode, torch.Generator], Episode]
 """Processing of an episode before the method receives it, such as an augmentation."""
 
-TASKS_PER_BATCH = 8
+TASKS_PER_BATCH = 4
 MAX_COPIED_BYTES = 1 << 30
 """Bytes of samples that are copied at most while they are dealt among the classes."""
-MIN_BATCHES = 12
+MIN_BATCHES = 16
 
 
 def leave_unchanged(episode: Episode, generator: torch.Generator) -> Episode:
