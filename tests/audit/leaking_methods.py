@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class Leaking(ProtoNet):
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
-    ) -> Classifier:
+    ) -> Any:
         base = super()._adapt(support_x, support_y, way, generator)
 
         def change(log_p: Tensor, query_x: Tensor) -> Tensor:
@@ -122,11 +122,9 @@ class TrainingModeStatistics(Leaking):
         self.embedding.train()
         for module in self.embedding.modules():
             if hasattr(module, "track_running_stats"):
-                module.track_running_stats, module.running_mean, module.running_var = (
-                    False,
-                    None,
-                    None,
-                )
+                statistics: Any = module
+                statistics.track_running_stats = False
+                statistics.running_mean = statistics.running_var = None
         return ProtoNet._adapt(self, support_x, support_y, way, generator)
 
 
@@ -367,4 +365,3 @@ TRANSFORMS: dict[str, EpisodeTransform] = {
     "queries rotated by label": rotate_queries_alone,
 }
 """Leaking transforms of episodes by the kind of leak."""
-

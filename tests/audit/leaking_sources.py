@@ -72,7 +72,8 @@ class Stored:
 
     def __init__(self, change: Change | None = None) -> None:
         self.images = {f"class {i}": part for i, part in enumerate(pixels().split(N_IMAGES))}
-        self.feature_shape, self.dtype = (1, 28, 28), torch.uint8
+        self.feature_shape: tuple[int, ...] = (1, 28, 28)
+        self.dtype = torch.uint8
         self.change = change
 
     @property
@@ -342,7 +343,7 @@ def watermarked() -> ClassDataset:
     return dataset(images)
 
 
-def plus(images: Tensor, amount: int) -> Tensor:
+def plus(images: Tensor, amount: Tensor | int) -> Tensor:
     return (images.int() + amount).clamp(0, 255).to(torch.uint8)
 
 
@@ -407,4 +408,3 @@ SOURCES: dict[str, Callable[[], TaskSource]] = {
     "a pixel for each class": watermarked,
 }
 """Leaking sources by the kind of leak."""
-

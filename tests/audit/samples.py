@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.episode import EpisodeShape
 from lgmnet.evaluation.audit import Audit, Check, EpisodeTransform, leave_unchanged
 from lgmnet.evaluation.audit.run import plan_checks, run_safely
 from lgmnet.evaluation.audit.trials import fixed_randomness
@@ -91,7 +92,7 @@ def run_checks(
     transform: EpisodeTransform = leave_unchanged,
     *,
     is_leaking: bool = False,
-    episodes: int = 96,
+    episodes: int = 64,
     seed: int = 0,
 ) -> Audit:
     """Audit a small honest method on honest characters, unless others are given.
@@ -111,6 +112,7 @@ def run_checks(
         source or dataset(pixels()),  # type: ignore[arg-type]
         trained_on=trained_on,  # type: ignore[arg-type]
         transform=transform,
+        shape=EpisodeShape(5, 1, 11),  # More than 50 queries.
         episodes=episodes,
         seed=seed,
     )

@@ -67,7 +67,8 @@ class Dropout(Leaking):
 
 class _AlwaysDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, 0.2, training=True)
+        dropped: Tensor = F.dropout(x, 0.2, training=True)
+        return dropped
 
 
 class MeanOfDropouts(Leaking):
@@ -122,7 +123,8 @@ class RandomStart(Leaking):
 
         def change(log_p: Tensor, query_x: Tensor) -> Tensor:
             q = self.embedding(query_x.flatten(0, 1)).flatten(1).unflatten(0, query_x.shape[:2])
-            return (q - mean) / scale @ weights
+            logits: Tensor = (q - mean) / scale @ weights
+            return logits
 
         return Answering(base, change)
 
@@ -179,7 +181,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     ),
     "random-weights": lambda: build_method("random-weights", RandomWeightsConfig(EMBEDDING)),
 } | {
-    kind.__name__: lambda kind=kind: conv_net(kind=kind)  # type: ignore[misc]
+    kind.__name__: lambda kind=kind: conv_net(kind=kind)
     for kind in (
         Dropout,
         MeanOfDropouts,
@@ -285,7 +287,7 @@ def matching_method(source: TaskSource) -> Method:
     from lgmnet.nn.embedding import vector_embedding
 
     shape = tuple(source.feature_shape)
-    embeddings = {(1, 28, 28): EMBEDDING, (3, 32, 32): COLOURED}
+    embeddings: dict[tuple[int, ...], Any] = {(1, 28, 28): EMBEDDING, (3, 32, 32): COLOURED}
     embedding: Any = embeddings.get(shape) or vector_embedding(shape[0], 16)
     return build_method("proto-net", ProtoNetConfig(embedding)).eval()
 
@@ -330,11 +332,9 @@ def test_digits_of_other_classes_raise_no_alarm():
         assert result.outcome == "passed", explain(result)
 
 
-@pytest.mark.parametrize("seed", range(400 if FULL else 6))
+@pytest.mark.parametrize("seed", range(400 if FULL else 4))
 def test_no_seed_raises_an_alarm(seed):
     source = dataset(pixels(seed % 20))
     shape = EpisodeShape(5, 1, 5)
     result = audit(conv_net(seed), source, trained_on=[], shape=shape, episodes=64, seed=seed)
     assert result.outcome == "passed", explain(result)
-
-

@@ -1,7 +1,9 @@
 """Command ``lgmnet audit``."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
@@ -10,7 +12,10 @@ from rich.markup import escape
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, ModelName, Query, Shot, Split, Way
 
-COLOURED = {
+if TYPE_CHECKING:
+    from lgmnet.evaluation.audit import Outcome
+
+COLOURED: dict[Outcome, str] = {
     "passed": "[green]passed[/]",
     "failed": "[bold red]failed[/]",
     "not checked": "[yellow]not checked[/]",

@@ -34,7 +34,7 @@ from lgmnet.evaluation.audit.probes import (
     reduce_samples,
     variance,
 )
-from lgmnet.evaluation.audit.report import Finding, judge
+from lgmnet.evaluation.audit.report import Finding
 from lgmnet.evaluation.audit.trials import fixed_randomness
 
 N_BATCHES, TASKS_PER_BATCH = 24, 5
@@ -112,7 +112,9 @@ class DrawChecks:
         if (classes := self.drawn.classes) is not None:
             ranks = classes.double().argsort(1).argsort(1)
             positions = torch.arange(self.shape.way).double()
-            centred = (ranks - ranks.double().mean(1, keepdim=True)) * (positions - positions.mean())
+            centred = (ranks - ranks.double().mean(1, keepdim=True)) * (
+                positions - positions.mean()
+            )
             p = min(probability_of_chance(side * centred.sum(1), 0.0) for side in (1, -1))
             if p < MAX_ALARM_PROBABILITY:
                 problems.append("the order of the classes in a task follows their numbers")
@@ -276,15 +278,15 @@ def stored_repeatedly(dataset: ClassDataset) -> Tensor:
 
 def repeated_queries(samples: Tensor, shape: tuple[int, ...], shot: int) -> float:
     """Compute the share of queries that equal a support sample of their task, blank ones apart."""
-    _, ids = torch.tensor(
-        [int.from_bytes(key[:7], "big") for key in digest(samples)]
-    ).unique(return_inverse=True)
+    _, ids = torch.tensor([int.from_bytes(key[:7], "big") for key in digest(samples)]).unique(
+        return_inverse=True
+    )
     tasks, way, per_class = shape
     ids = ids.view(tasks, way, per_class)
     support, query = ids[:, :, :shot].flatten(1), ids[:, :, shot:].flatten(1)
     equal = (query[:, :, None] == support[:, None]).any(2)
     shown = ~is_blank(samples).view(tasks, way, per_class)[:, :, shot:].flatten(1)
-    return (equal & shown).double().mean().item()
+    return float((equal & shown).double().mean())
 
 
 def gather_classes(dataset: ClassDataset, seed: int) -> Tensor:

@@ -124,7 +124,8 @@ def low_pass(grey: Float[Tensor, "images side side"]) -> Float[Tensor, "images s
     frequencies = [torch.fft.fftfreq(n) * n for n in size]
     radius = frequencies[0][:, None].square() + frequencies[1].square()
     spectrum = torch.fft.fft2(grey) * (radius <= MAX_FREQUENCY**2)
-    return torch.fft.ifft2(spectrum).real
+    smooth: Tensor = torch.fft.ifft2(spectrum).real
+    return smooth
 
 
 def turns(images: Tensor) -> Iterator[Tensor]:

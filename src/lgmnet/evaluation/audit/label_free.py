@@ -24,6 +24,7 @@ from lgmnet.evaluation.audit.noise import draw_noise
 FOREIGN_PACKAGES = {"builtins", "torch", "numpy"}
 """Packages whose objects hold no data sets in their attributes."""
 
+
 @dataclass(frozen=True)
 class OnePicture:
     """Replacement of all samples by one picture of noise."""
@@ -62,7 +63,9 @@ class ShuffledPictures:
 Replacement = OnePicture | ShuffledPictures
 
 
-def replace_samples(source: TaskSource, shape: EpisodeShape, replacement: Replacement) -> TaskSource:
+def replace_samples(
+    source: TaskSource, shape: EpisodeShape, replacement: Replacement
+) -> TaskSource:
     """Copy a source with other samples; objects that hold none are shared with the copy.
 
     Args:
@@ -226,5 +229,3 @@ def without_generator(kind: type, replacement: Replacement) -> type:
 
     noisy = type(f"Noise{base.__name__}", (base,), {"draw": draw})
     return noisy if kind is base else type(kind.__name__, (kind, noisy), {})
-
-

@@ -180,9 +180,9 @@ def shuffle_episode(e: Episode, generator: torch.Generator) -> Episode:
     """Shuffle the queries and renumber the classes of each task."""
     rows = torch.arange(e.tasks)[:, None]
     names = torch.rand(e.tasks, e.way, generator=generator).argsort(1)
-    parts = {}
+    parts: dict[str, Tensor] = {}
     for part, x, y in (("support", e.support_x, e.support_y), ("query", e.query_x, e.query_y)):
         order = torch.rand(y.shape, generator=generator).argsort(1)
         parts[f"{part}_x"] = x[rows, order]
         parts[f"{part}_y"] = names.gather(1, y.gather(1, order))
-    return replace(e, **parts, classes=None)
+    return Episode(**parts, way=e.way)

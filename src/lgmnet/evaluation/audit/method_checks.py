@@ -270,4 +270,4 @@ def with_queries(e: Episode, query_x: Tensor) -> Episode:
 def take_tasks(e: Episode, n: int) -> Episode:
     """Return the first ``n`` tasks of a batch."""
     tensors = {name: value[:n] for name, value in vars(e).items() if isinstance(value, Tensor)}
-    return replace(e, **tensors)
+    return Episode(**{**vars(e), **tensors})

@@ -82,12 +82,13 @@ def compare_images(source: ClassDataset, trained: ClassDataset) -> tuple[bool, s
     found = find_similar(source, training)
     if found is None:
         return False, f"{text} There are too few images to look for similar ones."
+    threshold = list(THRESHOLDS)[found.worst]
     share, chance = (100 * rates[found.worst] for rates in (found.shares, found.chances))
     reason = (
         f"{share:.1f} % of {found.n_images} test images resemble a training image of "
         f"'{trained.split}', turned, shifted or in other tones (correlation at least "
-        f"{list(THRESHOLDS)[found.worst]:.2f}); among different test classes it is {chance:.1f} %, the "
-        "rate of false alarms."
+        f"{threshold:.2f}); among different test classes it is {chance:.1f} %, the rate of false "
+        "alarms."
     )
     return (True, reason) if found.is_failed else (False, f"{text} {reason}")
 

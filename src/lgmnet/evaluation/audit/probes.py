@@ -94,9 +94,10 @@ def probe_accuracies(e: Episode) -> dict[str, Float[Tensor, " tasks"]]:
     """Compute the accuracies of all probes on each task."""
     support, query = reduce_samples(e.support_x), reduce_samples(e.query_x)
     scores = {"nearest picture": nearest_class_accuracy(support, query, e)}
-    directions = [x - x.mean(2, keepdim=True) for x in (support, query)]
-    directions = [F.normalize(x, dim=2, eps=1e-6) for x in directions]
-    scores["nearest picture, any contrast"] = nearest_class_accuracy(*directions, e)
+    support, query = (
+        F.normalize(x - x.mean(2, keepdim=True), dim=2, eps=1e-6) for x in (support, query)
+    )
+    scores["nearest picture, any contrast"] = nearest_class_accuracy(support, query, e)
     n_support = e.support_x.shape[1]
     statistics = compute_statistics(torch.cat([e.support_x, e.query_x], 1))
     for name, values in statistics.items():

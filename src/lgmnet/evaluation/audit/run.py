@@ -28,7 +28,7 @@ from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
 
-MAX_TASKS_AT_ONCE = 32
+MAX_TASKS_AT_ONCE = 16
 """Tasks of the largest batch that the check of task independence uses."""
 MAX_QUERIES = 5
 """Queries per class where only an accuracy or a choice of samples is checked."""

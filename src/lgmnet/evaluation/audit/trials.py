@@ -99,7 +99,7 @@ class Trials:
             classifier = method.adapt(e.support_x, e.support_y, e.way)
             if queries_before is not None:
                 classifier(queries_before)
-            log_p = classifier(e.query_x)
+            log_p: Tensor = classifier(e.query_x)
             # Equal states after two runs mean that both have drawn equally many numbers.
             self.randomness_after = torch.rand(8)
         return log_p.detach().double().cpu().nan_to_num(neginf=MIN_LOG_P).clamp_min(MIN_LOG_P)
