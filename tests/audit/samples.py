@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,6 +65,13 @@ def conv_net(seed: int = 0, kind: Callable[..., Method] | None = None) -> Method
 
 FULL = bool(os.environ.get("LGMNET_FULL_AUDIT"))
 """True to make all checks in every test, not only those that a test is about."""
+
+
+def choose(kinds: Iterable[str], every: int = 2) -> list[str]:
+    """Choose every second kind, or all of them with `FULL`."""
+    return list(kinds)[:: 1 if FULL else every]
+
+
 METHOD_CHECKS = (
     "repeatability",
     "query independence",

@@ -19,6 +19,7 @@ from tests.audit.samples import (
     N_CLASSES,
     N_IMAGES,
     OVERLAP,
+    choose,
     dataset,
     explain,
     photo_pixels,
@@ -66,9 +67,12 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["drawings", "photos"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_training_images_are_recognised(change, kind):
+CASES = [f"{kind}: {change}" for change in CHANGES for kind in ("drawings", "photos")]
+
+
+@pytest.mark.parametrize("case", choose(CASES, 3))
+def test_changed_training_images_are_recognised(case):
+    kind, change = case.split(": ")
     images = pixels() if kind == "drawings" else photo_pixels()
     trained = dataset(CHANGES[change](images), "train")
     result = run_checks(OVERLAP, source=dataset(images), trained_on=[trained])
