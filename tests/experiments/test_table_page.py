@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lgmnet.experiments.table_page import format_difference, summarize_differences
+from lgmnet.experiments.table_page import format_audit, format_difference, summarize_differences
 
 
 def test_the_summary_lists_the_rows_that_the_first_row_beats() -> None:
@@ -32,3 +32,10 @@ def test_differences_are_paired() -> None:
     mean = 100 * np.mean([15, -25, 0, 4]) / 75
     ci95 = 1.96 * 100 * np.std([15, -25, 0, 4], ddof=1) / 75 / 2
     assert format_difference(uneven, first) == f"{mean:+.2f} ± {ci95:.2f}"
+
+
+def test_an_audit_that_could_not_be_made_in_all_is_not_printed_as_passed():
+    assert format_audit({"audit": [], "not_checked": []}) == "passed"
+    unknown = {"audit": [], "not_checked": ["training overlap"]}
+    assert format_audit(unknown) == "not checked: training overlap"
+    assert format_audit(unknown | {"audit": ["memory"]}) == "failed: memory"

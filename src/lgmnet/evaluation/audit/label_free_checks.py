@@ -160,7 +160,10 @@ class LabelFreeChecks:
         best = min(probabilities, key=lambda name: probabilities[name])
         is_failed = probabilities[best] < MAX_ALARM_PROBABILITY
         name = best if is_failed else "the method"
-        accuracy, others = 100 * scores[name].mean().item(), "this is chance, and no simple classifier is better"
+        accuracy, others = (
+            100 * scores[name].mean().item(),
+            "this is chance, and no simple classifier is better",
+        )
         who = "" if name == "the method" else f" by a simple classifier ({name})"
         end = "something besides the images reveals the class" if is_failed else others
         return judge(
