@@ -97,7 +97,7 @@ def expand(word: str) -> list[str]:
     return sorted(glob.glob(word)) if "*" in word else [word]
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md", "docs/audit.md"])
 @pytest.mark.usefixtures("reader_folder")
 def test_the_python_code_runs_as_printed(document):
     blocks = find_blocks(document, "python")
@@ -119,6 +119,7 @@ def test_links_to_files_exist():
         "docs/method.md",
         "docs/criteria.md",
         "docs/leak.md",
+        "docs/audit.md",
         "docs/dev/log.md",
     ]:
         text = (ROOT / document).read_text(encoding="utf-8")

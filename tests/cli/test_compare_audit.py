@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
+from lgmnet.data.datasets.image_folder import image_folder
 from lgmnet.model.model import save_model
 from tests.support.command_line import lgmnet, listing
+from tests.support.images import symbols
 from tests.support.models import tiny_model
 
 TASKS = ["--data", "strokes", "--way", 3, "--query", 2]
@@ -65,18 +68,59 @@ def test_a_comparison_needs_two_models(models, tiny, tmp_path):
 def test_a_sound_model_passes_the_audit(tiny):
     ran = lgmnet("audit", tiny, *TASKS, "--episodes", 40, "--json")
     assert ran.code == 0, ran.out
-    assert ran.json["passed"] is True
-    assert [check["passed"] for check in ran.json["checks"]] == [True] * 6
+    assert ran.json["outcome"] == "passed"
+    assert {check["outcome"] for check in ran.json["checks"]} == {"passed"}
     printed = lgmnet("audit", tiny, *TASKS, "--episodes", 40)
-    assert printed.out.count("passed") == 6
-    assert "no problems" in printed.out
+    assert "passed; all 13 checks found nothing" in printed.out
 
 
 def test_auditing_on_the_training_split_exits_with_code_1(tiny):
     ran = lgmnet("audit", tiny, *TASKS, "--split", "train", "--episodes", 16)
     assert ran.code == 1
     assert "share classes" in ran.out
-    assert "1 of 6 checks failed" in ran.out
+    assert "failed; 1 of 13 checks failed" in ran.out
+
+
+def model_trained_on(folder, images):
+    """Save a model whose record names a folder of images as its training data."""
+    trained_on = image_folder(images, "test", (1, 28, 28))
+    model = tiny_model(data=str(images), split="test", split_hash=trained_on.split_hash)
+    save_model(dataclasses.replace(model, name="own"), folder)
+    return folder
+
+
+def test_a_model_trained_on_its_test_images_fails_wherever_the_folders_are(tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    tested = tmp_path / "tested"
+    for i, folder in enumerate(sorted(trained_on.iterdir())):
+        shutil.copytree(folder, tested / f"other {i}")
+    model = model_trained_on(tmp_path / "model", trained_on)
+    words = ["--way", 3, "--query", 2, "--episodes", 16]
+    same = lgmnet("audit", model, "--data", trained_on, *words)
+    assert same.code == 1
+    assert "share classes" in same.out
+    copied = lgmnet("audit", model, "--data", tested, *words)
+    assert copied.code == 1
+    assert "24 images of 'test' are also in 'test'" in copied.out
+
+
+def test_absent_training_data_is_not_checked_and_exits_with_code_3(tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    model = model_trained_on(tmp_path / "model", trained_on)
+    shutil.rmtree(trained_on)
+    ran = lgmnet("audit", model, *TASKS, "--episodes", 16)
+    assert ran.code == 3, ran.out
+    assert "not checked; 1 of 13 checks could not be made" in ran.out
+    assert "found nothing" not in ran.out
+
+
+def test_training_data_that_has_changed_is_not_checked(tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    model = model_trained_on(tmp_path / "model", trained_on)
+    (trained_on / "a").rename(trained_on / "z")
+    ran = lgmnet("audit", model, *TASKS, "--episodes", 16)
+    assert ran.code == 3, ran.out
+    assert "have changed since the training" in ran.out
 
 
 def test_the_leak_scores_above_chance_and_sound_protocols_do_not():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
-from lgmnet.evaluation.audit import Audit, audit, make_noise_dataset
+from lgmnet.evaluation.audit import EXIT_CODES, Audit, Check, audit, make_noise_dataset
 from lgmnet.evaluation.compare import compare
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
@@ -74,29 +74,32 @@ def clusters(seed: int = 0, name: str = "clusters") -> ClassDataset:
     )
 
 
+SHAPE = EpisodeShape(5, 1, 5)
+
+
 def failed(result: Audit) -> set[str]:
-    return {check.name for check in result.checks if not check.passed}
+    return set(result.names("failed"))
 
 
 def test_an_honest_method_passes_and_its_mode_is_restored():
     method = Nearest(NearestConfig()).train()
-    result = audit(method, clusters(), trained_on=[clusters(seed=1)])
+    result = audit(method, clusters(), trained_on=[clusters(seed=1)], shape=SHAPE)
     assert result.passed, result
     assert failed(result) == set()
-    assert len(result.checks) == 6
+    assert len(result.checks) == 13
     assert method.training
 
 
 @pytest.mark.parametrize(
     ("cheat", "checks"),
     [
-        ("order", {"query independence", "query order and class balance"}),
-        ("balance", {"query independence", "query order and class balance"}),
+        ("order", {"query independence"}),
+        ("balance", {"query independence"}),
         ("neighbours", {"task independence"}),
     ],
 )
 def test_a_cheating_method_fails_the_checks(cheat, checks):
-    result = audit(Nearest(NearestConfig(cheat=cheat)), clusters(), episodes=400)
+    result = audit(Nearest(NearestConfig(cheat=cheat)), clusters(), shape=SHAPE)
     assert checks <= failed(result)
     assert not result.passed
 
@@ -121,13 +124,13 @@ def test_the_noise_is_large_enough_for_large_tasks():
     samples = torch.randn(70 * 25, 4, generator=generator)
     dataset = ClassDataset(samples, [25] * 70, [str(i) for i in range(70)], name="large", split="s")
     result = audit(Nearest(NearestConfig()), dataset, shape=EpisodeShape(66, 1, 24), episodes=16)
-    assert len(result.checks) == 6
+    assert failed(result) == set()
 
 
 def test_a_method_declared_transductive_passes_and_is_reported():
     method = Nearest(NearestConfig(cheat="balance"))
     method.is_transductive = True
-    result = audit(method, clusters(), episodes=400)
+    result = audit(method, clusters(), trained_on=[], shape=SHAPE)
     assert result.passed
     check = next(check for check in result.checks if check.name == "query independence")
     assert "transductive" in check.reason
@@ -135,9 +138,11 @@ def test_a_method_declared_transductive_passes_and_is_reported():
 
 def test_training_classes_and_images_are_detected():
     method = Nearest(NearestConfig())
-    assert failed(audit(method, clusters(), trained_on=[clusters()])) == {"training overlap"}
+    assert failed(audit(method, clusters(), trained_on=[clusters()], shape=SHAPE)) == {
+        "training overlap"
+    }
     same_images = clusters(name="others")
-    result = audit(method, clusters(), trained_on=[same_images])
+    result = audit(method, clusters(), trained_on=[same_images], shape=SHAPE)
     assert failed(result) == {"training overlap"}
     assert "144 images" in result.checks[-1].reason
 
@@ -153,6 +158,46 @@ def test_noise_has_a_grain_and_no_class():
     vectors = make_noise_dataset((4,), torch.float32)
     assert vectors.feature_shape == (4,)
     assert vectors.dtype == torch.float32
+
+
+def test_an_audit_has_three_outcomes_and_as_many_exit_codes():
+    checks = {outcome: Check("name", outcome, "why") for outcome in EXIT_CODES}
+    passed, failed_, unknown = (checks[name] for name in ("passed", "failed", "not checked"))
+    for parts, outcome, code in (
+        ((passed, passed), "passed", 0),
+        ((passed, unknown, failed_), "failed", 1),
+        ((passed, unknown), "not checked", 3),
+    ):
+        result = Audit(parts)
+        assert (result.outcome, result.exit_code) == (outcome, code)
+        assert result.passed == (outcome == "passed")
+
+
+def test_unknown_training_data_does_not_pass():
+    result = audit(Nearest(NearestConfig()), clusters(), shape=SHAPE, episodes=16)
+    assert (result.outcome, result.names("not checked")) == ("not checked", ["training overlap"])
+
+
+def test_a_check_that_ends_with_an_error_is_not_checked():
+    class Fragile(Nearest):
+        def _adapt(self, support_x, support_y, way, generator):
+            if len(support_x) == 1:
+                raise RuntimeError("one task is not enough")
+            return super()._adapt(support_x, support_y, way, generator)
+
+    method = Fragile(NearestConfig())
+    result = audit(method, clusters(), trained_on=[], shape=SHAPE, episodes=16)
+    assert result.outcome == "not checked"
+    reasons = {check.name: check.reason for check in result.checks}
+    assert "one task is not enough" in reasons["task independence"]
+
+
+def test_an_audit_leaves_the_global_generators_as_they_are():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    audit(Nearest(NearestConfig()), clusters(), shape=SHAPE, episodes=16)
+    assert torch.equal(torch.rand(4), expected)
 
 
 # Comparisons.
@@ -184,9 +229,9 @@ def test_an_audit_and_a_comparison_report_their_progress():
     models, *scores = record_progress(lambda: compare(methods, clusters(), shape, episodes=60))
     assert (models.description, models.total, models.details) == ("models", 2, ["a", "b"])
     assert [(task.description, sum(task.advances)) for task in scores] == [("episodes", 60)] * 2
-    (checks,) = record_progress(lambda: audit(methods["a"], clusters(), episodes=16))
-    assert checks.total == len(checks.advances) == 6
-    assert checks.details[0] == "query independence"
+    (checks,) = record_progress(lambda: audit(methods["a"], clusters(), shape=SHAPE, episodes=16))
+    assert checks.total == len(checks.advances) == 13
+    assert checks.details[0] == "repeatability"
 
 
 def test_a_comparison_needs_two_methods():

@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from lgmnet.experiments.seeds import T_975, SeedScores
-from lgmnet.experiments.table_page import format_accuracy, format_difference, summarize_column
+from lgmnet.experiments.table_page import (
+    format_accuracy,
+    format_audit,
+    format_difference,
+    summarize_column,
+)
 
 
 def scores(*rows: Sequence[float]) -> SeedScores:
@@ -85,3 +90,10 @@ def test_the_summary_lists_the_rows_that_a_row_is_ahead_of() -> None:
         "b. By the tasks alone (one seed), it is ahead of: d."
     )
     assert summarize_column({}, "ours", "5-way 1-shot") == ""
+
+
+def test_an_audit_that_could_not_be_made_in_all_is_not_printed_as_passed():
+    assert format_audit([{"audit": [], "not_checked": []}]) == "passed"
+    unknown = {"audit": [], "not_checked": ["training overlap"]}
+    assert format_audit([unknown]) == "not checked: training overlap"
+    assert format_audit([unknown, unknown | {"audit": ["memory"]}]) == "failed: memory"

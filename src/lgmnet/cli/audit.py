@@ -1,7 +1,9 @@
 """Command ``lgmnet audit``."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
@@ -9,6 +11,16 @@ from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, ModelName, Query, Shot, Split, Way
+
+if TYPE_CHECKING:
+    from lgmnet.evaluation.audit import Outcome
+
+COLOURED: dict[Outcome, str] = {
+    "passed": "[green]passed[/]",
+    "failed": "[bold red]failed[/]",
+    "not checked": "[yellow]not checked[/]",
+}
+"""Outcomes as they are printed."""
 
 
 @command("Measure", example="[bold]lgmnet audit omniglot --data omniglot[/]")
@@ -18,41 +30,54 @@ def audit(
     split: Split = "test",
     way: Way = 5,
     shot: Shot = 1,
-    query: Query = 5,
+    query: Query = 15,
     episodes: Annotated[
         int, typer.Option(min=16, help="Number of tasks per check that measures an accuracy.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the task draws and the noise.")] = 0,
 ) -> CommandResult:
-    """Check whether the score of a model can be trusted; exits with code 1 if a check fails."""
+    """Check whether the score of a model can be trusted.
+
+    Exits with code 0 if all checks passed, 1 if one failed, and 3 if none failed but one could not
+    be made.
+    """
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.audit import audit as audit_method
     from lgmnet.model.model import load_model
-    from lgmnet.model.sources import open_training_splits, open_unseen_source
+    from lgmnet.model.sources import open_photos, open_training_data, open_unseen_source
 
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split, may_overlap=True)
+    training = open_training_data(trained)
     result = audit_method(
         trained.method,
         source,
-        trained_on=open_training_splits(
-            trained.training.training_splits, data, source.feature_shape, trained.backbone
-        ),
+        trained_on=training.sources,
+        unknown_training=training.unknown,
+        photos=open_photos(trained, data, source.split),
         shape=EpisodeShape(way, shot, query),
         episodes=episodes,
         seed=seed,
     )
-    text: list[RenderableType] = []
-    for check in result.checks:
-        mark = "[green]passed[/]" if check.passed else "[bold red]failed[/]"
-        text.append(f"{mark}  [bold]{check.name}[/]: {escape(check.reason)}")
-    n_failed = sum(not check.passed for check in result.checks)
-    verdict = f"{n_failed} of {len(result.checks)} checks failed." if n_failed else "no problems."
+    text: list[RenderableType] = [
+        f"{COLOURED[check.outcome]}  [bold]{check.name}[/]: {escape(check.reason)}"
+        for check in result.checks
+    ]
+    n_checks = len(result.checks)
+    counts = {outcome: len(result.names(outcome)) for outcome in COLOURED}
+    verdicts = {
+        "passed": f"passed; all {n_checks} checks found nothing.",
+        "failed": f"failed; {counts['failed']} of {n_checks} checks failed.",
+        "not checked": (
+            f"not checked; {counts['not checked']} of {n_checks} checks could not be made, the "
+            "others passed."
+        ),
+    }
     text.append(
-        f"{escape(trained.name)} on {escape(source.name)}, split {source.split} "
-        f"(classes {source.split_hash}): {verdict}"
+        f"{escape(trained.name)} on {escape(source.name)}, split {escape(source.split)} "
+        f"(classes {source.split_hash}): {verdicts[result.outcome]}"
     )
     tested = {"data": source.name, "split": source.split, "split_hash": source.split_hash}
     checks = [dataclasses.asdict(check) for check in result.checks]
-    summary = {"model": trained.name, **tested, "passed": result.passed, "checks": checks}
-    return CommandResult(summary, text, exit_code=0 if result.passed else 1)
+    summary = {"model": trained.name, **tested, "outcome": result.outcome, "checks": checks}
+    return CommandResult(summary, text, exit_code=result.exit_code)

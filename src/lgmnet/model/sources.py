@@ -1,6 +1,7 @@
 """Data in the form that a model takes: images, or features of photos."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets
 from lgmnet.data.datasets.image_folder import PHOTO_SHAPE
@@ -16,7 +17,7 @@ from lgmnet.data.registry import (
 )
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
-from lgmnet.errors import ConfigError, DataError
+from lgmnet.errors import ConfigError, DataError, UserError
 from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
@@ -68,6 +69,56 @@ def open_training_splits(
         for name, split in parts
         if any(has_same_images(name, other) for other in tested)
     ]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training data that the record of a model names, as far as it can be opened."""
+
+    sources: list[TaskSource]
+    """Splits that were opened; photos themselves, not their features."""
+    unknown: list[str]
+    """Sentences about the data that cannot be opened, or is not what the model was trained on."""
+
+
+def open_training_data(model: Model) -> TrainingData:
+    """Open all data that a model was trained on, whatever it is tested on."""
+    record, sources, unknown = model.training, [], []
+    if model.method.is_trainable:
+        for name, split in (training.rsplit(":", 1) for training in record.training_splits):
+            for part, part_split in list_joined_splits(name, split):
+                try:
+                    sources.append(open_source(part, part_split, photo_shape(model)))
+                except UserError as error:
+                    unknown.append(f"the training data '{part}', split '{part_split}': {error}")
+                    continue
+                is_own = (part, part_split) == (record.data, record.split)
+                if is_own and sources[-1].split_hash != record.split_hash:
+                    unknown.append(
+                        f"the classes of '{part}', split '{part_split}', have changed since the "
+                        "training"
+                    )
+    if model.backbone:
+        unknown.append(
+            f"the frozen network '{model.backbone}' was trained on data that is not compared"
+        )
+    return TrainingData(sources, [sentence.rstrip(".") for sentence in unknown])
+
+
+def photo_shape(model: Model) -> Sequence[int]:
+    """Return the shape to which the images of a folder are brought for comparison."""
+    return PHOTO_SHAPE if model.backbone else model.method.inputs.shape
+
+
+def open_photos(model: Model, data: str, split: str) -> TaskSource | None:
+    """Open the photos behind the features that a model takes.
+
+    Returns:
+        The photos; None if the model takes samples as they are, or photos of several sizes.
+    """
+    if not model.backbone or data in JOINED_SPLITS:
+        return None
+    return open_source(data, split, photo_shape(model))
 
 
 def open_unseen_source(

@@ -1,0 +1,1 @@
+"""Planted leaks of many kinds, and honest methods and data, for tests of the audit."""
