@@ -18,14 +18,8 @@ from torch import Tensor
 
 import lgmnet
 from lgmnet.errors import FileFormatError, UserError
-from lgmnet.io import (
-    atomic_write,
-    check_destination,
-    make_folder,
-    read_tensors,
-    write_tensors,
-    write_text,
-)
+from lgmnet.io import atomic_write, check_destination, make_folder, write_text
+from lgmnet.tensor_file import read_tensors, write_tensors
 
 SOURCES = sorted(Path(lgmnet.__file__).parent.rglob("*.py"))
 

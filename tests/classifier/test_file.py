@@ -12,8 +12,8 @@ from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.file import CLASSIFIER_KIND
 from lgmnet.config import from_json, with_settings
 from lgmnet.errors import FileFormatError
-from lgmnet.io import write_tensors
 from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.tensor_file import write_tensors
 from tests.classifier.conftest import CLASSES, LABELS
 from tests.support.command_line import content, listing
 from tests.support.configs import TINY

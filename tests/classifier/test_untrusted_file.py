@@ -22,16 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lgmnet.classifier import untrusted
+from lgmnet import tensor_file
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.edit import rename_class
 from lgmnet.classifier.file import CLASSIFIER_KIND, CLASSIFIER_VERSION, load_classifier
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.io import check_format, read_tensors, write_tensors
 from lgmnet.model.model import Model
 from lgmnet.nn import pretrained
 from lgmnet.nn.classification import AuxiliaryConfig
+from lgmnet.tensor_file import check_format, read_tensors, write_tensors
 from tests.classifier.conftest import CLASSES, LABELS, support_images
 from tests.contract.cases import CASES, build_episode, build_shared_method
 from tests.support.models import tiny_model
@@ -190,7 +190,7 @@ def test_missing_and_additional_entries_are_refused(content, tmp_path):
 def test_the_number_of_tensors_is_bounded(content, tmp_path, monkeypatch):
     tensors, metadata = content
     path = write(tmp_path / "c.safetensors", tensors, metadata)
-    monkeypatch.setattr(untrusted, "MAX_TENSORS", len(tensors) - 1)
+    monkeypatch.setattr(tensor_file, "MAX_TENSORS", len(tensors) - 1)
     with pytest.raises(FileFormatError, match=f"expected at most {len(tensors) - 1}"):
         load_classifier(path)
 
@@ -327,7 +327,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_whole(fitted, tmp_path, mon
         check_format(*args)
         path.unlink()
 
-    monkeypatch.setattr(untrusted, "check_format", replace_first)
+    monkeypatch.setattr(tensor_file, "check_format", replace_first)
     assert load_classifier(path).fingerprint == fitted.fingerprint
     assert not path.exists()
 

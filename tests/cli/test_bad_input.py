@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from lgmnet.classifier.file import CLASSIFIER_KIND
-from lgmnet.io import CHECKSUM, checksum
 from lgmnet.nn.embedding import vector_embedding
+from lgmnet.tensor_file import CHECKSUM, checksum
 from tests.support.command_line import Ran, content, lgmnet, listing
 from tests.support.configs import lgm_net_config
 from tests.support.images import BAD_IMAGES, symbols, write_drawing

@@ -13,10 +13,10 @@ import pytest
 import safetensors.torch
 
 from lgmnet.errors import ConfigError, FileFormatError, UserError
-from lgmnet.io import write_tensors
 from lgmnet.model.folder import CONFIG_KEY, KIND, VERSION, check_model_folder
 from lgmnet.model.model import load_model, save_model
 from lgmnet.model.registry import CARD_FILE, CONFIG_FILE, PRETRAINED_FOLDER, WEIGHTS_FILE
+from lgmnet.tensor_file import write_tensors
 from tests.support.command_line import listing
 from tests.support.models import tiny_model
 

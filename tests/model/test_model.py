@@ -22,7 +22,6 @@ from lgmnet.classifier.classifier import fit_classifier
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, FileFormatError, UserError
 from lgmnet.evaluation import Score
-from lgmnet.io import write_tensors
 from lgmnet.model.folder import CONFIG_KEY, KIND, VERSION, read_model_folder
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.registry import (
@@ -33,6 +32,7 @@ from lgmnet.model.registry import (
     shipped_models,
 )
 from lgmnet.nn.embedding import vector_embedding
+from lgmnet.tensor_file import write_tensors
 from tests.support.command_line import listing
 from tests.support.configs import TINY, lgm_net_config
 from tests.support.models import drawings, tiny_model

@@ -17,7 +17,7 @@ from unittest import mock
 import safetensors.torch
 
 from lgmnet.cli import main
-from lgmnet.io import CHECKSUM
+from lgmnet.tensor_file import CHECKSUM
 from tests.support.configs import TINY_SETTINGS
 
 COMMANDS = (

@@ -17,8 +17,8 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
-from lgmnet.io import CHECKSUM
 from lgmnet.model.model import Model
+from lgmnet.tensor_file import CHECKSUM
 from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
 from lgmnet.training.trainer import STATE_FILE, fit
 from tests.support.configs import TINY, TINY_SETTINGS

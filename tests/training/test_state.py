@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError, UserError
-from lgmnet.io import read_tensors, write_tensors
 from lgmnet.methods import LGMNet
+from lgmnet.tensor_file import read_tensors, write_tensors
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.state import (
     KIND,

@@ -19,9 +19,9 @@ from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.errors import ConfigError, EpisodeError, UserError
 from lgmnet.experiments.recipes import RECIPES
-from lgmnet.io import read_tensors
 from lgmnet.methods import METHODS, FineTuneConfig, LGMNet, ProtoNetConfig
 from lgmnet.model.model import load_model
+from lgmnet.tensor_file import read_tensors
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
 from lgmnet.training.launch import open_training_sources

@@ -22,12 +22,11 @@ from lgmnet.classifier.checks import (
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
-from lgmnet.classifier.untrusted import are_texts, parse_json, parse_tensors, read_file
 from lgmnet.config import from_json
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.rejection import Rejection
-from lgmnet.io import write_tensors
 from lgmnet.methods import METHODS
+from lgmnet.tensor_file import are_texts, parse_json, parse_tensors, read_file, write_tensors
 
 CLASSIFIER_KIND, CLASSIFIER_VERSION = "lgmnet-classifier", 3
 SAMPLES_KEY, LABELS_KEY = "support.samples", "support.labels"

@@ -53,7 +53,7 @@ def edit(
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.data.images.folder import scan_class_folder
-    from lgmnet.io import check_tensor_destination
+    from lgmnet.tensor_file import check_tensor_destination
 
     if not (add or remove or rename):
         raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")

@@ -49,8 +49,8 @@ def forge(
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.support import make_support
     from lgmnet.data.images.folder import scan_class_folder
-    from lgmnet.io import check_tensor_destination
     from lgmnet.model.model import load_model
+    from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
     class_folder = scan_class_folder(folder)

@@ -18,10 +18,11 @@ from lgmnet.errors import require_extra
 from lgmnet.evaluation.cache import cache_embeddings
 from lgmnet.evaluation.evaluate import mean_and_ci95
 from lgmnet.experiments.results import check_experiment_file, open_picture
-from lgmnet.io import check_tensor_destination, make_folder
+from lgmnet.io import make_folder
 from lgmnet.methods.base import Method
 from lgmnet.model.model import Model
 from lgmnet.progress import track_progress
+from lgmnet.tensor_file import check_tensor_destination
 
 SHOTS = (1, 5)
 LEARNERS = ("lgmnet", "nearest neighbour on pixels", "logistic regression on pixels")

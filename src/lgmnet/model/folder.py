@@ -15,16 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError, UserError
-from lgmnet.io import (
-    CHECKSUM,
-    OVERWRITE_ADVICE,
-    check_format,
-    has_format,
-    make_folder,
-    read_tensors,
-    write_tensors,
-    write_text,
-)
+from lgmnet.io import OVERWRITE_ADVICE, make_folder, write_text
 from lgmnet.model.card import is_model_card
 from lgmnet.model.registry import (
     CARD_FILE,
@@ -34,6 +25,7 @@ from lgmnet.model.registry import (
     is_shipped,
     model_folder,
 )
+from lgmnet.tensor_file import CHECKSUM, check_format, has_format, read_tensors, write_tensors
 
 KIND, VERSION = "lgmnet-model", 2
 CONFIG_KEY = "config"

@@ -17,7 +17,6 @@ from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
-from lgmnet.io import checksum
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Method
 from lgmnet.model.card import format_model_card
@@ -26,6 +25,7 @@ from lgmnet.model.hub import download_model, is_hub_name, parse_hub_name, upload
 from lgmnet.model.registry import model_folder
 from lgmnet.model.training_record import TrainingRecord
 from lgmnet.nn.pretrained import load_backbone
+from lgmnet.tensor_file import checksum
 
 
 @dataclass(frozen=True)

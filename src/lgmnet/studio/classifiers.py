@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.untrusted import parse_json
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.errors import AbsentError
 from lgmnet.studio.index import Metadata, Record
+from lgmnet.tensor_file import parse_json
 
 NAME_NOTE = "name"
 """Note of a classifier: the name that the user gave it."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lgmnet.errors import ConfigError, FileFormatError
-from lgmnet.io import read_tensors, write_tensors
 from lgmnet.methods.base import Method
+from lgmnet.tensor_file import read_tensors, write_tensors
 from lgmnet.training.config import Run
 
 KIND, VERSION = "lgmnet-training-state", 2

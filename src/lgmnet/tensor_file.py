@@ -1,27 +1,85 @@
-"""Tensors and texts from files that anybody may have made.
+"""Tensors and texts on disk without pickle, read from files that anybody may have made.
 
 Nothing is allocated that is larger than a small multiple of the file itself.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from lgmnet.errors import FileFormatError
-from lgmnet.io import CHECKSUM, check_format, checksum
+from lgmnet.io import atomic_write, check_destination
 
-MAX_TENSORS = 1000
-"""Limit for the number of tensors; a ResNet-12 has about a hundred."""
+CHECKSUM = "sha256"
+MAX_TENSORS = 5000
+"""Limit for the number of tensors; the training state of a ResNet-12 has a few hundred."""
 MAX_VALUES = 1_000_000
 """Limit for the number of values in a JSON text: Python needs 20 times the memory of ``[],[],[]``.
 There are two for each support sample."""
 HEADER_LENGTH_BYTES = 8
 """Size of the number, at the start of a safetensors file, that tells the length of its header."""
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    kind: str,
+    version: int,
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write tensors and metadata atomically as a safetensors file with a checksum.
+
+    ``kind`` (such as ``lgmnet-classifier``) and the format version of this kind are stored too.
+
+    Raises:
+        UserError: if the file cannot be written, or if one of another kind is there and
+            ``overwrite`` is False.
+    """
+    check_tensor_destination(path, kind, overwrite=overwrite)
+    texts = {**metadata, "format": kind, "version": str(version)}
+    plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    texts |= {CHECKSUM: checksum(plain, texts)}
+    with atomic_write(path) as draft:
+        draft.write_bytes(safetensors.torch.save(plain, texts))
+
+
+def check_tensor_destination(path: Path, kind: str, *, overwrite: bool = False) -> None:
+    """Check that `write_tensors` can write a file without the loss of one of another kind.
+
+    Raises:
+        UserError: as `check_destination` does.
+    """
+
+    def is_of_kind(file: Path) -> bool:
+        return has_format(file, kind)
+
+    check_destination(path, f"file of the format {kind}", is_of_kind, overwrite=overwrite)
+
+
+def has_format(path: Path, kind: str) -> bool:
+    """Return True if a file states that `write_tensors` wrote it as a file of this kind."""
+    try:
+        return parse_header(read_file(path)).get("format") == kind
+    except (FileFormatError, ValueError):
+        return False
+
+
+def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a file of `write_tensors`.
+
+    Raises:
+        FileFormatError: if the file is absent, damaged, altered, or of another kind or version.
+    """
+    return parse_tensors(read_file(path), path, kind, version)
 
 
 def read_file(path: Path) -> bytes:
@@ -41,7 +99,7 @@ def read_file(path: Path) -> bytes:
 def parse_tensors(
     data: bytes, path: Path, kind: str, version: int
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Parse the tensors and the metadata of a file of `lgmnet.io.write_tensors`.
+    """Parse the tensors and the metadata of a file of `write_tensors`.
 
     Args:
         data: Content of the file.
@@ -130,3 +188,34 @@ def to_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def are_texts(values: Iterable[object]) -> bool:
     """Return True if all values are texts."""
     return all(isinstance(value, str) for value in values)
+
+
+def check_format(path: Path, metadata: Mapping[str, object], kind: str, version: int) -> None:
+    """Check the kind and the format version that a file states in its metadata.
+
+    Raises:
+        FileFormatError: if they are not the expected ones.
+    """
+    stated = str(metadata.get("version"))
+    if metadata.get("format") != kind or not stated.isdecimal():
+        raise FileFormatError(
+            f"'{path}' must be a file of the format {kind}, but its format is "
+            f"{metadata.get('format')}, version {stated}. Check that it is the file you meant."
+        )
+    writer, mend = "an earlier", "Make the file again with this lgmnet, or use the earlier one."
+    if int(stated) > version:
+        writer, mend = "a later", "Update lgmnet, or make the file again with this one."
+    if int(stated) != version:
+        raise FileFormatError(
+            f"'{path}' has the format {kind}, version {stated}, and was written by {writer} "
+            f"lgmnet; this lgmnet reads version {version}. {mend}"
+        )
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Compute the SHA-256 of metadata and of tensors with their names, types and shapes."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
