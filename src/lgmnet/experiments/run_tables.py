@@ -87,6 +87,7 @@ def run_rows(table: Table, options: RunOptions) -> None:
     runs.sort(key=lambda run: run[1])
     for entry, seed in runs:  # Refuse other tasks now, not after hours of training.
         path = row_file(options, table, entry, seed)
+        make_folder(path.parent)
         check_experiment_file(path, overwrite=options.overwrite)
         if path.is_file():
             check_scoring(options, table, read_row(path), about)
