@@ -56,10 +56,6 @@ def check_training_overlap(
             images are not searched.
     """
     reasons = []
-    if source.split_hash == training_hash:
-        return "failed", (
-            f"the classes of '{source.split}' are those of the training (hash {training_hash})."
-        )
     for trained in trained_on or ():
         if shares_classes(source, trained):
             return "failed", (
@@ -71,6 +67,10 @@ def check_training_overlap(
             if is_failed:
                 return "failed", reason
             reasons.append(reason)
+    if source.split_hash == training_hash:
+        return "failed", (
+            f"the classes of '{source.split}' are those of the training (hash {training_hash})."
+        )
     if trained_on is None or unknown:
         missing = "; ".join(unknown) or "no training data was given to compare with"
         return "not checked", f"{missing}. {' '.join(reasons)}".strip()
@@ -90,7 +90,9 @@ def compare_images(
     shared = [row for row, key in enumerate(digest(test)) if key in known]
     n_shared = int((~is_blank(test[shared])).sum())
     if n_shared:
-        return True, f"{n_shared:,} images of '{source.split}' are also in '{trained.split}'."
+        images = "image of" if n_shared == 1 else "images of"
+        verb = "is" if n_shared == 1 else "are"
+        return True, f"{n_shared:,} {images} '{source.split}' {verb} also in '{trained.split}'."
     text = f"None of {len(test):,} samples is among the {len(training):,} of '{trained.split}'."
     if exact or not (is_image_data(test) and is_image_data(training)):
         return False, text

@@ -155,9 +155,7 @@ class Trials:
         is_real = self._means_differ(before, after)
         return Difference(relative, is_real, is_certain=is_real or not same_shape)
 
-    def _is_rounding(
-        self, before: Callable[[int], Tensor], after: Callable[[int], Tensor]
-    ) -> bool:
+    def _is_rounding(self, before: Callable[[int], Tensor], after: Callable[[int], Tensor]) -> bool:
         """Return True if a difference is one of rounding: in 64 bits it is gone.
 
         Answers that hardly differ, such as those of a method at the beginning of its training, may
