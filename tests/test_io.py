@@ -342,3 +342,14 @@ def test_no_source_file_reads_a_pickle(source):
         if not (isinstance(node.value, ast.Constant) and node.value.value is False)
     ]
     assert not pickled
+
+
+def test_the_file_that_a_link_points_to_is_replaced_and_the_link_stays(tmp_path):
+    target, link = tmp_path / "folder" / "v3.txt", tmp_path / "current.txt"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(read_files(target.parent)) == ["v3.txt"]

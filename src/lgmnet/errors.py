@@ -64,9 +64,9 @@ def unknown_name_error(
 
 
 def check_utf8(kind: str, name: str) -> None:
-    """Check that the name of a class is text, and not bytes of a file name that are no UTF-8.
+    """Check that a name is text, and not bytes of a file name that are no UTF-8.
 
-    Such a name could be shown nowhere and stored in no file.
+    The name of a class could otherwise be shown nowhere and stored in no file.
 
     Raises:
         DataError: if it is not; the message says of what ``kind`` the name is.

@@ -77,12 +77,14 @@ def check_destination(
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` if the block succeeds.
 
-    If the block fails, the temporary file is removed and ``path`` stays as it was.
+    If the block fails, the temporary file is removed and ``path`` stays as it was. If ``path`` is a
+    symbolic link, the file that it points to is replaced, and the link stays.
 
     Raises:
         UserError: if the folder of the file does not exist, or writing fails.
     """
     check_writable(path)
+    path = Path(os.path.realpath(path))
     # The suffix stays last, because some writers choose the format by it.
     draft = path.with_name(f".{uuid4().hex[:8]}.{path.name}")
     try:

@@ -144,7 +144,7 @@ def parse_header(data: bytes) -> dict[str, str]:
     header = parse_json(text.decode())
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", {})  # Other programs may write none.
     if not isinstance(metadata, dict) or not are_texts(metadata.values()):
         raise ValueError("its metadata is not a JSON object of texts")
     if len(header) > MAX_TENSORS:

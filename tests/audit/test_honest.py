@@ -165,6 +165,24 @@ class Cautious(Leaking):
         return 1e-3 * log_p
 
 
+class Rounding(Leaking):
+    """Gives answers that hardly differ, and sums in an order that depends on the batch's size."""
+
+    def _adapt(self, support_x, support_y, way, generator):
+        base = ProtoNet._adapt(self, support_x, support_y, way, generator)
+
+        def change(log_p: Tensor, query_x: Tensor) -> Tensor:
+            x = self.embedding(query_x.flatten(0, 1)).flatten(1).unflatten(0, query_x.shape[:2])
+            weights = 100 + 0.01 * torch.randn(x.shape[2], way, generator=seeded()).to(x)
+            n = 2 + query_x.shape[0] * query_x.shape[1] % 5
+            logits = x.new_zeros(())
+            for part, rows in zip(x.split(n, 2), weights.split(n), strict=True):
+                logits = logits + part @ rows
+            return logits.log_softmax(-1)
+
+        return Answering(base, change)
+
+
 METHODS: dict[str, Callable[[], Method]] = {
     "proto-net": conv_net,
     "lgm-net": lambda: build_method("lgm-net", TINY),
@@ -194,6 +212,7 @@ METHODS: dict[str, Callable[[], Method]] = {
         FixedViews,
         Constant,
         Cautious,
+        Rounding,
     )
 }
 RANDOM = (
@@ -214,6 +233,12 @@ def test_an_honest_method_raises_no_alarm(kind):
     assert result.outcome == expected, explain(result)
     is_random = "random: not repeatable" in result.checks[0].reason
     assert is_random == (kind in RANDOM)
+
+
+def test_rounding_is_told_from_a_leak():
+    checks = ("query independence", "task independence")
+    result = run_checks(checks, conv_net(kind=Rounding))
+    assert result.outcome == "passed", explain(result)
 
 
 def rotate_alone(

@@ -96,7 +96,7 @@ def test_one_single_copy_is_found():
     images[7] = pixels()[9]
     result = run_checks(OVERLAP, trained_on=[dataset(images, "train")])
     assert result.outcome == "failed"
-    assert "1 images" in result.checks[0].reason
+    assert "1 image of" in result.checks[0].reason
 
 
 def test_classes_are_compared_by_name():

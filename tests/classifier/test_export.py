@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -207,3 +208,10 @@ def test_invalid_exports(arguments, message, tmp_path, fitted):
     assert result.code == 2
     assert message in " ".join(result.err.split())
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_a_folder_whose_name_is_not_utf8_can_be_written_to(fitted, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    export(fitted, folder / "sky.onnx")
+    assert [path.name for path in folder.iterdir()] == ["sky.onnx"]

@@ -104,6 +104,52 @@ def test_a_model_trained_on_its_test_images_fails_wherever_the_folders_are(tmp_p
     assert "24 images of 'test' are also in 'test'" in copied.out
 
 
+def test_training_classes_fail_by_their_hash_where_the_training_data_is_absent(tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    model = model_trained_on(tmp_path / "model", trained_on)
+    moved = trained_on.rename(tmp_path / "moved")
+    words = ["--data", moved, "--way", 3, "--query", 2, "--episodes", 16]
+    audited = lgmnet("audit", model, *words)
+    assert audited.code == 1
+    assert "are those of the training" in audited.out
+    scored = lgmnet("evaluate", model, *words)
+    assert scored.code == 2
+    assert "are those of the training" in scored.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "calibrate"])
+def test_no_score_is_measured_on_a_copy_of_training_images(command, tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    model = model_trained_on(tmp_path / "model", trained_on)
+    tested = symbols(tmp_path / "tested", dict.fromkeys("uvwxyz", 4), seed=1)
+    words = {
+        "evaluate": ["evaluate", model, "--shot", 1],
+        "compare": ["compare", model, "omniglot", "--shot", 1],
+        "calibrate": ["calibrate", model, "--on", f"{tested}:test", "--shot", 1],
+    }[command]
+    words += ["--data", tested, "--way", 3, "--query", 2, "--episodes", 4]
+    assert lgmnet(*words).code == 0
+    shutil.copy(next(trained_on.glob("a/*")), tested / "u" / "copy.png")
+    ran = lgmnet(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"was trained on a part of '{tested}': 1 image" in ran.err
+
+
+def test_an_evaluation_says_that_training_data_was_not_compared(tmp_path):
+    trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
+    model = model_trained_on(tmp_path / "model", trained_on)
+    tested = symbols(tmp_path / "tested", dict.fromkeys("uvwxyz", 4), seed=1)
+    words = ["--data", tested, "--way", 3, "--query", 2, "--episodes", 4]
+    ran = lgmnet("evaluate", model, *words, "--json")
+    assert ran.json["training_overlap"]["outcome"] == "passed"
+    assert "training overlap" not in lgmnet("evaluate", model, *words).out
+    shutil.rmtree(trained_on)
+    ran = lgmnet("evaluate", model, *words, "--json")
+    assert ran.json["training_overlap"]["outcome"] == "not checked"
+    assert str(trained_on) in ran.json["training_overlap"]["reason"]
+    assert "training overlap: not checked" in lgmnet("evaluate", model, *words).out
+
+
 def test_absent_training_data_is_not_checked_and_exits_with_code_3(tmp_path):
     trained_on = symbols(tmp_path / "training", dict.fromkeys("abcdef", 4))
     model = model_trained_on(tmp_path / "model", trained_on)

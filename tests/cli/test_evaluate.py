@@ -33,6 +33,7 @@ KEYS = [
     "ci95",
     "seconds",
     "calibration_error",
+    "training_overlap",
 ]
 
 

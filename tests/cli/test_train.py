@@ -282,6 +282,12 @@ def test_the_output_folder_is_a_file(tmp_path):
     assert listing(tmp_path) == {"out": b"mine"}
 
 
+def test_the_output_folder_must_have_a_name_in_utf8(tmp_path):
+    ran = lgmnet("train", "omniglot", "--data", "strokes", "--out", os.fsdecode(b"a\xff"))
+    assert (ran.code, ran.out) == (2, "")
+    assert "not UTF-8" in ran.err
+
+
 def test_training_without_its_optional_packages(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     for name in [name for name in sys.modules if name.startswith("lgmnet.training.")]:

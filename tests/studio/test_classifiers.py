@@ -187,6 +187,9 @@ def test_the_example_has_five_images_of_each_digit(client):
         (lambda: form({"a": 1, "b": 1}, model="vectors"), 422, "takes vectors"),
         (lambda: form({"a": 1, " ": 1}, model="tiny"), 422, "not blank"),
         (lambda: form({"a": 1, "": 1}, model="tiny"), 422, "not blank"),
+        (lambda: form({"a": 1, "\x1b[31mred": 1}, model="tiny"), 422, "control characters"),
+        (lambda: form({"a": 1, "b\nc": 1}, model="tiny"), 422, "control characters"),
+        (lambda: form({"a": 1, "b": 1}, name="\x1b[1m", model="tiny"), 422, "control characters"),
         (lambda: form({"a": 1, "b" * 41: 1}, model="tiny"), 422, "1 to 40 characters"),
         (lambda: form({"a": 13, "b": 1}, model="tiny"), 422, "'a' would have 13"),
         (lambda: form(dict.fromkeys("abcdefghijklm", 1), model="tiny"), 422, "would have 13"),
@@ -222,6 +225,8 @@ def test_an_impossible_classifier_is_refused_with_a_message(make_request, status
         ({"drop": "0"}, "'moon' would be left without"),
         ({"drop": "77"}, "There is no sample 77"),
         ({"name": " "}, "not blank"),
+        ({"name": "a\x85b"}, "control characters"),
+        ({"rename": "moon", "to": "\x1b[31m"}, "control characters"),
         ({"rename": "moon", "to": "x" * 41}, "1 to 40 characters"),
     ],
 )
@@ -231,6 +236,13 @@ def test_an_impossible_edit_changes_nothing(changes, message, client, sky):
     assert response.status_code == 422, response.text
     assert message in response.json()["detail"]
     assert client.get(url).json()["etag"] == sky["etag"]
+
+
+def test_images_of_a_class_with_control_characters_are_not_added(client, sky):
+    request = form({"a\x07": 1}) | {"headers": {"If-Match": "*"}}
+    response = client.patch(f"/v1/classifiers/{sky['id']}", **request)
+    assert response.status_code == 422, response.text
+    assert "control characters" in response.json()["detail"]
 
 
 def test_names_are_never_used_as_paths(client, store, tmp_path):

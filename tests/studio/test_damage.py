@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.errors import StoreError
 from lgmnet.studio.index import Record
+from lgmnet.studio.schemas import Summary
 from lgmnet.studio.store import RESERVE_SUFFIX, Store
 from tests.studio.conftest import LIMITS, form, queries
 
@@ -30,6 +31,11 @@ def make(client: TestClient, name: str) -> dict[str, Any]:
     assert response.status_code == 201
     classifier: dict[str, Any] = response.json()
     return classifier
+
+
+def summary_of(classifier: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a classifier that a list shows."""
+    return {name: classifier[name] for name in Summary.model_fields}
 
 
 DAMAGE: list[tuple[str, object]] = [
@@ -128,6 +134,21 @@ def test_a_server_with_a_broken_store_is_not_ready(client, caplog):
             assert response.json() == {"detail": "not ready"}
     assert len(caplog.records) == 1, "a monitor does not fill the log"
     assert "does not exist" in caplog.text
+
+
+def test_nothing_is_accepted_that_a_missing_folder_or_index_would_lose(client, sky, caplog):
+    store: Store = client.app.state.service.store
+    files, index = Path(store.folder.top), store.index_file
+    assert index is not None
+    for path in (files, index):
+        hidden = path.rename(path.with_name("hidden"))
+        with caplog.at_level(logging.ERROR):
+            response = client.post("/v1/classifiers", **form({"a": 1, "b": 1}, model="tiny"))
+        assert response.status_code == 503, response.text
+        assert str(path) not in response.text
+        assert str(path) in caplog.text
+        hidden.rename(path)
+        assert client.get("/v1/classifiers").json()["items"] == [summary_of(sky)]
 
 
 def test_nobody_learns_from_answers_where_the_database_is(settings, postgres, tmp_path, caplog):

@@ -52,6 +52,8 @@ def test_unknown_host_names_and_pages_of_other_sites_are_refused(guarded):
     with_port = {**token, "Host": "127.0.0.1:7860"}
     assert guarded.get("/v1/classifiers", headers=with_port).status_code == 200
     assert guarded.get("/v1/classifiers", headers={**token, "Origin": "null"}).status_code == 403
+    both = [*token.items(), *same_site.items(), ("Origin", "http://evil.example")]
+    assert guarded.get("/v1/classifiers", headers=both).status_code == 403
 
 
 def test_the_page_loads_nothing_from_other_sites(client):

@@ -165,14 +165,14 @@ class LeavingClient:
         self.leave = asyncio.Event()
         self.statuses: list[int] = []
 
-    async def post(self, path: str, **options: Any) -> None:
-        request = httpx.Request("POST", f"http://testserver{path}", **options)
+    async def send(self, method: str, path: str, **options: Any) -> None:
+        request = httpx.Request(method, f"http://testserver{path}", **options)
         scope = {
             "type": "http",
-            "method": "POST",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
+            "method": method,
+            "path": request.url.path,
+            "raw_path": request.url.raw_path,
+            "query_string": request.url.query,
             "root_path": "",
             "scheme": "http",
             "http_version": "1.1",
@@ -217,7 +217,7 @@ def test_images_are_not_read_after_the_client_has_left(client, sky, decoded, mon
         leaving = LeavingClient(client.app)
         path = f"/v1/classifiers/{sky['id']}/predict"
         async with anyio.create_task_group() as group:
-            group.start_soon(lambda: leaving.post(path, files=queries(20)))
+            group.start_soon(lambda: leaving.send("POST", path, files=queries(20)))
             await wait_until(lambda: len(decoded) > 0)
             leaving.leave.set()
             await anyio.sleep(0.05)
@@ -226,6 +226,35 @@ def test_images_are_not_read_after_the_client_has_left(client, sky, decoded, mon
 
     assert anyio.run(run) == [499]
     assert decoded == [0]
+
+
+def test_exports_that_wait_are_cancelled_when_the_client_has_left(client, sky, monkeypatch):
+    is_exporting, release, n_exports = threading.Event(), threading.Event(), []
+
+    def export(fitted: FittedClassifier, path: Path) -> None:
+        n_exports.append(1)
+        path.write_bytes(b"onnx")
+        is_exporting.set()
+        assert release.wait(60)
+
+    monkeypatch.setattr("lgmnet.classifier.export.export", export)
+    limiter = client.app.state.service._export_limiter
+
+    async def run() -> list[int]:
+        path = f"/v1/classifiers/{sky['id']}/export?format=onnx"
+        staying, leaving = LeavingClient(client.app), LeavingClient(client.app)
+        async with anyio.create_task_group() as group:
+            group.start_soon(staying.send, "GET", path)
+            await wait_until(is_exporting.is_set)
+            group.start_soon(leaving.send, "GET", path)
+            await wait_until(lambda: limiter.statistics().tasks_waiting == 1)
+            leaving.leave.set()
+            await wait_until(lambda: bool(leaving.statuses))
+            release.set()
+        return [*staying.statuses, *leaving.statuses]
+
+    assert anyio.run(run) == [200, 499]
+    assert n_exports == [1]
 
 
 def test_jobs_that_wait_are_cancelled_when_the_client_has_left(client, sky):
@@ -237,7 +266,7 @@ def test_jobs_that_wait_are_cancelled_when_the_client_has_left(client, sky):
         leaving = LeavingClient(client.app)
         async with anyio.create_task_group() as group:
             n_waiting = worker.jobs.qsize()
-            group.start_soon(lambda: leaving.post(path, **options))
+            group.start_soon(lambda: leaving.send("POST", path, **options))
             await wait_until(lambda: worker.jobs.qsize() > n_waiting)
             leaving.leave.set()
         return leaving.statuses

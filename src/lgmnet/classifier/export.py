@@ -175,7 +175,8 @@ def export_network(
     difference = 0.0
     with atomic_write(path) as draft:
         program.save(draft)
-        session = onnxruntime.InferenceSession(draft, providers=["CPUExecutionProvider"])
+        content = draft.read_bytes()  # onnxruntime opens no path that is not UTF-8.
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         for inputs in tests:
             result = session.run(None, {name: x.numpy() for name, x in inputs.items()})[0]
             with torch.inference_mode():

@@ -32,10 +32,15 @@ def check_class_name(name: str) -> None:
     """
     if not name.strip():
         raise ConfigError(f"A class must have a name that is not blank, but one has {name!r}.")
-    # Cc: control characters, which change what a terminal shows. Cs: halves of surrogate pairs,
-    # which Python makes of file names that are not UTF-8.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+    if has_controls(name):
         raise ConfigError(
             f"The class name {name[:100]!r} holds control characters or is not valid UTF-8. Rename "
             "the class, or its folder."
         )
+
+
+def has_controls(name: str) -> bool:
+    """Return True if a name holds control characters or halves of surrogate pairs."""
+    # Cc: control characters, which change what a terminal shows. Cs: halves of surrogate pairs,
+    # which Python makes of file names that are not UTF-8.
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in name)

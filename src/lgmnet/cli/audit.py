@@ -54,6 +54,7 @@ def audit(
         source,
         trained_on=training.sources,
         unknown_training=training.unknown,
+        training_hash=training.class_hash,
         photos=open_photos(trained, data, source.split),
         shape=EpisodeShape(way, shot, query),
         episodes=episodes,

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import ChangedModel, Data, Force, ModelName, Query, Seed, Split, Way
+from lgmnet.cli.training_overlap import overlap_as_json, overlap_lines
 from lgmnet.errors import ConfigError
 
 
@@ -48,7 +49,7 @@ def calibrate(
     from lgmnet.evaluation.rejection import calibrate_rejection
     from lgmnet.model.folder import choose_changed_model_folder
     from lgmnet.model.model import load_model, save_model
-    from lgmnet.model.sources import open_unseen_source
+    from lgmnet.model.sources import check_unseen, open_unseen_source
 
     target = choose_changed_model_folder(model, out, overwrite=force)
     trained = load_model(model)
@@ -57,6 +58,10 @@ def calibrate(
         raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
     chosen_on = open_unseen_source([(model, trained)], on_data, on_split)
     measured_on = open_unseen_source([(model, trained)], data, split)
+    overlaps = [
+        check_unseen([(model, trained)], name, source)
+        for name, source in ((on_data, chosen_on), (data, measured_on))
+    ]
     rejections = []
     for shot in shots or [1, 5]:
         shape = EpisodeShape(way, shot, query)
@@ -66,13 +71,16 @@ def calibrate(
         trained = trained.with_rejection(rejection)
         rejections.append(rejection)
     save_model(trained, target, overwrite=force)
+    text = [
+        f"{r.way}-way {r.shot}-shot: threshold {r.threshold:.3f}, chosen on "
+        f"{escape(r.chosen_on)}; on {escape(r.measured_on)}, {r.false_accept:.1f} % of the "
+        f"images of other classes are accepted and {r.false_reject:.1f} % of the images of the "
+        "task's classes are rejected"
+        for r in rejections
+    ]
+    for overlap in dict.fromkeys(overlaps):  # Once, if it is the same for both data.
+        text += overlap_lines(overlap)
+    result = {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]}
     return CommandResult(
-        {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]},
-        [
-            f"{r.way}-way {r.shot}-shot: threshold {r.threshold:.3f}, chosen on "
-            f"{escape(r.chosen_on)}; on {escape(r.measured_on)}, {r.false_accept:.1f} % of the "
-            f"images of other classes are accepted and {r.false_reject:.1f} % of the images of the "
-            "task's classes are rejected"
-            for r in rejections
-        ],
+        result | {"training_overlap": [overlap_as_json(overlap) for overlap in overlaps]}, [*text]
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Column, Table
 
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Data, Episodes, Force, Query, SaveFile, Seed, Shot, Split, Way
 from lgmnet.cli.score_file import check_score_destination, write_scores
+from lgmnet.cli.training_overlap import overlap_as_json, overlap_lines
 from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def compare(
     from lgmnet.episode import EpisodeShape
     from lgmnet.evaluation.compare import compare as compare_methods
     from lgmnet.model.model import load_model
-    from lgmnet.model.sources import open_unseen_source
+    from lgmnet.model.sources import check_unseen, open_unseen_source
 
     if len(models) < 2 or len(set(models)) < len(models):
         raise ConfigError(
@@ -50,12 +52,14 @@ def compare(
         check_score_destination(save, overwrite=force)
     trained = {name: load_model(name) for name in models}
     source = open_unseen_source(list(trained.items()), data, split)
+    overlap = check_unseen(list(trained.items()), data, source)
     methods = {name: model.method for name, model in trained.items()}
     shape = EpisodeShape(way, shot, query)
     rows = compare_methods(methods, source, shape, episodes=episodes, seed=seed)
     first = rows[0].score
     names = ("data", "split", "split_hash", "way", "shot", "query", "episodes", "seed")
     result: dict[str, Any] = {name: getattr(first, name) for name in names}
+    result["training_overlap"] = overlap_as_json(overlap)
     method_names = {name: model.method_name for name, model in trained.items()}
     row_data = [row_as_json(row, method_names[row.name]) for row in rows]
     if save is not None:
@@ -65,7 +69,8 @@ def compare(
         f"{first.task}, {escape(first.data)}, split {first.split} (classes {first.split_hash}); "
         f"the same {episodes} episodes for all models, {query} queries per class, seed {seed}"
     )
-    return CommandResult({**result, "rows": row_data}, [row_table(rows, method_names), footer])
+    text: list[RenderableType] = [row_table(rows, method_names), footer, *overlap_lines(overlap)]
+    return CommandResult({**result, "rows": row_data}, text)
 
 
 def row_as_json(row: ComparisonRow, method_name: str) -> dict[str, Any]:

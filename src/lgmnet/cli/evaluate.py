@@ -22,6 +22,7 @@ from lgmnet.cli.options import (
     Way,
 )
 from lgmnet.cli.score_file import check_score_destination, write_scores
+from lgmnet.cli.training_overlap import overlap_as_json, overlap_lines
 from lgmnet.errors import ConfigError
 
 
@@ -56,7 +57,7 @@ def evaluate(
     from lgmnet.evaluation import evaluate as evaluate_method
     from lgmnet.model.folder import choose_changed_model_folder
     from lgmnet.model.model import load_model, save_model
-    from lgmnet.model.sources import open_unseen_source
+    from lgmnet.model.sources import check_unseen, open_unseen_source
 
     if save is not None:
         check_score_destination(save, overwrite=force)
@@ -65,9 +66,11 @@ def evaluate(
     target = choose_changed_model_folder(model, out, overwrite=force) if record else None
     trained = load_model(model)
     source = open_unseen_source([(model, trained)], data, split)
+    overlap = check_unseen([(model, trained)], data, source)
     method, shape = trained.method, EpisodeShape(way, shot, query)
     score = evaluate_method(method, source, shape, episodes=episodes, seed=seed, draws=draws)
     result = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
+    result["training_overlap"] = overlap_as_json(overlap)
     episode_scores = result.pop("scores")
     if save is not None:
         write_scores(save, result, "scores", episode_scores, overwrite=force)
@@ -81,4 +84,4 @@ def evaluate(
         f"seed {seed}; {score.seconds:.0f} s",
         f"expected calibration error: {score.calibration_error:.1f} percentage points",
     ]
-    return CommandResult(result, text)
+    return CommandResult(result, [*text, *overlap_lines(overlap)])

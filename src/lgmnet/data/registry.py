@@ -101,6 +101,11 @@ def list_joined_splits(data: str, split: str) -> tuple[tuple[str, str], ...]:
     return JOINED_SPLITS[data][split]
 
 
+def is_data_set(data: str) -> bool:
+    """Return True if data has a name of its own, and is not a folder, even an absent one."""
+    return data in SOURCES or data in JOINED_SPLITS
+
+
 def is_folder(data: str) -> bool:
     """Return True if data is named by the path of a folder."""
     return data not in SOURCES and Path(data).is_dir()

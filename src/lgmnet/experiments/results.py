@@ -103,7 +103,7 @@ def is_experiment_file(path: Path) -> bool:
     """Return True if a file is a result file, page or picture of an experiment, by its suffix."""
     try:
         if path.suffix == ".png":
-            with Image.open(path) as picture:
+            with Image.open(path, formats=["PNG"]) as picture:
                 return picture.info.get("Software") == PICTURE_SOFTWARE
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".md":

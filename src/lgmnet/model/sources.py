@@ -12,12 +12,15 @@ from lgmnet.data.registry import (
     has_other_labels,
     has_same_images,
     image_set,
+    is_data_set,
     list_joined_splits,
     open_source,
 )
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
 from lgmnet.errors import ConfigError, DataError, UserError
+from lgmnet.evaluation.audit.overlap import check_training_overlap
+from lgmnet.evaluation.audit.report import Finding
 from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
@@ -79,6 +82,8 @@ class TrainingData:
     """Splits that were opened; photos themselves, not their features."""
     unknown: list[str]
     """Sentences about the data that cannot be opened, or is not what the model was trained on."""
+    class_hash: str
+    """Hash of the training classes; empty if the method is not trained."""
 
 
 def open_training_data(model: Model) -> TrainingData:
@@ -102,7 +107,8 @@ def open_training_data(model: Model) -> TrainingData:
         unknown.append(
             f"the frozen network '{model.backbone}' was trained on data that is not compared"
         )
-    return TrainingData(sources, [sentence.rstrip(".") for sentence in unknown])
+    class_hash = record.split_hash if model.method.is_trainable else ""
+    return TrainingData(sources, [sentence.rstrip(".") for sentence in unknown], class_hash)
 
 
 def photo_shape(model: Model) -> Sequence[int]:
@@ -152,3 +158,45 @@ def open_unseen_source(
                 )
         check_feature_shape(source, model.method.inputs.shape)
     return source
+
+
+def check_unseen(models: Sequence[tuple[str, Model]], data: str, source: TaskSource) -> Finding:
+    """Check that no class and no sample of folders is both in training and in test data.
+
+    `open_unseen_source` compares data sets by their names. A folder can be moved, or be a copy or a
+    part of another one, so where a folder is involved, class names and samples are compared.
+
+    Args:
+        models: Models, each with the name that messages call it by.
+        data: Name of the test data.
+        source: Source that `open_unseen_source` opened.
+
+    Returns:
+        The outcome, passed or not checked, and the reason.
+
+    Raises:
+        DataError: if test data was trained on.
+    """
+    reasons = []
+    for name, model in models:
+        names = [training.rsplit(":", 1)[0] for training in model.training.training_splits]
+        if all(map(is_data_set, [data, *names])):
+            continue
+        training, photos = open_training_data(model), open_photos(model, data, source.split)
+        outcome, reason = check_training_overlap(
+            source if photos is None else photos,
+            training.sources,
+            training.unknown,
+            training_hash=training.class_hash,
+            exact=True,
+        )
+        if outcome == "failed":
+            raise DataError(
+                f"'{name}' was trained on a part of '{data}': {reason} Scores on training data say "
+                "nothing; choose other data. Classes that only have the same name must be renamed."
+            )
+        if outcome == "not checked":
+            reasons.append(f"'{name}': {reason}")
+    if reasons:
+        return "not checked", " ".join(reasons)
+    return "passed", "no class and no sample was trained on."

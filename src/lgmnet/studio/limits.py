@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lgmnet.classifier.names import has_controls
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError, DataError
 
@@ -52,14 +53,16 @@ class Limits:
         """Check names of classifiers or classes.
 
         Raises:
-            ConfigError: if a name is blank, too long or holds a null character.
+            ConfigError: if a name is blank or too long, or holds control characters.
         """
         for name in names:
-            if is_blank(name) or len(name) > self.max_name_length or "\0" in name:
+            if is_blank(name) or len(name) > self.max_name_length:
                 raise ConfigError(
                     f"Expected a name of 1 to {self.max_name_length} characters that is not blank, "
                     f"but got {name[: self.max_name_length]!a}."
                 )
+            if has_controls(name):
+                raise ConfigError(f"The name {name!a} holds control characters; leave them out.")
 
     def check_classes(self, n_images: Mapping[str, int]) -> None:
         """Check the number of classes, and the number of images of each.

@@ -164,8 +164,7 @@ class GuardMiddleware:
             return refuse(
                 421, f"This server is not known as '{host}'; allow the name with --host-name."
             )
-        origin = headers.get("origin")
-        if origin is not None and find_host(origin) != host:
+        if any(find_host(origin) != host for origin in headers.getlist("origin")):
             return refuse(403, "Pages of other sites may not use this server.")
         if not self.is_permitted(scope["path"], headers.get("authorization", "")):
             return refuse(

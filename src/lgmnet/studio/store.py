@@ -21,7 +21,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, UserError
 from lgmnet.studio.errors import (
     ConflictError,
     DamagedError,
@@ -98,10 +98,7 @@ class Store:
             StoreError: if they are not.
         """
         with translated_errors():
-            if self._identify_index() != self._index_identity:
-                raise StoreError(
-                    f"The index '{self.index_file}' was removed or replaced; restart the server."
-                )
+            self._check_index_present()
             with self.engine.connect() as connection:
                 check_schema(connection)
             if not self.folder.exists():
@@ -264,6 +261,28 @@ class Store:
                 return status.st_dev, status.st_ino
         return None
 
+    def _check_index_present(self) -> None:
+        """Check that the index's file is there: SQLite goes on writing to a file that was removed.
+
+        Raises:
+            StoreError: if it was removed or replaced.
+        """
+        if self._identify_index() != self._index_identity:
+            raise StoreError(
+                f"The index '{self.index_file}' was removed or replaced; restart the server."
+            )
+
+    def _write_file(self, name: str, write: Callable[[Path], None]) -> int:
+        """Write a file and return its size in bytes.
+
+        Raises:
+            StoreError: if the folder is gone or cannot be written to.
+        """
+        try:
+            return self.folder.write(name, write)
+        except UserError as error:  # The system's error is the cause of that of `atomic_write`.
+            raise StoreError(str(error)) from error.__cause__
+
     def _remove_entry(self, id: str, version: str | None) -> str:
         """Remove a classifier from the index, and return the version that it had."""
         with translated_errors(), self.engine.begin() as connection:
@@ -315,7 +334,8 @@ class Store:
         )
         try:
             with translated_errors():
-                record = dataclasses.replace(record, bytes=self.folder.write(record.file, write))
+                self._check_index_present()
+                record = dataclasses.replace(record, bytes=self._write_file(record.file, write))
                 with self.engine.begin() as connection:
                     row = dataclasses.asdict(record)
                     if connection.execute(statement.values(**row)).rowcount == 0:

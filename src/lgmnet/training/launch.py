@@ -12,7 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lgmnet.data.task_source import TaskSource
 from lgmnet.devices import supports_bf16
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, check_utf8
 from lgmnet.model.folder import check_model_files, check_model_folder
 from lgmnet.model.model import Model
 from lgmnet.model.sources import open_model_source
@@ -80,8 +80,10 @@ def check_run_folder(out: Path, *, resume: bool, overwrite: bool = False) -> Non
 
     Raises:
         ConfigError: if there is no run to resume, or a run already that is not to be resumed.
-        UserError: if the folder holds files that lgmnet did not write, unless ``overwrite``.
+        UserError: if the folder holds files that lgmnet did not write, unless ``overwrite``, or if
+            its name is not UTF-8.
     """
+    check_utf8("folder of the run", str(out))  # The logs' writers take no other names.
     has_run = (out / STATE_FILE).is_file()
     if resume and not has_run:
         raise ConfigError(f"'{out}' holds no run to resume; start one without --resume.")

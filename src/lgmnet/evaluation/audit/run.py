@@ -41,6 +41,7 @@ def audit(
     *,
     trained_on: Sequence[TaskSource] | None = None,
     unknown_training: Sequence[str] = (),
+    training_hash: str = "",
     photos: TaskSource | None = None,
     transform: EpisodeTransform = leave_unchanged,
     shape: EpisodeShape | None = None,
@@ -59,6 +60,8 @@ def audit(
             known, which counts as not checked; empty if the method was not trained.
         unknown_training: Sentences about training data that cannot be compared, which count as not
             checked.
+        training_hash: Hash of the training classes (``TaskSource.split_hash``), which is compared
+            even where the training data is absent; empty if it is not known.
         photos: Test photos, to be compared with the training data where ``source`` has only their
             features; None compares ``source``.
         transform: Processing of test episodes before the method; it must not reorder queries.
@@ -75,6 +78,7 @@ def audit(
         source,
         trained_on=trained_on,
         unknown_training=unknown_training,
+        training_hash=training_hash,
         photos=photos,
         transform=transform,
         shape=shape,
@@ -100,6 +104,7 @@ def plan_checks(
     *,
     trained_on: Sequence[TaskSource] | None = None,
     unknown_training: Sequence[str] = (),
+    training_hash: str = "",
     photos: TaskSource | None = None,
     transform: EpisodeTransform = leave_unchanged,
     shape: EpisodeShape | None = None,
@@ -134,7 +139,9 @@ def plan_checks(
         "fair draws": on_draws.check_fair_draws,
         "duplicates": on_draws.check_duplicates,
         "marks": on_draws.check_marks,
-        "training overlap": lambda: check_training_overlap(compared, trained_on, unknown_training),
+        "training overlap": lambda: check_training_overlap(
+            compared, trained_on, unknown_training, training_hash=training_hash
+        ),
     }
 
 

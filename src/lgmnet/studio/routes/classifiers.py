@@ -232,6 +232,7 @@ async def predict(
 )
 async def export(
     service: StudioService,
+    request: Request,
     id: Id,
     format: Annotated[Literal["safetensors", "onnx"], Query()] = "safetensors",
     if_none_match: IfNoneMatch = None,
@@ -242,7 +243,7 @@ async def export(
         return unchanged
     if format == "onnx":
         stored = await anyio.to_thread.run_sync(service.get, id)
-        record, data = stored.record, await service.export(stored)
+        record, data = stored.record, await while_connected(request, service.export(stored))
     else:
         record, data = await anyio.to_thread.run_sync(service.file, id)
     name = quote(f"{record.name or 'classifier'}.{format}", safe="")
