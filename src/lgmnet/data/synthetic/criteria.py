@@ -97,6 +97,31 @@ class FactorTable:
         return self._indices[criterion]
 
 
+def join_tables(tables: Sequence[FactorTable]) -> FactorTable:
+    """Join the rows of several tables, whose images and groups are numbered together already.
+
+    The factors are all that occur in a table; a row is not varied in those that its table lacks.
+
+    Raises:
+        DataError: if two tables have different factors of the same name.
+    """
+    factors = {factor.name: factor for table in tables for factor in table.factors}
+    names, values = [*factors], []
+    for table in tables:
+        for factor in table.factors:
+            if factor != factors[factor.name]:
+                raise DataError(f"Two tables to join have different factors '{factor.name}'.")
+        part = torch.full((len(table), len(names)), NOT_VARIED, dtype=torch.int16)
+        part[:, [names.index(factor.name) for factor in table.factors]] = table.values
+        values.append(part)
+    return FactorTable(
+        tuple(factors.values()),
+        torch.cat(values),
+        torch.cat([table.images for table in tables]),
+        torch.cat([table.groups for table in tables]),
+    )
+
+
 @dataclass(frozen=True)
 class CriterionTasks:
     """Tasks as rows of a table: support and query samples are sorted by label."""
@@ -111,10 +136,11 @@ class CriterionTasks:
 
     def episode(self, samples: Float[Tensor, "rows *feature"]) -> Episode:
         """Gather the samples of the tasks; ``samples`` has one for each row of the table."""
+        wide = torch.promote_types(samples.dtype, torch.float32)
         return Episode(
-            support_x=samples[self.support_rows],
+            support_x=samples[self.support_rows].to(wide),
             support_y=self.support_y,
-            query_x=samples[self.query_rows],
+            query_x=samples[self.query_rows].to(wide),
             query_y=self.query_y,
             way=self.values.shape[1],
         )
