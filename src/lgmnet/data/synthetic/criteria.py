@@ -221,6 +221,7 @@ class CriterionIndex:
         # Images that have one value each, such as their class, are never used up by another value.
         group_images = pairs // self.n_images // self.n_values * self.n_images + self.images
         self.has_one_value = len(group_images.unique()) == len(pairs)
+        self._usable: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def images_needed(self, shape: EpisodeShape) -> int:
         """Return the number of images that a value needs so that tasks can always be drawn."""
@@ -255,9 +256,12 @@ class CriterionIndex:
         Raises:
             EpisodeError: if the criterion has too few values, or the values too few images.
         """
-        self.check(shape)
-        usable = self.usable(shape)
-        groups = (usable.sum(1) >= shape.way).nonzero().flatten()
+        key = (shape.way, shape.per_class)
+        if key not in self._usable:  # The same at every step of a training.
+            self.check(shape)
+            usable = self.usable(shape)
+            self._usable[key] = usable, (usable.sum(1) >= shape.way).nonzero().flatten()
+        usable, groups = self._usable[key]
         group = groups[torch.randint(len(groups), (shape.tasks,), generator=generator)]
         keys = torch.rand(shape.tasks, self.n_values, generator=generator)
         values = smallest_k(keys + 2 * ~usable[group], shape.way)
