@@ -28,7 +28,7 @@ GRID_SIDE = 3
 GRID_CELL = 4
 """Side of a cell of the grid in positions of the map, whose middle the grid covers."""
 MOMENTS = ("mean", "deviation", "first y", "first x", "second y", "second x")
-"""Statistics of each channel, in the order of `compute_moments`."""
+"""Statistics of each channel, in the order of `compute_map_moments`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def compute_layer_statistics(
 ) -> Float[Tensor, "images statistics"]:
     """Compute the statistics of the maps of all `LAYERS`, in 32 bits whatever the maps have.
 
-    The statistics are those of `compute_moments`, of the head the mean alone, and of the layer
+    The statistics are those of `compute_map_moments`, of the head the mean alone, and of the layer
     `GRID_LAYER` also the means of a grid of 3x3 cells.
 
     Args:
@@ -85,13 +85,13 @@ def compute_layer_statistics(
             if layer == "head":
                 parts.append(values.mean((2, 3)))
                 continue
-            parts.append(compute_moments(values).flatten(1))
+            parts.append(compute_map_moments(values).flatten(1))
             if layer == GRID_LAYER:
                 parts.append(compute_grid(values).flatten(1))
         return torch.cat(parts, 1)
 
 
-def compute_moments(
+def compute_map_moments(
     values: Float[Tensor, "images channels height width"],
 ) -> Float[Tensor, "images 6 channels"]:
     r"""Compute mean, deviation, and where in the picture each channel is strong.

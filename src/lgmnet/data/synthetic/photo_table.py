@@ -31,18 +31,18 @@ PLAIN_IMAGES = {"caltech101": 1000, "cifar-fs": 150}
 TURNED_IMAGES, TURNED_VERSIONS = 100, 2
 """Photos of each training class that are turned and mirrored alone, and versions of each."""
 TRAINING_WEIGHTS: Mapping[str, float] = {
-    "class": 6,
-    "superclass": 1,
-    "product": 2,
-    "kind": 1,
-    "garment": 1,
-    "turn": 2,
-    "mirror": 1,
-    "place": 1,
-    "blur": 1,
-    "brightness": 1,
-    "compression": 1,
-    "noise": 1,
+    "class": 6.0,
+    "superclass": 1.0,
+    "product": 2.0,
+    "kind": 1.0,
+    "garment": 1.0,
+    "turn": 2.0,
+    "mirror": 1.0,
+    "place": 1.0,
+    "blur": 1.0,
+    "brightness": 1.0,
+    "compression": 1.0,
+    "noise": 1.0,
 }
 """Weights with which the criteria of training tasks are drawn."""
 
