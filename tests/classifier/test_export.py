@@ -16,19 +16,28 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
-from lgmnet.classifier.export import check_export_destination, export, export_meta, snippet
+from lgmnet.classifier.export import (
+    check_export_destination,
+    export,
+    export_meta,
+    export_network,
+    snippet,
+)
 from lgmnet.config import with_settings
 from lgmnet.data.images.read import read_image, to_drawings
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.methods import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.model.model import Model, save_model
 from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
 from tests.support.command_line import lgmnet, run_without_torch
 from tests.support.configs import TINY
 from tests.support.images import write_drawing
 from tests.support.models import drawings, tiny_model
+from tests.support.random import seeded
 
 CLASSES = ["moon", "star ☆", "sun"]
 
@@ -58,6 +67,27 @@ def test_batches_of_any_size_are_predicted_as_torch_does(fitted, onnx_file):
         images = drawings(count, 1, seed=4)[:, 0]
         (result,) = session.run(["probabilities"], {"images": images.numpy()})
         np.testing.assert_allclose(result, fitted.predict_proba(images).numpy(), atol=1e-5)
+
+
+class SmallLayers(nn.Module):
+    """Backbone with statistics of layers, whose maps are cheap ones of few positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Conv2d(3, channels, 1) for _, channels in LAYERS)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        small = nn.functional.adaptive_avg_pool2d(images.float() / 255, 14)
+        return compute_layer_statistics([layer(small) for layer in self.projections])
+
+
+def test_statistics_of_layers_can_be_exported(tmp_path):
+    torch.manual_seed(0)
+    images = torch.randint(256, (5, 3, 28, 28), generator=seeded()).byte()
+    tests = [{"images": images}, {"images": images[:1]}]
+    example = {"images": images[:3]}
+    # Deviations are roots of differences, so their last digits depend on the order of sums.
+    assert export_network(SmallLayers(), example, tmp_path / "x.onnx", {}, tests) < 5e-5
 
 
 def test_only_an_exported_file_is_replaced(fitted, onnx_file, tmp_path):

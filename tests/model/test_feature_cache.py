@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 
 import numpy as np
@@ -106,6 +107,24 @@ def test_no_photo_is_embedded_twice(backbone):
     backbone.name = "another"
     embed_photos(backbone, x[:1])
     assert backbone.network.images == 104
+
+
+def test_features_kept_in_half_precision_are_the_same_new_and_from_the_cache(backbone, tmp_path):
+    x = photos(5)
+    exact = embed_photos(backbone, x)
+    half = Backbone("half", backbone.network, 8, (0.5, 0.4, 0.3), (0.2, 0.3, 0.5), torch.float16)
+    backbone.network.images = 0
+    first, again = embed_photos(half, x), embed_photos(half, x)
+    assert backbone.network.images == 5
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again)
+    assert torch.equal(first, exact.half().float())
+    stored = embed_photos(half, x, torch.float16)
+    assert stored.dtype == torch.float16
+    assert torch.equal(stored.float(), first)
+    with closing(sqlite3.connect(tmp_path / "cache" / "features.sqlite")) as database:
+        rows = database.execute("select length(value), count(*) from features group by 1")
+        assert rows.fetchall() == [(2 * 5, 5), (4 * 5, 5)]
 
 
 def test_a_broken_cache_raises_a_user_error(backbone, tmp_path, monkeypatch):

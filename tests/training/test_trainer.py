@@ -17,10 +17,13 @@ from lgmnet.config import with_settings
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.characters import SyntheticCharacters
+from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, EpisodeError, UserError
 from lgmnet.experiments.recipes import RECIPES
-from lgmnet.methods import METHODS, FineTuneConfig, LGMNet, ProtoNetConfig
+from lgmnet.methods import METHODS, FineTuneConfig, LGMNet, ProtoNet, ProtoNetConfig
+from lgmnet.methods.base import TrainingFactors
 from lgmnet.model.model import load_model
+from lgmnet.nn.embedding import vector_embedding
 from lgmnet.tensor_file import read_tensors
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
@@ -28,6 +31,7 @@ from lgmnet.training.launch import open_training_sources
 from lgmnet.training.progress import TrainingMetrics
 from lgmnet.training.state import KIND, VERSION, read_training_cost
 from lgmnet.training.trainer import STATE_FILE, fit, learning_rate
+from tests.support.criteria import small_table
 from tests.support.progress import record_progress
 from tests.support.random import seeded
 from tests.training.runs import RUN, InterruptedCharacters, draw_classes, train
@@ -317,6 +321,35 @@ def test_classification_of_training_classes_needs_a_finite_set_of_them(tmp_path)
     for run in (rival, with_settings(RUN, ["auxiliary.weight=0.5"])):
         with pytest.raises(ConfigError, match="no fixed set of classes"):
             train(tmp_path / run.method, run)
+
+
+def test_a_method_can_prepare_for_tasks_by_criterion(tmp_path, monkeypatch):
+    """It gets all samples as they are stored, and what is known of each."""
+    table = small_table(images=60, versions=3, held_out=False)
+    samples = torch.randn(len(table), 6, generator=seeded()).half()
+    pool = CriterionPool(samples, table, ["a"], name="pool", split="train")
+    calls: list[tuple[torch.Tensor, TrainingFactors]] = []
+
+    def prepare(self: ProtoNet, samples: torch.Tensor, factors: TrainingFactors) -> None:
+        calls.append((samples, factors))
+
+    def refuse(self: ProtoNet, *arguments: Any) -> None:
+        raise AssertionError("it is for classes")
+
+    monkeypatch.setattr(ProtoNet, "prepare_for_criteria", prepare)
+    monkeypatch.setattr(ProtoNet, "prepare", refuse)
+    run = dataclasses.replace(
+        RUN, method="proto-net", config=ProtoNetConfig(vector_embedding(6, 8)), val_split=None
+    )
+    settings = ["train.steps=2", "jitter=null", "way=3", "min_way=2", "max_shot=3"]
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    assert fit(fabric, with_settings(run, settings), pool, None, tmp_path) is not None
+    ((prepared, factors),) = calls
+    assert torch.equal(prepared, samples)
+    assert factors.names == tuple(factor.name for factor in table.factors)
+    assert torch.equal(factors.labels("tint"), table.values[:, table.column("tint")])
+    assert torch.equal(factors.images, table.images)
+    assert torch.equal(factors.groups, table.groups)
 
 
 def test_each_step_draws_its_shot_and_images_are_counted(tmp_path):

@@ -13,6 +13,7 @@ from lgmnet.data.datasets.omniglot import omniglot
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.synthetic.criterion_drawings import DRAWING_SOURCES
 from lgmnet.data.synthetic.criterion_photos import PHOTO_SOURCES
+from lgmnet.data.synthetic.photo_table import PHOTOS_BY_CRITERION
 from lgmnet.data.synthetic.plane import PLANES
 from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.data.task_source import TaskSource
@@ -40,7 +41,18 @@ JOINED_SPLITS = {
         "train": (("caltech101", "train"), ("cifar-fs", "train")),
         "val": (("cifar-fs", "val"),),
         "test": (("caltech101", "test"), ("cifar-fs", "test")),
-    }
+    },
+    PHOTOS_BY_CRITERION: {
+        "train": (
+            ("caltech101", "train"),
+            ("cifar-fs", "train"),
+            ("domains:grocery/product", "train"),
+            ("domains:grocery/kind", "train"),
+            ("domains:clothing/garment", "train"),
+        ),
+        "val": (("cifar-fs", "val"), ("domains:coins/value", "val")),
+        "test": (("caltech101", "test"), ("cifar-fs", "test")),
+    },
 }
 """Splits that join splits of several data sets. Their photos differ in size, so only features of
 the photos can be joined."""
@@ -160,7 +172,7 @@ def default_splits(data: str) -> tuple[str, str | None]:
             return "train", None
         purpose = PURPOSES[only_split]
         raise DataError(f"'{data}' is for {purpose} alone; it has no classes to train on.")
-    trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", "photos", *PLANES)
+    trainable = ("strokes", "clouds", "cifar-fs", "fc100", "miniimagenet", *PLANES, *JOINED_SPLITS)
     if data in (*trainable, *PHOTO_SOURCES) or is_folder(data):
         return "train", "val"
     if data in SOURCES:

@@ -36,6 +36,8 @@ class Sampler:
         is_uint8 = raw.dtype == torch.uint8
         if is_uint8:
             fill_from_bytes(values, raw)
+        elif values is not raw:
+            values.copy_(raw)
         n_support = shape.tasks * shape.way * shape.shot
         feature = self.source.feature_shape
         # Values of bytes are finite and labels are right; a check would cost as much as the draw.
@@ -53,9 +55,10 @@ class Sampler:
         if len(self._raw) < samples:
             feature = self.source.feature_shape
             self._raw = torch.empty(samples, *feature, dtype=self.source.dtype)
-            is_float = self.source.dtype.is_floating_point
-            self._values = self._raw if is_float else torch.empty(samples, *feature)
-        return self._raw[:samples], self._values[:samples]
+            is_wide = self.source.dtype not in (torch.uint8, torch.float16)
+            self._values = self._raw if is_wide else torch.empty(samples, *feature)
+        raw = self._raw[:samples]
+        return raw, raw if self._values is self._raw else self._values[:samples]
 
 
 def fill_from_bytes(values: Float[Tensor, "*shape"], raw: UInt8[Tensor, "*shape"]) -> None:

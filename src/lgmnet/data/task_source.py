@@ -26,7 +26,8 @@ class TaskSource(Protocol):
     feature_shape: tuple[int, ...]
     """Shape of one sample."""
     dtype: torch.dtype
-    """uint8 for images (0..255; `Sampler` scales them to 0..1), float32 for everything else."""
+    """uint8 for images (0..255; `Sampler` scales them to 0..1), float16 for features that are kept
+    so (`Sampler` widens them), float32 for everything else."""
 
     @property
     def class_names(self) -> Sequence[str] | range:

@@ -87,6 +87,27 @@ class Classifier(nn.Module, ABC):
         return self.eval()
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingFactors:
+    """Values of the factors, such as class or blur, of all samples that a method is trained on.
+
+    A task chooses one factor as its criterion, and its classes are values of it.
+    """
+
+    names: tuple[str, ...]
+    """Names of the factors."""
+    values: Int[Tensor, "samples factors"]
+    """Value of each factor in each sample; negative where it was left as it is or is unknown."""
+    images: Int[Tensor, " samples"]
+    """Number of the underlying image of each sample; several samples may show the same one."""
+    groups: Int[Tensor, " samples"]
+    """Number of the data set of each sample; the samples of a task are from one."""
+
+    def labels(self, name: str) -> Int[Tensor, " samples"]:
+        """Return the value of one factor in each sample."""
+        return self.values[:, self.names.index(name)]
+
+
 class Method(nn.Module, ABC):
     """Few-shot learner: one file of `lgmnet.methods`, one paper."""
 
@@ -141,12 +162,25 @@ class Method(nn.Module, ABC):
     ) -> None:
         """Prepare for a finite set of training classes, once, before the first step.
 
-        Most methods do nothing here. It is not called for data with infinitely many classes.
+        Most methods do nothing here. It is not called for data with infinitely many classes, nor
+        for tasks by criterion (see `prepare_for_criteria`).
 
         Args:
             samples: Samples of all training classes, as they are stored.
             labels: Class of each sample, ``0..classes-1``.
             groups: Group of each class, from which tasks may be drawn; or None.
+        """
+
+    def prepare_for_criteria(
+        self, samples: Num[Tensor, "samples *feature"], factors: TrainingFactors
+    ) -> None:
+        """Prepare for training tasks by criterion over a finite table, once, before the first step.
+
+        Most methods do nothing here. For such data it is called in place of `prepare`.
+
+        Args:
+            samples: All training samples, as they are stored: float16 for many features.
+            factors: What is known of each sample.
         """
 
     def start_from(self, other: Method) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -25,16 +24,24 @@ PHOTO_BATCH_SIZE = 32
 
 @torch.inference_mode()
 def embed_photos(
-    backbone: Backbone, photos: UInt8[Tensor, "images 3 height width"]
+    backbone: Backbone,
+    photos: UInt8[Tensor, "images 3 height width"],
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "images length"]:
     """Embed photos with a frozen backbone, on the CPU; cached features are not computed again.
 
-    Features are stored in the user's cache folder under a hash of the photo's pixels.
+    Features are stored in the user's cache folder under a hash of the photo's pixels. They are
+    rounded to `Backbone.stored_dtype`, whether they come from there or are new.
+
+    Args:
+        backbone: Frozen network.
+        photos: Photos of one size.
+        dtype: Type of the features that are returned.
 
     Raises:
         UserError: if the cache folder cannot be written to.
     """
-    features = torch.empty(len(photos), backbone.length)
+    features = torch.empty(len(photos), backbone.length, dtype=backbone.stored_dtype)
     device = next(backbone.parameters()).device
     bf16 = supports_bf16(device.type)
     precision = "bf16" if bf16 else "f32"
@@ -52,12 +59,13 @@ def embed_photos(
             query = "select value from features where key = ?"
             for i, key in enumerate(keys):
                 if row := database.execute(query, [key]).fetchone():
-                    features[i] = torch.from_numpy(np.frombuffer(row[0], np.float32).copy())
+                    stored = torch.frombuffer(bytearray(row[0]), dtype=features.dtype)
+                    features[i] = stored
                 else:
                     missing.append(i)
             for batch in split_batches(missing):
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    features[batch] = backbone(photos[batch].to(device)).cpu()
+                    features[batch] = backbone(photos[batch].to(device)).to(features)
                 rows = [(keys[i], features[i].numpy().tobytes()) for i in batch]
                 with database:
                     database.executemany("insert or ignore into features values (?, ?)", rows)
@@ -66,7 +74,7 @@ def embed_photos(
             f"Cannot store features in '{folder}': {error}. Set LGMNET_CACHE to a folder that can "
             "be written to."
         ) from error
-    return features
+    return features.to(dtype)
 
 
 def split_batches(indices: list[int]) -> Iterator[list[int]]:

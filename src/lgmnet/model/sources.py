@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from lgmnet.data.class_dataset import ClassDataset, concat_datasets
 from lgmnet.data.datasets.image_folder import PHOTO_SHAPE
 from lgmnet.data.registry import (
@@ -17,13 +19,18 @@ from lgmnet.data.registry import (
     open_source,
 )
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
+from lgmnet.data.synthetic.photo_table import (
+    PHOTOS_BY_CRITERION,
+    TRAINING_WEIGHTS,
+    open_photo_table,
+)
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
 from lgmnet.errors import ConfigError, DataError, UserError
 from lgmnet.evaluation.audit.overlap import check_training_overlap
 from lgmnet.evaluation.audit.report import Finding
 from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.model import Model
-from lgmnet.nn.pretrained import load_backbone
+from lgmnet.nn.pretrained import Backbone, load_backbone
 
 
 def open_model_source(
@@ -44,17 +51,41 @@ def open_model_source(
     if not backbone:
         return open_source(data, split, feature_shape)
     network = load_backbone(backbone)
+    parts = list_joined_splits(data, split)
+    if data == PHOTOS_BY_CRITERION:
+        return embed_photo_table(network, split)
     datasets = []
-    for part, part_split in list_joined_splits(data, split):
+    for part, part_split in parts:
         dataset = open_source(part, part_split, network.inputs.shape)
         if isinstance(dataset, CriterionPool):
-            return dataset.with_samples(embed_photos(network, dataset.samples))
+            features = embed_photos(network, dataset.samples, network.stored_dtype)
+            return dataset.with_samples(features)
         if not isinstance(dataset, ClassDataset) or len(dataset.images[0]) != 3:
             raise ConfigError(f"'{backbone}' takes photos, but '{data}' has none.")
         datasets.append(embed_dataset(network, dataset))
     if data not in JOINED_SPLITS:
         return datasets[0]
     return concat_datasets(datasets, data, split, N_JOINED_GROUPS)
+
+
+def embed_photo_table(network: Backbone, split: str) -> CriterionPool:
+    """Embed all photos of a split of ``photos-by-criterion`` (see `open_photo_table`).
+
+    The features keep the type in which they are stored, because there are many.
+    """
+    opened = open_photo_table(split)
+    features = torch.empty(len(opened.table), network.length, dtype=network.stored_dtype)
+    parts = features.split([len(photos) for photos in opened.photos])
+    for part, photos in zip(parts, opened.photos, strict=True):
+        part.copy_(embed_photos(network, photos, network.stored_dtype))
+    return CriterionPool(
+        features,
+        opened.table,
+        opened.class_names,
+        name=PHOTOS_BY_CRITERION,
+        split=split,
+        weights=TRAINING_WEIGHTS if split == "train" else None,
+    )
 
 
 def open_training_splits(

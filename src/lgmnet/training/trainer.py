@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
+from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource, check_feature_shape
 from lgmnet.devices import keep_freed_memory
 from lgmnet.episode import Episode
@@ -21,7 +22,7 @@ from lgmnet.errors import ConfigError, UserError
 from lgmnet.evaluation.evaluate import Score, evaluate
 from lgmnet.io import make_folder
 from lgmnet.methods import METHODS
-from lgmnet.methods.base import Method
+from lgmnet.methods.base import Method, TrainingFactors
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.registry import WEIGHTS_FILE
 from lgmnet.model.training_record import TrainingRecord
@@ -206,6 +207,8 @@ def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -
             load_weights(method, first, run)
         if isinstance(train_source, ClassDataset):
             method.prepare(train_source.images, train_source.labels, train_source.groups)
+        elif isinstance(train_source, CriterionPool):
+            method.prepare_for_criteria(train_source.samples, training_factors(train_source))
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
@@ -215,6 +218,13 @@ def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -
     )
     generator = torch.Generator().manual_seed(run.train.seed + 1_000_003 * rank)
     return TrainState(method, optimizer, generator)
+
+
+def training_factors(pool: CriterionPool) -> TrainingFactors:
+    """Return the factors of a pool's samples in the form that methods take."""
+    table = pool.table
+    names = tuple(factor.name for factor in table.factors)
+    return TrainingFactors(names, table.values, table.images, table.groups)
 
 
 def load_weights(method: Method, first: Model, run: Run) -> None:

@@ -179,3 +179,49 @@ def test_a_table_whose_columns_do_not_fit_is_refused(table: FactorTable) -> None
 def test_a_table_knows_what_varies_in_it(table: FactorTable) -> None:
     assert table.criteria() == ("class", "tint", "tilt", "grain")
     assert small_table(held_out=False).criteria() == ("class", "tint", "tilt")
+
+
+def test_criteria_are_drawn_with_weights(table: FactorTable) -> None:
+    values = table.values.float()
+    equal = CriterionPool(values, table, ["a"], name="pool", split="test")
+    pool = equal.with_weights({"tint": 3.0, "tilt": 1.0})
+    assert pool.samples is equal.samples
+    assert (pool.criteria, equal.criteria) == (("tint", "tilt"), tuple(f.name for f in FACTORS))
+    e = Sampler(pool, seeded()).sample(EpisodeShape(3, 4, 1, 400))
+    support = e.support_x.view(400, 3, 4, -1)
+    is_constant = (support == support[:, :, :1]).all(2).all(1) & (support.amin((1, 2)) >= 0)
+    is_tint, is_tilt = (is_constant[:, table.column(name)] for name in ("tint", "tilt"))
+    assert (is_tint | is_tilt).all()
+    assert 0.68 < is_tint.double().mean() < 0.82
+    four = Sampler(pool, seeded()).sample(EpisodeShape(4, 1, 1, 5))
+    assert four.way == 4, "only the tilt has four values"
+
+
+def test_wrong_weights_are_refused(table: FactorTable) -> None:
+    values = table.values.float()
+    for weights, error, message in (
+        ({"tnt": 1.0}, ConfigError, "no criterion 'tnt'. Did you mean 'tint'"),
+        ({"tint": 0.0}, ConfigError, "weight of 'tint' must be positive, but is 0"),
+        ({"grain": 1.0}, DataError, "'grain' is kept for testing"),
+    ):
+        with pytest.raises(error, match=message):
+            CriterionPool(values, table, ["a"], name="pool", split="train", weights=weights)
+
+
+def test_too_large_a_task_is_refused_every_time(table: FactorTable) -> None:
+    pool = CriterionPool(table.values.float(), table, ["a"], name="pool", split="test")
+    for _ in range(2):
+        with pytest.raises(EpisodeError, match="way is 7"):
+            Sampler(pool, seeded()).sample(EpisodeShape(7, 1, 1, 5))
+
+
+def test_an_episode_of_half_precision_features_is_in_32_bits(table: FactorTable) -> None:
+    pool = CriterionPool(table.values.half(), table, ["a"], name="pool", split="test")
+    wide = pool.with_samples(table.values.float())
+    shape = EpisodeShape(3, 1, 2, 4)
+    e, expected = (Sampler(source, seeded()).sample(shape) for source in (pool, wide))
+    assert e.support_x.dtype == torch.float32
+    assert torch.equal(e.support_x, expected.support_x)
+    assert torch.equal(e.query_x, expected.query_x)
+    tasks = draw_criterion_tasks(table, "tint", 3, 1, 2, 4, seeded())
+    assert tasks.episode(table.values.half()).query_x.dtype == torch.float32

@@ -3,13 +3,15 @@
 Some sets are labelled in two ways. Each set has one split only, which says what it is for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.images.archives import decode_photos, find_archive, read_arrays
@@ -76,21 +78,46 @@ def domain(name: str, split: str, labeling: str | None = None) -> ClassDataset:
             f"'{name}' is for {PURPOSES[known.split]} alone, so it has no split '{split}'; its "
             f"only split is '{known.split}'."
         )
-    (path,) = find_archive(f"'{name}'", [DOMAIN_FOLDER / f"{name}.npz"])
-    label_name, class_names_name = f"label_{labeling}", f"class_name_{labeling}"
-    arrays = read_arrays(path, ("data", "offsets", label_name, class_names_name))
-    labels, class_names = arrays[label_name], arrays[class_names_name]
-    # Decoded once, in the order of the file, for all labelings.
-    in_order = {**arrays, "label": np.arange(len(labels))}
-    shape = (len(labels), 3, known.side, known.side)
-    images = load_decoded(f"domains-{name}", [path], shape, decode_photos(path, in_order))
+    images, labels = load_domain(name, [labeling])
+    numbers, class_names = labels[labeling]
     return ClassDataset(
-        images[torch.from_numpy(np.argsort(labels, kind="stable"))],
-        np.bincount(labels, minlength=len(class_names)).tolist(),
-        [f"{name}/{labeling}/{class_name}" for class_name in class_names],
+        images[numbers.argsort(stable=True)],
+        numbers.bincount(minlength=len(class_names)).tolist(),
+        class_names,
         name=f"domains:{name}/{labeling}",
         split=split,
     )
+
+
+def load_domain(
+    name: str, labelings: Sequence[str]
+) -> tuple[
+    UInt8[Tensor, "images 3 side side"], dict[str, tuple[Int[Tensor, " images"], list[str]]]
+]:
+    """Load the photos of a set in the order of its file, with some of its labelings.
+
+    Returns:
+        The photos, and for each labeling the class of each photo and the names of the classes.
+
+    Raises:
+        DataError: if the file cannot be found or read.
+    """
+    (path,) = find_archive(f"'{name}'", [DOMAIN_FOLDER / f"{name}.npz"])
+    keys = [f"{kind}_{labeling}" for labeling in labelings for kind in ("label", "class_name")]
+    arrays = read_arrays(path, ("data", "offsets", *keys))
+    count, side = len(arrays[keys[0]]), DOMAINS[name].side
+    # Decoded once, in the order of the file, for all labelings.
+    in_order = {**arrays, "label": np.arange(count)}
+    shape = (count, 3, side, side)
+    images = load_decoded(f"domains-{name}", [path], shape, decode_photos(path, in_order))
+    labels = {
+        labeling: (
+            torch.from_numpy(arrays[f"label_{labeling}"]).long(),
+            [f"{name}/{labeling}/{c}" for c in arrays[f"class_name_{labeling}"]],
+        )
+        for labeling in labelings
+    }
+    return images, labels
 
 
 DOMAIN_SOURCES: dict[str, Callable[[str], ClassDataset]] = {

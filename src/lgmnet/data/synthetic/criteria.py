@@ -97,6 +97,31 @@ class FactorTable:
         return self._indices[criterion]
 
 
+def join_tables(tables: Sequence[FactorTable]) -> FactorTable:
+    """Join the rows of several tables, whose images and groups are numbered together already.
+
+    The factors are all that occur in a table; a row is not varied in those that its table lacks.
+
+    Raises:
+        DataError: if two tables have different factors of the same name.
+    """
+    factors = {factor.name: factor for table in tables for factor in table.factors}
+    names, values = [*factors], []
+    for table in tables:
+        for factor in table.factors:
+            if factor != factors[factor.name]:
+                raise DataError(f"Two tables to join have different factors '{factor.name}'.")
+        part = torch.full((len(table), len(names)), NOT_VARIED, dtype=torch.int16)
+        part[:, [names.index(factor.name) for factor in table.factors]] = table.values
+        values.append(part)
+    return FactorTable(
+        tuple(factors.values()),
+        torch.cat(values),
+        torch.cat([table.images for table in tables]),
+        torch.cat([table.groups for table in tables]),
+    )
+
+
 @dataclass(frozen=True)
 class CriterionTasks:
     """Tasks as rows of a table: support and query samples are sorted by label."""
@@ -111,10 +136,11 @@ class CriterionTasks:
 
     def episode(self, samples: Float[Tensor, "rows *feature"]) -> Episode:
         """Gather the samples of the tasks; ``samples`` has one for each row of the table."""
+        wide = torch.promote_types(samples.dtype, torch.float32)
         return Episode(
-            support_x=samples[self.support_rows],
+            support_x=samples[self.support_rows].to(wide),
             support_y=self.support_y,
-            query_x=samples[self.query_rows],
+            query_x=samples[self.query_rows].to(wide),
             query_y=self.query_y,
             way=self.values.shape[1],
         )
@@ -195,6 +221,7 @@ class CriterionIndex:
         # Images that have one value each, such as their class, are never used up by another value.
         group_images = pairs // self.n_images // self.n_values * self.n_images + self.images
         self.has_one_value = len(group_images.unique()) == len(pairs)
+        self._usable: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def images_needed(self, shape: EpisodeShape) -> int:
         """Return the number of images that a value needs so that tasks can always be drawn."""
@@ -229,9 +256,12 @@ class CriterionIndex:
         Raises:
             EpisodeError: if the criterion has too few values, or the values too few images.
         """
-        self.check(shape)
-        usable = self.usable(shape)
-        groups = (usable.sum(1) >= shape.way).nonzero().flatten()
+        key = (shape.way, shape.per_class)
+        if key not in self._usable:  # The same at every step of a training.
+            self.check(shape)
+            usable = self.usable(shape)
+            self._usable[key] = usable, (usable.sum(1) >= shape.way).nonzero().flatten()
+        usable, groups = self._usable[key]
         group = groups[torch.randint(len(groups), (shape.tasks,), generator=generator)]
         keys = torch.rand(shape.tasks, self.n_values, generator=generator)
         values = smallest_k(keys + 2 * ~usable[group], shape.way)

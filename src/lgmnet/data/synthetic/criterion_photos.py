@@ -73,9 +73,8 @@ def criterion_photos(
     if criterion is not None:  # Before the data is read.
         check_criterion((*named, *RENDERED_FACTORS), criterion, split)
     per_class = images_per_class or IMAGES_PER_CLASS[split]
-    datasets = [cifar_fs(split)] if split == "val" else [caltech101(split), cifar_fs(split)]
     table, photos = draw_photo_table(
-        datasets,
+        open_datasets(split),
         read_superclasses(),
         images_per_class=per_class,
         versions=versions,
@@ -99,6 +98,11 @@ def criterion_photos(
     )
 
 
+def open_datasets(split: str) -> list[ClassDataset]:
+    """Open the data sets whose photos a pool shows; Caltech-101 has no validation classes."""
+    return [cifar_fs(split)] if split == "val" else [caltech101(split), cifar_fs(split)]
+
+
 def draw_photo_table(
     datasets: Sequence[ClassDataset],
     superclasses: Mapping[str, str],
@@ -119,8 +123,8 @@ def draw_photo_table(
         generator: CPU generator of every draw.
 
     Returns:
-        The table, in which the versions of a photo follow each other, and the photos of each data
-        set.
+        The table, in which the versions of a photo follow each other, and the chosen photos of
+        each data set. The images of the table are numbered through all photos of all data sets.
     """
     names = [class_name for dataset in datasets for class_name in dataset.class_names]
     members = [superclasses[name] for name in names]
@@ -130,21 +134,23 @@ def draw_photo_table(
         Factor("superclass", tuple(shared), is_content=True),
         *RENDERED_FACTORS,
     )
-    photos, classes, first_class = [], [], 0
+    photos, classes, numbers, first_class, first_image = [], [], [], 0, 0
     for dataset in datasets:
         chosen = choose_images(dataset, images_per_class, generator)
         photos.append(dataset.images[chosen])
         classes.append(dataset.labels[chosen] + first_class)
+        numbers.append(chosen + first_image)
         first_class += dataset.classes
+        first_image += len(dataset.images)
     groups = torch.arange(len(datasets)).repeat_interleave(torch.tensor([*map(len, photos)]))
     label = torch.cat(classes)
     n_varied = draw_n_varied(len(label) * versions, generator, extra=1).view(-1, versions)
     n_varied[:, 0] = 0
     values = draw_factor_values(factors, n_varied.flatten(), 1, generator, held_out=held_out)[:, 0]
-    numbers = torch.tensor([shared.index(s) if s in shared else NOT_VARIED for s in members])
+    superclass = torch.tensor([shared.index(s) if s in shared else NOT_VARIED for s in members])
     values[:, 0] = label.repeat_interleave(versions)
-    values[:, 1] = numbers[label].repeat_interleave(versions)
-    images = torch.arange(len(label)).repeat_interleave(versions)
+    values[:, 1] = superclass[label].repeat_interleave(versions)
+    images = torch.cat(numbers).repeat_interleave(versions)
     return FactorTable(factors, values, images, groups.repeat_interleave(versions)), photos
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +17,7 @@ from lgmnet.data.synthetic.criteria import (
 )
 from lgmnet.data.task_source import hash_classes
 from lgmnet.episode import EpisodeShape
+from lgmnet.errors import ConfigError
 
 
 class CriterionPool:
@@ -33,10 +34,12 @@ class CriterionPool:
         split: Name of the split.
         criterion: Criterion of all tasks, or None to draw it for each task among those that have
             enough values.
+        weights: Weights with which the criteria are drawn; those that are not in it are never
+            drawn. None for equal weights.
 
     Raises:
-        ConfigError: if there is no such criterion.
-        DataError: if the criterion is held out from the split.
+        ConfigError: if there is no such criterion, or a weight is not positive.
+        DataError: if a criterion is held out from the split.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class CriterionPool:
         name: str,
         split: str,
         criterion: str | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self.table = table
         self.class_names = tuple(class_names)
@@ -58,12 +62,36 @@ class CriterionPool:
         allowed = split_criteria(table.factors, split)
         self.criteria = (criterion,) if criterion else allowed
         self.split_hash = hash_classes([*self.class_names, *self.criteria])
+        self.weights = dict.fromkeys(self.criteria, 1.0)
+        self._usable: dict[tuple[int, int], tuple[str, ...]] = {}
+        if weights is not None:
+            self._set_weights(weights)
         self._set_samples(samples)
 
     def _set_samples(self, samples: Tensor) -> None:
         self.samples = samples
         self.dtype = samples.dtype
         self.feature_shape = tuple(samples.shape[1:])
+
+    def _set_weights(self, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
+            check_criterion(self.table.factors, name, self.split)
+            if not weight > 0:
+                raise ConfigError(f"The weight of '{name}' must be positive, but is {weight}.")
+        self.weights = {name: float(weight) for name, weight in weights.items()}
+        self.criteria = tuple(weights)
+
+    def with_weights(self, weights: Mapping[str, float]) -> CriterionPool:
+        """Return a copy that draws its criteria with other weights; the samples are shared.
+
+        Raises:
+            ConfigError: if there is no such criterion, or a weight is not positive.
+            DataError: if a criterion is held out from the split.
+        """
+        pool = copy.copy(self)
+        pool._usable = {}
+        pool._set_weights(weights)
+        return pool
 
     def with_samples(self, samples: Float[Tensor, "rows *feature"]) -> CriterionPool:
         """Return a copy with other samples for the same rows, such as features of the images."""
@@ -76,12 +104,17 @@ class CriterionPool:
         self._usable_criteria(shape)
 
     def _usable_criteria(self, shape: EpisodeShape) -> tuple[str, ...]:
-        return usable_criteria(self.criteria, lambda c: self.table.index(c).check(shape))
+        key = (shape.way, shape.per_class)
+        if key not in self._usable:  # Asked at every step of a training.
+            criteria = usable_criteria(self.criteria, lambda c: self.table.index(c).check(shape))
+            self._usable[key] = criteria
+        return self._usable[key]
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw new tasks into ``out`` (see `TaskSource`)."""
         usable = self._usable_criteria(shape)
-        criterion = torch.randint(len(usable), (shape.tasks,), generator=generator)
+        weights = torch.tensor([self.weights[name] for name in usable])
+        criterion = torch.multinomial(weights, shape.tasks, replacement=True, generator=generator)
         rows = torch.empty(shape.tasks, shape.way, shape.per_class, dtype=torch.long)
         for i in criterion.unique().tolist():
             chosen = (criterion == i).nonzero().flatten()
