@@ -180,7 +180,9 @@ def load_model(name: str | Path) -> Model:
             "the same model."
         ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name, is_half = folder.absolute().name, any(t.dtype == torch.float16 for t in tensors.values())
+    # A folder name that is not UTF-8 holds halves of surrogate pairs, which no file can store.
+    name = folder.absolute().name.encode(errors="backslashreplace").decode()
+    is_half = any(t.dtype == torch.float16 for t in tensors.values())
     return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
 
 
