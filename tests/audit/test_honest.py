@@ -175,10 +175,11 @@ class Rounding(Leaking):
             x = self.embedding(query_x.flatten(0, 1)).flatten(1).unflatten(0, query_x.shape[:2])
             weights = 100 + 0.01 * torch.randn(x.shape[2], way, generator=seeded()).to(x)
             n = 2 + query_x.shape[0] * query_x.shape[1] % 5
-            logits = x.new_zeros(())
+            logits: Tensor = x.new_zeros(())
             for part, rows in zip(x.split(n, 2), weights.split(n), strict=True):
                 logits = logits + part @ rows
-            return logits.log_softmax(-1)
+            answers: Tensor = logits.log_softmax(-1)
+            return answers
 
         return Answering(base, change)
 

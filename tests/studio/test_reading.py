@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.types import Message
 
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError
