@@ -15,7 +15,7 @@ from lgmnet.evaluation.audit.chance import (
     probability_of_chance,
 )
 from lgmnet.evaluation.audit.report import Finding, judge
-from lgmnet.evaluation.audit.trials import Difference, Trials
+from lgmnet.evaluation.audit.trials import Difference, Trials, fixed_randomness
 from lgmnet.methods.base import Method
 
 N_TASKS = 4
@@ -52,7 +52,8 @@ class MethodChecks:
         """Sample a batch of tasks on the method's device; ``query`` replaces that of the shape."""
         generator = torch.Generator().manual_seed(self.seed + seed)
         shape = replace(self.shape, tasks=tasks, query=query or self.shape.query)
-        episode = Sampler(self.source, generator).sample(shape)
+        with fixed_randomness(self.seed + seed):  # A source may draw from the global generators.
+            episode = Sampler(self.source, generator).sample(shape)
         return episode.clone().to(self.method.device)
 
     def check_repeatability(self) -> Finding:

@@ -23,7 +23,7 @@ from lgmnet.evaluation.audit.label_free_checks import (
 from lgmnet.evaluation.audit.method_checks import MethodChecks
 from lgmnet.evaluation.audit.overlap import check_training_overlap
 from lgmnet.evaluation.audit.report import Audit, Check, Finding
-from lgmnet.evaluation.audit.trials import fixed_randomness
+from lgmnet.evaluation.audit.trials import KeptStateError, fixed_randomness
 from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
@@ -151,5 +151,10 @@ def run_safely(run_check: Callable[[], Finding]) -> Finding:
         return run_check()
     except UserError:
         raise
+    except KeptStateError:
+        return "failed", (
+            "after it has computed in 64 bits, the method can no longer compute in 32: it "
+            "remembers what it was given before."
+        )
     except Exception as error:  # Anything that the code of a method or of a source can raise.
         return "not checked", f"the check ended with an error: {error!r}."

@@ -60,6 +60,13 @@ class Difference:
     """False if randomness may cause it as well."""
 
 
+class KeptStateError(Exception):
+    """A method fails in 32 bits only after it has computed in 64: it keeps what it was given.
+
+    Every run starts from a copy of the method, so it must be kept outside of it.
+    """
+
+
 class Trials:
     """Runs of one method on changed inputs.
 
@@ -74,6 +81,7 @@ class Trials:
         self.randomness_after = torch.empty(0)
         self._continued: Method | None = None
         self._is_double = False
+        self._was_double = False
 
     def answer(
         self,
@@ -93,7 +101,25 @@ class Trials:
 
         Returns:
             Log-probabilities [tasks, query, way].
+
+        Raises:
+            KeptStateError: if the method fails only because it has computed in 64 bits before.
         """
+        try:
+            return self._answer(episode, before, queries_before, seed)
+        except Exception as error:  # Anything that a method can raise.
+            if self._was_double and not self._is_double:
+                raise KeptStateError from error
+            raise
+
+    def _answer(
+        self,
+        episode: Episode,
+        before: Sequence[Episode],
+        queries_before: Tensor | None,
+        seed: int,
+    ) -> Tensor:
+        """See `answer`."""
         with fixed_randomness(seed):
             method = self._continued or copy.deepcopy(self.method)
             if self._is_double:
@@ -164,7 +190,7 @@ class Trials:
         """
         if self.is_random:
             return False
-        self._is_double = True
+        self._is_double = self._was_double = True
         try:
             difference = relative_difference(before(DOUBLE_SEED), after(DOUBLE_SEED))
         except Exception:  # Anything that a method can raise that expects 32 bits.
