@@ -63,6 +63,11 @@ def unknown_name_error(
     return ConfigError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
 
 
+def to_utf8(name: str) -> str:
+    """Escape the bytes of a file name that are no UTF-8, which no file can store."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def check_utf8(kind: str, name: str) -> None:
     """Check that a name is text, and not bytes of a file name that are no UTF-8.
 

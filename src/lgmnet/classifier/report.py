@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.cross_validation import leave_one_out
-from lgmnet.errors import UserError, require_extra
+from lgmnet.errors import UserError, require_extra, to_utf8
 from lgmnet.io import check_destination, write_text
 from lgmnet.model.model import Model
 
@@ -266,7 +266,7 @@ def draw_confusion(report: Report) -> Image.Image:
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     font_size = 9 if way <= MAX_LABELLED_CLASSES else 5
     # Matplotlib takes text in UTF-8 only; file names may have other bytes.
-    names = [name.encode("utf-8", "backslashreplace").decode() for name in report.classes]
+    names = [to_utf8(name) for name in report.classes]
     axes.set_xticks(range(way), names, rotation=90, fontsize=font_size, parse_math=False)
     axes.set_yticks(range(way), names, fontsize=font_size, parse_math=False)
     axes.set(xlabel="predicted", ylabel="label")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
-from lgmnet.errors import DataError
+from lgmnet.errors import DataError, to_utf8
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
@@ -54,9 +54,7 @@ def make_support(
     if samples.is_floating_point():
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     names = sources or [""] * len(samples)
-    # File names that are not UTF-8 hold halves of surrogate pairs, which no file can store.
-    encodable = (name.encode(errors="backslashreplace").decode() for name in names)
-    return Support(samples, torch.tensor(labels), tuple(encodable))
+    return Support(samples, torch.tensor(labels), tuple(map(to_utf8, names)))
 
 
 def check_is_tensor(samples: object) -> None:

@@ -28,7 +28,6 @@ def describe_scoring(table: Table, options: RunOptions) -> dict[str, Any]:
 
 def write_row(path: Path, row: Row) -> None:
     """Write the result file of a row."""
-    path.parent.mkdir(exist_ok=True)
     write_result(path, path.parent.name, row)
 
 

@@ -97,7 +97,7 @@ class FEAT(MetricMethod):
         self, embedded: Episode, generator: torch.Generator | None
     ) -> Float[Tensor, ""] | float:
         """Compute the contrastive regularizer, and the auxiliary loss if there is one."""
-        others, weight, e = super().compute_other_losses(embedded, generator), 0.0, embedded
+        others, e = super().compute_other_losses(embedded, generator), embedded
         if weight := self.config.contrast_weight:
             samples = torch.cat([e.support_x, e.query_x], 1)[:, :, None]
             labels = torch.cat([e.support_y, e.query_y], 1)

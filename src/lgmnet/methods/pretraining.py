@@ -51,8 +51,17 @@ class PretrainedMethod(Method):
         """
         head, classes, samples, labels = self.get_training_samples(episode)
         logits = head(self.features(samples).flatten(2))
-        loss = head.loss(logits, labels, classes)
+        loss = self.compute_loss(head.loss(logits, labels, classes), logits, samples)
         return loss, head.task_log_p(logits[:, episode.support_x.shape[1] :], classes)
+
+    def compute_loss(
+        self,
+        classification: Float[Tensor, ""],
+        logits: Float[Tensor, "tasks samples classes"],
+        samples: Float[Tensor, "tasks samples *feature"],
+    ) -> Float[Tensor, ""]:
+        """Compute the loss of training: here that of classification alone."""
+        return classification
 
     def get_training_samples(self, episode: Episode) -> tuple[ClassHead, Tensor, Tensor, Tensor]:
         """Return the class head, the numbers of the classes, and all samples with their labels."""

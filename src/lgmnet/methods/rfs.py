@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.config import require
-from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError
 from lgmnet.methods.base import Method
 from lgmnet.methods.logistic_regression import LogisticRegression, LogisticRegressionConfig
@@ -100,27 +99,21 @@ class RFS(LogisticRegression):
             self.head = ClassHead(n_features, n_classes)
         return super().load_state_dict(state_dict, *args, **options)
 
-    def learn(
-        self, episode: Episode, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
-        """Compute the loss of classification and, if there is a teacher, of distillation, eq. (5).
-
-        Raises:
-            ConfigError: if the data has no fixed set of classes.
-        """
-        head, classes, samples, labels = self.get_training_samples(episode)
-        logits = head(self.features(samples).flatten(2))
-        loss = head.loss(logits, labels, classes)
-        if self.teacher is not None and self.teacher.head is not None:
-            with torch.no_grad():
-                answers = self.teacher.head(self.teacher.features(samples).flatten(2))
-            temperature, weight = (
-                self.config.distillation_temperature,
-                self.config.distillation_weight,
-            )
-            teacher, student = (
-                (x / temperature).log_softmax(-1).flatten(0, 1) for x in (answers, logits)
-            )
-            divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-            loss = (1 - weight) * loss + weight * temperature**2 * divergence
-        return loss, head.task_log_p(logits[:, episode.support_x.shape[1] :], classes)
+    def compute_loss(
+        self,
+        classification: Float[Tensor, ""],
+        logits: Float[Tensor, "tasks samples classes"],
+        samples: Float[Tensor, "tasks samples *feature"],
+    ) -> Float[Tensor, ""]:
+        """Add the loss of distillation if there is a teacher, eq. (5)."""
+        if self.teacher is None or self.teacher.head is None:
+            return classification
+        with torch.no_grad():
+            answers = self.teacher.head(self.teacher.features(samples).flatten(2))
+        temperature = self.config.distillation_temperature
+        weight = self.config.distillation_weight
+        teacher, student = (
+            (x / temperature).log_softmax(-1).flatten(0, 1) for x in (answers, logits)
+        )
+        divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        return (1 - weight) * classification + weight * temperature**2 * divergence

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lgmnet.config import coerce, from_json
-from lgmnet.errors import ConfigError, FileFormatError, unknown_name_error
+from lgmnet.errors import ConfigError, FileFormatError, to_utf8, unknown_name_error
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -180,8 +180,7 @@ def load_model(name: str | Path) -> Model:
             "the same model."
         ) from error
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # A folder name that is not UTF-8 holds halves of surrogate pairs, which no file can store.
-    name = folder.absolute().name.encode(errors="backslashreplace").decode()
+    name = to_utf8(folder.absolute().name)
     is_half = any(t.dtype == torch.float16 for t in tensors.values())
     return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
 
