@@ -54,15 +54,23 @@ class MetricConfig:
         if target:
             if self.generates_nothing:
                 require(target, "weights", target.weights == "learned", "'learned' for this method")
-            if embedding.is_image:
+            expected = "positive numbers, at least one"
+            require(target, "widths", bool(target.widths) or self.has_gains, expected)
+            if embedding.gives_maps:
                 require_size(embedding, target.n_poolings)
             else:
-                require(target, "pooled", not target.pooled, "False where samples are vectors")
-            keeps_size = target.widths[-1] == embedding.n_out and not target.n_poolings
+                require(target, "pooled", not target.pooled, "False where embeddings are vectors")
+            n_out = target.widths[-1] if target.widths else embedding.n_out
+            keeps_size = n_out == embedding.n_out and not target.n_poolings
             expected = "'none' or 'beside', unless TargetNet keeps the size of the embedding"
             require(target, "skip", keeps_size or target.skip != "added", expected)
-        if auxiliary and not embedding.is_image:
-            require(auxiliary, "pooled", not auxiliary.pooled, "False where samples are vectors")
+        if auxiliary and not embedding.gives_maps:
+            require(auxiliary, "pooled", not auxiliary.pooled, "False where embeddings are vectors")
+
+    @property
+    def has_gains(self) -> bool:
+        """True if a gain is generated for every channel (or feature) of the embedding."""
+        return False
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,8 +271,14 @@ def build_target(config: Any) -> TargetNet | None:
     """Build the layers behind the embedding, without their weights; None if there are none."""
     if config.target is None:
         return None
-    n_in, is_image, norm = config.embedding.n_out, config.embedding.is_image, config.embedding.norm
-    return TargetNet(n_in, config.target, is_image=is_image, norm=norm)
+    embedding = config.embedding
+    return TargetNet(
+        embedding.n_out,
+        config.target,
+        is_image=embedding.gives_maps,
+        norm=embedding.norm,
+        has_gains=config.has_gains,
+    )
 
 
 def scale_views(scale: Float[Tensor, ""], config: Any) -> Float[Tensor, ""]:

@@ -32,6 +32,7 @@ class StatelessNetwork:
 
     def __init__(self, config: EmbeddingConfig) -> None:
         require(config, "layers", config.layers != "residual", "'conv' or 'linear' for this method")
+        require(config, "readout", config.readout == "last", "'last' for this method")
         norm = "task" if config.norm == "intertask" else config.norm
         n_in = config.feature_shape[0]
         with torch.device("meta"):  # The modules are called with other weights than their own.

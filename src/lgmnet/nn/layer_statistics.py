@@ -1,0 +1,130 @@
+"""Statistics of the maps of all layers of an embedding, as one vector."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.nn.layers import ConvEmbedding
+from lgmnet.nn.norms import NormKind, build_norm
+
+MIN_GRID_SIDE = 7
+"""Smallest side in pixels of a map whose values on a coarse grid are kept."""
+GRID = 2
+"""Points on each axis of the coarse grid."""
+GROUP_RATE = 3.0
+"""Factor of the log gains of groups, so that they are learned faster."""
+MIN_VARIANCE = 1e-5
+
+
+class LayerStatistics(nn.Module):
+    """Embedding of images by statistics of the image and of the maps of all layers.
+
+    The last layer of a network keeps what the network was trained to tell apart. Earlier layers
+    still know the rest, such as how bright, how sharp or where things are. So the vector has, for
+    each channel of the image and of every layer, in groups of one kind each:
+
+    - the standard deviation over the map;
+    - the mean;
+    - the first moments along y and x, and the second ones along y, along x and across;
+    - on maps of at least 7 pixels, the values at 2 by 2 points;
+
+    and the last map as it is. All values are normalized over the tasks of a batch. A group of n
+    values is divided by the root of n, so that all groups count alike at first, and multiplied by a
+    learned gain.
+
+    Args:
+        layers: Convolutional layers.
+        shapes: Channels, height and width of the image and of the maps of all layers.
+        norm: Normalization of the values.
+    """
+
+    group_of_value: Tensor
+    roots: Tensor
+
+    def __init__(
+        self, layers: ConvEmbedding, shapes: Sequence[tuple[int, int, int]], norm: NormKind
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.statistics = nn.ModuleList(MapStatistics(*shape[1:]) for shape in shapes)
+        sizes = count_statistics(shapes)
+        self.norm = build_norm(sum(sizes), norm)
+        self.group_log_gains = nn.Parameter(torch.zeros(len(sizes)))
+        index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        self.register_buffer("group_of_value", index, persistent=False)
+        self.register_buffer("roots", torch.tensor(sizes)[index].rsqrt(), persistent=False)
+
+    def forward(
+        self, images: Float[Tensor, "samples channels height width"]
+    ) -> Float[Tensor, "samples values"]:
+        """Compute the statistics of a batch of images."""
+        parts = self.layers.split_images(images)
+        values = torch.cat([self.compute_statistics(part) for part in parts])
+        gains = self.roots * (GROUP_RATE * self.group_log_gains).exp()[self.group_of_value]
+        normalized: Tensor = self.norm(values)
+        return normalized * gains
+
+    def compute_statistics(self, images: Tensor) -> Tensor:
+        """Compute the statistics before normalization."""
+        groups: list[Tensor] = []
+        last = images
+        maps = self.layers.iterate_maps(images)
+        for statistics, last in zip(self.statistics, maps, strict=True):
+            groups += statistics(last)
+        return torch.cat([*groups, last.flatten(1)], 1)
+
+
+class MapStatistics(nn.Module):
+    """Statistics of each channel over a map, one group for each kind (see `LayerStatistics`).
+
+    Args:
+        height: Height of the maps in pixels.
+        width: Width of the maps in pixels.
+    """
+
+    weights: Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (height, width))
+        y, x = y[:, None].expand(height, width), x.expand(height, width)
+        squares = [square - square.mean() for square in (y * y, x * x)]
+        parts = [torch.ones(1, height, width), torch.stack([y, x]), torch.stack([*squares, y * x])]
+        if has_grid(height, width):
+            points = torch.eye(GRID**2).view(-1, 1, GRID, GRID)
+            size = (height, width)
+            grid = F.interpolate(points, size, mode="bilinear", align_corners=True)
+            parts.append(GRID**2 * grid[:, 0])
+        self.counts = [len(part) for part in parts]
+        weights = torch.cat(parts).flatten(1) / (height * width)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(
+        self, maps: Float[Tensor, "samples channels height width"]
+    ) -> list[Float[Tensor, "samples values"]]:
+        """Compute the groups of statistics."""
+        values = maps.permute(0, 2, 3, 1).flatten(1, 2)
+        sums = self.weights.to(values) @ values
+        variance = values.square().mean(1) - sums[:, 0].square()
+        deviation = variance.clamp_min(0).add(MIN_VARIANCE).sqrt()
+        return [deviation, *(part.flatten(1) for part in sums.split(self.counts, 1))]
+
+
+def has_grid(height: int, width: int) -> bool:
+    """Return True if maps are so large that their values on a coarse grid are kept."""
+    return min(height, width) >= MIN_GRID_SIDE
+
+
+def count_statistics(shapes: Sequence[tuple[int, int, int]]) -> tuple[int, ...]:
+    """Count the values of each group, for maps of these channels, heights and widths."""
+    per_channel = [1, 1, 2, 3]
+    sizes = [
+        channels * n
+        for channels, height, width in shapes
+        for n in [*per_channel, *([GRID**2] if has_grid(height, width) else [])]
+    ]
+    channels, height, width = shapes[-1]
+    return (*sizes, channels * height * width)
