@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from einops import rearrange
@@ -18,6 +18,7 @@ from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
+from lgmnet.nn.feature_tasks import draw_feature_tasks
 from lgmnet.nn.generators import SharedWeights
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, learned_scale
 from lgmnet.nn.ridge import learned_strength, ridge_regression
@@ -48,9 +49,13 @@ class MetricConfig:
     """Comparison of queries with the support."""
     auxiliary: AuxiliaryConfig | None = None
     """Auxiliary loss in training; None for none."""
+    feature_tasks: float = 0.0
+    """Weight of the loss of further training tasks on the same samples, labelled by a random
+    feature (`lgmnet.nn.feature_tasks`); 0 for none."""
 
     def __post_init__(self) -> None:
         embedding, target, auxiliary = self.embedding, self.target, self.auxiliary
+        require(self, "feature_tasks", self.feature_tasks >= 0, "0 or more")
         if target:
             if self.generates_nothing:
                 require(target, "weights", target.weights == "learned", "'learned' for this method")
@@ -143,12 +148,35 @@ class MetricMethod(Method):
     @property
     def has_other_losses(self) -> bool:
         """True if training has another loss than that of the queries."""
-        return self.config.auxiliary is not None
+        return self.config.auxiliary is not None or self.config.feature_tasks > 0
 
     def compute_other_losses(
         self, embedded: Episode, generator: torch.Generator | None
     ) -> Float[Tensor, ""] | float:
-        """Compute the auxiliary loss of tasks whose samples are embedded already."""
+        """Compute the other losses of tasks whose samples are embedded already."""
+        return self.compute_auxiliary_loss(embedded) + self.compute_feature_tasks_loss(
+            embedded, generator
+        )
+
+    def compute_feature_tasks_loss(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> Float[Tensor, ""] | float:
+        """Compute the loss of further tasks by random features; 0 without a generator."""
+        weight = self.config.feature_tasks
+        if not weight or generator is None:
+            return 0.0
+        samples = torch.cat([embedded.support_x, embedded.query_x], 1)
+        features = samples.mean((-2, -1)) if self.config.embedding.gives_maps else samples
+        shot = embedded.support_x.shape[1] // embedded.way
+        groups = self.config.embedding.groups
+        further = draw_feature_tasks(
+            samples, features.flatten(2), groups, embedded.way, shot, generator
+        )
+        loss, _ = Method.learn(self.without_embedding(), further, generator)
+        return cast(Tensor, weight * loss)
+
+    def compute_auxiliary_loss(self, embedded: Episode) -> Float[Tensor, ""] | float:
+        """Compute the auxiliary loss."""
         auxiliary = self.config.auxiliary
         if not auxiliary:
             return 0.0

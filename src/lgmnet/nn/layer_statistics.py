@@ -12,11 +12,14 @@ from lgmnet.nn.norms import NormKind, build_norm
 
 MIN_GRID_SIDE = 7
 """Smallest side in pixels of a map whose values on a coarse grid are kept."""
+MIN_SMOOTHED_SIDE = 14
+"""Smallest side in pixels of a map that is smoothed before its moments are computed."""
 GRID = 2
 """Points on each axis of the coarse grid."""
 GROUP_RATE = 3.0
 """Factor of the log gains of groups, so that they are learned faster."""
 MIN_VARIANCE = 1e-5
+"""Added to variances, so that a map in which nothing varies has its centre in the middle."""
 
 
 class LayerStatistics(nn.Module):
@@ -26,12 +29,15 @@ class LayerStatistics(nn.Module):
     still know the rest, such as how bright, how sharp or where things are. So the vector has, for
     each channel of the image and of every layer, in groups of one kind each:
 
-    - the standard deviation over the map;
-    - the mean;
-    - the first moments along y and x, and the second ones along y, along x and across;
+    - the standard deviation over the map, the mean and the maximum;
+    - the centre of the energy along y and x;
+    - the second moments about it: along y, along x and across, so how wide and how slanted what is
+      seen lies;
     - on maps of at least 7 pixels, the values at 2 by 2 points;
 
-    and the last map as it is. All values are normalized over the tasks of a batch. A group of n
+    and the last map as it is. The energy is the squared deviation from the mean over the map, so
+    that neither strength nor sign matters; maps of at least 14 pixels are smoothed before, against
+    noise. All values are normalized over the tasks of a batch. A group of n
     values is divided by the root of n, so that all groups count alike at first, and multiplied by a
     learned gain.
 
@@ -85,32 +91,49 @@ class MapStatistics(nn.Module):
         width: Width of the maps in pixels.
     """
 
-    weights: Tensor
+    moments: Tensor
+    grid: Tensor | None
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (height, width))
         y, x = y[:, None].expand(height, width), x.expand(height, width)
-        squares = [square - square.mean() for square in (y * y, x * x)]
-        parts = [torch.ones(1, height, width), torch.stack([y, x]), torch.stack([*squares, y * x])]
+        self.is_smoothed = min(height, width) >= MIN_SMOOTHED_SIDE
+        moments = torch.stack([y, x, y * y, x * x, y * x]).flatten(1) / (height * width)
+        self.register_buffer("moments", moments, persistent=False)
+        grid = None
         if has_grid(height, width):
             points = torch.eye(GRID**2).view(-1, 1, GRID, GRID)
             size = (height, width)
             grid = F.interpolate(points, size, mode="bilinear", align_corners=True)
-            parts.append(GRID**2 * grid[:, 0])
-        self.counts = [len(part) for part in parts]
-        weights = torch.cat(parts).flatten(1) / (height * width)
-        self.register_buffer("weights", weights, persistent=False)
+            grid = grid.flatten(1) * GRID**2 / (height * width)
+        self.register_buffer("grid", grid, persistent=False)
 
     def forward(
         self, maps: Float[Tensor, "samples channels height width"]
     ) -> list[Float[Tensor, "samples values"]]:
         """Compute the groups of statistics."""
-        values = maps.permute(0, 2, 3, 1).flatten(1, 2)
-        sums = self.weights.to(values) @ values
-        variance = values.square().mean(1) - sums[:, 0].square()
-        deviation = variance.clamp_min(0).add(MIN_VARIANCE).sqrt()
-        return [deviation, *(part.flatten(1) for part in sums.split(self.counts, 1))]
+        values = flatten_positions(maps)
+        mean = values.mean(1, keepdim=True)
+        deviation = (values - mean).square().mean(1).add(MIN_VARIANCE).sqrt()
+        smooth = values
+        if self.is_smoothed:
+            smooth = flatten_positions(F.avg_pool2d(maps, 3, 1, 1, count_include_pad=False))
+        energy = (smooth - smooth.mean(1, keepdim=True)).square()
+        moments = self.moments.to(values) @ energy / (energy.mean(1, keepdim=True) + MIN_VARIANCE)
+        y, x, yy, xx, yx = moments.split(1, 1)
+        second = torch.cat([yy - y * y, xx - x * x, yx - y * x], 1)
+        groups = [deviation, mean, values.amax(1), moments[:, :2], second]
+        if self.grid is not None:
+            groups.append(self.grid.to(values) @ values)
+        return [group.flatten(1) for group in groups]
+
+
+def flatten_positions(
+    maps: Float[Tensor, "samples channels height width"],
+) -> Float[Tensor, "samples positions channels"]:
+    """Reshape maps to a row for each position; maps in channels-last memory are not copied."""
+    return maps.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def has_grid(height: int, width: int) -> bool:
@@ -120,7 +143,7 @@ def has_grid(height: int, width: int) -> bool:
 
 def count_statistics(shapes: Sequence[tuple[int, int, int]]) -> tuple[int, ...]:
     """Count the values of each group, for maps of these channels, heights and widths."""
-    per_channel = [1, 1, 2, 3]
+    per_channel = [1, 1, 1, 2, 3]
     sizes = [
         channels * n
         for channels, height, width in shapes
