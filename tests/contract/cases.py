@@ -126,6 +126,12 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear, gains from labels": lgm_net(
         LINEAR, "labels.width=8", "labels.leave_one_out=false"
     ),
+    "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
+    "feat, feature tasks": ("feat", FEATConfig(MAPS, width=8, feature_tasks=0.5)),
+    "proto-net, feature tasks, in views": (
+        "proto-net",
+        ProtoNetConfig(replace(TWO_VIEWS, pooled=(True, False)), feature_tasks=0.5),
+    ),
     "lgm-net, statistics of all layers": (
         "lgm-net",
         lgm_net_config(LAYERS, encoder_width=8),
