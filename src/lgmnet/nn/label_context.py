@@ -105,16 +105,17 @@ class LabelContext(nn.Module):
             for _ in range(config.layers)
         )
         self.token = nn.Linear(width, TOKEN_LENGTH)
-        self.group_gain = nn.Linear(width, 1)
+        self.group_gain = nn.Linear(width, 1, bias=False)
         self.feature_gain = nn.Sequential(
             nn.Linear(N_FEATURE_STATISTICS + TOKEN_LENGTH, config.hidden),
             nn.GELU(),
-            nn.Linear(config.hidden, 1),
+            nn.Linear(config.hidden, 1, bias=False),
         )
-        # So training starts where nothing is generated.
+        # So training starts where nothing is generated. There are no biases: a factor that all gains
+        # share changes no cosine.
         for layer in (self.group_gain, self.feature_gain[-1]):
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
+            for weight in layer.parameters():
+                nn.init.zeros_(weight)
 
     def forward(
         self,
