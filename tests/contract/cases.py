@@ -209,14 +209,14 @@ NOT_RANDOM = (
     | {
         "lgm-net-features, no generator": "it has no context",
     }
-    | {
-        case: "gains follow from the labels, and nothing else is generated"
-        for case in (
+    | dict.fromkeys(
+        (
             "lgm-net, gains from labels alone",
             "lgm-net, gains from labels alone, in views",
             "lgm-net, gains from labels, feature tasks",
-        )
-    }
+        ),
+        "gains follow from the labels, and nothing else is generated",
+    )
     | {
         case: "it draws nothing at random"
         for case, (name, _) in CASES.items()

@@ -62,7 +62,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (MAMLConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least one"),
     (MAMLConfig, {"embedding": ALL_LAYERS}, "'readout' must be 'last' for this method, but is"),
     (LabelContextConfig, {"width": 6}, "'width' must be a positive multiple of 4, but is 6"),
-    (LabelContextConfig, {"layers": 0}, "'layers' must be positive, but is 0"),
+    (LabelContextConfig, {"depth": 0}, "'depth' must be positive, but is 0"),
     (LabelContextConfig, {"hidden": 0}, "'hidden' must be positive, but is 0"),
     (MAMLConfig, {"embedding": IN_VIEWS}, "'views' must be 1 for this method, but is 2"),
     (MAMLConfig, {"embedding": ON_A_CANVAS}, "'canvas' must be None for this method, but is 36"),
@@ -78,6 +78,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
         "'full_context_steps' must be 0 unless the head is 'attention'",
     ),
     (ProtoNetConfig, {"target": TargetConfig((64, 64))}, "'weights' must be 'learned' for this"),
+    (ProtoNetConfig, {"feature_tasks": -1.0}, "'feature_tasks' must be 0 or more, but is -1.0"),
     (AuxiliaryConfig, {"weight": 0.0}, "'weight' must be positive, but is 0.0"),
     (FineTuneConfig, {"steps": 0}, "'steps' must be positive, but is 0"),
     (FineTuneConfig, {"rate": 0.0}, "'rate' must be positive, but is 0.0"),
@@ -88,6 +89,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (TrainFromScratchConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at"),
     (RandomWeightsConfig, {"temperature": 0.0}, "'temperature' must be positive, but is 0.0"),
     (RandomWeightsConfig, {"embedding": ALIGNED}, "'alignment' must be None for this method"),
+    (RandomWeightsConfig, {"embedding": ALL_LAYERS}, "'readout' must be 'last' for this method"),
     (RandomWeightsConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least"),
 ]
 

@@ -42,7 +42,7 @@ class LabelContextConfig:
 
     width: int = 48
     """Units of a group's token; a multiple of 4, the heads of attention."""
-    layers: int = 2
+    depth: int = 2
     """Layers of attention over the groups of features."""
     hidden: int = 32
     """Units of the hidden layer that gives each feature its gain."""
@@ -52,7 +52,7 @@ class LabelContextConfig:
     def __post_init__(self) -> None:
         valid = self.width > 0 and self.width % N_HEADS == 0
         require(self, "width", valid, f"a positive multiple of {N_HEADS}")
-        for field in ("layers", "hidden"):
+        for field in ("depth", "hidden"):
             require(self, field, getattr(self, field) > 0, "positive")
 
 
@@ -102,7 +102,7 @@ class LabelContext(nn.Module):
             nn.TransformerEncoderLayer(
                 width, N_HEADS, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
             )
-            for _ in range(config.layers)
+            for _ in range(config.depth)
         )
         self.token = nn.Linear(width, TOKEN_LENGTH)
         self.group_gain = nn.Linear(width, 1, bias=False)
@@ -111,8 +111,8 @@ class LabelContext(nn.Module):
             nn.GELU(),
             nn.Linear(config.hidden, 1, bias=False),
         )
-        # So training starts where nothing is generated. There are no biases: a factor that all gains
-        # share changes no cosine.
+        # So training starts where nothing is generated. There are no biases, because a factor that
+        # all gains share changes no cosine.
         for layer in (self.group_gain, self.feature_gain[-1]):
             for weight in layer.parameters():
                 nn.init.zeros_(weight)

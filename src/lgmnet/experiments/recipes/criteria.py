@@ -14,9 +14,11 @@ from lgmnet.training.config import Run, TrainConfig, ValidationConfig
 def criteria_drawings() -> Run:
     """Describe LGM-Net on drawings of 28x28 pixels that are labelled by one of many factors.
 
-    TargetNet is the generated gains of all layers' statistics. Tasks of 2 or 3 classes, because
-    many factors have few values, and of 1 to 6 shots. The drawings are not augmented: what would be
-    changed may be the criterion. The alphabets of validation are new.
+    What is generated is a gain for each statistic of all layers. Tasks of 2 or 3 classes, because
+    many factors have few values, and of 1 to 6 shots. Each step trains on as many tasks again whose
+    labels follow from a random feature, so that gains are found for other criteria too. The
+    drawings are not augmented: what would be changed may be the criterion. The alphabets of
+    validation are new.
     """
     return Run(
         recipe="criteria-drawings",
@@ -29,6 +31,7 @@ def criteria_drawings() -> Run:
             context=None,
             labels=LabelContextConfig(),
             head=HeadConfig("ridge"),
+            feature_tasks=0.5,
         ),
         data="criteria-drawings",
         split="lake/train",
@@ -39,7 +42,7 @@ def criteria_drawings() -> Run:
             way=3,
             min_way=2,
             max_shot=6,
-            query=10,
+            query=6,
             jitter=None,
             validation=ValidationConfig(way=3, shot=5, episodes=600, every=500),
         ),
@@ -47,12 +50,14 @@ def criteria_drawings() -> Run:
 
 
 def criteria_drawings_constant() -> Run:
-    """Describe the same with nothing generated: the same statistics, gains learned for all tasks.
+    """Describe the same with nothing generated: the same statistics, head and training.
 
-    The gains are those of the normalization and of the groups in the embedding.
+    The gains are those of the normalization and of the groups in the embedding, which are learned
+    and the same for all tasks.
     """
     run = criteria_drawings()
-    config = RidgeRegressionConfig(embedding=run.config.embedding, head=run.config.head)
+    lgm = run.config
+    config = RidgeRegressionConfig(lgm.embedding, None, lgm.head, None, lgm.feature_tasks)
     recipe = f"{run.recipe}-constant"
     return dataclasses.replace(run, recipe=recipe, method="ridge-regression", config=config)
 
