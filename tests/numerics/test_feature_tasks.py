@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from lgmnet.episode import Episode
+from lgmnet.methods import LGMNet
 from lgmnet.nn.feature_tasks import draw_feature_tasks
+from tests.contract.cases import CASES
+from tests.support.models import build_method
 from tests.support.random import noise, seeded
 
 GROUPS = (1, 4)
@@ -58,3 +62,25 @@ def test_the_sorting_passes_no_gradient():
     (episode.support_x.sum() + episode.query_x.sum()).backward()
     assert features.grad is None
     assert samples.grad is not None
+
+
+def test_the_gains_learn_from_these_tasks_and_the_embedding_does_not():
+    method = build_method(*CASES["lgm-net, gains from labels, feature tasks"])
+    assert isinstance(method, LGMNet)
+    support_y = torch.arange(3).repeat_interleave(2).expand(2, -1)
+    episode = Episode(
+        support_x=method.embedding(noise(12, 1, 8, 8).float()).unflatten(0, (2, 6)),
+        support_y=support_y,
+        query_x=method.embedding(noise(12, 1, 8, 8, seed=1).float()).unflatten(0, (2, 6)),
+        query_y=support_y,
+        way=3,
+    )
+    loss = method.compute_feature_tasks_loss(episode, seeded())
+    assert isinstance(loss, torch.Tensor)
+    loss.backward()
+    assert all(p.grad is None for p in method.embedding.parameters())
+    assert method.label_context is not None
+    gain = method.label_context.group_gain.weight.grad
+    assert gain is not None
+    assert gain.any()
+    assert method.compute_feature_tasks_loss(episode, None) == 0

@@ -125,7 +125,7 @@ def test_gains_multiply_the_channels_of_the_embedding(case):
     x = noise(1, 6, *method.inputs.shape)
     classifier = method.adapt(x, LABELS[:1], 3)
     embedded = method.embedding(x[0])[None]
-    gains = classifier.weights["gains"]  # type: ignore[operator, index]
+    gains = classifier.weights["gains"]  # type: ignore[index]
     assert gains.shape == embedded.shape[:1] + embedded.shape[2:3]
     changed = {**classifier.weights, "gains": torch.ones_like(gains)}  # type: ignore[dict-item]
     scaled = embedded * gains.view(1, 1, -1, *[1] * (embedded.ndim - 3))
@@ -216,5 +216,5 @@ def test_gains_find_the_feature_that_decides():
         loss.backward()
         optimizer.step()
     x, y, decides, _ = draw(100)
-    gains = method.adapt(x[:, :10], y[:, :10], 2).weights["gains"]  # type: ignore[operator, index]
+    gains = method.adapt(x[:, :10], y[:, :10], 2).weights["gains"]  # type: ignore[index]
     assert (gains.argmax(1) == decides).float().mean() > 0.9

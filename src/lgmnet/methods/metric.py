@@ -165,7 +165,8 @@ class MetricMethod(Method):
         weight = self.config.feature_tasks
         if not weight or generator is None:
             return 0.0
-        samples = torch.cat([embedded.support_x, embedded.query_x], 1)
+        # The embedding does not learn from them: it would make its features alike.
+        samples = torch.cat([embedded.support_x, embedded.query_x], 1).detach()
         features = samples.mean((-2, -1)) if self.config.embedding.gives_maps else samples
         shot = embedded.support_x.shape[1] // embedded.way
         groups = self.config.embedding.groups
