@@ -29,6 +29,7 @@ GROUPS = (3, 1, 4)
 
 
 SMALL = LabelContextConfig(width=8, hidden=8)
+SAME_FOR_GROUPS = dataclasses.replace(SMALL, knows_groups=False)
 
 
 def draw_context(config: LabelContextConfig = SMALL) -> LabelContext:
@@ -90,11 +91,11 @@ def test_the_same_images_by_other_labels_give_other_gains():
 
 
 def test_the_order_of_the_groups_does_not_matter():
-    """No weight belongs to a certain group, so gains move along with their features."""
+    """Where no weight belongs to a certain group, gains move along with their features."""
     support = noise(1, 6, sum(GROUPS))
-    context = draw_context()
+    context = draw_context(SAME_FOR_GROUPS)
     expected = context(support, LABELS[:1], 3).split(GROUPS, -1)
-    moved = LabelContext((4, 3, 1), LabelContextConfig(width=8, hidden=8)).double()
+    moved = LabelContext((4, 3, 1), SAME_FOR_GROUPS).double()
     moved.load_state_dict(context.state_dict())
     a, b, c = support.split(GROUPS, -1)
     gains = moved(torch.cat([c, a, b], -1), LABELS[:1], 3)

@@ -24,6 +24,9 @@ from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, lea
 from lgmnet.nn.ridge import learned_strength, ridge_regression
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
 
+MIN_FEATURE_SHOT = 3
+"""Least support samples of a class in a task by a random feature: one sample cannot tell which of
+thousands of features is meant."""
 MAX_MAPS = 768
 """Samples that pass the further layers at a time where no gradients are needed; more leave the
 cache."""
@@ -168,7 +171,7 @@ class MetricMethod(Method):
         # The embedding does not learn from them: it would make its features alike.
         samples = torch.cat([embedded.support_x, embedded.query_x], 1).detach()
         features = samples.mean((-2, -1)) if self.config.embedding.gives_maps else samples
-        shot = embedded.support_x.shape[1] // embedded.way
+        shot = max(MIN_FEATURE_SHOT, embedded.support_x.shape[1] // embedded.way)
         groups = self.config.embedding.groups
         further = draw_feature_tasks(
             samples, features.flatten(2), groups, embedded.way, shot, generator

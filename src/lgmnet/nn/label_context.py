@@ -48,6 +48,9 @@ class LabelContextConfig:
     """Units of the hidden layer that gives each feature its gain."""
     leave_one_out: bool = True
     """Ablation: if False, the tokens do not see the leave-one-out error of each group."""
+    knows_groups: bool = True
+    """If True, tokens begin with a learned vector of their group; if False, no weight belongs to a
+    certain group."""
 
     def __post_init__(self) -> None:
         valid = self.width > 0 and self.width % N_HEADS == 0
@@ -76,9 +79,11 @@ class LabelContext(nn.Module):
         log gain_f = g(log between_f / total_f, log within_f / total_f, log total_f, 1 / shot,
                        token) + a(token)
 
-    No weight belongs to a certain feature or group, so what is learned holds for criteria that
-    never occurred in training. With one sample a class nothing varies within; within_f is 0, the
-    leave-one-out statistics are left out, and 1 / shot tells so.
+    The network that all features share belongs to none of them, so what is learned holds for
+    criteria that never occurred in training; only tokens begin with a learned vector of their
+    group, which is nearly all that is known where a task has one shot. With one sample a class
+    nothing varies within; within_f is 0, the leave-one-out statistics are left out, and 1 / shot
+    tells so.
 
     Args:
         groups: Number of features in each group, in the order of the features.
@@ -98,6 +103,9 @@ class LabelContext(nn.Module):
         self.leaves_one_out = config.leave_one_out
         width, n = config.width, N_GROUP_STATISTICS + N_LEAVE_ONE_OUT * config.leave_one_out
         self.enter = nn.Linear(n, width)
+        self.group_tokens: nn.Parameter | None = None
+        if config.knows_groups:
+            self.group_tokens = nn.Parameter(0.1 * torch.randn(len(sizes), width))
         self.attention = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, N_HEADS, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
@@ -145,6 +153,8 @@ class LabelContext(nn.Module):
         if self.leaves_one_out:
             statistics += self.leave_one_out(support, support_y, way)
         tokens = self.enter(torch.stack(statistics, -1))
+        if self.group_tokens is not None:
+            tokens = tokens + self.group_tokens
         for layer in self.attention:
             tokens = layer(tokens)
         size = self.sizes[self.group_of_feature]

@@ -8,7 +8,7 @@ from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.label_context import LabelContextConfig
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
-from lgmnet.training.config import Run, TrainConfig, ValidationConfig
+from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
 
 
 def criteria_drawings() -> Run:
@@ -31,18 +31,19 @@ def criteria_drawings() -> Run:
             context=None,
             labels=LabelContextConfig(),
             head=HeadConfig("ridge"),
-            feature_tasks=0.5,
+            feature_tasks=0.25,
         ),
         data="criteria-drawings",
         split="lake/train",
         val_split="lake/val",
         train=TrainConfig(
-            steps=2_500,
+            steps=2_000,
             tasks=6,
             way=3,
             min_way=2,
             max_shot=6,
             query=6,
+            optimizer=OptimizerConfig(learning_rate=2e-3),
             jitter=None,
             validation=ValidationConfig(way=3, shot=5, episodes=600, every=500),
         ),
