@@ -168,7 +168,7 @@ class MetricMethod(Method):
         weight = self.config.feature_tasks
         if not weight or generator is None:
             return 0.0
-        # The embedding does not learn from them: it would make its features alike.
+        # The embedding does not learn from them: validation was better so (docs/dev/log.md).
         samples = torch.cat([embedded.support_x, embedded.query_x], 1).detach()
         features = samples.mean((-2, -1)) if self.config.embedding.gives_maps else samples
         shot = max(MIN_FEATURE_SHOT, embedded.support_x.shape[1] // embedded.way)
