@@ -33,6 +33,7 @@ from lgmnet.nn.alignment import AlignmentConfig
 from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.label_context import LabelContextConfig
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.support.configs import lgm_net_config
@@ -49,6 +50,15 @@ FEATURES = LGMNetFeaturesConfig(
     feature_shape=(8,), axes=3, mean_pull=1.0, generator=ScaleGeneratorConfig(context_length=4)
 )
 MAPS = replace(IMAGES, pooled=(True, False))
+LAYERS = replace(MAPS, readout="layers")
+GAINS = LGMNetConfig(
+    LAYERS,
+    TargetConfig((), pooled=False),
+    HeadConfig("ridge"),
+    context=None,
+    labels=LabelContextConfig(width=8, hidden=8),
+)
+"""Statistics of all layers, of which generated gains tell which count."""
 BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")
 VIEWS = ("alignment.power=0.5", "alignment.views=2")
 ABLATIONS = {
@@ -110,6 +120,26 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "matching-net, further layers": ("matching-net", MatchingNetConfig(MAPS, BESIDE)),
     "lgm-net, ridge": lgm_net(CONV, "head.kind=ridge"),
+    "lgm-net, gains from labels alone": ("lgm-net", GAINS),
+    "lgm-net, gains from labels alone, in views": lgm_net(GAINS, *VIEWS, "head.kind=means"),
+    "lgm-net, gains from labels": lgm_net(CONV, "labels.width=8", "skip=beside", "head.kind=means"),
+    "lgm-net, linear, gains from labels": lgm_net(
+        LINEAR, "labels.width=8", "labels.leave_one_out=false"
+    ),
+    "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
+    "feat, feature tasks": ("feat", FEATConfig(MAPS, width=8, feature_tasks=0.5)),
+    "proto-net, feature tasks, in views": (
+        "proto-net",
+        ProtoNetConfig(replace(TWO_VIEWS, pooled=(True, False)), feature_tasks=0.5),
+    ),
+    "lgm-net, statistics of all layers": (
+        "lgm-net",
+        lgm_net_config(LAYERS, encoder_width=8),
+    ),
+    "ridge-regression, statistics of all layers": (
+        "ridge-regression",
+        RidgeRegressionConfig(replace(LAYERS, layers="residual")),
+    ),
     "ridge-regression, images": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
     "ridge-regression, vectors, auxiliary loss": (
         "ridge-regression",
@@ -179,6 +209,14 @@ NOT_RANDOM = (
     | {
         "lgm-net-features, no generator": "it has no context",
     }
+    | dict.fromkeys(
+        (
+            "lgm-net, gains from labels alone",
+            "lgm-net, gains from labels alone, in views",
+            "lgm-net, gains from labels, feature tasks",
+        ),
+        "gains follow from the labels, and nothing else is generated",
+    )
     | {
         case: "it draws nothing at random"
         for case, (name, _) in CASES.items()

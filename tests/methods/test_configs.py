@@ -24,6 +24,7 @@ from lgmnet.nn.class_conditioning import ClassConditioningConfig
 from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.label_context import LabelContextConfig
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.support.configs import lgm_net_config
@@ -34,6 +35,7 @@ ALIGNED = EmbeddingConfig(alignment=AlignmentConfig())
 IN_VIEWS = EmbeddingConfig(alignment=AlignmentConfig(views=2))
 ON_A_CANVAS = EmbeddingConfig(alignment=AlignmentConfig(canvas=36))
 NO_LAYERS = vector_embedding(3)
+ALL_LAYERS = EmbeddingConfig(readout="layers")
 
 PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (EmbeddingConfig, {"feature_shape": (8, 8)}, "'feature_shape' must be 1 or 3 positive numbers"),
@@ -43,12 +45,12 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (EmbeddingConfig, {"widths": (), "pooled": ()}, "'widths' must be positive numbers, at least"),
     (EmbeddingConfig, {"widths": (8, 0), "pooled": (True, True)}, "'widths' must be positive"),
     (EmbeddingConfig, {"pooled": (True,)}, "'pooled' must be 4 values, one for each of 'widths'"),
+    (EmbeddingConfig, {"readout": "first"}, "'readout' must be 'last' or 'layers', but is 'first'"),
     (EmbeddingConfig, {"norm": "batch"}, "'norm' must be 'intertask' or 'sample', but is 'batch'"),
     (ContextConfig, {"length": 0}, "'length' must be positive, but is 0"),
     (ContextConfig, {"widths": (8, -1)}, "'widths' must be positive numbers, but is"),
     (ContextConfig, {"pooled": (True,)}, "'pooled' must be 2 values, or empty for vectors"),
-    (TargetConfig, {"widths": ()}, "'widths' must be positive numbers, at least one, but is"),
-    (TargetConfig, {"widths": (8, 0)}, "'widths' must be positive numbers, at least one, but is"),
+    (TargetConfig, {"widths": (8, 0)}, "'widths' must be positive numbers, but is"),
     (TargetConfig, {"skip": "over"}, "'skip' must be 'none', 'beside' or 'added', but is 'over'"),
     (TargetConfig, {"weights": "fixed"}, "'weights' must be 'generated' or 'learned', but is"),
     (HeadConfig, {"kind": "linear"}, "'kind' must be 'attention' or 'means' or .* but is 'linear'"),
@@ -58,6 +60,10 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (MAMLConfig, {"inner_steps": 0}, "'inner_steps' must be positive, but is 0"),
     (MAMLConfig, {"inner_rate": -1.0}, "'inner_rate' must be positive, but is -1.0"),
     (MAMLConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least one"),
+    (MAMLConfig, {"embedding": ALL_LAYERS}, "'readout' must be 'last' for this method, but is"),
+    (LabelContextConfig, {"width": 6}, "'width' must be a positive multiple of 4, but is 6"),
+    (LabelContextConfig, {"depth": 0}, "'depth' must be positive, but is 0"),
+    (LabelContextConfig, {"hidden": 0}, "'hidden' must be positive, but is 0"),
     (MAMLConfig, {"embedding": IN_VIEWS}, "'views' must be 1 for this method, but is 2"),
     (MAMLConfig, {"embedding": ON_A_CANVAS}, "'canvas' must be None for this method, but is 36"),
     (MatchingNetConfig, {"full_context_steps": -1}, "'full_context_steps' must be 0 to 100"),
@@ -72,6 +78,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
         "'full_context_steps' must be 0 unless the head is 'attention'",
     ),
     (ProtoNetConfig, {"target": TargetConfig((64, 64))}, "'weights' must be 'learned' for this"),
+    (ProtoNetConfig, {"feature_tasks": -1.0}, "'feature_tasks' must be 0 or more, but is -1.0"),
     (AuxiliaryConfig, {"weight": 0.0}, "'weight' must be positive, but is 0.0"),
     (FineTuneConfig, {"steps": 0}, "'steps' must be positive, but is 0"),
     (FineTuneConfig, {"rate": 0.0}, "'rate' must be positive, but is 0.0"),
@@ -82,6 +89,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (TrainFromScratchConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at"),
     (RandomWeightsConfig, {"temperature": 0.0}, "'temperature' must be positive, but is 0.0"),
     (RandomWeightsConfig, {"embedding": ALIGNED}, "'alignment' must be None for this method"),
+    (RandomWeightsConfig, {"embedding": ALL_LAYERS}, "'readout' must be 'last' for this method"),
     (RandomWeightsConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least"),
 ]
 
@@ -103,6 +111,7 @@ def test_wrong_values_are_refused(config_type, fields, expected):
     [
         ({"layers": "conv"}, "'layers' must be 'linear', but is 'conv'"),
         ({"pooled": (True, True)}, r"'pooled' must be empty, but is \(True, True\)"),
+        ({"readout": "layers"}, "'readout' must be 'last', but is 'layers'"),
         ({"alignment": AlignmentConfig()}, "'alignment' must be None where samples are vectors"),
     ],
 )
@@ -114,12 +123,28 @@ def test_an_embedding_of_vectors_has_no_parts_of_images(fields, expected):
 @pytest.mark.parametrize(
     ("config", "settings", "expected"),
     [
-        (VECTORS, ["auxiliary.pooled=true"], "'pooled' must be False where samples are vectors"),
+        (VECTORS, ["auxiliary.pooled=true"], "'pooled' must be False where embeddings are vectors"),
         (IMAGES, ["target.weights=learned"], "'context' must be None where weights are learned"),
         (
             IMAGES,
             ["target.weights=learned", "context=none", "detectors=2"],
             "'conditioning' must be None where weights are learned",
+        ),
+        (IMAGES, ["target.widths=[]"], "'widths' must be positive numbers, at least one, but is"),
+        (
+            IMAGES,
+            ["target.widths=[]", "labels.width=8"],
+            "'context' must be None where TargetNet has no layers",
+        ),
+        (
+            IMAGES,
+            ["target.widths=[]", "labels.width=8", "context=none", "detectors=2"],
+            "'conditioning' must be None where TargetNet has no layers",
+        ),
+        (
+            IMAGES,
+            ["readout=layers"],
+            "'pooled' must be False where embeddings are vectors, but is True",
         ),
         (IMAGES, ["context.pooled=[]"], r"'pooled' must be 2 values, but is \(\)"),
         (
@@ -130,12 +155,12 @@ def test_an_embedding_of_vectors_has_no_parts_of_images(fields, expected):
         (
             VECTORS,
             ["target.pooled=true"],
-            "'pooled' must be False where samples are vectors, but is True",
+            "'pooled' must be False where embeddings are vectors, but is True",
         ),
         (
             VECTORS,
             ["context.pooled=[false,false]"],
-            "'pooled' must be empty where samples are vectors",
+            "'pooled' must be empty where embeddings are vectors",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

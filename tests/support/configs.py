@@ -19,11 +19,11 @@ def lgm_net_config(
     **parts: Any,
 ) -> LGMNetConfig:
     """Build a config whose context encoder and TargetNet fit the embedding."""
-    pooled = (True, False) if embedding.is_image else ()
+    pooled = (True, False) if embedding.gives_maps else ()
     return LGMNetConfig(
         embedding=embedding,
         context=ContextConfig(context, (encoder_width,) * 2, pooled),
-        target=TargetConfig(target_widths, pooled=embedding.is_image),
+        target=TargetConfig(target_widths, pooled=embedding.gives_maps),
         **parts,
     )
 

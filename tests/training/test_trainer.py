@@ -278,7 +278,7 @@ def test_recipes_of_photos_train(name, tmp_path):
 def test_the_recipe_of_drawings_by_criterion_trains(tmp_path):
     settings = (
         *("train.steps=3", "tasks=2", "query=2", "max_shot=2", "precision=32-true"),
-        *("embedding.widths=[8, 8, 8, 8]", "target.widths=[8, 8]"),
+        *("embedding.widths=[8, 8, 8, 8]", "labels.width=8"),
         *("validation.shot=1", "validation.query=1", "validation.episodes=4"),
     )
     run = with_settings(RECIPES["criteria-drawings"](), settings)

@@ -13,6 +13,7 @@ from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
 from lgmnet.nn.generators import WeightGenerator
+from lgmnet.nn.label_context import LabelContext, LabelContextConfig
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
 
 
@@ -32,17 +33,29 @@ class LGMNetConfig(MetricConfig):
     support; it must be None where the weights are not generated."""
     conditioning: ClassConditioningConfig | None = None
     """Class detectors; None as in the paper."""
+    labels: LabelContextConfig | None = None
+    """Gains of the channels (or features) of the embedding, generated from statistics between and
+    within the classes; None as in the paper, whose context never reads a label."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.context
+        if not self.target.widths:
+            require(self, "context", context is None, "None where TargetNet has no layers")
+            expected = "None where TargetNet has no layers"
+            require(self, "conditioning", not self.conditioning, expected)
         if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
         if context:
-            is_image, n = self.embedding.is_image, len(context.widths)
-            expected = f"{n} values" if is_image else "empty where samples are vectors"
-            require(context, "pooled", len(context.pooled) == (n if is_image else 0), expected)
+            gives_maps, n = self.embedding.gives_maps, len(context.widths)
+            expected = f"{n} values" if gives_maps else "empty where embeddings are vectors"
+            require(context, "pooled", len(context.pooled) == (n if gives_maps else 0), expected)
+
+    @property
+    def has_gains(self) -> bool:
+        """True if a gain is generated for every channel (or feature) of the embedding."""
+        return self.labels is not None
 
 
 class LGMNet(MetricMethod):
@@ -61,8 +74,10 @@ class LGMNet(MetricMethod):
         p = sum a * y                                                     (6)
 
     With ``conditioning``, each class adds detectors to the kernels before they are normalized
-    (`lgmnet.nn.class_conditioning`). With another head than ``attention``, (5) and (6) are those of
-    `HeadConfig`.
+    (`lgmnet.nn.class_conditioning`). With ``labels``, every channel (or feature) of the embedding
+    is multiplied by a gain before TargetNet, which is generated from what varies between and within
+    the classes (`lgmnet.nn.label_context`). With another head than ``attention``, (5) and (6) are
+    those of `HeadConfig`.
 
     The paper draws the context at test too; here it is its mean unless a generator is given.
     """
@@ -75,7 +90,7 @@ class LGMNet(MetricMethod):
         """Build the MetaNet; see `MetricMethod.build_generators`."""
         config, shapes = self.config, self.target.weight_shapes
         n_in, norm = config.embedding.n_out, config.embedding.norm
-        is_image, weight_norm = config.embedding.is_image, config.target.weight_norm
+        is_image, weight_norm = config.embedding.gives_maps, config.target.weight_norm
         self.encoder: nn.Module = MeanContext()
         length = n_in
         if config.context:
@@ -87,6 +102,9 @@ class LGMNet(MetricMethod):
             self.generators = nn.ModuleList(
                 WeightGenerator(length, shape, weight_norm=weight_norm) for shape in shapes
             )
+        self.label_context: LabelContext | None = None
+        if config.labels:
+            self.label_context = LabelContext(config.embedding.groups, config.labels)
         self.tokens, self.writers = None, nn.ModuleList()
         if config.conditioning:
             dropout = config.conditioning.dropout
@@ -103,19 +121,25 @@ class LGMNet(MetricMethod):
     ) -> TargetWeights:
         """Generate the weights of TargetNet from the support; see `MetricMethod`."""
         config = self.config
+        gains: dict[str, Tensor] = {}
+        if self.label_context is not None:
+            features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
+            gains["gains"] = self.label_context(features.mean(2), support_y, way)
+        if not config.target.widths:
+            return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)
         is_sampled = config.context is not None and config.context.sampled
         drawn = context.draw(generator if is_sampled else None)  # eq. (2)
         tokens = None
         if self.tokens is not None:
             tokens = self.tokens(embedded, support_y, way, generator)
-        return self.generate(drawn, tokens)  # eq. (3)
+        return gains | self.generate(drawn, tokens)  # eq. (3)
 
     def generate(
         self,
         context: Float[Tensor, "tasks context"],
         tokens: Float[Tensor, "tasks way token"] | None = None,
-    ) -> TargetWeights:
+    ) -> dict[str, Tensor]:
         """Generate the weights of TargetNet for each task, one generator a layer.
 
         Where classes add detectors, ``tokens`` has the token of each class.

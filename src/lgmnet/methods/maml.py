@@ -37,6 +37,7 @@ class MAMLConfig:
     def __post_init__(self) -> None:
         embedding = self.embedding
         require(embedding, "widths", len(embedding.widths) > 0, "positive numbers, at least one")
+        require(embedding, "readout", embedding.readout == "last", "'last' for this method")
         require(self, "inner_steps", self.inner_steps > 0, "positive")
         require(self, "inner_rate", self.inner_rate > 0, "positive")
         if alignment := embedding.alignment:

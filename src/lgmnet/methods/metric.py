@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from einops import rearrange
@@ -18,11 +18,15 @@ from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
+from lgmnet.nn.feature_tasks import draw_feature_tasks
 from lgmnet.nn.generators import SharedWeights
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, learned_scale
 from lgmnet.nn.ridge import learned_strength, ridge_regression
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
 
+MIN_FEATURE_SHOT = 3
+"""Least support samples of a class in a task by a random feature: one sample cannot tell which of
+thousands of features is meant."""
 MAX_MAPS = 768
 """Samples that pass the further layers at a time where no gradients are needed; more leave the
 cache."""
@@ -48,21 +52,33 @@ class MetricConfig:
     """Comparison of queries with the support."""
     auxiliary: AuxiliaryConfig | None = None
     """Auxiliary loss in training; None for none."""
+    feature_tasks: float = 0.0
+    """Weight of the loss of further training tasks on the same samples, labelled by a random
+    feature (`lgmnet.nn.feature_tasks`); 0 for none."""
 
     def __post_init__(self) -> None:
         embedding, target, auxiliary = self.embedding, self.target, self.auxiliary
+        require(self, "feature_tasks", self.feature_tasks >= 0, "0 or more")
         if target:
             if self.generates_nothing:
                 require(target, "weights", target.weights == "learned", "'learned' for this method")
-            if embedding.is_image:
+            expected = "positive numbers, at least one"
+            require(target, "widths", bool(target.widths) or self.has_gains, expected)
+            if embedding.gives_maps:
                 require_size(embedding, target.n_poolings)
             else:
-                require(target, "pooled", not target.pooled, "False where samples are vectors")
-            keeps_size = target.widths[-1] == embedding.n_out and not target.n_poolings
+                require(target, "pooled", not target.pooled, "False where embeddings are vectors")
+            n_out = target.widths[-1] if target.widths else embedding.n_out
+            keeps_size = n_out == embedding.n_out and not target.n_poolings
             expected = "'none' or 'beside', unless TargetNet keeps the size of the embedding"
             require(target, "skip", keeps_size or target.skip != "added", expected)
-        if auxiliary and not embedding.is_image:
-            require(auxiliary, "pooled", not auxiliary.pooled, "False where samples are vectors")
+        if auxiliary and not embedding.gives_maps:
+            require(auxiliary, "pooled", not auxiliary.pooled, "False where embeddings are vectors")
+
+    @property
+    def has_gains(self) -> bool:
+        """True if a gain is generated for every channel (or feature) of the embedding."""
+        return False
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,12 +151,36 @@ class MetricMethod(Method):
     @property
     def has_other_losses(self) -> bool:
         """True if training has another loss than that of the queries."""
-        return self.config.auxiliary is not None
+        return self.config.auxiliary is not None or self.config.feature_tasks > 0
 
     def compute_other_losses(
         self, embedded: Episode, generator: torch.Generator | None
     ) -> Float[Tensor, ""] | float:
-        """Compute the auxiliary loss of tasks whose samples are embedded already."""
+        """Compute the other losses of tasks whose samples are embedded already."""
+        return self.compute_auxiliary_loss(embedded) + self.compute_feature_tasks_loss(
+            embedded, generator
+        )
+
+    def compute_feature_tasks_loss(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> Float[Tensor, ""] | float:
+        """Compute the loss of further tasks by random features; 0 without a generator."""
+        weight = self.config.feature_tasks
+        if not weight or generator is None:
+            return 0.0
+        # The embedding does not learn from them: validation was better so (docs/dev/log.md).
+        samples = torch.cat([embedded.support_x, embedded.query_x], 1).detach()
+        features = samples.mean((-2, -1)) if self.config.embedding.gives_maps else samples
+        shot = max(MIN_FEATURE_SHOT, embedded.support_x.shape[1] // embedded.way)
+        groups = self.config.embedding.groups
+        further = draw_feature_tasks(
+            samples, features.flatten(2), groups, embedded.way, shot, generator
+        )
+        loss, _ = Method.learn(self.without_embedding(), further, generator)
+        return cast(Tensor, weight * loss)
+
+    def compute_auxiliary_loss(self, embedded: Episode) -> Float[Tensor, ""] | float:
+        """Compute the auxiliary loss."""
         auxiliary = self.config.auxiliary
         if not auxiliary:
             return 0.0
@@ -263,8 +303,14 @@ def build_target(config: Any) -> TargetNet | None:
     """Build the layers behind the embedding, without their weights; None if there are none."""
     if config.target is None:
         return None
-    n_in, is_image, norm = config.embedding.n_out, config.embedding.is_image, config.embedding.norm
-    return TargetNet(n_in, config.target, is_image=is_image, norm=norm)
+    embedding = config.embedding
+    return TargetNet(
+        embedding.n_out,
+        config.target,
+        is_image=embedding.gives_maps,
+        norm=embedding.norm,
+        has_gains=config.has_gains,
+    )
 
 
 def scale_views(scale: Float[Tensor, ""], config: Any) -> Float[Tensor, ""]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lgmnet.config import require
 from lgmnet.nn.alignment import AlignedEmbedding, AlignmentConfig
 from lgmnet.nn.layers import ConvEmbedding, LayerKind, build_layers
+from lgmnet.nn.map_statistics import LayerStatistics, count_statistics
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class EmbeddingConfig:
     sample by itself, so that tasks never meet."""
     alignment: AlignmentConfig | None = None
     """For drawings: how they are aligned before the first layer."""
+    readout: Literal["last", "layers"] = "last"
+    """Output: ``last``: that of the last layer; ``layers``: for images, a vector of statistics of
+    the maps of all layers (`lgmnet.nn.map_statistics`)."""
 
     def __post_init__(self) -> None:
         shape, widths = self.feature_shape, self.widths
@@ -52,6 +56,8 @@ class EmbeddingConfig:
         require(self, "norm", self.norm in ("intertask", "sample"), "'intertask' or 'sample'")
         aligned = self.alignment is not None
         require(self, "alignment", self.is_image or not aligned, "None where samples are vectors")
+        readouts = ("last", "layers") if self.is_image else ("last",)
+        require(self, "readout", self.readout in readouts, " or ".join(map(repr, readouts)))
         if self.is_image:
             require_size(self)
 
@@ -61,16 +67,38 @@ class EmbeddingConfig:
         return len(self.feature_shape) == 3
 
     @property
+    def gives_maps(self) -> bool:
+        """True if the embedding of a sample is a feature map, False if it is a vector."""
+        return self.is_image and self.readout == "last"
+
+    @property
+    def map_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels, height and width of an image before the first layer and after each."""
+        canvas = self.alignment and self.alignment.canvas
+        channels, height, width = self.feature_shape
+        height, width = (canvas, canvas) if canvas else (height, width)
+        shapes = [(channels, height, width)]
+        for n, is_pooled in zip(self.widths, self.pooled, strict=True):
+            height, width = height >> is_pooled, width >> is_pooled
+            shapes.append((n, height, width))
+        return tuple(shapes)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Number of channels (or values) of each group that belongs together, in their order."""
+        return count_statistics(self.map_shapes) if self.readout == "layers" else (self.n_out,)
+
+    @property
     def n_out(self) -> int:
         """Channels (or units) of the embedding."""
+        if self.readout == "layers":
+            return sum(self.groups)
         return self.widths[-1] if self.widths else self.feature_shape[0]
 
     @property
     def n_features(self) -> int:
         """Number of values that the embedding gives of one view of one sample."""
-        canvas = self.alignment and self.alignment.canvas
-        sides = (canvas, canvas) if canvas else self.feature_shape[1:]
-        return self.n_out * math.prod(side >> sum(self.pooled) for side in sides)
+        return math.prod(self.map_shapes[-1]) if self.gives_maps else self.n_out
 
     @property
     def views(self) -> int:
@@ -101,7 +129,9 @@ def build_embedding(config: EmbeddingConfig) -> nn.Module:
     layers = build_layers(config.layers, n_in, config.widths, config.pooled, config.norm)
     if not config.is_image:
         return nn.Sequential(*layers)
-    embedding = ConvEmbedding(*layers)
+    maps = ConvEmbedding(*layers)
+    is_last = config.readout == "last"
+    embedding = maps if is_last else LayerStatistics(maps, config.map_shapes, config.norm)
     embedding.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return AlignedEmbedding(embedding, config.alignment) if config.alignment else embedding
 

@@ -1,6 +1,6 @@
 """Layers of the shared embeddings: Conv-4 and its kin, ResNet-12 and its kin, linear layers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 import torch
@@ -61,15 +61,28 @@ class ConvEmbedding(nn.Sequential):
         self, images: Float[Tensor, "samples channels height width"]
     ) -> Float[Tensor, "samples embedding height_out width_out"]:
         """Compute the feature maps of a batch of images."""
+        parts = [self.apply_layers(part) for part in self.split_images(images)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def split_images(self, images: Tensor) -> Sequence[Tensor]:
+        """Split images into parts that stay in the cache, unless gradients are needed."""
         max_pixels = MAX_PIXELS.get(images.device.type, DEFAULT_MAX_PIXELS)
         part = max(1, max_pixels // images[0, 0].numel())
         if self.training or torch.is_grad_enabled() or len(images) <= part:
-            return self.apply_layers(images)
-        return torch.cat([self.apply_layers(some) for some in images.split(part)])
+            return [images]
+        return list(images.split(part))
 
     def apply_layers(self, images: Tensor) -> Tensor:
         """Pass all images through all layers at once."""
         return cast(Tensor, super().forward(images))  # type: ignore[no-untyped-call]
+
+    def iterate_maps(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the images, then the maps after each layer (with its pooling and activation)."""
+        for i, module in enumerate(self):
+            if i == 0 or isinstance(module, (nn.Conv2d, ResidualBlock)):
+                yield images
+            images = module(images)
+        yield images
 
 
 class ResidualBlock(nn.Module):

@@ -245,10 +245,11 @@ def adam(
 
 
 def require_plain(config: EmbeddingConfig) -> None:
-    """Check that a config has at least one layer, and no alignment.
+    """Check that a config has at least one layer, the last as its output, and no alignment.
 
     Raises:
         ConfigError: if not.
     """
     require(config, "widths", len(config.widths) > 0, "positive numbers, at least one")
     require(config, "alignment", config.alignment is None, "None for this method")
+    require(config, "readout", config.readout == "last", "'last' for this method")

@@ -17,7 +17,8 @@ from lgmnet.nn.norms import NormKind, build_norm
 
 Skip = Literal["none", "beside", "added"]
 TargetWeights = Mapping[str, Tensor]
-"""Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..."""
+"""Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..., and
+``gains`` [tasks, in] where channels (or features) are multiplied by gains before the layers."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TargetConfig:
     """
 
     widths: tuple[int, ...] = (64, 64)
-    """Channels (or units) of each generated layer."""
+    """Channels (or units) of each generated layer; empty for generated gains alone (see
+    `lgmnet.nn.label_context`)."""
     pooled: bool = True
     """True if a 2x2 max-pool stands between convolutions; False for vectors."""
     norm: bool = True
@@ -43,8 +45,7 @@ class TargetConfig:
     """Ablation: if False, kernels are not divided by their L2 norm."""
 
     def __post_init__(self) -> None:
-        positive = len(self.widths) > 0 and min(self.widths) > 0
-        require(self, "widths", positive, "positive numbers, at least one")
+        require(self, "widths", min(self.widths, default=1) > 0, "positive numbers")
         skips = ("none", "beside", "added")
         require(self, "skip", self.skip in skips, "'none', 'beside' or 'added'")
         kinds = ("generated", "learned")
@@ -53,7 +54,7 @@ class TargetConfig:
     @property
     def n_poolings(self) -> int:
         """Number of max-pools."""
-        return len(self.widths) - 1 if self.pooled else 0
+        return max(0, len(self.widths) - 1) if self.pooled else 0
 
 
 class TargetNet(nn.Module):
@@ -66,18 +67,26 @@ class TargetNet(nn.Module):
         config: Layers.
         is_image: True if embeddings are feature maps, False if they are vectors.
         norm: Normalization after each layer.
+        has_gains: True if every channel (or feature) is multiplied by a gain first.
     """
 
     weight_shapes: tuple[tuple[int, ...], ...]
     """Weight shape of every layer, output axis first."""
 
     def __init__(
-        self, n_in: int, config: TargetConfig, *, is_image: bool, norm: NormKind = "intertask"
+        self,
+        n_in: int,
+        config: TargetConfig,
+        *,
+        is_image: bool,
+        norm: NormKind = "intertask",
+        has_gains: bool = False,
     ) -> None:
         super().__init__()
         layers = zip([n_in, *config.widths], config.widths, strict=False)
         kernel = (3, 3) if is_image else ()
         self.config = config
+        self.gain_shapes = {"gains": (n_in,)} if has_gains else {}
         self.weight_shapes = tuple((width, channels, *kernel) for channels, width in layers)
         self.norms = nn.ModuleList(
             build_norm(width, norm) if config.norm else nn.Identity() for width in config.widths
@@ -85,19 +94,21 @@ class TargetNet(nn.Module):
 
     @property
     def weight_names(self) -> list[str]:
-        """Names of the weights and biases of all layers."""
+        """Names of the gains, and of the weights and biases of all layers."""
         layers = range(len(self.weight_shapes))
-        return [f"{part}_{i}" for i in layers for part in ("weight", "bias")]
+        return [*self.gain_shapes, *(f"{part}_{i}" for i in layers for part in ("weight", "bias"))]
 
     def count_features(self, embedding: EmbeddingConfig) -> int:
         """Count the values that come out of one view of one sample, behind this embedding."""
         positions = embedding.n_features // embedding.n_out
-        n_features = self.config.widths[-1] * (positions >> 2 * self.config.n_poolings)
+        channels = self.config.widths[-1] if self.config.widths else embedding.n_out
+        n_features = channels * (positions >> 2 * self.config.n_poolings)
         return n_features + (embedding.n_features if self.config.skip == "beside" else 0)
 
     def check(self, weights: TargetWeights, tasks: int) -> None:
         """Check generated weights by name and shape; a bias of shape (1,) would be broadcast."""
-        shapes = [part for shape in self.weight_shapes for part in (shape, shape[:1])]
+        of_layers = [part for shape in self.weight_shapes for part in (shape, shape[:1])]
+        shapes = [*self.gain_shapes.values(), *of_layers]
         names = zip(self.weight_names, shapes, strict=True)
         expected = {name: (tasks, *shape) for name, shape in names}
         came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -109,6 +120,9 @@ class TargetNet(nn.Module):
         """Compute the target embedding of every sample under its own task's weights."""
         tasks = embedded.shape[0]
         self.check(weights, tasks)
+        if self.gain_shapes:
+            gains = weights["gains"][:, None].to(embedded)
+            embedded = embedded * gains.view(*gains.shape, *[1] * (embedded.ndim - 3))
         x, last = embedded, len(self.norms) - 1
         for i, norm in enumerate(self.norms):
             weight, bias = weights[f"weight_{i}"], weights[f"bias_{i}"]

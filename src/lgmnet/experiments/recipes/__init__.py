@@ -29,6 +29,8 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "photos": vectors.photos,
     "vectors": vectors.vectors,
     "criteria-drawings": criteria.criteria_drawings,
+    "criteria-drawings-constant": criteria.criteria_drawings_constant,
+    "criteria-drawings-proto-net": criteria.criteria_drawings_proto_net,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,

@@ -1,0 +1,153 @@
+"""Statistics of the maps of all layers of an embedding, as one vector."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.nn.layers import ConvEmbedding
+from lgmnet.nn.norms import NormKind, build_norm
+
+MIN_GRID_SIDE = 7
+"""Smallest side in pixels of a map whose values on a coarse grid are kept."""
+MIN_SMOOTHED_SIDE = 14
+"""Smallest side in pixels of a map that is smoothed before its moments are computed."""
+GRID = 2
+"""Points on each axis of the coarse grid."""
+GROUP_RATE = 3.0
+"""Factor of the log gains of groups, so that they are learned faster."""
+MIN_VARIANCE = 1e-5
+"""Added to variances, so that a map in which nothing varies has its centre in the middle."""
+
+
+class LayerStatistics(nn.Module):
+    """Embedding of images by statistics of the image and of the maps of all layers.
+
+    The last layer of a network keeps what the network was trained to tell apart. Earlier layers
+    still know the rest, such as how bright, how sharp or where things are. So the vector has, for
+    each channel of the image and of every layer, in groups of one kind each:
+
+    - the standard deviation over the map, the mean and the maximum;
+    - the centre of the energy along y and x;
+    - the second moments about it: along y, along x and across, so how wide and how slanted what is
+      seen lies;
+    - on maps of at least 7 pixels, the values at 2 by 2 points;
+
+    and the last map as it is. The energy is the squared deviation from the mean over the map, so
+    that neither strength nor sign matters; maps of at least 14 pixels are smoothed before, against
+    noise. All values are normalized over the tasks of a batch. A group of n
+    values is divided by the root of n, so that all groups count alike at first, and multiplied by a
+    learned gain.
+
+    Args:
+        layers: Convolutional layers.
+        shapes: Channels, height and width of the image and of the maps of all layers.
+        norm: Normalization of the values.
+    """
+
+    group_of_value: Tensor
+    roots: Tensor
+
+    def __init__(
+        self, layers: ConvEmbedding, shapes: Sequence[tuple[int, int, int]], norm: NormKind
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.statistics = nn.ModuleList(MapStatistics(*shape[1:]) for shape in shapes)
+        sizes = count_statistics(shapes)
+        self.norm = build_norm(sum(sizes), norm)
+        self.group_log_gains = nn.Parameter(torch.zeros(len(sizes)))
+        index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        self.register_buffer("group_of_value", index, persistent=False)
+        self.register_buffer("roots", torch.tensor(sizes)[index].rsqrt(), persistent=False)
+
+    def forward(
+        self, images: Float[Tensor, "samples channels height width"]
+    ) -> Float[Tensor, "samples values"]:
+        """Compute the statistics of a batch of images."""
+        parts = self.layers.split_images(images)
+        values = torch.cat([self.compute_statistics(part) for part in parts])
+        gains = self.roots * (GROUP_RATE * self.group_log_gains).exp()[self.group_of_value]
+        normalized: Tensor = self.norm(values)
+        return normalized * gains
+
+    def compute_statistics(self, images: Tensor) -> Tensor:
+        """Compute the statistics before normalization."""
+        groups: list[Tensor] = []
+        last = images
+        maps = self.layers.iterate_maps(images)
+        for statistics, last in zip(self.statistics, maps, strict=True):
+            groups += statistics(last)
+        return torch.cat([*groups, last.flatten(1)], 1)
+
+
+class MapStatistics(nn.Module):
+    """Statistics of each channel over a map, one group for each kind (see `LayerStatistics`).
+
+    Args:
+        height: Height of the maps in pixels.
+        width: Width of the maps in pixels.
+    """
+
+    moments: Tensor
+    grid: Tensor | None
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in (height, width))
+        y, x = y[:, None].expand(height, width), x.expand(height, width)
+        self.is_smoothed = min(height, width) >= MIN_SMOOTHED_SIDE
+        moments = torch.stack([y, x, y * y, x * x, y * x]).flatten(1) / (height * width)
+        self.register_buffer("moments", moments, persistent=False)
+        grid = None
+        if has_grid(height, width):
+            points = torch.eye(GRID**2).view(-1, 1, GRID, GRID)
+            size = (height, width)
+            grid = F.interpolate(points, size, mode="bilinear", align_corners=True)
+            grid = grid.flatten(1) * GRID**2 / (height * width)
+        self.register_buffer("grid", grid, persistent=False)
+
+    def forward(
+        self, maps: Float[Tensor, "samples channels height width"]
+    ) -> list[Float[Tensor, "samples values"]]:
+        """Compute the groups of statistics."""
+        values = flatten_positions(maps)
+        mean = values.mean(1, keepdim=True)
+        deviation = (values - mean).square().mean(1).add(MIN_VARIANCE).sqrt()
+        smooth = values
+        if self.is_smoothed:
+            smooth = flatten_positions(F.avg_pool2d(maps, 3, 1, 1, count_include_pad=False))
+        energy = (smooth - smooth.mean(1, keepdim=True)).square()
+        moments = self.moments.to(values) @ energy / (energy.mean(1, keepdim=True) + MIN_VARIANCE)
+        y, x, yy, xx, yx = moments.split(1, 1)
+        second = torch.cat([yy - y * y, xx - x * x, yx - y * x], 1)
+        groups = [deviation, mean, values.amax(1), moments[:, :2], second]
+        if self.grid is not None:
+            groups.append(self.grid.to(values) @ values)
+        return [group.flatten(1) for group in groups]
+
+
+def flatten_positions(
+    maps: Float[Tensor, "samples channels height width"],
+) -> Float[Tensor, "samples positions channels"]:
+    """Reshape maps to a row for each position; maps in channels-last memory are not copied."""
+    return maps.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def has_grid(height: int, width: int) -> bool:
+    """Return True if maps are so large that their values on a coarse grid are kept."""
+    return min(height, width) >= MIN_GRID_SIDE
+
+
+def count_statistics(shapes: Sequence[tuple[int, int, int]]) -> tuple[int, ...]:
+    """Count the values of each group, for maps of these channels, heights and widths."""
+    per_channel = [1, 1, 1, 2, 3]
+    sizes = [
+        channels * n
+        for channels, height, width in shapes
+        for n in [*per_channel, *([GRID**2] if has_grid(height, width) else [])]
+    ]
+    channels, height, width = shapes[-1]
+    return (*sizes, channels * height * width)
