@@ -20,9 +20,12 @@ AUXILIARY = "auxiliary loss"
 """Suffix of the rows with that loss."""
 LGM_NET = "LGM-Net, class detectors"
 LGM_NET_PAPER_CONTEXT = "LGM-Net, the paper's context"
+SEES_LABELS = "LGM-Net, sees labels"
 NOTHING_GENERATED = "LGM-Net, nothing generated"
 GENERATE_NOTHING = ("target.weights=learned", "context=none", "conditioning=none")
 """Settings that switch generation off: TargetNet's weights are learned, the same for all tasks."""
+SEE_LABELS = (*GENERATE_NOTHING, "labels={}")
+"""Settings with which a gain for each channel is generated, from the labels, and nothing else."""
 COSINE = HeadConfig("means")
 
 
@@ -59,6 +62,7 @@ def define_metric_rows(ours: Run, auxiliary: AuxiliaryConfig, paper: Run) -> tup
     return (
         *change(LGM_NET),
         *change(LGM_NET_PAPER_CONTEXT, "conditioning=none"),
+        *change(SEES_LABELS, *SEE_LABELS),
         *change(NOTHING_GENERATED, *GENERATE_NOTHING),
         *compare("ProtoNet", "proto-net"),
         *compare("ProtoNet, cosine", "proto-net", head=COSINE),
@@ -152,6 +156,7 @@ def define_ablation_rows(rows: tuple[Entry, ...], ours: str) -> tuple[Entry, ...
         change("without weight normalisation", "target.weight_norm=false"),
         take("without class detectors", LGM_NET_PAPER_CONTEXT),
         change("without class dropout", "conditioning.dropout=0"),
+        take("with gains generated from the labels instead", SEES_LABELS),
         take("without weight generation", NOTHING_GENERATED),
         dataclasses.replace(by_name[other_loss], title=loss_title),
     )
