@@ -173,15 +173,18 @@ class Method(nn.Module, ABC):
 
     def prepare_for_criteria(
         self, samples: Num[Tensor, "samples *feature"], factors: TrainingFactors
-    ) -> None:
+    ) -> Tensor | None:
         """Prepare for training tasks by criterion over a finite table, once, before the first step.
 
-        Most methods do nothing here. For such data it is called in place of `prepare`.
+        Most methods do nothing here. For such data it is called in place of `prepare`. A method
+        whose embedding is fitted here and then stays as it is may return the embedded samples,
+        [samples, *embedding]; training goes on with them.
 
         Args:
             samples: All training samples, as they are stored: float16 for many features.
             factors: What is known of each sample.
         """
+        return None
 
     def start_from(self, other: Method) -> None:
         """Take over what training starts from: here the weights of the same method.

@@ -54,8 +54,8 @@ class LGMNetConfig(MetricConfig):
 
     @property
     def has_gains(self) -> bool:
-        """True if a gain is generated for every channel (or feature) of the embedding."""
-        return self.labels is not None
+        """True if every channel (or feature) of the embedding has a gain."""
+        return super().has_gains or self.labels is not None
 
 
 class LGMNet(MetricMethod):
@@ -121,10 +121,11 @@ class LGMNet(MetricMethod):
     ) -> TargetWeights:
         """Generate the weights of TargetNet from the support; see `MetricMethod`."""
         config = self.config
-        gains: dict[str, Tensor] = {}
+        gains = self.learned_gains(len(embedded))
         if self.label_context is not None:
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
-            gains["gains"] = self.label_context(features.mean(2), support_y, way)
+            generated = self.label_context(features.mean(2), support_y, way)
+            gains["gains"] = generated * gains.get("gains", 1)
         if not config.target.widths:
             return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)

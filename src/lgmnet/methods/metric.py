@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from lgmnet.config import require
 from lgmnet.episode import Episode
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.base import Classifier, Method, TrainingFactors
 from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
 from lgmnet.nn.feature_tasks import draw_feature_tasks
 from lgmnet.nn.generators import SharedWeights
+from lgmnet.nn.layer_axes import LayerAxes
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, learned_scale
 from lgmnet.nn.ridge import learned_strength, ridge_regression
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
@@ -77,8 +78,8 @@ class MetricConfig:
 
     @property
     def has_gains(self) -> bool:
-        """True if a gain is generated for every channel (or feature) of the embedding."""
-        return False
+        """True if every channel (or feature) of the embedding has a gain."""
+        return self.target is not None and self.target.gains
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +110,8 @@ class MetricMethod(Method):
         self.build_generators()
         self.log_scale = learned_scale(config.head.temperature)
         self.log_strength = learned_strength() if config.head.kind == "ridge" else None
+        has_gains = config.target is not None and config.target.gains
+        self.log_gains = nn.Parameter(torch.zeros(config.embedding.n_out)) if has_gains else None
         self.class_head: ClassHead | None = None
 
     def build_generators(self) -> None:
@@ -129,6 +132,14 @@ class MetricMethod(Method):
             embedding = self.config.embedding
             n_features = embedding.n_out if auxiliary.pooled else embedding.n_features
             self.class_head = ClassHead(n_features, int(labels.max()) + 1).to(self.log_scale)
+
+    def prepare_for_criteria(
+        self, samples: Num[Tensor, "samples *feature"], factors: TrainingFactors
+    ) -> Tensor | None:
+        """Fit axes if the embedding has them; see `Method.prepare_for_criteria`."""
+        if not isinstance(self.embedding, LayerAxes):
+            return None
+        return self.embedding.fit(samples, factors.names, factors.values, factors.images)
 
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
@@ -229,10 +240,14 @@ class MetricMethod(Method):
         generator: torch.Generator | None,
     ) -> TargetWeights:
         """Compute the weights of the further layers for each task; here they are the same."""
-        weights: dict[str, Tensor] = {}
+        weights = self.learned_gains(len(embedded))
         for i, shared in enumerate(self.generators):
             weights[f"weight_{i}"], weights[f"bias_{i}"] = shared(embedded.flatten(1))
         return weights
+
+    def learned_gains(self, tasks: int) -> dict[str, Tensor]:
+        """Return the gains that are the same for all tasks, by name; empty if there are none."""
+        return {} if self.log_gains is None else {"gains": self.log_gains.exp().expand(tasks, -1)}
 
     def fit_keys(
         self,

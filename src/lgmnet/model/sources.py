@@ -20,6 +20,7 @@ from lgmnet.data.registry import (
 )
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.synthetic.photo_table import (
+    MIN_RENDERED_SHOT,
     PHOTOS_BY_CRITERION,
     TRAINING_WEIGHTS,
     open_photo_table,
@@ -85,6 +86,7 @@ def embed_photo_table(network: Backbone, split: str) -> CriterionPool:
         name=PHOTOS_BY_CRITERION,
         split=split,
         weights=TRAINING_WEIGHTS if split == "train" else None,
+        min_rendered_shot=MIN_RENDERED_SHOT if split == "train" else 1,
     )
 
 

@@ -39,6 +39,9 @@ class TargetConfig:
     skip: Skip = "none"
     """Use of the shared embedding behind TargetNet: ``beside``: concatenated with TargetNet's
     output, each of unit length; ``added`` to it; ``none``."""
+    gains: bool = False
+    """If True, every channel (or feature) of the embedding is multiplied by a learned gain before
+    the layers, the same for all tasks."""
     weights: Literal["generated", "learned"] = "generated"
     """Ablation: ``learned`` weights are the same for all tasks."""
     weight_norm: bool = True

@@ -36,8 +36,8 @@ TRAINING_WEIGHTS: Mapping[str, float] = {
     "product": 2.0,
     "kind": 1.0,
     "garment": 1.0,
-    "turn": 2.0,
-    "mirror": 1.0,
+    "turn": 5.0,
+    "mirror": 0.3,
     "place": 1.0,
     "blur": 1.0,
     "brightness": 1.0,
@@ -45,6 +45,8 @@ TRAINING_WEIGHTS: Mapping[str, float] = {
     "noise": 1.0,
 }
 """Weights with which the criteria of training tasks are drawn."""
+MIN_RENDERED_SHOT = 3
+"""Least support samples of a class of training tasks by a rendered factor."""
 
 
 @dataclass(frozen=True, eq=False)
