@@ -76,7 +76,7 @@ AXES = LGMNetConfig(
     TargetConfig((), pooled=False, gains=True),
     HeadConfig("ridge"),
     context=None,
-    labels=LabelContextConfig(width=8, hidden=8),
+    labels=LabelContextConfig(width=8, hidden=8, head=True),
 )
 """Features that are compressed by a fitted projection, learned and generated gains."""
 BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")

@@ -25,6 +25,7 @@ from lgmnet.classifier.support import (
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
 from lgmnet.errors import ConfigError, DataError, unknown_name_error
+from lgmnet.evaluation.aspects import Profile, explain_shares
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, QueryAnalysis
@@ -63,6 +64,8 @@ class FittedClassifier:
     """The model's thresholds for samples that belong to no class."""
     notes: dict[str, str] = field(default_factory=dict)
     """Texts that the caller stores with the classifier."""
+    profiles: tuple[Profile, ...] = ()
+    """The model's profiles of known criteria."""
 
     @property
     def inputs(self) -> InputSpec:
@@ -120,7 +123,17 @@ class FittedClassifier:
         if not batches:
             raise DataError("There are no samples: expected at least one.")
         names = [name for name, value in batches[0].items() if value is not None]
-        return QueryAnalysis(**{name: torch.cat([b[name] for b in batches]) for name in names})
+        result = QueryAnalysis(**{name: torch.cat([b[name] for b in batches]) for name in names})
+        if result.support_attention is not None:
+            return result
+        return dataclasses.replace(result, support_attention=self._share_support(result))
+
+    def _share_support(self, analysis: QueryAnalysis) -> Float[Tensor, "samples support"] | None:
+        """Trace answers back to the support samples, if the method can (`share_support`)."""
+        task = {name: value[None] for name, value in vars(analysis).items() if value is not None}
+        support, labels = to_float(self.support.samples)[None], self.support.labels[None]
+        shares = self.classifier.share_support(QueryAnalysis(**task), support, labels)
+        return None if shares is None else shares[0]
 
     @property
     def support_embedding(self) -> Float[Tensor, "keys features"] | None:
@@ -207,6 +220,18 @@ class FittedClassifier:
         with inference_autocast(support_x):
             ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
         return self._run_batched(ensemble.spread, samples)
+
+    def judged_by(self) -> dict[str, float]:
+        """Tell by what the classifier tells its classes apart.
+
+        Returns:
+            Share of each aspect, such as ``things`` or ``texture``, the largest first; they sum to
+            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`).
+        """
+        shares = self.classifier.group_shares
+        return (
+            explain_shares(shares[0], self.profiles) if shares is not None and self.profiles else {}
+        )
 
     def class_index(self, name: str) -> int:
         """Find the index of a class.
@@ -358,4 +383,5 @@ def fit_support(
         model.backbone,
         model.rejections,
         notes or {},
+        model.profiles,
     )

@@ -68,6 +68,34 @@ class Classifier(nn.Module, ABC):
         """
         return None
 
+    def share_support(
+        self,
+        analysis: QueryAnalysis,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+    ) -> Float[Tensor, "tasks query support"] | None:
+        """Compute the share of each answer that each support sample accounts for.
+
+        For classifiers that no longer need their support, and so get it again.
+
+        Args:
+            analysis: Answers to queries (see `analyze`).
+            support_x: Support samples that the classifier was adapted to.
+            support_y: Their labels.
+
+        Returns:
+            As `QueryAnalysis.support_attention`; None if answers cannot be traced back.
+        """
+        return None
+
+    @property
+    def group_shares(self) -> Float[Tensor, "tasks groups"] | None:
+        """Share of each group of features in what decides; shares of a task sum to 1.
+
+        None if the features have no groups, or the classes are not linear functions of them.
+        """
+        return None
+
     def register_buffers(self, tensors: Mapping[str, Tensor]) -> None:
         """Register several buffers by name."""
         for name, tensor in tensors.items():

@@ -83,9 +83,10 @@ class FEAT(MetricMethod):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         generator: torch.Generator | None,
+        log_strength: Float[Tensor, "tasks 1 1"] | float = 0.0,
     ) -> tuple[Float[Tensor, "tasks keys features"], Int[Tensor, "tasks keys"]]:
         """Adapt the prototypes to each other; see `MetricMethod.fit_keys`."""
-        prototypes, labels = super().fit_keys(features, support_y, way, generator)
+        prototypes, labels = super().fit_keys(features, support_y, way, generator, log_strength)
         return self.attention(prototypes, None, generator), labels
 
     @property

@@ -47,6 +47,10 @@ class LGMNetConfig(MetricConfig):
         if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
+        if self.labels:
+            is_ridge = self.head.kind == "ridge"
+            expected = "False unless the head is 'ridge'"
+            require(self.labels, "head", is_ridge or not self.labels.head, expected)
         if context:
             gives_maps, n = self.embedding.gives_maps, len(context.widths)
             expected = f"{n} values" if gives_maps else "empty where embeddings are vectors"
@@ -124,8 +128,8 @@ class LGMNet(MetricMethod):
         gains = self.learned_gains(len(embedded))
         if self.label_context is not None:
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
-            generated = self.label_context(features.mean(2), support_y, way)
-            gains["gains"] = generated * gains.get("gains", 1)
+            generated = self.label_context.generate(features.mean(2), support_y, way)
+            gains = generated | {"gains": generated["gains"] * gains.get("gains", 1)}
         if not config.target.widths:
             return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)

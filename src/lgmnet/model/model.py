@@ -14,6 +14,7 @@ import torch
 
 from lgmnet.config import coerce, from_json
 from lgmnet.errors import ConfigError, FileFormatError, to_utf8, unknown_name_error
+from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -45,6 +46,8 @@ class Model:
     """Name of the frozen network that embeds photos for the method; empty if there is none."""
     rejections: tuple[Rejection, ...] = ()
     """Thresholds below which a query belongs to none of the classes, at most one for each shot."""
+    profiles: tuple[Profile, ...] = ()
+    """What classifiers by known criteria look at (see `lgmnet.evaluation.aspects`)."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -164,6 +167,7 @@ def load_model(name: str | Path) -> Model:
         training = from_json(TrainingRecord, config["training"])
         scores = tuple(from_json(Score, values | {"scores": ()}) for values in config["scores"])
         rejections = tuple(from_json(Rejection, values) for values in config.get("rejections", ()))
+        profiles = tuple(from_json(Profile, values) for values in config.get("profiles", ()))
     except ConfigError as error:
         raise FileFormatError(f"The config in '{config_path}' cannot be used: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:
@@ -182,7 +186,17 @@ def load_model(name: str | Path) -> Model:
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = to_utf8(folder.absolute().name)
     is_half = any(t.dtype == torch.float16 for t in tensors.values())
-    return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
+    return Model(
+        method.eval(),
+        method_name,
+        training,
+        scores,
+        name,
+        is_half,
+        backbone,
+        rejections,
+        profiles,
+    )
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
@@ -211,6 +225,7 @@ def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         "training": dataclasses.asdict(model.training),
         "scores": scores,
         "rejections": [dataclasses.asdict(rejection) for rejection in model.rejections],
+        "profiles": [dataclasses.asdict(profile) for profile in model.profiles],
     }
     card = dataclasses.replace(model, name=folder.absolute().name).card
     write_model_folder(folder, state, config, card, overwrite=overwrite)

@@ -51,8 +51,6 @@ class AxisGroup:
 class GroupedAxes(nn.Module):
     """Linear compression of each group of features; the mean square length of a group is 1.
 
-    Projections are kept in 16 bits, because they are most of the weights of a model that has them.
-
     Args:
         groups: Groups of columns; a column may be in several.
     """
@@ -62,9 +60,8 @@ class GroupedAxes(nn.Module):
         self.groups = tuple(groups)
         for i, group in enumerate(self.groups):
             width = group.stop - group.start
-            projection = torch.eye(width, dtype=torch.float16)[:, : group.axes]
             self.register_buffer(f"centre_{i}", torch.zeros(width))
-            self.register_buffer(f"projection_{i}", projection.contiguous())
+            self.register_buffer(f"projection_{i}", torch.eye(width)[:, : group.axes].contiguous())
 
     @property
     def n_axes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,9 +69,13 @@ class AxesConfig:
     """Network that recognises changes of photos from the axes; None for none."""
     classes: str = "class"
     """Factor whose values are ordinary classes, for the whitening within classes."""
+    dropout: float = 0.0
+    """Part of the training tasks that do without the recognised changes, so that changes which
+    nothing recognises are met as well."""
 
     def __post_init__(self) -> None:
         require(self, "groups", len(self.groups) > 0, "at least one group")
+        require(self, "dropout", 0 <= self.dropout < 1, "0 to below 1")
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
@@ -79,10 +84,31 @@ class AxesConfig:
         return (*(group.axes for group in self.groups), *(factor.values for factor in factors))
 
     @property
+    def n_axes(self) -> int:
+        """Number of axes without the values of recognised factors, which follow them."""
+        return sum(group.axes for group in self.groups)
+
+    @property
     def group_names(self) -> tuple[str, ...]:
         """Name of each group."""
         factors = self.probe.factors if self.probe else ()
         return (*(group.name for group in self.groups), *(factor.name for factor in factors))
+
+
+def drop_recognised(
+    samples: Sequence[Float[Tensor, "tasks _ axes"]], config: AxesConfig, generator: torch.Generator
+) -> list[Float[Tensor, "tasks _ axes"]]:
+    """Set the values of the recognised factors to 0 in some of the tasks (`AxesConfig.dropout`).
+
+    Args:
+        samples: Embedded support, and embedded queries, of the same tasks.
+        config: Config of the axes.
+        generator: Source of the choice of tasks.
+    """
+    tasks, _, n_axes = samples[0].shape
+    drawn = torch.rand(tasks, 1, 1, generator=generator, device=generator.device)
+    is_kept = (drawn >= config.dropout).cpu() | (torch.arange(n_axes) < config.n_axes)
+    return [part * is_kept.to(part) for part in samples]
 
 
 class LayerAxes(nn.Module):

@@ -16,6 +16,8 @@ from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
 
 EFFICIENTNET_LITE0, TIMM = "efficientnet-lite0", "timm:"
 EFFICIENTNET_LITE0_LAYERS = f"{EFFICIENTNET_LITE0}-layers"
+EFFICIENTNETS = (EFFICIENTNET_LITE0, EFFICIENTNET_LITE0_LAYERS)
+"""Networks whose weights the extra `photos` brings, so that nothing is ever downloaded."""
 HALF = (0.5, 0.5, 0.5)
 
 
