@@ -6,6 +6,7 @@ tasks of known criteria.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,10 @@ from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
 
+Criterion = Literal["auto", "things", "looks"]
+"""What a person can say about the criterion: nothing; the things shown; or anything else."""
+THINGS = "things"
+"""Aspect of what is shown, such as the class; all others are looks."""
 MIN_SHARE = 1e-3
 """Added to the share of each group in a profile, so that none is impossible."""
 N_STEPS = 100
@@ -112,3 +117,31 @@ def explain_shares(
     for profile, weight in zip(profiles, weights.tolist(), strict=True):
         mixture[profile.aspect] = mixture.get(profile.aspect, 0.0) + weight
     return dict(sorted(mixture.items(), key=lambda item: -item[1]))
+
+
+def emphasize(
+    profiles: Sequence[Profile], by: Literal["things", "looks"]
+) -> Float[Tensor, " groups"]:
+    """Compute factors of the gains of groups for a person who says what counts.
+
+    With one image of each class nothing in the images can tell. The factor is the root of the part
+    that a group has in the profiles of things, or in those of looks.
+
+    Args:
+        profiles: Profiles of known criteria, of things and of looks.
+        by: What counts.
+
+    Raises:
+        ConfigError: if no profile is of things, or none of looks.
+    """
+    things, looks = (
+        torch.tensor([p.shares for p in profiles if (p.aspect == THINGS) == is_thing])
+        for is_thing in (True, False)
+    )
+    if not (len(things) and len(looks)):
+        raise ConfigError(
+            f"This model does not know things from looks, so it cannot judge by '{by}'. Use "
+            "'auto', or a model that was trained by criterion, such as 'photos'."
+        )
+    wanted, other = (things, looks) if by == THINGS else (looks, things)
+    return (wanted.mean(0) / (wanted.mean(0) + other.mean(0))).sqrt()

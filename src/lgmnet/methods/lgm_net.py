@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,18 @@ class LGMNet(MetricMethod):
     config_type = LGMNetConfig
     config: LGMNetConfig
     target: TargetNet
+    emphasis: Tensor | None = None
+    """Factor of the gains of each group of features; None for 1 (see `with_emphasis`)."""
+
+    def with_emphasis(self, factors: Float[Tensor, " groups"]) -> LGMNet:
+        """Copy this method, with all weights shared, for a support whose criterion is known.
+
+        Args:
+            factors: Factor of the gains of each group of features.
+        """
+        copied = copy.copy(self)
+        copied.emphasis = factors
+        return copied
 
     def build_generators(self) -> None:
         """Build the MetaNet; see `MetricMethod.build_generators`."""
@@ -130,6 +143,10 @@ class LGMNet(MetricMethod):
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
             generated = self.label_context.generate(features.mean(2), support_y, way)
             gains = generated | {"gains": generated["gains"] * gains.get("gains", 1)}
+        if self.emphasis is not None and "gains" in gains:
+            sizes = torch.tensor(config.embedding.groups, device=embedded.device)
+            factors = self.emphasis.to(embedded).repeat_interleave(sizes)
+            gains["gains"] = gains["gains"] * factors
         if not config.target.widths:
             return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)

@@ -46,7 +46,7 @@ TRAINING_WEIGHTS: Mapping[str, float] = {
     "product": 2.0,
     "kind": 1.0,
     "garment": 1.0,
-    "turn": 5.0,
+    "turn": 8.0,
     "mirror": 0.3,
     "place": 1.0,
     "blur": 1.0,

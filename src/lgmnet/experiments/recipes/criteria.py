@@ -86,11 +86,11 @@ def photos_by_criterion() -> Run:
         method="lgm-net",
         config=LGMNetConfig(
             embedding=EmbeddingConfig(
-                (N_LAYER_STATISTICS,), "linear", widths=(), pooled=(), axes=AxesConfig(dropout=0.5)
+                (N_LAYER_STATISTICS,), "linear", widths=(), pooled=(), axes=AxesConfig(dropout=0.3)
             ),
             target=TargetConfig(widths=(), pooled=False, gains=True),
             context=None,
-            labels=LabelContextConfig(leave_one_out=False, head=True),
+            labels=LabelContextConfig(width=96, hidden=64, leave_one_out=False, head=True),
             head=HeadConfig("ridge"),
         ),
         data="photos-by-criterion",
