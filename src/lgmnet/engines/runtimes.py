@@ -1,0 +1,96 @@
+"""The engines beside PyTorch: what each is called, and how it loads a converted network."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from lgmnet.errors import require_extra
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""Runs a network on one batch; several threads may call it."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Engine that runs networks from ONNX files on the CPU."""
+
+    name: str
+    """Value of the keyword ``engine``, which is the name of the package, too."""
+    title: str
+    """Name in messages."""
+    extra: str
+    """Extra of lgmnet that contains it."""
+    load: Callable[[Path, int], Run]
+    """Loads an ONNX file to run on a number of threads."""
+
+    @property
+    def version(self) -> str:
+        """Installed version; empty if it is not installed."""
+        try:
+            return version(self.name)
+        except PackageNotFoundError:
+            return ""
+
+
+def load_openvino(path: Path, n_threads: int) -> Run:
+    """Load a network in OpenVINO.
+
+    It computes in 32 bits: in bf16, which it would choose itself, features of photos fail the
+    parity check.
+
+    Raises:
+        UserError: if OpenVINO is not installed.
+    """
+    with require_extra("fast", "networks in OpenVINO"):
+        import openvino
+    # Not by its path, because OpenVINO opens no path that is not UTF-8.
+    model = openvino.Core().read_model(path.read_bytes())
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": n_threads,
+        "NUM_STREAMS": 1,
+    }
+    compiled = openvino.compile_model(model, "CPU", settings)
+    request, lock = compiled.create_infer_request(), threading.Lock()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with lock:
+            results = request.infer([batch], share_inputs=True)
+            return np.array(results[0])
+
+    return run
+
+
+def load_onnxruntime(path: Path, n_threads: int) -> Run:
+    """Load a network in ONNX Runtime.
+
+    Raises:
+        UserError: if ONNX Runtime is not installed.
+    """
+    with require_extra("photos", "networks in ONNX Runtime"):
+        import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    content = path.read_bytes()  # ONNX Runtime opens no path that is not UTF-8.
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (name,) = (node.name for node in session.get_inputs())
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        result: np.ndarray = session.run(None, {name: batch})[0]
+        return result
+
+    return run
+
+
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Runtime("openvino", "OpenVINO", "fast", load_openvino),
+        Runtime("onnxruntime", "ONNX Runtime", "photos", load_onnxruntime),
+    )
+}
+"""All engines beside PyTorch, by name."""
