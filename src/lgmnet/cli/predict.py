@@ -12,7 +12,7 @@ import typer
 
 from lgmnet.cli.console import command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import ClassifierPath
+from lgmnet.cli.options import ClassifierPath, Engine
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, write_rows
 from lgmnet.errors import ImageError
 from lgmnet.progress import track_progress
@@ -45,6 +45,7 @@ def predict(
         bool,
         typer.Option("--none", help=f"Give the label '{NONE_LABEL}' to images that fit no class."),
     ] = False,
+    engine: Engine = "auto",
     as_json: bool = False,
 ) -> None:
     """Classify images: the label, and the probability of every class.
@@ -55,7 +56,7 @@ def predict(
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
-    fitted = FittedClassifier.load(file)
+    fitted = FittedClassifier.load(file, engine=engine)
     images, n_images = find_images(paths)
     if allow_none:
         _ = fitted.threshold  # Raises now and not after the first rows if there is no threshold.

@@ -1,14 +1,12 @@
 """Networks on engines: the one that is asked for, or the fastest that gives the same features."""
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,18 +17,14 @@ from torch.nn import functional as F
 
 from lgmnet import devices
 from lgmnet.config import from_json
+from lgmnet.engines.names import AUTO, TORCH
 from lgmnet.engines.onnx_file import OPSET, convert_to_onnx
-from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime
-from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
+from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime, check_engine
+from lgmnet.errors import ConfigError, UserError, require_extra
 from lgmnet.io import atomic_write, cache_folder, make_folder, write_text
 from lgmnet.progress import track_progress
 from lgmnet.tensor_file import checksum
 
-EngineName = Literal["auto", "torch", "onnxruntime", "openvino"]
-AUTO, TORCH = "auto", "torch"
-ENGINES = (AUTO, TORCH, *RUNTIMES)
-ENGINE_VARIABLE = "LGMNET_ENGINE"
-"""Environment variable with the engine that ``auto`` stands for."""
 CONVERSION_VERSION = 1
 """Version of the conversion; part of the name of every converted network."""
 MIN_COSINE = 0.9999
@@ -104,7 +98,7 @@ def load_engine(
         ConfigError: if there is no such engine, or it does not pass the check.
         UserError: if the engine is not installed, or the cache folder cannot be written to.
     """
-    name = resolve_engine(engine)
+    name = check_engine(engine)
     device = next(network.parameters()).device
     if device.type != "cpu" and name not in (AUTO, TORCH):
         raise ConfigError(f"The engine '{name}' runs on the CPU only; give 'torch' for {device}.")
@@ -114,24 +108,6 @@ def load_engine(
         is_on_torch = name == TORCH or device.type != "cpu"
         engines[key] = None if is_on_torch else convert(network, draw_examples(), name)
     return engines[key] or on_torch(network)
-
-
-def resolve_engine(engine: str) -> str:
-    """Check the name of an engine and that it is installed; `ENGINE_VARIABLE` may replace ``auto``.
-
-    Raises:
-        ConfigError: if there is no such engine.
-        UserError: if it is not installed.
-    """
-    name = os.environ.get(ENGINE_VARIABLE, AUTO) if engine == AUTO else engine
-    if name not in ENGINES:
-        raise unknown_name_error("engine", name, ENGINES)
-    if name in RUNTIMES and not RUNTIMES[name].version:
-        raise UserError(
-            f"The engine '{name}' is not installed; pip install "
-            f"'lgmnet[{RUNTIMES[name].extra}]', or give engine 'torch'."
-        )
-    return name
 
 
 def on_torch(network: nn.Module) -> Engine:

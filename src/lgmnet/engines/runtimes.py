@@ -1,5 +1,6 @@
 """The engines beside PyTorch: what each is called, and how it loads a converted network."""
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lgmnet.errors import require_extra
+from lgmnet.engines.names import AUTO, ENGINE_VARIABLE, ENGINES
+from lgmnet.errors import UserError, require_extra, unknown_name_error
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Runs a network on one batch; several threads may call it."""
@@ -94,3 +96,24 @@ RUNTIMES = {
     )
 }
 """All engines beside PyTorch, by name."""
+
+
+def check_engine(engine: str) -> str:
+    """Check that an engine can be used; `ENGINE_VARIABLE` may replace ``auto``.
+
+    Returns:
+        Its name.
+
+    Raises:
+        ConfigError: if there is no such engine.
+        UserError: if it is not installed.
+    """
+    name = os.environ.get(ENGINE_VARIABLE, AUTO) if engine == AUTO else engine
+    if name not in ENGINES:
+        raise unknown_name_error("engine", name, ENGINES)
+    if name in RUNTIMES and not RUNTIMES[name].version:
+        raise UserError(
+            f"The engine '{name}' is not installed; pip install "
+            f"'lgmnet[{RUNTIMES[name].extra}]', or give engine 'torch'."
+        )
+    return name

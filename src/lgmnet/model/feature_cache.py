@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
-from lgmnet.engines.engine import AUTO, TORCH
+from lgmnet.engines.names import AUTO, TORCH
 from lgmnet.errors import UserError
 from lgmnet.io import cache_folder, make_folder
 from lgmnet.nn.pretrained import Backbone

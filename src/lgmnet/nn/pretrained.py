@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgmnet.engines.engine import AUTO, Engine, load_engine
+from lgmnet.engines.engine import Engine, load_engine
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
 from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
