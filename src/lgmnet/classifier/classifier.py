@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
-from lgmnet.classifier.embedding import embed_drawings, load_embedding, without_embedding
+from lgmnet.classifier.embedding import load_embedding, without_embedding
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import (
     Support,
@@ -257,7 +257,7 @@ class FittedClassifier:
                     queries = queries.to(self.support.samples.dtype)
                 with inference_autocast(queries):
                     if embedding is not None:
-                        queries = embed_drawings(embedding, queries)
+                        queries = embedding(queries)
                     result = function(classifier, queries[None])
             yield result
 
@@ -345,7 +345,7 @@ def embed_support(model: Model, support: Support) -> Float[Tensor, "samples *emb
     samples, layers = to_float(support.samples), model.inference_method.embedding
     embedding = load_embedding(layers, samples.shape[1:], model.engine)
     if embedding is not None:
-        return embed_drawings(embedding, samples)
+        return embedding(samples)
     with inference_autocast(samples):
         embedded: Tensor = layers(samples)
     return embedded
