@@ -1,12 +1,12 @@
 """The engines beside PyTorch: what each is called, and how it loads a converted network."""
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,11 @@ class Runtime:
 
 
 def load_openvino(path: Path, n_threads: int) -> Run:
-    """Load a network in OpenVINO.
+    """Load a network in OpenVINO, to run one image on each thread.
 
-    It computes in 32 bits: in bf16, which it would choose itself, features of photos fail the
-    parity check.
+    So the maps of an image stay in the cache of a core, and its shape is known when the network is
+    compiled; both make it faster. It computes in 32 bits: in bf16, which it would choose itself,
+    features of photos fail the parity check.
 
     Raises:
         UserError: if OpenVINO is not installed.
@@ -60,22 +61,27 @@ def load_openvino(path: Path, n_threads: int) -> Run:
         "NUM_STREAMS": n_threads,
     }
     compiled = openvino.compile_model(model, "CPU", settings)
-    requests: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(n_threads):
-        requests.put(compiled.create_infer_request())
+    # OpenVINO's own queue: threads of Python that wait for a request each can block each other.
+    queue, lock = openvino.AsyncInferQueue(compiled, n_threads), threading.Lock()
 
-    def run_one(image: np.ndarray) -> np.ndarray:
-        request = requests.get()
-        try:
-            return np.array(request.infer([image], share_inputs=True)[0])
-        finally:
-            requests.put(request)
+    def run(batch: np.ndarray) -> np.ndarray:
+        results: list[Any] = [None] * len(batch)
 
-    return over_images(run_one, n_threads)
+        def store(request: Any, index: int) -> None:
+            results[index] = np.array(request.get_output_tensor().data)
+
+        with lock:
+            queue.set_callback(store)
+            for index in range(len(batch)):
+                queue.start_async([batch[index : index + 1]], index)
+            queue.wait_all()
+        return np.concatenate(results)
+
+    return run
 
 
 def load_onnxruntime(path: Path, n_threads: int) -> Run:
-    """Load a network in ONNX Runtime.
+    """Load a network in ONNX Runtime, to run one image on each thread.
 
     Raises:
         UserError: if ONNX Runtime is not installed.
@@ -88,26 +94,11 @@ def load_onnxruntime(path: Path, n_threads: int) -> Run:
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (name,) = (node.name for node in session.get_inputs())
 
+    pool = ThreadPoolExecutor(n_threads, "lgmnet-engine")
+
     def run_one(image: np.ndarray) -> np.ndarray:
         result: np.ndarray = session.run(None, {name: image})[0]
         return result
-
-    return over_images(run_one, n_threads)
-
-
-def over_images(run_one: Run, n_threads: int) -> Run:
-    """Run a network on the images of a batch one by one, several at a time.
-
-    One image on one thread is the fastest: its maps stay in the cache of a core, and its shape is
-    known when the network is compiled.
-
-    Args:
-        run_one: Runs the network on a batch of one image; several threads may call it.
-        n_threads: Number of images at a time.
-    """
-    if n_threads == 1:
-        return lambda batch: np.concatenate([run_one(image[None]) for image in batch])
-    pool = ThreadPoolExecutor(n_threads, "lgmnet-engine")
 
     def run(batch: np.ndarray) -> np.ndarray:
         return np.concatenate(list(pool.map(run_one, np.split(batch, len(batch)))))
