@@ -19,6 +19,7 @@ from lgmnet.progress import track_progress
 FEATURE_VERSION = 1
 """Version of the preparation of photos; part of every key."""
 PHOTO_BATCH_SIZE = 32
+N_ROWS_IN_COMMIT = 256
 
 
 @torch.inference_mode()
@@ -65,11 +66,15 @@ def embed_photos(
                     features[i] = stored
                 else:
                     missing.append(i)
+            rows = []
             for batch in split_batches(missing):
                 features[batch] = loaded(backbone.resize(photos[batch])).to(features)
-                rows = [(keys[i], features[i].numpy().tobytes()) for i in batch]
-                with database:
-                    database.executemany("insert or ignore into features values (?, ?)", rows)
+                rows += [(keys[i], features[i].numpy().tobytes()) for i in batch]
+                # The disk confirms every commit, which takes longer than a few photos.
+                if len(rows) >= N_ROWS_IN_COMMIT or batch[-1] == missing[-1]:
+                    with database:
+                        database.executemany("insert or ignore into features values (?, ?)", rows)
+                    rows.clear()
     except sqlite3.Error as error:
         raise UserError(
             f"Cannot store features in '{folder}': {error}. Set LGMNET_CACHE to a folder that can "
