@@ -52,7 +52,7 @@ class Trial:
     def reason(self) -> str:
         """Why the engine has not passed, as the end of a sentence."""
         if self.problem:
-            return f"cannot run it: {self.problem}"
+            return f"cannot run the network: {self.problem}"
         return (
             f"fails the parity check: the cosine of its features with those of PyTorch is "
             f"{self.cosine:.6f}, and at least {MIN_COSINE} is needed"
@@ -190,16 +190,12 @@ def try_engines(
             be written to.
     """
     trials = read_trials(path)
-    labels = [torch_label(), *map(label, runtimes)]
-    if path.is_file() and all(name in trials for name in labels):
+    if not list_untried(trials, runtimes):
         return trials
     try:
         with FileLock(path.parent / f".{path.name}.lock"):
             trials = read_trials(path)
-            if not path.is_file():
-                trials = {}
-            untried = [r for r in runtimes if label(r) not in trials]
-            if untried or torch_label() not in trials:
+            if untried := list_untried(trials, runtimes):
                 with track_progress("converted networks", 1) as progress:
                     trials |= try_untried(network, examples, path, untried)
                     progress.advance()
@@ -214,12 +210,23 @@ def try_engines(
 
 
 def read_trials(path: Path) -> dict[str, Trial]:
-    """Read the trials that are stored beside a converted network; none if there is no such file."""
+    """Read the trials that are stored beside a converted network.
+
+    Returns:
+        Trials by label; none if they, or the network that an engine passed on, are missing.
+    """
     try:
         content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        return {name: from_json(Trial, trial) for name, trial in content.items()}
+        trials = {name: from_json(Trial, trial) for name, trial in content.items()}
     except (OSError, ValueError, AttributeError):
         return {}
+    is_needed = any(trial.has_passed for name, trial in trials.items() if name != torch_label())
+    return trials if path.is_file() or not is_needed else {}
+
+
+def list_untried(trials: dict[str, Trial], runtimes: list[Runtime]) -> list[Runtime]:
+    """List the engines that have not been tried on this machine, all if PyTorch has not."""
+    return [r for r in runtimes if label(r) not in trials or torch_label() not in trials]
 
 
 def try_untried(
@@ -230,11 +237,14 @@ def try_untried(
     problem = "" if path.is_file() else write_converted(network, examples, path)
     with torch.inference_mode():
         expected = network(examples)
+    failures: dict[str, list[str]] = {}
     for runtime in runtimes:
         trial = Trial(problem=problem) if problem else try_engine(runtime, path, examples, expected)
         trials[label(runtime)] = trial
         if not trial.has_passed:
-            warnings.warn(f"{runtime.title} {trial.reason}. It is not used.", stacklevel=2)
+            failures.setdefault(trial.reason, []).append(runtime.title)
+    for reason, titles in failures.items():
+        warnings.warn(f"Engine not used: {' and '.join(titles)} {reason}.", stacklevel=2)
     return trials
 
 
