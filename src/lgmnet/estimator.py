@@ -19,6 +19,7 @@ from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import to_samples
 from lgmnet.devices import resolve_device
+from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
@@ -47,6 +48,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Face hub.
         random_state: Seed of the random draws (`spread`); None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        engine: Engine that computes the features of photos, or the embedding of drawings:
+            ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
+            and gives the same features as ``torch``. Vectors are always computed by PyTorch.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
 
@@ -57,7 +61,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
-    {'device': 'cpu', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+    {'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         random_state: int | None = 0,
         device: str = "cpu",
+        engine: EngineName = AUTO,
         unknown: Any = None,
     ) -> None:
         self.model = model
         self.random_state = random_state
         self.device = device
+        self.engine = engine
         self.unknown = unknown
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
@@ -228,7 +234,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(
-        cls, path: str | Path, *, model: str | Path | None = None, device: str = "cpu"
+        cls,
+        path: str | Path,
+        *,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        engine: EngineName = AUTO,
     ) -> FewShotClassifier:
         """Read a classifier that `save` or `lgmnet forge` wrote.
 
@@ -236,13 +247,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             path: Path of the file.
             model: Model that fitted the classifier; needed for edits if it is not a shipped one.
             device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+            engine: Engine, as in `FewShotClassifier`.
 
         Raises:
-            ConfigError: if there is no such device.
+            ConfigError: if there is no such device or engine.
+            UserError: if the engine is not installed.
             FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
-        fitted = FittedClassifier.load(Path(path)).to(resolve_device(device))
+        fitted = FittedClassifier.load(Path(path), engine=engine).to(resolve_device(device))
         if model is None and is_hub_name(fitted.model):
             raise FileFormatError(
                 f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "
@@ -257,7 +270,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
                 f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
             ) from error
-        estimator = cls(model or fitted.model, device=device)
+        estimator = cls(model or fitted.model, device=device, engine=engine)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
         estimator._set_fitted(fitted, classes)
@@ -277,7 +290,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not is_hub_name(self.model):
             folder = model_folder(self.model)
             modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(self.model, modified, resolve_device(self.device))
+        return load_model_once(self.model, modified, resolve_device(self.device), self.engine)
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
@@ -327,7 +340,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"There are {len(samples)} samples, but {n_labels} labels; expected one each."
             )
         if source.backbone:  # A support set stores features of photos.
-            samples = to_support_samples(samples, shape, source.backbone)
+            samples = to_support_samples(samples, shape, source.backbone, self.engine)
         return samples.to(resolve_device(self.device))
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
@@ -350,8 +363,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=4)
-def load_model_once(name: str | Path, modified: int, device: torch.device) -> Model:
+def load_model_once(
+    name: str | Path, modified: int, device: torch.device, engine: str = AUTO
+) -> Model:
     """Load a model by its name; load it again only if ``modified`` has changed."""
-    model = load_model(name)
+    model = load_model(name, engine=engine)
     model.method.to(device)
     return model

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
+from lgmnet.classifier.embedding import load_embedding, without_embedding
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import (
     Support,
@@ -23,6 +24,8 @@ from lgmnet.classifier.support import (
     to_support_samples,
 )
 from lgmnet.devices import inference_autocast
+from lgmnet.engines.names import AUTO
+from lgmnet.engines.runtimes import check_engine
 from lgmnet.episode import check_samples
 from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.aspects import Profile, explain_shares
@@ -66,6 +69,9 @@ class FittedClassifier:
     """Texts that the caller stores with the classifier."""
     profiles: tuple[Profile, ...] = ()
     """The model's profiles of known criteria."""
+    engine: str = AUTO
+    """Engine of the backbone, or of the embedding of drawings (see `load_model`); it is not
+    stored."""
 
     @property
     def inputs(self) -> InputSpec:
@@ -90,7 +96,8 @@ class FittedClassifier:
         """
         if not len(samples):
             return torch.empty(0, len(self.classes))
-        return require_probabilities(self._run_batched(self.classifier, samples)).exp()
+        batches = self._run_batches(lambda c, queries: c(queries)[0], samples)
+        return require_probabilities(torch.cat(list(batches))).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """Predict the most probable class of each sample."""
@@ -102,7 +109,9 @@ class FittedClassifier:
         Raises:
             DataError: if the samples are not of the kind and shape that the model takes.
         """
-        for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
+        if not len(samples):
+            return
+        for analysis in self._run_batches(lambda c, queries: c.analyze(queries), samples):
             values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
             require_probabilities(values["log_p"])
             attention = values.get("support_attention")
@@ -219,7 +228,10 @@ class FittedClassifier:
         task = (support_x[None], support_y[None], len(self.classes))
         with inference_autocast(support_x):
             ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
-        return self._run_batched(ensemble.spread, samples)
+        batches = self._run_batches(
+            lambda _, queries: ensemble.spread(queries)[0], samples, embed_first=False
+        )
+        return torch.cat(list(batches))
 
     def judged_by(self) -> dict[str, float]:
         """Tell by what the classifier tells its classes apart.
@@ -243,21 +255,36 @@ class FittedClassifier:
             raise unknown_name_error("class", name, self.classes)
         return self.classes.index(name)
 
-    def _run_batches(self, function: Callable[[Tensor], T], samples: Tensor) -> Iterator[T]:
-        """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time."""
+    def _run_batches(
+        self,
+        function: Callable[[Classifier, Tensor], T],
+        samples: Tensor,
+        *,
+        embed_first: bool = True,
+    ) -> Iterator[T]:
+        """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time.
+
+        It also gets the classifier, without its embedding if the queries have passed that on an
+        engine.
+        """
         check_is_tensor(samples)
         shape = tuple(self.support.samples.shape[1:])
+        classifier, embedding = self.classifier, None
+        layers = dict(classifier.named_children()).get("embedding")
+        if embed_first and layers is not None:
+            embedding = load_embedding(layers, shape, self.engine)
+        if embedding is not None:
+            classifier = without_embedding(classifier)
         for batch in samples.split(BATCH_SIZE):
             with torch.inference_mode():
-                queries = to_float(to_support_samples(batch, shape, self.backbone))
+                queries = to_float(to_support_samples(batch, shape, self.backbone, self.engine))
                 if self.support.samples.is_floating_point():
                     queries = queries.to(self.support.samples.dtype)
                 with inference_autocast(queries):
-                    result = function(queries[None])
+                    if embedding is not None:
+                        queries = embedding(queries)
+                    result = function(classifier, queries[None])
             yield result
-
-    def _run_batched(self, function: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
-        return torch.cat([result[0] for result in self._run_batches(function, samples)])
 
     def to(self, device: torch.device | str) -> FittedClassifier:
         """Return a copy on another device."""
@@ -292,11 +319,12 @@ class FittedClassifier:
         save_classifier(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: Path) -> FittedClassifier:
+    def load(cls, path: Path, *, engine: str = AUTO) -> FittedClassifier:
         """Read a classifier from a file (see `lgmnet.classifier.file.load_classifier`)."""
         from lgmnet.classifier.file import load_classifier
 
-        return load_classifier(path)
+        check_engine(engine)
+        return load_classifier(path, engine=engine)
 
 
 def require_probabilities(
@@ -339,9 +367,12 @@ def fit_classifier(
 @torch.inference_mode()
 def embed_support(model: Model, support: Support) -> Float[Tensor, "samples *embedding"]:
     """Compute the shared embedding of support samples, which does not depend on the task."""
-    samples = to_float(support.samples)
+    samples, layers = to_float(support.samples), model.inference_method.embedding
+    embedding = load_embedding(layers, samples.shape[1:], model.engine)
+    if embedding is not None:
+        return embedding(samples)
     with inference_autocast(samples):
-        embedded: Tensor = model.inference_method.embedding(samples)
+        embedded: Tensor = layers(samples)
     return embedded
 
 
@@ -384,4 +415,5 @@ def fit_support(
         model.rejections,
         notes or {},
         model.profiles,
+        model.engine,
     )

@@ -36,7 +36,8 @@ def add_samples(
     """
     fitted.check_model(model)
     old = fitted.support
-    samples = to_support_samples(samples, tuple(old.samples.shape[1:]), fitted.backbone)
+    shape = tuple(old.samples.shape[1:])
+    samples = to_support_samples(samples, shape, fitted.backbone, model.engine)
     classes = list(dict.fromkeys([*fitted.classes, *labels]))
     indices = torch.tensor([classes.index(label) for label in labels])
     support = Support(

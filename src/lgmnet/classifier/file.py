@@ -24,6 +24,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
 from lgmnet.config import from_json
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.rejection import Rejection
@@ -60,7 +61,7 @@ def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = F
     write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata, overwrite=overwrite)
 
 
-def load_classifier(path: Path) -> FittedClassifier:
+def load_classifier(path: Path, *, engine: str = AUTO) -> FittedClassifier:
     """Read a classifier that `save_classifier` wrote, and let it give a trial answer.
 
     Raises:
@@ -68,7 +69,7 @@ def load_classifier(path: Path) -> FittedClassifier:
             version.
         ConfigError: if it needs a backbone whose weights are not on this machine.
     """
-    fitted = parse_classifier(read_file(path), path)
+    fitted = dataclasses.replace(parse_classifier(read_file(path), path), engine=engine)
     try_classifier(fitted, path)
     return fitted
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import DataError, to_utf8
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
@@ -50,7 +51,7 @@ def make_support(
     spec = model.method.inputs
     any_length = spec.any_length and samples.ndim == 2
     shape = tuple(samples.shape[1:]) if any_length else spec.shape
-    samples = to_support_samples(samples, shape, model.backbone)
+    samples = to_support_samples(samples, shape, model.backbone, model.engine)
     if samples.is_floating_point():
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     names = sources or [""] * len(samples)
@@ -71,7 +72,10 @@ def check_is_tensor(samples: object) -> None:
 
 
 def to_support_samples(
-    samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
+    samples: Num[Tensor, "samples *feature"],
+    expected: tuple[int, ...],
+    backbone: str,
+    engine: str = AUTO,
 ) -> Num[Tensor, "samples *stored"]:
     """Convert samples to what a support set stores: features of photos, other samples unchanged.
 
@@ -82,7 +86,7 @@ def to_support_samples(
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
         from lgmnet.model.feature_cache import embed_photos
 
-        samples = embed_photos(load_backbone(backbone), samples)
+        samples = embed_photos(load_backbone(backbone), samples, engine=engine)
         if len(expected) == 3:  # The shape of the photos, not that of the features.
             return samples
     is_image = len(expected) == 3

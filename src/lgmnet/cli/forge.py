@@ -12,7 +12,7 @@ from rich.markup import escape
 from lgmnet import __version__
 from lgmnet.cli.classifiers import format_classes, read_images, report_unreadable, shots_by_class
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import Force, ImagesDir
+from lgmnet.cli.options import Engine, Force, ImagesDir
 
 if TYPE_CHECKING:
     from lgmnet.classifier.cross_validation import LeaveOneOut
@@ -33,6 +33,7 @@ def forge(
             help="Model that makes the classifier. Default: the shipped one that suits the images."
         ),
     ] = None,
+    engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
     """Make a classifier from a folder of images in one forward pass.
@@ -49,12 +50,14 @@ def forge(
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.support import make_support
     from lgmnet.data.images.folder import scan_class_folder
+    from lgmnet.engines.runtimes import check_engine
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
     class_folder = scan_class_folder(folder)
-    loaded = load_model(model or choose_model(class_folder))
+    check_engine(engine)  # Before any image is read.
+    loaded = load_model(model or choose_model(class_folder), engine=engine)
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 
 from lgmnet.cli.console import command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import ClassifierPath
+from lgmnet.cli.options import ClassifierPath, Engine
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, write_rows
 from lgmnet.errors import ImageError
 from lgmnet.progress import track_progress
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lgmnet.classifier.classifier import FittedClassifier
+
+PASS_SIZE = 64
+"""Number of images that are classified in one pass, while others are read."""
 
 
 @command(
@@ -45,6 +50,7 @@ def predict(
         bool,
         typer.Option("--none", help=f"Give the label '{NONE_LABEL}' to images that fit no class."),
     ] = False,
+    engine: Engine = "auto",
     as_json: bool = False,
 ) -> None:
     """Classify images: the label, and the probability of every class.
@@ -55,7 +61,7 @@ def predict(
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
-    fitted = FittedClassifier.load(file)
+    fitted = FittedClassifier.load(file, engine=engine)
     images, n_images = find_images(paths)
     if allow_none:
         _ = fitted.threshold  # Raises now and not after the first rows if there is no threshold.
@@ -78,7 +84,8 @@ def predict_files(
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a prediction or an error for every file, in order.
 
-    One batch of images is in memory at a time. If ``allow_none``, images that fit no class get the
+    Threads read the images of a batch while the first of them are classified, and no image of a
+    later one. If ``allow_none``, images that fit no class get the
     label `NONE_LABEL`.
     """
     import torch
@@ -86,19 +93,38 @@ def predict_files(
     from lgmnet.classifier.classifier import BATCH_SIZE
     from lgmnet.data.images.files import ImageFiles
 
-    remaining = iter(paths)
-    while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-        results = list(ImageFiles(batch).read(fitted.inputs.shape))
-        images = [image for image in results if not isinstance(image, ImageError)]
-        predictions = iter(
-            predict_batch(fitted, torch.stack(images), allow_none=allow_none) if images else ()
-        )
-        for path, result in zip(batch, results, strict=True):
-            if isinstance(result, ImageError):
-                yield {"image": str(path), "error": str(result)}
-            else:
-                label, probabilities = next(predictions)
-                yield {"image": str(path), "label": label, "probabilities": probabilities}
+    remaining, shape = iter(paths), fitted.inputs.shape
+    pool = ThreadPoolExecutor(torch.get_num_threads())
+    try:
+        while batch := list(itertools.islice(remaining, BATCH_SIZE)):
+            files = ImageFiles(batch)
+            images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
+            read = zip(batch, images, strict=True)
+            while some := list(itertools.islice(read, PASS_SIZE)):
+                yield from classify(fitted, some, allow_none=allow_none)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
+
+
+def classify(
+    fitted: FittedClassifier,
+    files: Sequence[tuple[Path, Tensor | ImageError]],
+    *,
+    allow_none: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield the prediction of each file that was read, or its error."""
+    import torch
+
+    images = [image for _, image in files if not isinstance(image, ImageError)]
+    predictions = iter(
+        predict_batch(fitted, torch.stack(images), allow_none=allow_none) if images else ()
+    )
+    for path, image in files:
+        if isinstance(image, ImageError):
+            yield {"image": str(path), "error": str(image)}
+        else:
+            label, probabilities = next(predictions)
+            yield {"image": str(path), "label": label, "probabilities": probabilities}
 
 
 def predict_batch(

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from lgmnet.config import coerce, from_json
+from lgmnet.engines.names import AUTO
+from lgmnet.engines.runtimes import check_engine
 from lgmnet.errors import ConfigError, FileFormatError, to_utf8, unknown_name_error
 from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.evaluate import Score
@@ -48,6 +50,9 @@ class Model:
     """Thresholds below which a query belongs to none of the classes, at most one for each shot."""
     profiles: tuple[Profile, ...] = ()
     """What classifiers by known criteria look at (see `lgmnet.evaluation.aspects`)."""
+    engine: str = AUTO
+    """Engine of its backbone, or of its embedding of drawings (see `lgmnet.engines.engine`); it is
+    not stored."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -143,18 +148,25 @@ def _sort_key(score: Score) -> tuple[Any, ...]:
     return (score.data, score.split, score.way, score.shot, score.query, score.protocol)
 
 
-def load_model(name: str | Path) -> Model:
+def load_model(name: str | Path, *, engine: str = AUTO) -> Model:
     """Load a shipped model by its name, any model by its folder, or one of the hub.
 
     The latter are named ``hub:owner/name`` (see `Model.from_pretrained`).
 
+    Args:
+        name: Name or folder of the model.
+        engine: Engine of its backbone, or of its embedding of drawings: ``torch``,
+            ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed and passes
+            a parity check. Vectors are always computed by PyTorch.
+
     Raises:
-        ConfigError: if there is no such model.
-        UserError: if a model of the hub cannot be downloaded.
+        ConfigError: if there is no such model or engine.
+        UserError: if a model of the hub cannot be downloaded, or the engine is not installed.
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
+    check_engine(engine)
     if is_hub_name(name):
-        return Model.from_pretrained(name)
+        return dataclasses.replace(Model.from_pretrained(name), engine=engine)
     folder = model_folder(name)
     tensors, config, config_path = read_model_folder(folder)
     try:
@@ -196,6 +208,7 @@ def load_model(name: str | Path) -> Model:
         backbone,
         rejections,
         profiles,
+        engine,
     )
 
 
