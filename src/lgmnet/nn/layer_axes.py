@@ -15,7 +15,7 @@ from lgmnet.nn.axes import AxisGroup, GroupedAxes
 from lgmnet.nn.factor_probe import FactorProbe, FactorProbeConfig, ProbedFactor
 from lgmnet.nn.layer_statistics import LAYER_STATISTICS
 
-MAX_AXES = {"mean": 64, "deviation": 64, "first y": 32, "first x": 32, "grid": 64}
+MAX_AXES = {"mean": 128, "deviation": 64, "first y": 32, "first x": 32, "grid": 256}
 """Largest number of axes of a group, by its statistic; groups of other statistics are left out."""
 HEAD_AXES, WHITENED_AXES = 256, 256
 """Number of axes of the means of the last layer, as they are and whitened."""
