@@ -37,8 +37,8 @@ class RunOptions:
     """Folder of the trained models; missing models are trained into it."""
     from_results: bool = False
     """If True, only draw pages and pictures from the result files."""
-    episodes: int = 2000
-    """Number of tasks per score."""
+    episodes: int | None = None
+    """Number of tasks per score; None for that of the table or figure."""
     seed: int = 0
     """Seed of the tasks."""
     steps: int | None = None
@@ -47,6 +47,8 @@ class RunOptions:
     """Names of the table rows to run; empty for all rows."""
     train_seeds: tuple[int, ...] = ()
     """Seeds of the training of these rows; empty for all seeds."""
+    model: str = ""
+    """Model of a figure that shows one; empty for the shipped one."""
     overwrite: bool = False
     """If True, files are replaced even if lgmnet did not write them."""
 

@@ -108,7 +108,8 @@ class MetricMethod(Method):
         self.target = build_target(config)
         self.build_generators()
         self.log_scale = learned_scale(config.head.temperature)
-        self.log_strength = learned_strength() if config.head.kind == "ridge" else None
+        head = config.head
+        self.log_strength = learned_strength(head.strength) if head.kind == "ridge" else None
         self.class_head: ClassHead | None = None
 
     def build_generators(self) -> None:
