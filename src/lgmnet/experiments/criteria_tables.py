@@ -273,10 +273,10 @@ def table_domains() -> tuple[Table, ...]:
     table = Table(
         name="table-domains",
         title="Photos of other domains",
-        about="Sets of real photos ([criteria.md](criteria.md)) that no row was trained on. Designs "
-        "and settings were chosen with coins among others; the other sets are for testing alone. "
-        "Groceries and clothing are not here: all their photos are training data, on which scores "
-        f"say nothing. {ABOUT_PHOTO_ROWS}",
+        about="Sets of real photos ([criteria.md](criteria.md)) that no row was trained on. "
+        "Designs and settings were chosen with coins among others; the other sets are for testing "
+        "alone. Groceries and clothing are not here: all their photos are training data, on which "
+        f"scores say nothing. {ABOUT_PHOTO_ROWS}",
         entries=photo_entries(),
         data="domains",
         split="val and test",

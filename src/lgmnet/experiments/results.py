@@ -48,7 +48,7 @@ class RunOptions:
     train_seeds: tuple[int, ...] = ()
     """Seeds of the training of these rows; empty for all seeds."""
     model: str = ""
-    """Model of a figure that shows one; empty for the shipped one."""
+    """Name or folder of the model of a figure that can show any; empty for a shipped one."""
     overwrite: bool = False
     """If True, files are replaced even if lgmnet did not write them."""
 

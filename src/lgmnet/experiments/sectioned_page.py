@@ -71,11 +71,11 @@ def format_section(
 ) -> list[str]:
     """Write the accuracies of one shot, and the differences to each reference."""
     headings = [*next(iter(scores.values()))]
-    cells = [
-        [titles[name], *(format_accuracy(s, rows[name][0]["episodes"], 1) for s in row.values())]
-        + [str(len(rows[name]))]
-        for name, row in scores.items()
-    ]
+    cells = []
+    for name, row in scores.items():
+        n_tasks = rows[name][0]["episodes"]
+        accuracies = (format_accuracy(column, n_tasks, 1) for column in row.values())
+        cells.append([titles[name], *accuracies, str(len(rows[name]))])
     blocks = [
         f"## {shot}-shot",
         format_table(["method", *headings, "seeds"], cells),

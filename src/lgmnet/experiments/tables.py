@@ -175,7 +175,7 @@ class Table:
 
     @property
     def has_sections(self) -> bool:
-        """True if the columns differ in their data, so that the page has a section for each shot."""
+        """True if columns differ in their data, so that the page has a section for each shot."""
         return bool(self.columns[0].title)
 
     def with_steps(self, steps: int | None) -> Table:
