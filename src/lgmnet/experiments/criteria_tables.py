@@ -36,7 +36,7 @@ PHOTO_QUERIES = 6
 DRAWING_QUERIES = 10
 """Query drawings per value: a character has 20 drawings, and the support up to 10 of them."""
 MAX_PHOTO_WAY, MAX_DRAWING_WAY = 5, 3
-LAST_LAYER_STRENGTH, ROOTS_STRENGTH, ALL_LAYERS_STRENGTH = 100.0, 100.0, 1000.0
+LAST_LAYER_STRENGTH, ROOTS_STRENGTH, ALL_LAYERS_STRENGTH = 100.0, 1000.0, 1000.0
 """C of the logistic regressions, chosen on validation data (`scripts/choose_regularization.py`)."""
 RIDGE_STRENGTH = 0.01
 """Strength of the ridge regression, chosen in the same way."""

@@ -31,13 +31,11 @@ def open_column(table: Table, column: Column, backbone: str) -> TaskSource:
     """
     family, _, criterion = column.data.partition(":")
     is_by_criterion = bool(criterion) and family in SOURCES
-    is_last = (backbone, table.backbone) == (EFFICIENTNET_LITE0, EFFICIENTNET_LITE0_LAYERS)
-    source = open_features(
-        family if is_by_criterion else column.data,
-        column.split,
-        table.backbone if is_last else backbone,
-        is_last=is_last,
-    )
+    data = family if is_by_criterion else column.data
+    if (backbone, table.backbone) == (EFFICIENTNET_LITE0, EFFICIENTNET_LITE0_LAYERS):
+        source = open_last_layer(data, column.split)
+    else:
+        source = open_features(data, column.split, backbone)
     if is_by_criterion:
         assert isinstance(source, (CriterionPool, CriterionDrawings))
         return source.with_criterion(criterion)
@@ -45,18 +43,21 @@ def open_column(table: Table, column: Column, backbone: str) -> TaskSource:
 
 
 @lru_cache(maxsize=16)
-def open_features(data: str, split: str, backbone: str, *, is_last: bool = False) -> TaskSource:
-    """Open a split as `open_model_source` does, once; if ``is_last``, with the last layer alone."""
-    if not is_last:
-        return open_model_source(data, split, backbone=backbone)
-    source = open_features(data, split, backbone)
+def open_features(data: str, split: str, backbone: str) -> TaskSource:
+    """Open a split as `open_model_source` does, but only once."""
+    return open_model_source(data, split, backbone=backbone)
+
+
+@lru_cache(maxsize=16)
+def open_last_layer(data: str, split: str) -> TaskSource:
+    """Open a split with the last layer's columns of the features of all layers."""
+    source = open_features(data, split, EFFICIENTNET_LITE0_LAYERS)
     if isinstance(source, CriterionPool):
         return source.with_samples(source.samples[:, LAST_LAYER].contiguous())
     assert isinstance(source, ClassDataset)
     features, names = source.images[:, LAST_LAYER].contiguous(), source.class_names
-    return ClassDataset(
-        features, source.counts.tolist(), names, name=source.name, split=source.split
-    )
+    counts = source.counts.tolist()
+    return ClassDataset(features, counts, names, name=source.name, split=source.split)
 
 
 def open_trained(entry: Entry) -> list[TaskSource]:

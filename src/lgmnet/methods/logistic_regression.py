@@ -1,6 +1,5 @@
 """Logistic regression on a frozen embedding: what a practitioner would do today."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,8 @@ from torch.nn import functional as F
 
 from lgmnet.config import require
 from lgmnet.errors import require_extra
-from lgmnet.methods.base import Classifier
 from lgmnet.methods.pretraining import LinearClassifier, PretrainedMethod
-from lgmnet.nn.embedding import EmbeddingConfig, build_embedding
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.whitening import SqrtNormalize
 
 MAX_ITERATIONS = 1000
@@ -52,9 +50,11 @@ class LogisticRegression(PretrainedMethod):
     config_type = LogisticRegressionConfig
     config: LogisticRegressionConfig
 
-    def __init__(self, config: LogisticRegressionConfig) -> None:
-        super().__init__(config)
-        self.embedding = add_roots(self.embedding, config)
+    @classmethod
+    def build_embedding(cls, config: LogisticRegressionConfig) -> nn.Module:
+        """Build the layers that every sample passes first, the square root among them."""
+        embedding = super().build_embedding(config)
+        return nn.Sequential(embedding, SqrtNormalize()) if config.roots else embedding
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
@@ -80,20 +80,6 @@ class LogisticRegression(PretrainedMethod):
         if axes is not None:
             weight = weight @ axes.mT.to(weight)
         return LinearClassifier(self.embedding, weight, bias, self.config)
-
-    @classmethod
-    def restore(
-        cls, config: LogisticRegressionConfig, way: int, state: Mapping[str, Tensor]
-    ) -> Classifier:
-        """Rebuild a classifier (see `Method.restore`)."""
-        classifier = super().restore(config, way, state)
-        classifier.embedding = add_roots(build_embedding(config.embedding), config)
-        return classifier.eval()
-
-
-def add_roots(embedding: nn.Module, config: LogisticRegressionConfig) -> nn.Module:
-    """Add the square root of each feature to an embedding, if the config says so."""
-    return nn.Sequential(embedding, SqrtNormalize()) if config.roots else embedding
 
 
 def reduce_dimensions(
