@@ -15,7 +15,7 @@ from lgmnet.experiments.table_page import (
     format_title,
     summarize_column,
 )
-from lgmnet.experiments.tables import Table
+from lgmnet.experiments.tables import Entry, Table
 
 Scores = dict[str, SeedScores]
 """Scores of a row by the headings of the columns."""
@@ -44,17 +44,19 @@ def format_sectioned_page(rows: Mapping[str, Sequence[Row]], table: Table) -> st
         "are paired, in percentage points: mean and 95 % interval over the same episodes; after "
         "the semicolon, the same over seeds. Bold: both exclude zero.",
         *([OUTDATED_NOTE] if any(t.endswith(OUTDATED) for t in titles.values()) else []),
-        MEANING,
+        f"{MEANING} Rows that are not meta-trained here are the same for every seed of the others.",
     ]
     for shot in dict.fromkeys(column.shot for column in table.columns):
-        scores = {name: collect_scores(rows[name], table, shot) for name in titles}
+        scores = {e.name: collect_scores(rows[e.name], e, table, shot) for e in entries}
         blocks += format_section(scores, titles, rows, references, shot)
     return "\n\n".join([*blocks, *format_cost_section(rows, titles, table)]) + "\n"
 
 
-def collect_scores(rows: Sequence[Row], table: Table, shot: int) -> Scores:
+def collect_scores(rows: Sequence[Row], entry: Entry, table: Table, shot: int) -> Scores:
     """Collect the scores of a row in all columns of one shot, and the means over some of them."""
-    scores = {c.heading: find_column(rows, c) for c in table.columns if c.shot == shot}
+    is_fixed = not entry.is_trainable or bool(entry.shipped)
+    columns = [column for column in table.columns if column.shot == shot]
+    scores = {c.heading: find_column(rows, c, is_fixed=is_fixed) for c in columns}
     means = {
         MEAN + mean.title: average_columns([scores[heading] for heading in mean.headings])
         for mean in table.means

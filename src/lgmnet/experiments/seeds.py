@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,8 @@ class SeedScores:
 
     by_seed: dict[int, Float[Tensor, " tasks"]]
     """Accuracy on each task, by the seed of the training."""
+    is_fixed: bool = False
+    """True if nothing is trained, so that the only scores hold for every seed of other rows."""
 
     @property
     def n_tasks(self) -> int:
@@ -58,8 +60,15 @@ class SeedScores:
         Only seeds that both have, and the tasks that both were scored on, are kept.
         """
         n = min(self.n_tasks, other.n_tasks)
-        seeds = [seed for seed in self.by_seed if seed in other.by_seed]
-        return SeedScores({s: self.by_seed[s][:n] - other.by_seed[s][:n] for s in seeds})
+        first = self.for_seeds(other.by_seed) if self.is_fixed else self.by_seed
+        second = other.for_seeds(first) if other.is_fixed else other.by_seed
+        seeds = [seed for seed in first if seed in second]
+        differences = {seed: first[seed][:n] - second[seed][:n] for seed in seeds}
+        return SeedScores(differences, self.is_fixed and other.is_fixed)
+
+    def for_seeds(self, seeds: Iterable[int]) -> dict[int, Float[Tensor, " tasks"]]:
+        """Repeat the scores of a row that is not trained for all seeds of another one."""
+        return {seed: scores for seed in seeds for scores in self.by_seed.values()}
 
     @property
     def sign(self) -> int:
@@ -79,17 +88,18 @@ def _sign(mean: float, ci95: float) -> int:
     return 0 if abs(mean) <= ci95 else int(math.copysign(1, mean))
 
 
-def find_column(rows: Sequence[Row], column: Column) -> SeedScores:
+def find_column(rows: Sequence[Row], column: Column, *, is_fixed: bool = False) -> SeedScores:
     """Collect the scores of a row in one column from its result files, one for each seed.
 
-    Seeds that were scored on fewer tasks than others set the number of tasks.
+    Seeds that were scored on fewer tasks than others set the number of tasks. ``is_fixed`` is that
+    of `SeedScores`.
     """
     by_seed = {}
     for row in rows:
         if task := find_task(row, column):
             right = torch.tensor(task["right"], dtype=torch.float64)
             by_seed[row["seed"]] = 100 * right / (column.way * row["query"])
-    return SeedScores(by_seed)
+    return SeedScores(by_seed, is_fixed)
 
 
 def average_columns(columns: Sequence[SeedScores]) -> SeedScores:
@@ -100,4 +110,5 @@ def average_columns(columns: Sequence[SeedScores]) -> SeedScores:
     """
     n = min(column.n_tasks for column in columns)
     seeds = [seed for seed in columns[0].by_seed if all(seed in c.by_seed for c in columns)]
-    return SeedScores({s: torch.stack([c.by_seed[s][:n] for c in columns]).mean(0) for s in seeds})
+    means = {s: torch.stack([c.by_seed[s][:n] for c in columns]).mean(0) for s in seeds}
+    return SeedScores(means, all(column.is_fixed for column in columns))
