@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.data.registry import SOURCES
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource
@@ -15,6 +16,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.experiments import table_sources
 from lgmnet.experiments.criteria_tables import ordinary_classes, photo_criteria
 from lgmnet.experiments.table_sources import open_column, open_features, open_last_layer
+from lgmnet.experiments.tables import Column
 from lgmnet.nn.layer_statistics import N_LAYER_STATISTICS
 from tests.support.criteria import small_table
 from tests.support.random import seeded
@@ -37,7 +39,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return ClassDataset(features, [6, 6], ["c", "d"], name=data, split=split)
 
     monkeypatch.setattr(table_sources, "open_model_source", open_stand_in)
-    monkeypatch.setitem(table_sources.SOURCES, "criteria-photos:tint", lambda split: None)
+    monkeypatch.setitem(SOURCES, "criteria-photos:tint", lambda split: None)
     for opener in (open_features, open_last_layer):
         opener.cache_clear()
     yield names
@@ -48,7 +50,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 @pytest.mark.parametrize("backbone", [LAST, ALL])
 def test_all_criteria_and_layers_share_one_pool(backbone: str, opened: list[str]) -> None:
     table = photo_criteria()
-    column = table_sources.Column("criteria-photos:tint", "test", 3, 2)
+    column = Column("criteria-photos:tint", "test", 3, 2)
     for other in (ALL, backbone):
         source = open_column(table, column, other)
     assert opened == ["criteria-photos"]

@@ -28,6 +28,7 @@ from lgmnet.methods import (
 from lgmnet.methods.classifiers import NetworkClassifier
 from lgmnet.methods.logistic_regression import reduce_dimensions
 from lgmnet.methods.matching_net import MatchingNet
+from lgmnet.methods.metric import MetricMethod
 from lgmnet.methods.pretraining import PretrainedMethod
 from lgmnet.methods.proto_net import ProtoNet
 from lgmnet.nn.embedding import vector_embedding
@@ -367,8 +368,7 @@ def test_logistic_regression_is_that_of_scikit_learn_on_more_features_than_sampl
     support_y = torch.arange(way).repeat(2, 4)
     config = LogisticRegressionConfig(vector_embedding(40), strength=30.0, roots=roots)
     method = build("logistic-regression", config)
-    classifier = method.adapt(support_x, support_y, way)
-    p = classifier(query_x).exp().numpy()
+    p = method.adapt(support_x, support_y, way)(query_x).exp().numpy()
     for task in range(2):
         seen, new = (
             np.sign(part[task]) * np.sqrt(np.abs(part[task])) if roots else part[task]
@@ -387,6 +387,7 @@ def test_logistic_regression_is_that_of_scikit_learn_on_more_features_than_sampl
 def test_points_have_the_same_products_in_the_space_that_they_span():
     points = torch.randn(2, 6, 40, generator=seeded()).double()
     axes, coordinates = reduce_dimensions(points)
+    assert axes is not None
     assert axes.shape == (2, 40, 6)
     assert coordinates.shape == (2, 6, 6)
     torch.testing.assert_close(coordinates @ axes.mT, points)
@@ -400,6 +401,8 @@ def test_a_fixed_strength_of_the_ridge_regression_is_not_learned():
     head = HeadConfig("ridge", None, 0.03)
     method = build("ridge-regression", RidgeRegressionConfig(vector_embedding(5), head=head))
     assert not method.is_trainable
+    assert isinstance(method, MetricMethod)
+    assert method.log_strength is not None
     assert method.log_strength.exp().item() == pytest.approx(0.03)
     learned = RidgeRegressionConfig(vector_embedding(5), head=HeadConfig("ridge", None))
     assert build("ridge-regression", learned).is_trainable

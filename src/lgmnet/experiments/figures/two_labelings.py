@@ -28,8 +28,8 @@ THINGS = {
     "trees": "china.jpg",
     "flower": "flower.jpg",
 }
-"""What the photos show, and the sample picture of scikit-learn that they are cut from (both CC BY
-2.0, by danielbuechele and by vultilion)."""
+"""Sample picture of scikit-learn that the photos of each thing are cut from (both CC BY 2.0, by
+danielbuechele and by vultilion)."""
 SUPPORT_CUTS = {
     "temple": ((60, 10, 280), (80, 60, 240), (50, 100, 300)),
     "trees": ((385, 285, 140), (400, 255, 165), (490, 240, 150)),
@@ -86,7 +86,7 @@ def run_labelings(options: RunOptions) -> dict[str, Any]:
 
 
 Photo = tuple[str, str, tuple[int, int, int]]
-"""What a photo shows, its colour cast, and the square that is cut."""
+"""Thing on a photo, its colour cast, and the square that is cut."""
 
 
 def list_photos() -> tuple[list[Photo], list[Photo]]:
