@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lgmnet import __version__
 from lgmnet.errors import FileFormatError, require_extra
@@ -146,8 +147,12 @@ def describe_machine() -> str:
 
 
 @contextmanager
-def open_picture(path: Path, width: float, height: float) -> Iterator[Any]:
+def open_picture(
+    path: Path, width: float, height: float, *, colours: int | None = None
+) -> Iterator[Any]:
     """Yield an empty figure of matplotlib, in inches, and write it to a PNG file at the end.
+
+    If ``colours`` is given, the file has so many, which makes one of photos a third as large.
 
     Raises:
         UserError: if matplotlib is not installed, or the file cannot be written.
@@ -159,3 +164,9 @@ def open_picture(path: Path, width: float, height: float) -> Iterator[Any]:
     yield figure
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110, format="png", metadata={"Software": PICTURE_SOFTWARE})
+        if colours:
+            about = PngInfo()
+            about.add_text("Software", PICTURE_SOFTWARE)
+            with Image.open(draft, formats=["PNG"]) as picture:
+                reduced = picture.convert("RGB").quantize(colours)
+            reduced.save(draft, format="png", optimize=True, pnginfo=about)

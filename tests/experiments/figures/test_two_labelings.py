@@ -13,7 +13,7 @@ from lgmnet import FewShotClassifier
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.experiments.figures import two_labelings
 from lgmnet.experiments.reproduce import reproduce
-from lgmnet.experiments.results import RunOptions
+from lgmnet.experiments.results import RunOptions, is_experiment_file
 
 
 def test_the_same_photos_are_labelled_in_two_ways_and_none_comes_twice() -> None:
@@ -36,8 +36,9 @@ def test_the_answers_are_those_of_the_model_that_is_named(options: RunOptions) -
     picture = options.pages / "figure-criteria.png"
     assert reproduce("figure-criteria", options) == [picture]
     with Image.open(picture) as image:
-        image.verify()
         assert min(image.size) > 500
+        assert len(image.convert("RGB").getcolors(10**6)) <= 256
+    assert is_experiment_file(picture)
     file = options.results / "figure-criteria.json"
     result = json.loads(file.read_text())
     assert result["model"] == "omniglot"

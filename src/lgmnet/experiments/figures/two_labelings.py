@@ -134,7 +134,7 @@ def draw_labelings(answers: Mapping[str, Sequence[str]], path: Path) -> None:
     """Draw the figure to a PNG file: one half for each labeling, the new photos below."""
     support, query = list_photos()
     pictures, new_pictures = render(support), render(query)
-    with open_picture(path, 9.4, 8.4) as figure:
+    with open_picture(path, 9.4, 8.4, colours=256) as figure:
         # The upper part has the support of both labelings side by side, the lower the new photos.
         parts = figure.subfigures(2, len(LABELINGS), height_ratios=[3.1, 2.1], hspace=0.02)
         for (above, below), (labeling, words) in zip(parts.T, LABELINGS.items(), strict=True):
