@@ -37,7 +37,7 @@ def test_the_answers_are_those_of_the_model_that_is_named(options: RunOptions) -
     assert reproduce("figure-criteria", options) == [picture]
     with Image.open(picture) as image:
         assert min(image.size) > 500
-        assert len(image.convert("RGB").getcolors(10**6)) <= 256
+        assert image.mode == "P", "colours from a palette of 256"
     assert is_experiment_file(picture)
     file = options.results / "figure-criteria.json"
     result = json.loads(file.read_text())
