@@ -89,7 +89,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ConfigError: if there is no such model.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
-                length, a label has an unknown type, or there is one class only.
+                length, a label has an unknown type, there is one class only, or all classes hold
+                the same samples.
         """
         labels = self._check_labels(y)
         samples = self._prepare_samples(X, len(labels))

@@ -191,6 +191,10 @@ CASES: dict[str, tuple[str, Any]] = {
     "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
     "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
     "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "logistic-regression, roots": (
+        "logistic-regression",
+        LogisticRegressionConfig(VECTORS, roots=True),
+    ),
     "rfs, images": ("rfs", RFSConfig(IMAGES)),
     "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
     "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),

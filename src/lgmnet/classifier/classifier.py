@@ -18,6 +18,7 @@ from lgmnet.classifier.embedding import load_embedding, without_embedding
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import (
     Support,
+    check_classes_differ,
     check_is_tensor,
     make_support,
     to_float,
@@ -359,7 +360,8 @@ def fit_classifier(
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        DataError: if the samples are not of the kind and shape that the model takes.
+        DataError: if the samples are not of the kind and shape that the model takes, or all classes
+            hold the same ones.
     """
     return fit_support(model, make_support(model, samples, labels, sources), classes)
 
@@ -390,11 +392,13 @@ def fit_support(
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
         ConfigError: if a class name cannot be used (see `check_class_names`).
+        DataError: if all classes hold the same samples.
     """
     check_class_names(classes)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))
+    check_classes_differ(support, len(classes), model.input_kind)
     if embedded is None:
         embedded = embed_support(model, support)
     method = model.inference_method

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lgmnet.engines.names import AUTO
 from lgmnet.errors import DataError, to_utf8
+from lgmnet.input_spec import InputKind
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
@@ -56,6 +57,25 @@ def make_support(
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     names = sources or [""] * len(samples)
     return Support(samples, torch.tensor(labels), tuple(map(to_utf8, names)))
+
+
+def check_classes_differ(support: Support, way: int, kind: InputKind) -> None:
+    """Check that not all classes hold the same samples; ``kind`` is what the samples were.
+
+    Raises:
+        DataError: if they do; then nothing can tell them apart.
+    """
+    is_class = support.labels == torch.arange(way)[:, None].to(support.labels)
+    contents = (support.samples[mask].unique(dim=0) for mask in is_class)
+    first = next(contents, None)
+    if first is None or not all(torch.equal(first, other) for other in contents):
+        return
+    noun = "sample" if kind == "vector" else "image"
+    which = f"the same {noun}" if len(first) == 1 else f"the same {len(first)} {noun}s"
+    raise DataError(
+        f"All {way} classes hold {which}, so nothing can tell them apart. Give each class {noun}s "
+        "of its own."
+    )
 
 
 def check_is_tensor(samples: object) -> None:

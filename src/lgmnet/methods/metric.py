@@ -116,7 +116,8 @@ class MetricMethod(Method):
         self.target = build_target(config)
         self.build_generators()
         self.log_scale = learned_scale(config.head.temperature)
-        self.log_strength = learned_strength() if config.head.kind == "ridge" else None
+        head = config.head
+        self.log_strength = learned_strength(head.strength) if head.kind == "ridge" else None
         has_gains = config.target is not None and config.target.gains
         self.log_gains = nn.Parameter(torch.zeros(config.embedding.n_out)) if has_gains else None
         self.class_head: ClassHead | None = None

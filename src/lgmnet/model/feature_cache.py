@@ -52,6 +52,7 @@ def embed_photos(
     photo_bytes = (photo.contiguous().numpy().tobytes() for photo in photos.cpu())
     keys = [hashlib.sha256(prefix + content).digest() for content in photo_bytes]
     missing = []
+    first = {key: i for i, key in reversed([*enumerate(keys)])}  # Equal photos are embedded once.
     folder = cache_folder()
     make_folder(folder)
     try:
@@ -60,12 +61,13 @@ def embed_photos(
                 "create table if not exists features (key blob primary key, value blob)"
             )
             query = "select value from features where key = ?"
-            for i, key in enumerate(keys):
+            for key, i in first.items():
                 if row := database.execute(query, [key]).fetchone():
                     stored = torch.frombuffer(bytearray(row[0]), dtype=features.dtype)
                     features[i] = stored
                 else:
                     missing.append(i)
+            missing.sort()
             rows = []
             for batch in split_batches(missing):
                 features[batch] = loaded(backbone.resize(photos[batch])).to(features)
@@ -80,7 +82,7 @@ def embed_photos(
             f"Cannot store features in '{folder}': {error}. Set LGMNET_CACHE to a folder that can "
             "be written to."
         ) from error
-    return features.to(dtype)
+    return features[[first[key] for key in keys]].to(dtype)
 
 
 def split_batches(indices: list[int]) -> Iterator[list[int]]:

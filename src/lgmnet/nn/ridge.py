@@ -14,9 +14,10 @@ INITIAL_STRENGTH = 0.5
 """Initial strength of the regularization, for features of unit length."""
 
 
-def learned_strength() -> nn.Parameter:
-    """Make the parameter for the log of the strength of the regularization."""
-    return nn.Parameter(torch.tensor(math.log(INITIAL_STRENGTH)))
+def learned_strength(fixed: float | None = None) -> nn.Parameter:
+    """Make the parameter for the log of the strength of the regularization; a number fixes it."""
+    start = torch.tensor(math.log(fixed or INITIAL_STRENGTH))
+    return nn.Parameter(start, requires_grad=fixed is None)
 
 
 def ridge_regression(

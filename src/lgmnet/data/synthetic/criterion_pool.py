@@ -98,6 +98,18 @@ class CriterionPool:
         pool._set_weights(weights)
         return pool
 
+    def with_criterion(self, criterion: str) -> CriterionPool:
+        """Return a copy whose tasks all have one criterion; the samples are shared.
+
+        Raises:
+            ConfigError: if there is no such criterion.
+            DataError: if it is held out from the split.
+        """
+        pool = self.with_weights({criterion: 1.0})
+        pool.name = f"{self.name.partition(':')[0]}:{criterion}"
+        pool.split_hash = hash_classes([*self.class_names, criterion])
+        return pool
+
     def with_samples(self, samples: Float[Tensor, "rows *feature"]) -> CriterionPool:
         """Return a copy with other samples for the same rows, such as features of the images."""
         pool = copy.copy(self)
