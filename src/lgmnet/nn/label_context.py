@@ -100,7 +100,7 @@ class LabelContext(nn.Module):
         super().__init__()
         self.groups = tuple(groups)
         sizes = torch.tensor(self.groups)
-        index = torch.arange(len(sizes)).repeat_interleave(sizes)
+        index = torch.tensor([i for i, n in enumerate(self.groups) for _ in range(n)])
         self.register_buffer("group_of_feature", index, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
         self.leaves_one_out = config.leave_one_out
