@@ -79,6 +79,8 @@ AXES = LGMNetConfig(
     labels=LabelContextConfig(width=8, hidden=8, head=True),
 )
 """Features that are compressed by a fitted projection, learned and generated gains."""
+MIXED = replace(AXES, target=replace(AXES.target, natural=True))
+"""The same, and the features in their natural scale beside."""
 BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")
 VIEWS = ("alignment.power=0.5", "alignment.views=2")
 ABLATIONS = {
@@ -148,7 +150,8 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
     "lgm-net, axes of features": ("lgm-net", AXES),
-    "lgm-net, axes of features, nothing generated": ("lgm-net", replace(AXES, labels=None)),
+    "lgm-net, axes of features, mixed": ("lgm-net", MIXED),
+    "lgm-net, axes of features, nothing generated": ("lgm-net", replace(MIXED, labels=None)),
     "feat, feature tasks": ("feat", FEATConfig(MAPS, width=8, feature_tasks=0.5)),
     "proto-net, feature tasks, in views": (
         "proto-net",
@@ -241,6 +244,7 @@ NOT_RANDOM = (
             "lgm-net, gains from labels alone, in views",
             "lgm-net, gains from labels, feature tasks",
             "lgm-net, axes of features",
+            "lgm-net, axes of features, mixed",
             "lgm-net, axes of features, nothing generated",
         ),
         "gains follow from the labels, and nothing else is generated",

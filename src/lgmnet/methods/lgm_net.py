@@ -142,7 +142,7 @@ class LGMNet(MetricMethod):
         if self.label_context is not None:
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
             generated = self.label_context.generate(features.mean(2), support_y, way)
-            gains = generated | {"gains": generated["gains"] * gains.get("gains", 1)}
+            gains |= generated | {"gains": generated["gains"] * gains.get("gains", 1)}
         if self.emphasis is not None and "gains" in gains:
             sizes = torch.tensor(config.embedding.groups, device=embedded.device)
             factors = self.emphasis.to(embedded).repeat_interleave(sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -29,7 +30,7 @@ from lgmnet.nn.matching import (
     learned_scale,
     one_hot,
 )
-from lgmnet.nn.ridge import learned_strength, ridge_regression
+from lgmnet.nn.ridge import learned_strength, mix_ridge_regressions, ridge_regression
 from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
 
 MIN_FEATURE_SHOT = 3
@@ -77,6 +78,9 @@ class MetricConfig:
             else:
                 require(target, "pooled", not target.pooled, "False where embeddings are vectors")
             n_out = target.widths[-1] if target.widths else embedding.n_out
+            mixes = self.head.kind == "ridge" and target.gains and embedding.axes is not None
+            expected = "False unless axes of features have gains and a ridge head"
+            require(target, "natural", mixes or not target.natural, expected)
             keeps_size = n_out == embedding.n_out and not target.n_poolings
             expected = "'none' or 'beside', unless TargetNet keeps the size of the embedding"
             require(target, "skip", keeps_size or target.skip != "added", expected)
@@ -109,6 +113,7 @@ class MetricMethod(Method):
     classifier_type: ClassVar[type[MetricClassifier]]
     """Class of the classifiers."""
     target: TargetNet | None
+    natural: Tensor | None
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -120,6 +125,9 @@ class MetricMethod(Method):
         self.log_strength = learned_strength(head.strength) if head.kind == "ridge" else None
         has_gains = config.target is not None and config.target.gains
         self.log_gains = nn.Parameter(torch.zeros(config.embedding.n_out)) if has_gains else None
+        is_mixed = config.target is not None and config.target.natural
+        natural = torch.ones(config.embedding.n_out) if is_mixed else None
+        self.register_buffer("natural", natural)
         self.class_head: ClassHead | None = None
 
     def build_generators(self) -> None:
@@ -147,7 +155,10 @@ class MetricMethod(Method):
         """Fit axes if the embedding has them; see `Method.prepare_for_criteria`."""
         if not isinstance(self.embedding, LayerAxes):
             return None
-        return self.embedding.fit(samples, factors.names, factors.values, factors.images)
+        embedded = self.embedding.fit(samples, factors.names, factors.values, factors.images)
+        if self.natural is not None:
+            self.natural.copy_(self.embedding.natural)
+        return embedded
 
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
@@ -230,7 +241,11 @@ class MetricMethod(Method):
         keys, key_y = self.fit_keys(features, support_y, way, generator, log_strength)
         scale = scale_views(log_scale.exp(), self.config)
         layers = self.embedding, self.target
-        return self.classifier_type(*layers, weights, keys, key_y, way, scale, self.config)
+        classifier = self.classifier_type(*layers, weights, keys, key_y, way, scale, self.config)
+        if self.log_strength is not None and self.natural is not None:
+            strength = (self.log_strength + log_strength).expand(len(keys), 1, 1)
+            classifier.register_buffer("log_strength", strength)
+        return classifier
 
     @classmethod
     def restore(cls, config: Any, way: int, state: Mapping[str, Tensor]) -> Classifier:
@@ -249,7 +264,11 @@ class MetricMethod(Method):
             target.check(weights, tasks=1)
         check_shapes(state, {"scale": (1, 1, 1) if state["scale"].ndim else ()})
         keys = select_keys(state, way)
-        return cls.classifier_type(*layers, weights, *keys, way, state["scale"], config)
+        classifier = cls.classifier_type(*layers, weights, *keys, way, state["scale"], config)
+        if config.target is not None and config.target.natural:
+            check_shapes(state, {"log_strength": (1, 1, 1)})
+            classifier.register_buffer("log_strength", state["log_strength"])
+        return classifier
 
     def choose_weights(
         self,
@@ -270,7 +289,10 @@ class MetricMethod(Method):
 
     def learned_gains(self, tasks: int) -> dict[str, Tensor]:
         """Return the gains that are the same for all tasks, by name; empty if there are none."""
-        return {} if self.log_gains is None else {"gains": self.log_gains.exp().expand(tasks, -1)}
+        gains = {} if self.log_gains is None else {"gains": self.log_gains.exp()}
+        if self.natural is not None:
+            gains["natural"] = self.natural
+        return {name: gain.expand(tasks, -1) for name, gain in gains.items()}
 
     def fit_keys(
         self,
@@ -290,7 +312,10 @@ class MetricMethod(Method):
         if kind == "ridge":
             assert self.log_strength is not None
             strength = self.log_strength + log_strength
-            keys = ridge_regression(features, support_y, way, strength)
+            if self.natural is None or self.training:
+                keys = ridge_regression(features, support_y, way, strength)
+            else:
+                keys = mixed_keys(features, support_y, way, strength)
         else:
             features = F.normalize(features, dim=-1) if kind == "means" else features
             keys = class_means(features, support_y, way)
@@ -343,26 +368,37 @@ class MetricClassifier(AttentionClassifier):
         The weights W_k of class k are a sum over the support samples x_i, so the score of a query q
         is, up to a factor, the sum of ``(q x_i) c_i (y_ik - x_i W_k)``, where c_i is 1 over the
         number of samples of the class of i. The share of a sample of class k is its part of those
-        terms of the class that are positive, times the probability of the class.
+        terms of the class that are positive, times the probability of the class. Where two ridge
+        regressions are mixed, their solution is computed again.
         """
         if self.similarity != "linear" or analysis.embedding is None:
             return None
-        keys = self.keys
         support, queries = (
-            F.normalize(x.to(keys), dim=-1)
-            for x in (self.embed_queries(support_x), analysis.embedding)
+            x.to(self.keys) for x in (self.embed_queries(support_x), analysis.embedding)
         )
-        labels = one_hot(support_y, self.way).to(keys)
-        shots = labels.sum(1)
+        labels = one_hot(support_y, self.way).to(support)
         own = support_y.long()[..., None]
-        errors = 1 - (support @ keys.mT).gather(2, own)[..., 0]
-        terms = (queries @ support.mT * (errors / shots.gather(1, own[..., 0]))[:, None]).clamp_min(
-            0
-        )
-        sums = (terms @ labels).gather(2, own.mT.expand_as(terms))
-        even = 1 / shots.gather(1, own[..., 0])[:, None]
-        parts = torch.where(sums > 0, terms / sums, even)
-        return parts * analysis.log_p.exp().to(parts).gather(2, own.mT.expand_as(terms))
+        shots = labels.sum(1).gather(1, own[..., 0])
+        if self.target is not None and self.target.config.natural:
+            halves, query_halves = support.chunk(2, -1), queries.chunk(2, -1)
+            log_strength = self.get_buffer("log_strength")
+            duals = mix_ridge_regressions((halves[0], halves[1]), support_y, self.way, log_strength)
+            terms = sum(
+                (
+                    query @ half.mT * dual.gather(2, own).mT
+                    for query, half, dual in zip(query_halves, halves, duals, strict=True)
+                ),
+                torch.zeros(()),
+            )
+        else:
+            support, queries = (F.normalize(x, dim=-1) for x in (support, queries))
+            errors = 1 - (support @ self.keys.mT).gather(2, own)[..., 0]
+            terms = queries @ support.mT * (errors / shots)[:, None]
+        terms = terms.clamp_min(0)
+        index = own.mT.expand_as(terms)
+        sums = (terms @ labels).gather(2, index)
+        parts = torch.where(sums > 0, terms / sums, 1 / shots[:, None])
+        return parts * analysis.log_p.exp().to(parts).gather(2, index)
 
     @property
     def group_shares(self) -> Float[Tensor, "tasks groups"] | None:
@@ -372,9 +408,11 @@ class MetricClassifier(AttentionClassifier):
         `Classifier.group_shares`.
         """
         n_groups = len(self.groups)
-        if self.similarity != "linear" or n_groups == 1 or sum(self.groups) != self.keys.shape[2]:
+        n_halves, rest = divmod(self.keys.shape[2], sum(self.groups))
+        if self.similarity != "linear" or n_groups == 1 or rest:
             return None
         squares = (self.keys - self.keys.mean(1, keepdim=True)).square().sum(1)
+        squares = squares.unflatten(1, (n_halves, -1)).sum(1)
         parts = torch.stack([part.sum(1) for part in squares.split(self.groups, 1)], 1)
         return parts / parts.sum(1, keepdim=True)
 
@@ -387,6 +425,20 @@ class MetricClassifier(AttentionClassifier):
 
 
 MetricMethod.classifier_type = MetricClassifier
+
+
+def mixed_keys(
+    features: Float[Tensor, "tasks support both_halves"],
+    support_y: Int[Tensor, "tasks support"],
+    way: int,
+    log_strength: Float[Tensor, ""] | Float[Tensor, "tasks 1 1"],
+) -> Float[Tensor, "tasks way both_halves"]:
+    """Compute the weights of `mix_ridge_regressions` for samples whose halves have unit length."""
+    first, second = features.chunk(2, -1)
+    duals = mix_ridge_regressions((first, second), support_y, way, log_strength)
+    keys = [half.to(dual).mT @ dual for half, dual in zip((first, second), duals, strict=True)]
+    # Queries are brought to unit length, and both halves together have the length sqrt(2).
+    return math.sqrt(2) * torch.cat(keys, 1).mT
 
 
 def build_target(config: Any) -> TargetNet | None:

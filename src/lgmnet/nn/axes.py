@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from lgmnet.config import require
 
-MIN_DEVIATION = 1e-4
 MIN_VARIANCE = 1e-4
-"""Variance of an axis of standardized features below which it is not enlarged further."""
+"""Least variance of an axis, relative to the largest of its group, when it is enlarged."""
 CLASS_SHRINKAGE = 3.0
 """Added to the variance within classes along every axis, in units of their mean."""
 
@@ -62,6 +61,7 @@ class GroupedAxes(nn.Module):
             width = group.stop - group.start
             self.register_buffer(f"centre_{i}", torch.zeros(width))
             self.register_buffer(f"projection_{i}", torch.eye(width)[:, : group.axes].contiguous())
+        self.register_buffer("natural", torch.ones(self.n_axes))
 
     @property
     def n_axes(self) -> int:
@@ -100,11 +100,14 @@ class GroupedAxes(nn.Module):
         """
         chosen = is_plain & (labels >= 0)
         classes = labels[chosen].unique(return_inverse=True)[1]
+        scales = []
         for i, group in enumerate(self.groups):
             x = select_columns(samples, group)
             self.get_buffer(f"centre_{i}").copy_(x.mean(0))
-            projection = fit_axes(x, x[chosen], classes, group)
+            projection, scale = fit_axes(x, x[chosen], classes, group)
             self.get_buffer(f"projection_{i}").copy_(projection)
+            scales.append(scale)
+        self.get_buffer("natural").copy_(torch.cat(scales))
 
 
 def fit_axes(
@@ -112,7 +115,7 @@ def fit_axes(
     labelled: Float[Tensor, "labelled features"],
     classes: Int[Tensor, " labelled"],
     group: AxisGroup,
-) -> Float[Tensor, "features axes"]:
+) -> tuple[Float[Tensor, "features axes"], Float[Tensor, " axes"]]:
     """Fit the projection of one group of features to its axes.
 
     Args:
@@ -120,19 +123,23 @@ def fit_axes(
         labelled: Features of the samples that the variance within classes is taken from.
         classes: Their classes, ``0..classes-1``.
         group: Number of axes, and how they are whitened.
+
+    Returns:
+        The projection, and the factor of each axis that gives it its natural scale back: that of a
+        rotation. Axes whitened by classes have none, so there it is 0.
     """
-    if group.whitening == "classes":
+    is_half = group.whitening == "half"
+    first = torch.eye(x.shape[1])
+    if not is_half:
         variances, axes = torch.linalg.eigh(within_class_covariance(labelled, classes))
         scales = (variances + CLASS_SHRINKAGE * variances.mean()).rsqrt()
-        first, power = (axes * scales) @ axes.mT, 0.0
-    else:
-        first, power = torch.diag(1 / (x.std(0) + MIN_DEVIATION)), 0.25
+        first = (axes * scales) @ axes.mT
     variances, axes = torch.linalg.eigh(first.mT @ torch.cov(x.mT) @ first)
     variances, axes = variances.flip(0)[: group.axes], axes.flip(1)[:, : group.axes]
-    variances = variances.clamp_min(MIN_VARIANCE)
-    mean_square = (variances ** (1 - 2 * power)).sum()
-    projection: Tensor = first @ (axes * variances**-power) * mean_square.rsqrt()
-    return projection
+    variances = variances.clamp_min(MIN_VARIANCE * variances[0])
+    scale = variances**-0.25 if is_half else torch.ones_like(variances)
+    scale = scale * (variances * scale.square()).sum().rsqrt()
+    return first @ (axes * scale), 1 / scale if is_half else torch.zeros_like(scale)
 
 
 def select_columns(

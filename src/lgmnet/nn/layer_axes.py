@@ -15,8 +15,16 @@ from lgmnet.nn.axes import AxisGroup, GroupedAxes
 from lgmnet.nn.factor_probe import FactorProbe, FactorProbeConfig, ProbedFactor
 from lgmnet.nn.layer_statistics import LAYER_STATISTICS
 
-MAX_AXES = {"mean": 128, "deviation": 64, "first y": 32, "first x": 32, "grid": 256}
-"""Largest number of axes of a group, by its statistic; groups of other statistics are left out."""
+MAX_AXES = {
+    "mean": 128,
+    "deviation": 128,
+    "first y": 32,
+    "first x": 32,
+    "second y": 32,
+    "second x": 32,
+    "grid": 128,
+}
+"""Largest number of axes of a group, by its statistic."""
 HEAD_AXES, WHITENED_AXES = 256, 256
 """Number of axes of the means of the last layer, as they are and whitened."""
 BATCH_SIZE = 4096
@@ -38,7 +46,7 @@ def layer_groups() -> tuple[AxisGroup, ...]:
                     f"{name}, whitened", part.start, part.stop, WHITENED_AXES, "classes", True
                 ),
             ]
-        elif part.statistic in MAX_AXES:
+        else:
             axes = min(width, MAX_AXES[part.statistic])
             groups.append(AxisGroup(name, part.start, part.stop, axes))
     return tuple(groups)
@@ -133,6 +141,12 @@ class LayerAxes(nn.Module):
             if self.probe is None:
                 return compressed
             return torch.cat([compressed, self.probe(compressed)], 1)
+
+    @property
+    def natural(self) -> Float[Tensor, " axes"]:
+        """Factor of each axis that gives it its natural scale; 0 for what has none."""
+        known = self.axes.get_buffer("natural")
+        return torch.cat([known, known.new_zeros(sum(self.config.group_sizes) - len(known))])
 
     def fit(
         self,

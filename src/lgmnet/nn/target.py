@@ -18,7 +18,8 @@ from lgmnet.nn.norms import NormKind, build_norm
 Skip = Literal["none", "beside", "added"]
 TargetWeights = Mapping[str, Tensor]
 """Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..., and
-``gains`` [tasks, in] where channels (or features) are multiplied by gains before the layers."""
+``gains`` [tasks, in] where channels (or features) are multiplied by gains before the layers, and
+``natural`` [tasks, in] where they also stand beside, in their natural scale."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class TargetConfig:
     gains: bool = False
     """If True, every channel (or feature) of the embedding is multiplied by a learned gain before
     the layers, the same for all tasks."""
+    natural: bool = False
+    """If True, the embedding in its natural scale stands beside, each half of unit length, and the
+    ridge head mixes both (see `lgmnet.nn.ridge.mix_ridge_regressions`). In training there is only
+    the first half, so that the gains learn to do without the other."""
     weights: Literal["generated", "learned"] = "generated"
     """Ablation: ``learned`` weights are the same for all tasks."""
     weight_norm: bool = True
@@ -89,7 +94,8 @@ class TargetNet(nn.Module):
         layers = zip([n_in, *config.widths], config.widths, strict=False)
         kernel = (3, 3) if is_image else ()
         self.config = config
-        self.gain_shapes = {"gains": (n_in,)} if has_gains else {}
+        names = ["gains"] * has_gains + ["natural"] * config.natural
+        self.gain_shapes = dict.fromkeys(names, (n_in,))
         self.weight_shapes = tuple((width, channels, *kernel) for channels, width in layers)
         self.norms = nn.ModuleList(
             build_norm(width, norm) if config.norm else nn.Identity() for width in config.widths
@@ -123,7 +129,8 @@ class TargetNet(nn.Module):
         """Compute the target embedding of every sample under its own task's weights."""
         tasks = embedded.shape[0]
         self.check(weights, tasks)
-        if self.gain_shapes:
+        plain = embedded
+        if "gains" in self.gain_shapes:
             gains = weights["gains"][:, None].to(embedded)
             embedded = embedded * gains.view(*gains.shape, *[1] * (embedded.ndim - 3))
         x, last = embedded, len(self.norms) - 1
@@ -140,7 +147,11 @@ class TargetNet(nn.Module):
             if i < last:
                 x = F.relu(x)
             x = rearrange(x, "(tasks samples) ... -> tasks samples ...", tasks=tasks)
-        return apply_skip(self.config.skip, embedded.flatten(2), x.flatten(2))
+        features = apply_skip(self.config.skip, embedded.flatten(2), x.flatten(2))
+        if not self.config.natural or self.training:
+            return features
+        halves = features, plain * weights["natural"][:, None].to(plain)
+        return torch.cat([F.normalize(half, dim=-1) for half in halves], -1)
 
 
 def convolve_tasks(

@@ -89,7 +89,7 @@ def photos_by_criterion() -> Run:
             embedding=EmbeddingConfig(
                 (N_LAYER_STATISTICS,), "linear", widths=(), pooled=(), axes=AxesConfig(dropout=0.3)
             ),
-            target=TargetConfig(widths=(), pooled=False, gains=True),
+            target=TargetConfig(widths=(), pooled=False, gains=True, natural=True),
             context=None,
             labels=LabelContextConfig(width=96, hidden=64, leave_one_out=False, head=True),
             head=HeadConfig("ridge"),
@@ -133,7 +133,7 @@ def photos_by_criterion_paper() -> Run:
     constant = photos_by_criterion_constant()
     config = dataclasses.replace(
         constant.config,
-        target=TargetConfig(widths=(64,), pooled=False, gains=True, skip="beside"),
+        target=TargetConfig(widths=(64,), pooled=False, gains=True, natural=True, skip="beside"),
         context=ContextConfig(length=16, widths=(64,), pooled=()),
     )
     return dataclasses.replace(constant, recipe="photos-by-criterion-paper", config=config)
