@@ -12,7 +12,16 @@ from torch.nn import functional as F
 from lgmnet.methods import RidgeRegressionConfig
 from lgmnet.nn.embedding import vector_embedding
 from lgmnet.nn.matching import HeadConfig
-from lgmnet.nn.ridge import INITIAL_STRENGTH, ridge_regression
+from lgmnet.nn.ridge import (
+    EVIDENCE,
+    INITIAL_STRENGTH,
+    LEAVE_ONE_OUT_SCALE,
+    LOG_PRIOR,
+    MIXTURES,
+    NATURAL_STRENGTH,
+    mix_ridge_regressions,
+    ridge_regression,
+)
 from tests.numerics import reference
 from tests.numerics.reference import Array
 from tests.support.models import build_method
@@ -116,3 +125,57 @@ def test_shares_of_support_samples_are_those_of_the_dual_solution() -> None:
             expected = terms / total if total > 0 else np.full(shots[k], 1 / shots[k])
             np.testing.assert_allclose(got[row == k], answer[k] * expected, atol=1e-10)
     torch.testing.assert_close(shares.sum(2), torch.ones_like(shares.sum(2)))
+
+
+def leave_one_out(kernel: Array, labels: Array, strength: float) -> Array:
+    """Predict each sample by a weighted ridge regression on all others, one after the other."""
+    n = len(labels)
+    weights = np.sqrt(n / WAY / np.bincount(labels)[labels])
+    y, predictions = np.eye(WAY)[labels], np.zeros((n, WAY))
+    for i in range(n):
+        others = np.delete(np.arange(n), i)
+        roots = weights[others]
+        gram = roots[:, None] * kernel[np.ix_(others, others)] * roots
+        duals = np.linalg.solve(gram + strength * np.eye(n - 1), roots[:, None] * y[others])
+        predictions[i] = kernel[i, others] * roots @ duals
+    return predictions
+
+
+def test_two_kinds_of_features_are_mixed_by_their_leave_one_out_errors() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 0])  # One class has a single sample.
+    halves = [F.normalize(noise(1, 6, 9, seed=seed), dim=-1) for seed in (1, 2)]
+    strength = 0.4
+    got = mix_ridge_regressions(
+        (halves[0], halves[1]),
+        torch.from_numpy(labels)[None],
+        WAY,
+        torch.tensor(strength, dtype=torch.float64).log(),
+    )
+    kernels = [half[0].numpy() @ half[0].numpy().T for half in halves]
+    y, shots = np.eye(WAY)[labels], np.bincount(labels)[labels]
+    roots = np.sqrt(6 / WAY / shots)[:, None]
+    log_weights, duals = [], []
+    for part, prior in zip(MIXTURES, LOG_PRIOR, strict=True):
+        kernel = (1 - part) * kernels[0] + part * kernels[1]
+        mixed = (1 - part) * strength + part * NATURAL_STRENGTH
+        scores = LEAVE_ONE_OUT_SCALE * leave_one_out(kernel, labels, mixed)
+        log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        loss = -(log_p * y).sum(1)[shots > 1].mean()
+        log_weights.append(prior - EVIDENCE * loss)
+        gram = roots * kernel * roots.T + mixed * np.eye(6)
+        duals.append(roots * np.linalg.solve(gram, roots * y))
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    weights /= weights.sum()
+    for share, dual in zip(([1.0, 0.5, 0.0], [0.0, 0.5, 1.0]), got, strict=True):
+        expected = sum(w * s * d for w, s, d in zip(weights, share, duals, strict=True))
+        np.testing.assert_allclose(dual[0].numpy(), expected, atol=1e-10)
+
+
+def test_with_one_shot_the_prior_decides_the_mixture() -> None:
+    half = F.normalize(noise(1, 3, 9), dim=-1)
+    first, second = mix_ridge_regressions(
+        (half, half), torch.arange(3)[None], 3, torch.tensor(NATURAL_STRENGTH).double().log()
+    )
+    prior = torch.tensor(LOG_PRIOR).softmax(0)
+    part = float((prior * torch.tensor(MIXTURES)).sum())
+    torch.testing.assert_close(second / (first + second), torch.full_like(first, part))
