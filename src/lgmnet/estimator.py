@@ -15,14 +15,21 @@ from jaxtyping import Float, Shaped
 
 from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.image_kind import (
+    MAX_CHECKED_IMAGES,
+    describe_mismatch,
+    is_for_drawings,
+    kind_note,
+)
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
-from lgmnet.data.inputs import to_samples
+from lgmnet.data.images.files import MAX_SAMPLED_FILES
+from lgmnet.data.inputs import are_vectors, detect_input_drawings, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import model_folder
+from lgmnet.model.registry import AUTO, DEFAULT_MODELS, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -44,7 +51,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
-            Face hub.
+            Face hub. ``auto`` looks at the samples: ``omniglot`` for drawings, ``photos`` for
+            photos, ``vectors`` for an array [samples, features].
         random_state: Seed of the random draws (`spread`); None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
@@ -58,11 +66,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
     {'device': 'cpu', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+
+    After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
+    drawings warns if it is given photos.
     """
 
     def __init__(
         self,
-        model: str | Path = "omniglot",
+        model: str | Path = AUTO,
         *,
         random_state: int | None = 0,
         device: str = "cpu",
@@ -86,7 +97,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 length, a label has an unknown type, or there is one class only.
         """
         labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels))
+        model, notes = self._choose_model(X)
+        samples = self._prepare_samples(X, len(labels), model)
         classes, indices = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise DataError(
@@ -94,7 +106,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
-        fitted = fit_support(self._load_model(), support, self._class_names(classes))
+        fitted = fit_support(model, support, self._class_names(classes), notes)
         self._set_fitted(fitted, classes)
         return self
 
@@ -106,7 +118,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
         labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels), reset=False)
+        samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
         all_labels = np.concatenate([self.classes_[old.labels], labels])
         merged, indices = np.unique(all_labels, return_inverse=True)
@@ -159,7 +171,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
         """Compute the probability of each class, in the order of ``classes_``."""
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         return self.classifier_.predict_proba(samples).cpu().numpy()
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
@@ -170,7 +182,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 model has no threshold.
         """
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         if self.unknown is None:
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
@@ -194,12 +206,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples.
         """
         check_is_fitted(self)
-        return self.classifier_.explain(self._prepare_samples(X, reset=False)).cpu().numpy()
+        return self.classifier_.explain(self._prepare_samples(X)).cpu().numpy()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
         """Compute the standard deviation of each probability over ``draws`` task contexts."""
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         model = self._fitting_model()
         return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
 
@@ -211,7 +223,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels), reset=False)
+        samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
         return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
@@ -266,22 +278,43 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         fitted = getattr(self, "classifier_", None)
-        kind = fitted.inputs.kind if fitted else self._load_model().input_kind
+        input_tags = tags.input_tags
+        if fitted is None and self.model == AUTO:
+            input_tags.two_d_array = input_tags.three_d_array = True
+            return tags
+        kind = fitted.inputs.kind if fitted else self._load_model(self.model).input_kind
         is_vector = kind == "vector"
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = is_vector, not is_vector
+        input_tags.two_d_array, input_tags.three_d_array = is_vector, not is_vector
         return tags
 
-    def _load_model(self) -> Model:
-        """Load the model that the parameter ``model`` names."""
+    def _choose_model(self, X: Any) -> tuple[Model, dict[str, str]]:
+        """Load the model that the parameter ``model`` names, or that suits ``X`` if it is ``auto``.
+
+        Returns:
+            The model, and the note of the kind of the images if they were looked at.
+        """
+        if self.model != AUTO:
+            return self._load_model(self.model), {}
+        if are_vectors(X):
+            return self._load_model(DEFAULT_MODELS["vector"]), {}
+        decision = detect_input_drawings(X, MAX_SAMPLED_FILES)
+        if decision is None:  # Any model will do: converting the images then reports the fault.
+            return self._load_model(DEFAULT_MODELS["drawing"]), {}
+        are_drawings, _ = decision
+        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
+        return self._load_model(name), kind_note(are_drawings)
+
+    def _load_model(self, name: str | Path) -> Model:
+        """Load a model, once as long as its folder is unchanged."""
         modified = 0
-        if not is_hub_name(self.model):
-            folder = model_folder(self.model)
+        if not is_hub_name(name):
+            folder = model_folder(name)
             modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(self.model, modified, resolve_device(self.device))
+        return load_model_once(name, modified, resolve_device(self.device))
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
-        model = self._load_model()
+        model = self._load_model(self.classifier_.model if self.model == AUTO else self.model)
         self.classifier_.check_model(model)
         return model
 
@@ -310,14 +343,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def _prepare_samples(
-        self, X: Any, n_labels: int | None = None, *, reset: bool = True
+        self, X: Any, n_labels: int | None = None, model: Model | None = None
     ) -> torch.Tensor:
         """Convert ``X`` to samples as a support set stores them; ``n_labels`` must be their number.
 
-        If ``reset``, the model decides which samples are valid, else the classifier does.
+        The model decides which samples are valid; if it is None, the classifier does.
         """
-        source = self._load_model() if reset else self.classifier_
+        reset = model is not None
+        source = model or self.classifier_
         shape = source.inputs.shape
+        if not reset:
+            self._warn_of_photos(X)
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
@@ -329,6 +365,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if source.backbone:  # A support set stores features of photos.
             samples = to_support_samples(samples, shape, source.backbone)
         return samples.to(resolve_device(self.device))
+
+    def _warn_of_photos(self, X: Any) -> None:
+        """Warn if images are photos, but the classifier was fitted to drawings."""
+        # One array of gray images is what drawings are; looking at it would slow predictions down.
+        if not is_for_drawings(self.classifier_) or getattr(X, "ndim", 1) == 3:
+            return
+        decision = detect_input_drawings(X, MAX_CHECKED_IMAGES)
+        if decision and (mismatch := describe_mismatch(self.classifier_, *decision)):
+            warnings.warn(mismatch, UserWarning, stacklevel=4)
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):

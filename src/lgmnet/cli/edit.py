@@ -1,8 +1,10 @@
 """Command ``lgmnet edit``."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,9 +15,13 @@ from lgmnet.cli.classifiers import (
     read_images,
     shots_by_class,
 )
-from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import ClassifierPath, Force, OriginalModel
+from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.options import ClassifierPath, OriginalModel
 from lgmnet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.folder import ClassFolder
 
 
 @command(
@@ -42,7 +48,14 @@ def edit(
         typer.Option("--out", "-o", help="File to write the result to. Default: FILE itself."),
     ] = None,
     model: OriginalModel = None,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace a file that lgmnet did not write, and add photos even to a classifier of "
+            "drawings.",
+        ),
+    ] = False,
 ) -> CommandResult:
     """Add, remove and rename classes of a classifier, in this order, without training.
 
@@ -61,11 +74,14 @@ def edit(
     fitted = FittedClassifier.load(file)
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
     problems: list[str] = []
+    mismatches: list[str] = []
     started = time.perf_counter()
     if add or remove:
         original_model = load_original_model(fitted, model)
         for folder in add or ():
-            images = read_images(scan_class_folder(folder, min_classes=1), original_model)
+            class_folder = scan_class_folder(folder, min_classes=1)
+            mismatches += check_kind(fitted, class_folder, force=force)
+            images = read_images(class_folder, original_model)
             problems += map(str, images.problems)
             labels = [images.classes[label] for label in images.labels]
             fitted = add_samples(fitted, original_model, images.images, labels, images.sources)
@@ -84,6 +100,8 @@ def edit(
             f"Nothing was written, because {len(problems)} of the images to add cannot be read. "
             f"Remove or replace them: {' '.join(problems)}"
         )
+    for mismatch in mismatches[:1]:
+        print_notice(f"warning: {mismatch}")
     fitted.save(target, overwrite=force)
     data: dict[str, Any] = {"classifier": str(target), "classes": shots_by_class(fitted)}
     data |= {"milliseconds": round(milliseconds, 3)}
@@ -92,3 +110,27 @@ def edit(
         f"edited in {milliseconds:.0f} ms"
     )
     return CommandResult(data, [text, format_classes(fitted)])
+
+
+def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) -> list[str]:
+    """Check that images to add are of the kind that a classifier was made from.
+
+    Returns:
+        The warning if they are not, but ``force`` allows it.
+
+    Raises:
+        DataError: if they are not, or none of them can be read.
+    """
+    from lgmnet.classifier.image_kind import describe_mismatch
+
+    if not folder.n_files or not fitted.inputs.is_image:
+        return []  # Reading the folder then reports what is missing.
+    mismatch = describe_mismatch(fitted, *folder.detect_drawings())
+    if mismatch is None:
+        return []
+    if not force:
+        raise DataError(
+            f"Nothing was added from '{folder.folder}'. {mismatch} Forge a new classifier from all "
+            "images, or add them all the same with --force."
+        )
+    return [mismatch]

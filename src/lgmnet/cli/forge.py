@@ -28,17 +28,19 @@ def forge(
     folder: ImagesDir,
     output: Annotated[Path, typer.Option("--out", "-o", help="Classifier file to write.")],
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Model that makes the classifier. Default: the shipped one that suits the images."
+            help="Model that makes the classifier; auto stands for the shipped one that suits the "
+            "images."
         ),
-    ] = None,
+    ] = "auto",
     force: Force = False,
 ) -> CommandResult:
     """Make a classifier from a folder of images in one forward pass.
 
     Classes may have different numbers of images. The default model depends on whether the images
-    are photos or ink on paper; the command prints its choice.
+    are photos or ink on paper; the command prints its choice. The classifier keeps their kind, so
+    that later commands can warn of images of another kind.
 
     If a class has two images or more, the command also estimates the accuracy by leave-one-out:
     every image is classified by a classifier made without it. A file that cannot be read is named
@@ -54,11 +56,12 @@ def forge(
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
     class_folder = scan_class_folder(folder)
-    loaded = load_model(model or choose_model(class_folder))
+    chosen, notes = choose_model(class_folder, model)
+    loaded = load_model(chosen)
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)
-    notes = {"made": f"lgmnet {__version__}, lgmnet forge"}
+    notes |= {"made": f"lgmnet {__version__}, lgmnet forge"}
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -81,18 +84,30 @@ def forge(
     )
 
 
-def choose_model(folder: ClassFolder) -> str:
+def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
     """Choose the shipped model that suits the images of a folder, and print why on stderr.
+
+    Args:
+        folder: The images.
+        name: Name of the model; only ``auto`` leaves a choice.
+
+    Returns:
+        The name of the model, and the note with the kind of the images.
 
     Raises:
         DataError: if none of the images can be read.
     """
+    from lgmnet.classifier.image_kind import kind_note
+    from lgmnet.model.registry import AUTO, DEFAULT_MODELS
+
     if not folder.n_files:
-        return "omniglot"  # Any model will do: reading the folder then reports what is missing.
-    is_drawn, reason = folder.detect_drawings()
-    name = "omniglot" if is_drawn else "photos"
-    print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
-    return name
+        # Any model will do: reading the folder then reports what is missing.
+        return (DEFAULT_MODELS["drawing"] if name == AUTO else name), {}
+    are_drawings, reason = folder.detect_drawings()
+    if name == AUTO:
+        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
+        print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
+    return name, kind_note(are_drawings)
 
 
 def format_estimate(estimate: LeaveOneOut | None) -> str:

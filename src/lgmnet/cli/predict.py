@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lgmnet.cli.console import command, print_json, stdout
+from lgmnet.cli.console import command, print_json, print_notice, stdout
 from lgmnet.cli.image_paths import find_images
 from lgmnet.cli.options import ClassifierPath
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, write_rows
-from lgmnet.errors import ImageError
+from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.files import ImageFiles
 
 
 @command(
@@ -51,7 +52,7 @@ def predict(
 
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
-    are classified.
+    are classified. Photos that are given to a classifier of drawings cause one warning.
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
@@ -78,17 +79,24 @@ def predict_files(
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a prediction or an error for every file, in order.
 
-    One batch of images is in memory at a time. If ``allow_none``, images that fit no class get the
+    One batch of images is in memory at a time. Photos for a classifier of drawings give one warning
+    on stderr. If ``allow_none``, images that fit no class get the
     label `NONE_LABEL`.
     """
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
+    from lgmnet.classifier.image_kind import is_for_drawings
     from lgmnet.data.images.files import ImageFiles
 
     remaining = iter(paths)
+    checks_kind = is_for_drawings(fitted)
     while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-        results = list(ImageFiles(batch).read(fitted.inputs.shape))
+        files = ImageFiles(batch)
+        if checks_kind and (mismatch := find_mismatch(fitted, files)) is not None:
+            print_notice(f"warning: {mismatch}")
+            checks_kind = False  # Once is enough.
+        results = list(files.read(fitted.inputs.shape))
         images = [image for image in results if not isinstance(image, ImageError)]
         predictions = iter(
             predict_batch(fitted, torch.stack(images), allow_none=allow_none) if images else ()
@@ -99,6 +107,16 @@ def predict_files(
             else:
                 label, probabilities = next(predictions)
                 yield {"image": str(path), "label": label, "probabilities": probabilities}
+
+
+def find_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
+    """Describe why images are of another kind than a classifier was made from; None if not."""
+    from lgmnet.classifier.image_kind import MAX_CHECKED_IMAGES, describe_mismatch
+
+    try:
+        return describe_mismatch(fitted, *files.detect_drawings(MAX_CHECKED_IMAGES))
+    except DataError:  # None of them can be read, which their rows will say.
+        return None
 
 
 def predict_batch(

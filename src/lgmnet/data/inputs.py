@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from jaxtyping import Num
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.data.images.read import convert_image, read_image, to_drawings
+from lgmnet.data.images.files import sample_indices
+from lgmnet.data.images.kind import ToneStatistics, detect_drawings, measure_tones
+from lgmnet.data.images.read import (
+    MIN_DECODED_SIDE,
+    convert_image,
+    decode_image,
+    read_image,
+    to_drawings,
+)
 from lgmnet.errors import DataError, ImageError
 from lgmnet.input_spec import InputSpec
 
@@ -37,10 +46,7 @@ def to_samples(inputs: Any, shape: Sequence[int]) -> Num[Tensor, "samples *featu
         ImageError: naming the file or the index of the image that cannot be read.
         DataError: if the input is empty or of another kind.
     """
-    if isinstance(inputs, (str, os.PathLike, Image.Image)):
-        raise DataError(
-            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
-        )
+    check_is_collection(inputs)
     spec = InputSpec(tuple(shape))
     if not spec.is_image:
         return to_vectors(inputs, length=spec.shape[-1])
@@ -52,6 +58,95 @@ def to_samples(inputs: Any, shape: Sequence[int]) -> Num[Tensor, "samples *featu
     if not images:
         raise DataError("There are no images: expected at least one.")
     return torch.stack(list(convert_images(images, spec)))
+
+
+def are_vectors(inputs: Any) -> bool:
+    """Return True if a user's input is a table of numbers, one row for each sample."""
+    if hasattr(inputs, "ndim"):
+        is_numeric = getattr(getattr(inputs, "dtype", None), "kind", "f") in "buif"
+        return bool(inputs.ndim == 2 and is_numeric)
+    is_sequence = isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes))
+    return is_sequence and len(inputs) > 0 and np.ndim(inputs[0]) == 1
+
+
+def detect_input_drawings(inputs: Any, max_images: int) -> tuple[bool, str] | None:
+    """Decide from a sample of a user's images whether they are drawings or photos.
+
+    Args:
+        inputs: What `to_samples` takes for a model of images.
+        max_images: Largest number of images to measure.
+
+    Returns:
+        True for drawings, and the reason in words; None if no image of the sample can be measured.
+
+    Raises:
+        DataError: if the input is of another kind.
+    """
+    images = list_inputs(inputs)
+    tones = []
+    for index in sample_indices(len(images), max_images):
+        with suppress(ImageError, OSError):  # Converting the images gives the same error.
+            tones.append(measure_input(images[index]))
+    return detect_drawings(tones) if tones else None
+
+
+def measure_input(image: Any) -> ToneStatistics:
+    """Measure the tones of one image (see `measure_tones`).
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return measure_tones(decode_image(Path(image), MIN_DECODED_SIDE))
+    if isinstance(image, Image.Image):
+        return measure_tones(image)
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 2 and array.dtype.kind in "buif" and np.isfinite(array).all():
+        # Gray drawings may be in any range, and the measures do not depend on it.
+        array = np.interp(array, (array.min(), max(array.max(), array.min() + 1e-9)), (0, 255))
+        array = array.astype(np.uint8)
+    return measure_tones(to_pil_image(array))
+
+
+def list_inputs(inputs: Any) -> Sequence[Any]:
+    """List a user's images: paths, PIL images or arrays.
+
+    Raises:
+        DataError: if the input is a single image, or an array of another shape.
+    """
+    check_is_collection(inputs)
+    if isinstance(inputs, (np.ndarray, Tensor)):
+        inputs = np.asarray(inputs)
+        if inputs.dtype != object:
+            check_image_array(inputs)
+    return list(inputs)
+
+
+def check_is_collection(inputs: Any) -> None:
+    """Check that a user's input is not a single image.
+
+    Raises:
+        DataError: if it is.
+    """
+    if isinstance(inputs, (str, os.PathLike, Image.Image)):
+        raise DataError(
+            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
+        )
+
+
+def check_image_array(array: np.ndarray) -> None:
+    """Check the shape of an array of images.
+
+    Raises:
+        DataError: if the array is empty or not [images, height, width(, channels)].
+    """
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(
+            "Expected an array of images [images, height, width] or [images, height, width, "
+            f"channels], none of them empty, but it has the shape {list(array.shape)}."
+        )
 
 
 def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
@@ -79,11 +174,7 @@ def convert_array(array: np.ndarray, spec: InputSpec) -> Num[Tensor, "images cha
     Raises:
         DataError: if the array is empty or not [images, height, width(, channels)].
     """
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise DataError(
-            "Expected an array of images [images, height, width] or [images, height, width, "
-            f"channels], none of them empty, but it has the shape {list(array.shape)}."
-        )
+    check_image_array(array)
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim == 3 and spec.kind == "drawing":  # All images at once.

@@ -121,28 +121,9 @@ def image_source(file: ImageBytes) -> str:
     return f"{sha256(file.data).hexdigest()[:16]} {file.name}"
 
 
-def split_readable(
-    images: Sequence[LabelledFile], results: Sequence[Tensor | ImageError], shape: Sequence[int]
-) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
-    """Split what reading labelled images in a shape gave (see `ImageReader.read`).
-
-    Returns:
-        The images that can be read, their pixels, and a message for each other image.
-    """
-    readable, pixels, messages = [], [], []
-    for image, result in zip(images, results, strict=True):
-        if isinstance(result, ImageError):
-            messages.append(str(result))
-        else:
-            readable.append(image)
-            pixels.append(result)
-    stacked = torch.stack(pixels) if pixels else torch.empty(0, *shape, dtype=torch.uint8)
-    return readable, stacked, tuple(messages)
-
-
 def add_thumbnails(
     fitted: FittedClassifier,
-    new: Sequence[ImageBytes],
+    sources: Sequence[str],
     pixels: UInt8[Tensor, "images channels height width"],
 ) -> FittedClassifier:
     """Return a classifier of photos with thumbnails of new photos, one of drawings as it is.
@@ -152,17 +133,17 @@ def add_thumbnails(
 
     Args:
         fitted: The classifier.
-        new: Files of the new photos.
+        sources: Sources of the new photos.
         pixels: Their pixels, as the model takes them.
     """
     if not fitted.backbone:
         return fitted
     thumbnails = read_thumbnails(fitted)
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    for file, photo in zip(new, pixels, strict=True):
+    for source, photo in zip(sources, pixels, strict=True):
         image = Image.fromarray(photo.movedim(0, 2).contiguous().numpy())
         data = encode_image(image.resize(size, Image.Resampling.BICUBIC), "WEBP")
-        thumbnails[image_source(file)] = base64.b64encode(data).decode()
+        thumbnails[source] = base64.b64encode(data).decode()
     present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
     notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
     return dataclasses.replace(fitted, notes=notes)

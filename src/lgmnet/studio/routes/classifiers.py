@@ -16,11 +16,11 @@ from starlette.datastructures import UploadFile
 from lgmnet.classifier.export import snippet
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
+from lgmnet.model.registry import AUTO
 from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
 from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
-from lgmnet.studio.models import AUTO
 from lgmnet.studio.schemas import (
     ClassifierOut,
     Page,
@@ -150,8 +150,15 @@ async def edit(
     to: Annotated[Sequence[str], Form(description="Their new names, in the same order.")] = (),
     drop: Annotated[Sequence[int], Form(description="Places of images to drop.")] = (),
     remove: Annotated[Sequence[str], Form(description="Classes to remove.")] = (),
+    model: Annotated[
+        str | None, Form(description="Name of the model to switch to, or auto.")
+    ] = None,
 ) -> ClassifierOut:
-    """Rename classes, drop images, remove classes and add images: in this order, all or nothing."""
+    """Rename classes, drop images, remove classes and add images: in this order, all or nothing.
+
+    With 'model', the classifier is then fitted by that model. Without it, the model of a classifier
+    of less than three classes is chosen anew if it was chosen automatically before.
+    """
     if if_match is None:
         raise HTTPException(
             428,
@@ -174,6 +181,7 @@ async def edit(
         drop=drop,
         remove=remove,
         add=pair(images, labels),
+        model=model,
     )
     return to_fitted_out(await while_connected(request, work), response)
 
