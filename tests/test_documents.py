@@ -68,6 +68,8 @@ def reader_folder(tmp_path, monkeypatch):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.kron(255 - image[0].numpy(), np.ones((4, 4), np.uint8))).save(path)
+    rows = [f"symbols/{name},{name.split('/')[0]}" for name in drawings]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
     monkeypatch.setenv("LGMNET_DATA", str(next((f for f in data_folders() if f.is_dir()), "")))
     monkeypatch.chdir(tmp_path)
     return tmp_path

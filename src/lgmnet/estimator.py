@@ -15,21 +15,15 @@ from jaxtyping import Float, Shaped
 
 from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier, fit_support
-from lgmnet.classifier.image_kind import (
-    MAX_CHECKED_IMAGES,
-    describe_mismatch,
-    is_for_drawings,
-    kind_note,
-)
+from lgmnet.classifier.image_kind import choose_model, find_mismatch
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
-from lgmnet.data.images.files import MAX_SAMPLED_FILES
-from lgmnet.data.inputs import are_vectors, detect_input_drawings, to_samples
+from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import AUTO, DEFAULT_MODELS, model_folder
+from lgmnet.model.registry import AUTO, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -44,10 +38,11 @@ LABEL_KIND_NOTE = "labels"
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Few-shot classifier that adapts to labelled samples in one forward pass, without training.
 
-    ``X`` is what the model takes. For a model of images it is a list of paths, PIL images or
-    arrays, or one array [images, height, width] or [images, height, width, channels]. For a model
-    of vectors it is an array [samples, features]. ``y`` are labels of any type that scikit-learn
-    takes.
+    ``X`` is what the model takes. For a model of images it is a list or an array of paths, a list
+    of PIL images, arrays, or files as bytes or BytesIO, or one array [images, height, width] or
+    [images, height, width, channels]. For a model of vectors it is an array [samples, features].
+    ``y`` are labels of any type that scikit-learn takes. A DataFrame with the columns ``file`` and
+    ``label`` is both in one.
 
     Args:
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
@@ -84,21 +79,24 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.unknown = unknown
 
-    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+    def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
         """Fit to labelled samples in one forward pass.
 
         Args:
             X: Support samples; uneven shots are fine.
-            y: Label of each sample.
+            y: Label of each sample; None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
             ConfigError: if there is no such model.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
                 length, a label has an unknown type, or there is one class only.
         """
-        labels = self._check_labels(y)
+        labels = self._check_labels(table_labels(X) if y is None else y)
+        X = collect_inputs(X)
         model, notes = self._choose_model(X)
         samples = self._prepare_samples(X, len(labels), model)
+        if not len(samples):
+            raise DataError("There are no images: expected some of at least two classes.")
         classes, indices = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise DataError(
@@ -110,14 +108,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._set_fitted(fitted, classes)
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> FewShotClassifier:
         """Add samples, of existing or new classes, and fit again to all samples.
 
         ``classes`` is ignored; new classes are those of ``y``.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._check_labels(y)
+        labels = self._check_labels(table_labels(X) if y is None else y)
+        X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
         all_labels = np.concatenate([self.classes_[old.labels], labels])
@@ -197,7 +196,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = self.classes_[analysis.log_p.argmax(1).cpu().numpy()]
             is_unknown = self.classifier_.rejected(analysis).cpu().numpy()
             batches.append(np.where(is_unknown, self.unknown, labels))
-        return np.concatenate(batches)
+        return np.concatenate([self.classes_[:0], *batches])
 
     def explain(self, X: Any) -> Float[np.ndarray, "samples support"]:
         """Compute the share of each prediction that each support sample accounts for.
@@ -295,14 +294,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.model != AUTO:
             return self._load_model(self.model), {}
-        if are_vectors(X):
-            return self._load_model(DEFAULT_MODELS["vector"]), {}
-        decision = detect_input_drawings(X, MAX_SAMPLED_FILES)
-        if decision is None:  # Any model will do: converting the images then reports the fault.
-            return self._load_model(DEFAULT_MODELS["drawing"]), {}
-        are_drawings, _ = decision
-        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
-        return self._load_model(name), kind_note(are_drawings)
+        name, notes = choose_model(X)
+        return self._load_model(name), notes
 
     def _load_model(self, name: str | Path) -> Model:
         """Load a model, once as long as its folder is unchanged."""
@@ -349,11 +342,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The model decides which samples are valid; if it is None, the classifier does.
         """
+        X = collect_inputs(X)
         reset = model is not None
         source = model or self.classifier_
         shape = source.inputs.shape
-        if not reset:
-            self._warn_of_photos(X)
+        if not reset and (mismatch := find_mismatch(self.classifier_, X)):
+            warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
@@ -362,18 +356,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"There are {len(samples)} samples, but {n_labels} labels; expected one each."
             )
-        if source.backbone:  # A support set stores features of photos.
+        if source.backbone and len(samples):  # A support set stores features of photos.
             samples = to_support_samples(samples, shape, source.backbone)
         return samples.to(resolve_device(self.device))
-
-    def _warn_of_photos(self, X: Any) -> None:
-        """Warn if images are photos, but the classifier was fitted to drawings."""
-        # One array of gray images is what drawings are; looking at it would slow predictions down.
-        if not is_for_drawings(self.classifier_) or getattr(X, "ndim", 1) == 3:
-            return
-        decision = detect_input_drawings(X, MAX_CHECKED_IMAGES)
-        if decision and (mismatch := describe_mismatch(self.classifier_, *decision)):
-            warnings.warn(mismatch, UserWarning, stacklevel=4)
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):

@@ -106,7 +106,9 @@ def test_edit_refuses_photos_without_force(of_drawings, scenes, tiny, tmp_path):
     assert "made from drawings" in ran.err
     assert "--force" in ran.err
     assert listing(tmp_path) == before
-    ran = lgmnet("edit", of_drawings, "--model", tiny, "--add", scenes, "--add", scenes, "--force", "--json")
+    ran = lgmnet(
+        "edit", of_drawings, "--model", tiny, "--add", scenes, "--add", scenes, "--force", "--json"
+    )
     assert ran.code == 0
     assert ran.json["classes"] == {"moon": 2, "star": 2, "a": 6, "b": 6}
     assert ran.err.count("warning:") == 1

@@ -319,3 +319,23 @@ def test_predictions_are_written_batch_by_batch(classifier, tmp_path, monkeypatc
     with pytest.raises(StreamFull):
         predict(classifier, ["-"], row_format="jsonl")
     assert n_read <= 2 * BATCH_SIZE
+
+
+def test_forge_from_a_table(folder_of_symbols, classifier, tiny, tmp_path):
+    """The same images, named by a table, make the same classifier."""
+    table = tmp_path / "labels.csv"
+    files = sorted(folder_of_symbols.glob("*/*"))
+    rows = [f"{path.relative_to(folder_of_symbols)},{path.parent.name}" for path in files]
+    table.write_text("\n".join(["file,label", *rows]))
+    out = tmp_path / "c.safetensors"
+    words = ("forge", folder_of_symbols, "--labels", table, "-o", out, "--model", tiny)
+    assert lgmnet(*words).code == 0
+    assert content(out) == content(classifier)
+    absolute = [f"{path},{path.parent.name}" for path in (*files, tmp_path / "absent.png")]
+    table.write_text("\n".join(["file,label", *absolute]))
+    ran = lgmnet("forge", "--labels", table, "-o", out, "--model", tiny, "--json")
+    assert ran.code == 2
+    assert "absent.png" in ran.json["unreadable"][0]
+    ran = lgmnet("forge", "-o", out)
+    assert ran.code == 2
+    assert "IMAGES_DIR, or a table with --labels" in ran.err

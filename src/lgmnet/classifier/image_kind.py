@@ -1,6 +1,11 @@
 """Kind of the images that a classifier was fitted to, and images that are of another kind."""
 
+from typing import Any
+
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.data.images.files import MAX_SAMPLED_FILES
+from lgmnet.data.inputs import are_vectors, detect_input_drawings
+from lgmnet.model.registry import DEFAULT_MODELS
 
 KIND_NOTE = "images"
 """Note of a classifier: ``drawings`` or ``photos``, as found when it was fitted."""
@@ -42,3 +47,30 @@ def describe_mismatch(fitted: FittedClassifier, are_drawings: bool, reason: str)
         f"The images look like {reason}. But this classifier was made from drawings, by the model "
         f"'{fitted.model}', so its answers to photos mean little."
     )
+
+
+def choose_model(inputs: Any) -> tuple[str, dict[str, str]]:
+    """Choose the shipped model that suits a user's input (see `lgmnet.data.inputs.to_samples`).
+
+    Returns:
+        Its name, and the note of the kind of the images, if there are any.
+
+    Raises:
+        DataError: if the input is a single image.
+    """
+    if are_vectors(inputs):
+        return DEFAULT_MODELS["vector"], {}
+    decision = detect_input_drawings(inputs, MAX_SAMPLED_FILES)
+    if decision is None:  # Any model will do: converting the images then reports the fault.
+        return DEFAULT_MODELS["drawing"], {}
+    are_drawings, _ = decision
+    return DEFAULT_MODELS["drawing" if are_drawings else "photo"], kind_note(are_drawings)
+
+
+def find_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:
+    """Describe why a user's input does not suit a classifier (see `describe_mismatch`)."""
+    # One array of gray images is what drawings are; looking at it would slow predictions down.
+    if not is_for_drawings(fitted) or getattr(inputs, "ndim", 1) == 3:
+        return None
+    decision = detect_input_drawings(inputs, MAX_CHECKED_IMAGES)
+    return None if decision is None else describe_mismatch(fitted, *decision)

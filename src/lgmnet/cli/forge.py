@@ -12,7 +12,8 @@ from rich.markup import escape
 from lgmnet import __version__
 from lgmnet.cli.classifiers import format_classes, read_images, report_unreadable, shots_by_class
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import Force, ImagesDir
+from lgmnet.cli.options import Force
+from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
     from lgmnet.classifier.cross_validation import LeaveOneOut
@@ -22,11 +23,27 @@ if TYPE_CHECKING:
 @command(
     "Make",
     example="[bold]lgmnet forge my_symbols -o symbols.safetensors[/], "
-    "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ...",
+    "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ...; or "
+    "[bold]lgmnet forge --labels labels.csv -o symbols.safetensors[/]",
 )
 def forge(
-    folder: ImagesDir,
     output: Annotated[Path, typer.Option("--out", "-o", help="Classifier file to write.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES_DIR",
+            help="Folder of labelled images, as IMAGES_DIR/<class>/<image>; with --labels, the "
+            "folder that the table's files are relative to. Default then: that of the table.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="CSV",
+            help="Table with the columns file and label, in place of class folders.",
+        ),
+    ] = None,
     model: Annotated[
         str,
         typer.Option(
@@ -36,7 +53,7 @@ def forge(
     ] = "auto",
     force: Force = False,
 ) -> CommandResult:
-    """Make a classifier from a folder of images in one forward pass.
+    """Make a classifier from a folder or a table of images in one forward pass.
 
     Classes may have different numbers of images. The default model depends on whether the images
     are photos or ink on paper; the command prints its choice. The classifier keeps their kind, so
@@ -51,11 +68,17 @@ def forge(
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.support import make_support
     from lgmnet.data.images.folder import scan_class_folder
+    from lgmnet.data.images.label_table import read_label_table
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
-    class_folder = scan_class_folder(folder)
+    if labels is not None:
+        class_folder = read_label_table(labels, folder)
+    elif folder is not None:
+        class_folder = scan_class_folder(folder)
+    else:
+        raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
     chosen, notes = choose_model(class_folder, model)
     loaded = load_model(chosen)
     images = read_images(class_folder, loaded)
