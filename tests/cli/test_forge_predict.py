@@ -331,7 +331,7 @@ def test_forge_from_a_table(folder_of_symbols, classifier, tiny, tmp_path):
     words = ("forge", folder_of_symbols, "--labels", table, "-o", out, "--model", tiny)
     assert lgmnet(*words).code == 0
     assert content(out) == content(classifier)
-    absolute = [f"{path},{path.parent.name}" for path in (*files, tmp_path / "absent.png")]
+    absolute = [f"{path},{path.parent.name}" for path in files] + ["absent.png,moon"]
     table.write_text("\n".join(["file,label", *absolute]))
     ran = lgmnet("forge", "--labels", table, "-o", out, "--model", tiny, "--json")
     assert ran.code == 2

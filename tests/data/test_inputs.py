@@ -226,7 +226,7 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
         (np.array([["a"] * 9] * 9)[None], DRAWING, "Image 0 .*expected paths"),
         ([object()], DRAWING, "Image 0 cannot be used: expected paths, PIL images"),
         ([None], PHOTO_SHAPE, "it is a NoneType"),
-        ([Image.new("L", (10_000, 10_000))], DRAWING, "Image 0 .*10000 x 10000 pixels; at most"),
+        ([Image.new("1", (1, 600_000))], DRAWING, "Image 0 .*1 x 600000 pixels; at most"),
         (["absent.png"], PHOTO_SHAPE, "There is no image file 'absent.png'"),
         (bad(2, 3), (2,), r"Expected vectors \[samples, 2\], but they are of shape \[2, 3\]"),
         (bad(0, 2), (2,), r"of shape \[0, 2\]"),

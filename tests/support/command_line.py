@@ -28,6 +28,7 @@ COMMANDS = (
     "calibrate",
     "demo",
     "reproduce",
+    "example",
     "forge",
     "predict",
     "edit",
