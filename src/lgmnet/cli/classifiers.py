@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from lgmnet.cli.console import print_error
+from lgmnet.cli.console import print_error, print_notice
 from lgmnet.errors import ConfigError, ImageError, UserError
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ def format_classes(fitted: FittedClassifier) -> str:
 
 
 def report_unreadable(problems: Iterable[ImageError]) -> list[str]:
-    """Print on stderr which files could not be read, and return the messages."""
+    """Print on stderr which files could not be read and how many, and return the messages."""
     messages = [str(problem) for problem in problems]
     for message in messages:
         print_error(f"left out: {message}")
+    if len(messages) > 1:
+        print_notice(f"{len(messages)} images could not be read.")
     return messages

@@ -86,8 +86,10 @@ class ImageFiles:
         """
         measured = [image_tones for image_tones in tones if image_tones is not None]
         if not measured:
-            first = f", the first is '{self.files[0].name}'" if self.files else ""
-            raise DataError(f"None of {len(self.files)} images could be read{first}.")
+            first = f", the first is '{self.files[0].name}'." if self.files else "."
+            problem = self._decoded.get(0)
+            reason = f" {problem}" if isinstance(problem, ImageError) else ""
+            raise DataError(f"None of {len(self.files)} images could be read{first}{reason}")
         return detect_drawings(measured)
 
     def detect_drawings(self, max_files: int = MAX_SAMPLED_FILES) -> tuple[bool, str]:
