@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from lgmnet.cli.classifiers import (
     format_classes,
+    format_estimate,
     load_original_model,
     read_images,
+    report_conflicts,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
@@ -60,9 +62,11 @@ def edit(
     """Add, remove and rename classes of a classifier, in this order, without training.
 
     Every option may be given several times. If any of the changes fails, or an image cannot be
-    read, no file is written.
+    read, no file is written. If images were added or removed, the accuracy is estimated as by
+    'lgmnet forge'.
     """
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.data.images.folder import scan_class_folder
@@ -100,6 +104,10 @@ def edit(
             f"Nothing was written, because {len(problems)} of the images to add cannot be read. "
             f"Remove or replace them: {' '.join(problems)}"
         )
+    estimate = None
+    if add or remove:
+        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes))
+        report_conflicts(fitted, estimate)
     for mismatch in mismatches[:1]:
         print_notice(f"warning: {mismatch}")
     fitted.save(target, overwrite=force)
@@ -109,7 +117,10 @@ def edit(
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
     )
-    return CommandResult(data, [text, format_classes(fitted)])
+    if estimate is not None:
+        data["leave_one_out"] = estimate.as_json(fitted.support.sources)
+    lines = [] if estimate is None else format_estimate(estimate)
+    return CommandResult(data, [text, format_classes(fitted), *lines])
 
 
 def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) -> list[str]:

@@ -10,13 +10,19 @@ import typer
 from rich.markup import escape
 
 from lgmnet import __version__
-from lgmnet.cli.classifiers import format_classes, read_images, report_unreadable, shots_by_class
+from lgmnet.cli.classifiers import (
+    format_classes,
+    format_estimate,
+    read_images,
+    report_conflicts,
+    report_unreadable,
+    shots_by_class,
+)
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import Force
 from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lgmnet.classifier.cross_validation import LeaveOneOut
     from lgmnet.data.images.folder import ClassFolder
 
 
@@ -59,8 +65,9 @@ def forge(
     are photos or ink on paper; the command prints its choice. The classifier keeps their kind, so
     that later commands can warn of images of another kind.
 
-    If a class has two images or more, the command also estimates the accuracy by leave-one-out:
-    every image is classified by a classifier made without it. A file that cannot be read is named
+    If a class has two images or more, the command also estimates the accuracy by leave-one-out,
+    with a 95 % interval: every image is classified by a classifier made without it and its copies.
+    The same image in two classes is named. A file that cannot be read is named
     and left out; the exit code is then 2, and the classifier is made from all other files.
     """
     from lgmnet.classifier.classifier import embed_support, fit_support
@@ -91,18 +98,18 @@ def forge(
     fitted.save(output, overwrite=force)
     estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)
+    report_conflicts(fitted, estimate)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
     classes = shots_by_class(fitted)
     data: dict[str, Any] = {"classifier": str(output), "model": fitted.model, "classes": classes}
     data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
-    score = estimate and {"asked": estimate.n_samples, "right": estimate.n_correct}
     text = (
         f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
         f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms"
     )
     return CommandResult(
-        data | {"leave_one_out": score},
-        [text, format_classes(fitted), format_estimate(estimate)],
+        data | {"leave_one_out": estimate.as_json(support.sources)},
+        [text, format_classes(fitted), *format_estimate(estimate)],
         exit_code=2 if unreadable else 0,
     )
 
@@ -131,14 +138,3 @@ def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
         name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
         print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
     return name, kind_note(are_drawings)
-
-
-def format_estimate(estimate: LeaveOneOut | None) -> str:
-    """Format the leave-one-out estimate as one line."""
-    if estimate is None:
-        return "No estimate of the accuracy: it needs a class with two images or more."
-    percent = 100 * estimate.n_correct / estimate.n_samples
-    return (
-        f"Leave-one-out estimate: {estimate.n_correct} of {estimate.n_samples} images are "
-        f"classified correctly ({percent:.0f} %)."
-    )

@@ -75,7 +75,7 @@ def are_vectors(inputs: Any) -> bool:
     if hasattr(inputs, "ndim"):
         is_numeric = getattr(getattr(inputs, "dtype", None), "kind", "f") in "buif"
         return bool(inputs.ndim == 2 and is_numeric)
-    if not isinstance(inputs, Sequence) or not len(inputs):
+    if not isinstance(inputs, (list, tuple)) or not inputs:
         return False
     return not isinstance(inputs[0], BYTES) and np.ndim(inputs[0]) == 1
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from lgmnet.classifier.cross_validation import LeaveOneOut
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model
@@ -124,6 +125,21 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class Estimate(BaseModel):
+    """Estimate of a classifier's accuracy by leave-one-out."""
+
+    etag: str = Field(description="Etag of the version that was tested.")
+    asked: int = Field(description="Number of images that were left out and classified.")
+    right: int = Field(description="Number of them that were classified correctly.")
+    accuracy: float | None = Field(description="In percent; null if no image could be left out.")
+    interval: tuple[float, float] | None = Field(description="95 % interval of the accuracy.")
+    not_asked: int = Field(description="Number of images that are alone in their class.")
+    copies: int = Field(description="Number of copies of other images, which count once.")
+    in_several_classes: list[list[int]] = Field(
+        description="Places of the images that are the same one, but in several classes."
+    )
+
+
 class ModelOut(BaseModel):
     """Model that can fit classifiers."""
 
@@ -172,6 +188,13 @@ def to_fitted_out(result: FitResult, response: Response) -> ClassifierOut:
     out.unreadable = list(result.unreadable)
     out.model_reason = result.model_reason
     return out
+
+
+def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
+    """Convert the result of leaving out images."""
+    numbers = result.as_json(stored.fitted.support.sources)
+    conflicts = [list(group) for group in result.conflicts]
+    return Estimate(etag=stored.record.version, **numbers | {"in_several_classes": conflicts})
 
 
 def to_model_out(model: Model) -> ModelOut:

@@ -18,6 +18,7 @@ import torch
 
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.cross_validation import LeaveOneOut, leave_one_out
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
@@ -273,6 +274,18 @@ class Service:
         future = self.worker.submit_prediction(stored.fitted, torch.stack(pixels))
         analysis = await asyncio.wrap_future(future)
         return PredictResult(stored, errors, analysis)
+
+    async def estimate(self, id: str) -> tuple[StoredClassifier, LeaveOneOut]:
+        """Estimate the accuracy of a classifier by leaving out its images, with its interval.
+
+        Raises:
+            AbsentError: if there is no classifier with this id.
+        """
+        stored = await self._run_io(self.get, id)
+        fitted = stored.fitted
+        model = self.model_collection.get(fitted.model)
+        job = self.worker.submit(lambda: leave_one_out(model, fitted.support, len(fitted.classes)))
+        return stored, await asyncio.wrap_future(job)
 
     async def export(self, stored: StoredClassifier) -> bytes:
         """Export a classifier as one ONNX file, which takes a few seconds.

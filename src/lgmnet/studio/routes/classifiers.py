@@ -23,11 +23,13 @@ from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
 from lgmnet.studio.schemas import (
     ClassifierOut,
+    Estimate,
     Page,
     Predictions,
     Snippet,
     StudioService,
     to_classifier_out,
+    to_estimate,
     to_fitted_out,
     to_predictions,
     to_summary,
@@ -231,6 +233,13 @@ async def predict(
         milliseconds=round(1000 * (time.perf_counter() - start), 2),
         predictions=to_predictions(images, result),
     )
+
+
+@router.get("/v1/classifiers/{id}/estimate")
+async def estimate(service: StudioService, request: Request, id: Id) -> Estimate:
+    """Estimate the accuracy: every image is classified without it and its copies."""
+    stored, result = await while_connected(request, service.estimate(id))
+    return to_estimate(stored, result)
 
 
 @router.get(
