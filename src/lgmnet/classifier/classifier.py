@@ -143,8 +143,8 @@ class FittedClassifier:
         return attention
 
     @property
-    def threshold(self) -> float:
-        """Similarity below which a sample belongs to no class: the model's at the nearest shot.
+    def rejection(self) -> Rejection:
+        """Threshold for samples that belong to no class: the model's at the nearest shot.
 
         Raises:
             ConfigError: if the model has no threshold.
@@ -155,8 +155,12 @@ class FittedClassifier:
                 "with 'lgmnet calibrate', then forge the classifier again."
             )
         shot = sum(self.shots) / len(self.shots)
-        nearest = min(self.rejections, key=lambda r: abs(math.log(r.shot / shot)))
-        return nearest.threshold
+        return min(self.rejections, key=lambda r: abs(math.log(r.shot / shot)))
+
+    @property
+    def threshold(self) -> float:
+        """Similarity below which a sample belongs to no class (see `rejection`)."""
+        return self.rejection.threshold
 
     @torch.inference_mode()
     def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
@@ -169,19 +173,41 @@ class FittedClassifier:
         rejected = [self.rejected(analysis) for analysis in self.analyze_batches(samples)]
         return ~torch.cat([torch.empty(0, dtype=torch.bool), *rejected])
 
-    def rejected(self, analysis: QueryAnalysis) -> Bool[Tensor, " samples"]:
+    def none_probability(self, analysis: QueryAnalysis) -> Float[Tensor, " samples"] | None:
+        """Compute the probability that samples belong to no class, if every second one does.
+
+        None if the model has not measured it.
+        """
+        is_known = bool(self.rejections) and self.rejection.has_probabilities
+        if not is_known or analysis.similarity is None:
+            return None
+        return self.rejection.none_probability(analysis.similarity)
+
+    def rejected(
+        self, analysis: QueryAnalysis, rate: float | None = None
+    ) -> Bool[Tensor, " samples"]:
         """Decide which of the analyzed samples belong to no class, by the threshold.
+
+        ``rate`` is that of false rejections (see `Rejection.threshold_for`).
 
         Raises:
             ConfigError: if the model has no threshold, or compares classes only with each other.
         """
-        threshold = self.threshold
+        threshold = self.rejection.threshold_for(rate)
+        return self.require_similarity(analysis) < threshold
+
+    def require_similarity(self, analysis: QueryAnalysis) -> Float[Tensor, " samples"]:
+        """Return the similarities of analyzed samples.
+
+        Raises:
+            ConfigError: if the method compares classes only with each other.
+        """
         if analysis.similarity is None:
             raise ConfigError(
                 f"'{self.model}' compares classes only with each other, so it cannot decide that a "
                 "sample belongs to none of them."
             )
-        return analysis.similarity < threshold
+        return analysis.similarity
 
     @torch.inference_mode()
     def spread(

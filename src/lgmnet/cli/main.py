@@ -5,6 +5,7 @@ import sys
 from io import TextIOWrapper
 
 from lgmnet.cli.console import app, print_error, print_notice, stderr
+from lgmnet.cli.options import complete_options
 from lgmnet.cli.progress_bars import ProgressBars
 from lgmnet.errors import UserError
 from lgmnet.progress import set_progress_display
@@ -45,7 +46,7 @@ def run_command() -> str | int | None:
         BrokenPipeError: if nobody reads the output any more.
     """
     try:
-        app()
+        app(complete_options(sys.argv[1:]))
     except UserError as error:
         print_error(str(error))
         return 2

@@ -24,7 +24,7 @@ def write_rows(
     """Write one row per prediction to stdout.
 
     A prediction has "image" and either "label" and "probabilities", or "error". If ``allow_none``,
-    `NONE_LABEL` may be among the labels.
+    `NONE_LABEL` may be among the labels, and "none_probability" is that of it, if it is known.
 
     Returns:
         True if a prediction is an error.
@@ -33,7 +33,8 @@ def write_rows(
     labels = ("label", *([NONE_LABEL] if allow_none else []), *map(escape_controls, classes))
     width = max(map(cell_len, labels))
     if row_format == "csv":
-        write_csv_row(["image", "label", "probability", "error", *classes])
+        names = [*classes, NONE_LABEL] if allow_none else classes
+        write_csv_row(["image", "label", "probability", "error", *names])
     elif row_format == "table":
         print_text(f"{pad('label', width)}  probability  image")
     for prediction in predictions:
@@ -41,7 +42,7 @@ def write_rows(
         if row_format == "jsonl":
             print_json(prediction)
         elif row_format == "csv":
-            write_csv_row(csv_row(prediction, classes))
+            write_csv_row(csv_row(prediction, names))
         else:
             print_text(table_row(prediction, width))
     return has_errors
@@ -56,14 +57,22 @@ def write_csv_row(cells: Iterable[Any]) -> None:
 
 def csv_row(prediction: dict[str, Any], classes: Sequence[str]) -> list[Any]:
     """Return the cells of a row; those that a prediction lacks are empty."""
-    probabilities = prediction.get("probabilities", {})
+    probabilities = all_probabilities(prediction)
     return [
         prediction["image"],
         prediction.get("label", ""),
-        max(probabilities.values(), default=""),
+        probabilities.get(prediction.get("label", ""), ""),
         prediction.get("error", ""),
         *(probabilities.get(name, "") for name in classes),
     ]
+
+
+def all_probabilities(prediction: dict[str, Any]) -> dict[str, float]:
+    """Return the probability of each class, and of none of them if it is known."""
+    probabilities = dict(prediction.get("probabilities", {}))
+    if "none_probability" in prediction:
+        probabilities[NONE_LABEL] = prediction["none_probability"]
+    return probabilities
 
 
 def table_row(prediction: dict[str, Any], width: int) -> str:
@@ -76,8 +85,9 @@ def table_row(prediction: dict[str, Any], width: int) -> str:
     label = prediction["label"]
     best = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:4]
     others = ", ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best if name != label)
+    own = all_probabilities(prediction).get(label)
     return (
-        f"[bold]{escape(pad(label, width))}[/]  {100 * best[0][1]:9.1f} %  "
+        f"[bold]{escape(pad(label, width))}[/]  {'' if own is None else f'{100 * own:.1f} %':>11}  "
         f"{escape(prediction['image'])}  [dim]({others})[/]"
     )
 

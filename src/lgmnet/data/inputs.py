@@ -77,7 +77,8 @@ def are_vectors(inputs: Any) -> bool:
         return bool(inputs.ndim == 2 and is_numeric)
     if not isinstance(inputs, (list, tuple)) or not inputs:
         return False
-    return not isinstance(inputs[0], BYTES) and np.ndim(inputs[0]) == 1
+    first: Any = inputs[0]
+    return not isinstance(first, BYTES) and np.ndim(first) == 1
 
 
 def detect_input_drawings(inputs: Any, max_images: int) -> tuple[bool, str] | None:
@@ -145,8 +146,9 @@ def collect_inputs(inputs: Any) -> Any:
         return inputs
     if getattr(getattr(inputs, "dtype", None), "kind", "") in NUMERIC_KINDS:
         return inputs
-    is_column = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.shape[1] == 1
-    return list(inputs[:, 0] if is_column else inputs)
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.shape[1] == 1:
+        return list(inputs[:, 0])
+    return list(inputs)
 
 
 def table_labels(inputs: Any) -> Any:

@@ -110,6 +110,10 @@ class Prediction(BaseModel):
         default=None,
         description="True if the image belongs to none of the classes; null if unknown.",
     )
+    none_probability: float | None = Field(
+        default=None,
+        description="Probability of that, if every second image belongs to none; null if unknown.",
+    )
     support_attention: list[SupportAttention] = Field(
         default_factory=list, description="Support images with the largest shares, largest first."
     )
@@ -226,6 +230,7 @@ def to_fields(stored: StoredClassifier, analysis: QueryAnalysis) -> Iterator[dic
     n = len(analysis.log_p)
     can_reject = bool(fitted.rejections) and analysis.similarity is not None
     rejected = fitted.rejected(analysis).tolist() if can_reject else [None] * n
+    none = fitted.none_probability(analysis)
     attention: list[list[SupportAttention]] = [[] for _ in range(n)]
     if analysis.support_attention is not None:
         n_top = min(MAX_ATTENTION_IMAGES, analysis.support_attention.shape[1])
@@ -241,6 +246,7 @@ def to_fields(stored: StoredClassifier, analysis: QueryAnalysis) -> Iterator[dic
             "label": max(probabilities, key=probabilities.__getitem__),
             "probabilities": probabilities,
             "none_of_these": rejected[i],
+            "none_probability": None if none is None else float(none[i]),
             "support_attention": attention[i],
             "map": points[i] if points else None,
         }
