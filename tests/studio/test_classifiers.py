@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.studio.app import create_app
-from lgmnet.studio.classifiers import encode_image
 from tests.studio.conftest import form, png, queries
 from tests.support.command_line import lgmnet
 from tests.support.images import png_claiming

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lgmnet.studio.classifiers import encode_image
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.studio.pictures import MAX_PICTURE_RATIO, PICTURE_SIDE, encode_picture
 from tests.studio.conftest import form, png
 from tests.support.models import drawings

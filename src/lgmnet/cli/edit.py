@@ -69,6 +69,7 @@ def edit(
     from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.classifier.file import CLASSIFIER_KIND
+    from lgmnet.classifier.thumbnails import add_thumbnails
     from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.tensor_file import check_tensor_destination
 
@@ -89,6 +90,7 @@ def edit(
             problems += map(str, images.problems)
             labels = [images.classes[label] for label in images.labels]
             fitted = add_samples(fitted, original_model, images.images, labels, images.sources)
+            fitted = add_thumbnails(fitted, images.sources, images.images)
         for name in remove or ():
             fitted = remove_class(fitted, original_model, name)
     for names in rename or ():

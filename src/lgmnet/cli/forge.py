@@ -74,6 +74,7 @@ def forge(
     from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.support import make_support
+    from lgmnet.classifier.thumbnails import add_thumbnails
     from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.data.images.label_table import read_label_table
     from lgmnet.model.model import load_model
@@ -95,6 +96,8 @@ def forge(
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
+    if fitted.backbone:
+        fitted = add_thumbnails(fitted, images.sources, images.images)
     fitted.save(output, overwrite=force)
     estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +11,9 @@ import typer
 from lgmnet.cli.console import command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
 from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath
-from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, write_rows
+from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
+from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
 from lgmnet.errors import ConfigError
 
 
@@ -42,13 +44,31 @@ def predict(
             "such as 0.05. Default: as many as images of no class are accepted.",
         ),
     ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Show only the most probable classes, this many of them."),
+    ] = None,
+    min_probability: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Give the label 'uncertain' if no class is as probable as this."
+        ),
+    ] = 0.0,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy each image to DIR/<label>/; DIR is new or empty."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="With --sort-into: make links in place of copies.")
+    ] = False,
     as_json: bool = False,
 ) -> None:
     """Classify images: the label, and the probability of every class.
 
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
-    are classified. Photos that are given to a classifier of drawings cause one warning.
+    are classified. A last line on stderr counts the labels. Photos that are given to a classifier
+    of drawings cause one warning.
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
@@ -57,7 +77,17 @@ def predict(
     threshold = None
     if none is not None:  # Raises now and not after the first rows if there is no threshold.
         threshold = fitted.rejection.threshold_for(parse_rate(none))
-    predictions = predict_files(fitted, images, threshold)
+    if sort_into is not None:
+        check_sort_folder(sort_into)
+    elif link:
+        raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
+    predictions = mark_uncertain(predict_files(fitted, images, threshold), min_probability)
+    if top is not None:
+        predictions = keep_top(predictions, top)
+    if sort_into is not None:
+        predictions = sort_images(predictions, sort_into, link=link)
+    if not as_json and (row_format == "table" or sort_into is not None):
+        predictions = with_summary(predictions)
     if as_json or not stdout.is_terminal:  # Rows on a terminal show the progress themselves.
         predictions = with_progress(predictions, n_images)
     with closing(predictions):
@@ -67,7 +97,7 @@ def predict(
             print_json({"classifier": str(file), "classes": fitted.classes, "predictions": rows})
         else:
             has_errors = write_rows(
-                predictions, fitted.classes, row_format, allow_none=none is not None
+                predictions, fitted.classes, row_format, allow_none=none is not None, top=top
             )
     if has_errors:
         raise typer.Exit(2)

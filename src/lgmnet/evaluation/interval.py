@@ -6,7 +6,7 @@ Z95 = 1.959964
 """Quantile of the normal distribution for an interval of 95 %."""
 
 
-def wilson_interval(share: float, n: float) -> tuple[float, float]:
+def wilson_interval(share: float, n: float | int) -> tuple[float, float]:
     """Compute the 95 % interval of an accuracy in percent (Wilson, 1927, without continuity).
 
     Args:

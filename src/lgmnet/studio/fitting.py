@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
 from lgmnet.classifier.image_kind import kind_note
+from lgmnet.classifier.thumbnails import add_thumbnails
 from lgmnet.errors import ConfigError, ImageError
 from lgmnet.model.model import Model
 from lgmnet.model.registry import AUTO, DEFAULT_MODELS
-from lgmnet.studio.classifiers import LabelledFile, add_thumbnails, image_source
+from lgmnet.studio.classifiers import LabelledFile, image_source
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.pictures import add_pictures, pictured_files
 from lgmnet.studio.reading import ImageReader, RequestImages

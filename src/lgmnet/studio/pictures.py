@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.data.images.read import ImageBytes, to_8_bits, to_white_background
 from lgmnet.errors import ConfigError
-from lgmnet.studio.classifiers import LabelledFile, encode_image
+from lgmnet.studio.classifiers import LabelledFile
 from lgmnet.tensor_file import parse_json
 
 PICTURES_NOTE = "pictures"

@@ -332,7 +332,7 @@ def test_the_split_for_the_final_training_has_validation_classes_and_no_test_cla
 
 
 @pytest.fixture
-def originals(tmp_path, monkeypatch) -> Path:
+def originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder that serves, as the authors' server does, two archives with one character each."""
     server = tmp_path / "server"
     server.mkdir()

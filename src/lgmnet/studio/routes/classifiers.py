@@ -14,10 +14,11 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from starlette.datastructures import UploadFile
 
 from lgmnet.classifier.export import snippet
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
 from lgmnet.model.registry import AUTO
-from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
+from lgmnet.studio.classifiers import LabelledFile, thumbnail
 from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
