@@ -1,4 +1,4 @@
-"""What a second classifier answers otherwise, for ``lgmnet report --against``."""
+"""Changed answers between two classifiers, for ``lgmnet report --against``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``lgmnet predict`` does with its answers: doubts, folders by answer, and a summary."""
+"""Actions of ``lgmnet predict`` on its answers: doubts, folders by answer, and a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier is fitted to: the model that suits its images, and the images as it takes them.
+"""Models and images for fitting classifiers: choice of the model, and reading for it.
 
 The model may be chosen by the images, and it can be switched later, because a classifier keeps
 small pictures of its images (see `lgmnet.studio.pictures`).

@@ -1,4 +1,4 @@
-"""What a folder holds in place of class folders, in words."""
+"""Checks of the layout of a folder of images, and descriptions of other layouts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
