@@ -64,6 +64,17 @@ def cache_for_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def on_torch() -> Iterator[None]:
+    """Let the engine ``auto`` stand for PyTorch: to convert hundreds of tiny networks takes long.
+
+    `lgmnet.engines` has tests of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LGMNET_ENGINE", "torch")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def few_threads() -> None:
     """Use one thread: tests are small and run in parallel, so more threads would be slower."""
     torch.set_num_threads(1)

@@ -22,6 +22,7 @@ LAYERS = [
     {"errors"},
     {"config", "devices", "input_spec", "io", "progress", "tensor_file", "versioning"},
     {"episode"},
+    {"engines"},
     {"data", "nn"},
     {"methods"},
     {"evaluation"},

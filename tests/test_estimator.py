@@ -305,6 +305,7 @@ def test_vectors_outperform_logistic_regression_on_tasks_like_those_of_training(
     [
         (np.zeros((4, 9, 9)), [0, 1], DataError, "There are 4 samples, but 2 labels"),
         (np.zeros((2, 9, 9)), [0, 0], DataError, "all are of one class, 0"),
+        (np.ones((3, 9, 9)), [1, 0, 1], DataError, "All 2 classes hold the same image, so nothing"),
         (np.zeros((0, 9, 9)), [], DataError, "of at least two classes|none of them empty"),
         (np.zeros((2, 9, 9)), [0.1, 0.7], ValueError, "Unknown label type"),
         (np.zeros((2, 9, 9)), [{}, {}], ValueError, "Unknown label type"),
@@ -319,6 +320,18 @@ def test_vectors_outperform_logistic_regression_on_tasks_like_those_of_training(
 def test_invalid_support_sets(X, y, error, words, tiny):
     with pytest.raises(error, match=words):
         FewShotClassifier(tiny).fit(X, y)
+
+
+def test_classes_are_refused_only_if_all_hold_the_same_samples():
+    x, y = np.random.default_rng(0).normal(size=(2, 3))
+    classifier = FewShotClassifier("vectors")
+    with pytest.raises(DataError, match="All 2 classes hold the same sample, so nothing can tell"):
+        classifier.fit([x, x, x], [0, 0, 1])
+    with pytest.raises(DataError, match="All 2 classes hold the same 2 samples, so nothing can"):
+        classifier.fit([x, y, y, x, x], [0, 0, 1, 1, 1])
+    for samples, labels in (([x, x, y], [0, 1, 2]), ([x, x, y], [0, 1, 1])):
+        probabilities = classifier.fit(samples, labels).predict_proba([x, y])
+        assert np.isfinite(probabilities).all()
 
 
 def test_unfitted_estimators_and_damaged_files(tiny, labelled_drawings, tmp_path):

@@ -14,16 +14,18 @@ import torch
 from jaxtyping import Float, Shaped
 
 from lgmnet.classifier import edit
-from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_mismatch
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
+from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import AUTO, model_folder
+from lgmnet.model.registry import AUTO_MODEL, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -50,6 +52,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             photos, ``vectors`` for an array [samples, features].
         random_state: Seed of the random draws (`spread`); None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        engine: Engine that computes the features of photos, or the embedding of drawings:
+            ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
+            and gives the same features as ``torch``. Vectors are always computed by PyTorch.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
 
@@ -60,7 +65,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
-    {'device': 'cpu', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+    {'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
 
     After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
     drawings warns if it is given photos.
@@ -68,15 +73,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str | Path = AUTO,
+        model: str | Path = AUTO_MODEL,
         *,
         random_state: int | None = 0,
         device: str = "cpu",
+        engine: EngineName = AUTO,
         unknown: Any = None,
     ) -> None:
         self.model = model
         self.random_state = random_state
         self.device = device
+        self.engine = engine
         self.unknown = unknown
 
     def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
@@ -89,7 +96,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ConfigError: if there is no such model.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
-                length, a label has an unknown type, or there is one class only.
+                length, a label has an unknown type, there is one class only, or all classes hold
+                the same samples.
         """
         labels = self._check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
@@ -239,7 +247,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(
-        cls, path: str | Path, *, model: str | Path | None = None, device: str = "cpu"
+        cls,
+        path: str | Path,
+        *,
+        model: str | Path | None = None,
+        device: str = "cpu",
+        engine: EngineName = AUTO,
     ) -> FewShotClassifier:
         """Read a classifier that `save` or `lgmnet forge` wrote.
 
@@ -247,13 +260,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             path: Path of the file.
             model: Model that fitted the classifier; needed for edits if it is not a shipped one.
             device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+            engine: Engine, as in `FewShotClassifier`.
 
         Raises:
-            ConfigError: if there is no such device.
+            ConfigError: if there is no such device or engine.
+            UserError: if the engine is not installed.
             FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
-        fitted = FittedClassifier.load(Path(path)).to(resolve_device(device))
+        fitted = FittedClassifier.load(Path(path), engine=engine).to(resolve_device(device))
         if model is None and is_hub_name(fitted.model):
             raise FileFormatError(
                 f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "
@@ -268,7 +283,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
                 f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
             ) from error
-        estimator = cls(model or fitted.model, device=device)
+        estimator = cls(model or fitted.model, device=device, engine=engine)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
         estimator._set_fitted(fitted, classes)
@@ -278,7 +293,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         fitted = getattr(self, "classifier_", None)
         input_tags = tags.input_tags
-        if fitted is None and self.model == AUTO:
+        if fitted is None and self.model == AUTO_MODEL:
             input_tags.two_d_array = input_tags.three_d_array = True
             return tags
         kind = fitted.inputs.kind if fitted else self._load_model(self.model).input_kind
@@ -292,7 +307,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             The model, and the note of the kind of the images if they were looked at.
         """
-        if self.model != AUTO:
+        if self.model != AUTO_MODEL:
             return self._load_model(self.model), {}
         name, notes = choose_model(X)
         return self._load_model(name), notes
@@ -303,11 +318,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not is_hub_name(name):
             folder = model_folder(name)
             modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(name, modified, resolve_device(self.device))
+        return load_model_once(name, modified, resolve_device(self.device), self.engine)
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
-        model = self._load_model(self.classifier_.model if self.model == AUTO else self.model)
+        model = self._load_model(self.classifier_.model if self.model == AUTO_MODEL else self.model)
         self.classifier_.check_model(model)
         return model
 
@@ -357,7 +372,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"There are {len(samples)} samples, but {n_labels} labels; expected one each."
             )
         if source.backbone and len(samples):  # A support set stores features of photos.
-            samples = to_support_samples(samples, shape, source.backbone)
+            samples = to_support_samples(samples, shape, source.backbone, self.engine)
         return samples.to(resolve_device(self.device))
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
@@ -380,8 +395,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=4)
-def load_model_once(name: str | Path, modified: int, device: torch.device) -> Model:
+def load_model_once(
+    name: str | Path, modified: int, device: torch.device, engine: str = AUTO
+) -> Model:
     """Load a model by its name; load it again only if ``modified`` has changed."""
-    model = load_model(name)
+    model = load_model(name, engine=engine)
     model.method.to(device)
     return model

@@ -13,6 +13,14 @@ OVERWRITE_ADVICE = (
 )
 
 
+def cache_folder() -> Path:
+    """Return the folder of cached files: ``LGMNET_CACHE``, else the user's cache folder."""
+    import platformdirs  # Most commands write no cache.
+
+    named = os.environ.get("LGMNET_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("lgmnet")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, if absent.
 

@@ -6,9 +6,10 @@ Nothing is shown unless a program asks for it with `set_progress_display`.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class ProgressTask(Protocol):
     """One piece of work in progress."""
 

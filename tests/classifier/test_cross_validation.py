@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import embed_support, fit_classifier, fit_support
 from lgmnet.classifier.copies import MAX_FEATURE_DISTANCE, find_copies
 from lgmnet.classifier.cross_validation import leave_one_out
+from lgmnet.classifier.fit import embed_support, fit_classifier, fit_support
 from lgmnet.classifier.support import Support
 from lgmnet.data.datasets.omniglot import omniglot
 from lgmnet.model.model import Model

@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lgmnet import tensor_file
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.edit import rename_class
 from lgmnet.classifier.file import CLASSIFIER_KIND, CLASSIFIER_VERSION, load_classifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.model import Model
@@ -178,7 +179,7 @@ def test_missing_and_additional_entries_are_refused(content, tmp_path):
         rest = {other: tensor for other, tensor in tensors.items() if other != name}
         with pytest.raises(FileFormatError):
             load_classifier(write(tmp_path / "bad.safetensors", rest, metadata))
-    for name in metadata.keys() - {"format", "version"}:
+    for name in metadata.keys() - {"format", "version", "profiles"}:
         texts = {other: text for other, text in metadata.items() if other != name}
         with pytest.raises(FileFormatError):
             load_classifier(write(tmp_path / "bad.safetensors", tensors, texts))

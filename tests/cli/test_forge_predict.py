@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.cli.predict import predict
 from lgmnet.data.images.folder import scan_class_folder
 from lgmnet.data.images.read import read_image

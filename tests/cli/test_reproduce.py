@@ -85,6 +85,13 @@ def test_a_figure_has_no_rows(folders: list[object]) -> None:
     assert "figure4 has no rows" in ran.err
 
 
+def test_only_a_figure_of_a_model_takes_one(folders: list[object]) -> None:
+    for name in ("small", "figure4"):
+        ran = lgmnet("reproduce", name, *folders, "--from-results", "--model", "omniglot")
+        assert ran.code == 2
+        assert f"{name} has no model to choose; leave out --model" in ran.err
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     ran = lgmnet("reproduce", "tabel1")
     assert ran.code == 2

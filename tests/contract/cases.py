@@ -30,10 +30,13 @@ from lgmnet.methods import (
 )
 from lgmnet.methods.lgm_net_features import ScaleGeneratorConfig
 from lgmnet.nn.alignment import AlignmentConfig
+from lgmnet.nn.axes import AxisGroup
 from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.factor_probe import FactorProbeConfig, ProbedFactor
 from lgmnet.nn.label_context import LabelContextConfig
+from lgmnet.nn.layer_axes import AxesConfig
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.support.configs import lgm_net_config
@@ -59,6 +62,23 @@ GAINS = LGMNetConfig(
     labels=LabelContextConfig(width=8, hidden=8),
 )
 """Statistics of all layers, of which generated gains tell which count."""
+AXES = LGMNetConfig(
+    EmbeddingConfig(
+        (8,),
+        "linear",
+        (),
+        (),
+        axes=AxesConfig(
+            (AxisGroup("first", 0, 5, 3), AxisGroup("second", 3, 8, 4, "classes")),
+            FactorProbeConfig((ProbedFactor("blur", 2),), hidden=4, steps=3),
+        ),
+    ),
+    TargetConfig((), pooled=False, gains=True),
+    HeadConfig("ridge"),
+    context=None,
+    labels=LabelContextConfig(width=8, hidden=8, head=True),
+)
+"""Features that are compressed by a fitted projection, learned and generated gains."""
 BESIDE = TargetConfig((8, 8), pooled=False, skip="beside", weights="learned")
 VIEWS = ("alignment.power=0.5", "alignment.views=2")
 ABLATIONS = {
@@ -127,6 +147,8 @@ CASES: dict[str, tuple[str, Any]] = {
         LINEAR, "labels.width=8", "labels.leave_one_out=false"
     ),
     "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
+    "lgm-net, axes of features": ("lgm-net", AXES),
+    "lgm-net, axes of features, nothing generated": ("lgm-net", replace(AXES, labels=None)),
     "feat, feature tasks": ("feat", FEATConfig(MAPS, width=8, feature_tasks=0.5)),
     "proto-net, feature tasks, in views": (
         "proto-net",
@@ -169,6 +191,10 @@ CASES: dict[str, tuple[str, Any]] = {
     "fine-tune, vectors": ("fine-tune", FineTuneConfig(VECTORS, steps=3)),
     "logistic-regression, images": ("logistic-regression", LogisticRegressionConfig(IMAGES)),
     "logistic-regression, vectors": ("logistic-regression", LogisticRegressionConfig(VECTORS)),
+    "logistic-regression, roots": (
+        "logistic-regression",
+        LogisticRegressionConfig(VECTORS, roots=True),
+    ),
     "rfs, images": ("rfs", RFSConfig(IMAGES)),
     "from scratch, images": ("from-scratch", TrainFromScratchConfig(IMAGES, steps=3)),
     "from scratch, vectors": ("from-scratch", TrainFromScratchConfig(VECTORS, steps=3)),
@@ -214,6 +240,8 @@ NOT_RANDOM = (
             "lgm-net, gains from labels alone",
             "lgm-net, gains from labels alone, in views",
             "lgm-net, gains from labels, feature tasks",
+            "lgm-net, axes of features",
+            "lgm-net, axes of features, nothing generated",
         ),
         "gains follow from the labels, and nothing else is generated",
     )
@@ -231,7 +259,7 @@ NOTHING_LEARNED = {
 NO_OVERFITTING = NOTHING_LEARNED | {
     case: "it has too few parameters to fit random labels, on purpose"
     for case, (name, _) in CASES.items()
-    if name == "lgm-net-features"
+    if name == "lgm-net-features" or "axes of features" in case
 }
 ORDER_MATTERS = {
     "matching-net, full context": "its LSTM reads the support in order, as that of the paper does",

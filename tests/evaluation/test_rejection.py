@@ -14,8 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.export import export, snippet
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.data.images.read import read_image
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape

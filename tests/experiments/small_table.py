@@ -6,7 +6,7 @@ import dataclasses
 
 from lgmnet.experiments.recipes.rivals import rival
 from lgmnet.experiments.recipes.vectors import plane
-from lgmnet.experiments.tables import Entry, Table
+from lgmnet.experiments.tables import Entry, Table, make_columns
 from lgmnet.methods import TrainFromScratchConfig
 from lgmnet.nn.embedding import vector_embedding
 from lgmnet.nn.matching import HeadConfig
@@ -34,7 +34,7 @@ def define_small_table() -> tuple[Table]:
             ),
             data="circles",
             split="test",
-            tasks=((3, 5), (2, 1)),
+            columns=make_columns("circles", "test", (3, 5), (2, 1)),
         ),
     )
 

@@ -59,6 +59,16 @@ def test_differences_are_paired_by_task_and_by_seed() -> None:
     assert (format_difference(missing), missing.sign) == ("not run", 0)
 
 
+def test_scores_without_training_are_compared_with_every_seed_of_another_row() -> None:
+    trained = scores([60, 70, 75, 50], [61, 71, 76, 51])
+    (fixed,) = scores([58, 68, 73, 48]).by_seed.values()
+    rival = SeedScores({0: fixed}, is_fixed=True)
+    assert format_difference(rival.minus(trained)) == "-2.50 ± 0.00; -2.50 ± 6.35"
+    assert format_difference(trained.minus(rival)) == "+2.50 ± 0.00; +2.50 ± 6.35"
+    both = rival.minus(rival)
+    assert (both.is_fixed, list(both.by_seed)) == (True, [0])
+
+
 @pytest.mark.parametrize(
     ("rows", "sign"),
     [

@@ -56,6 +56,17 @@ def photos(count: int, side: int = 8, seed: int = 0) -> Tensor:
     return torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
 
 
+def test_equal_photos_are_embedded_once_and_have_equal_features(backbone):
+    some = photos(40)
+    order = torch.randint(40, (100,), generator=torch.Generator().manual_seed(1))
+    features = embed_photos(backbone, some[order])
+    assert backbone.network.images == len(order.unique())
+    for i in range(40):
+        assert len(features[order == i].unique(dim=0)) <= 1
+    assert torch.equal(features, embed_photos(backbone, some)[order])
+    assert backbone.network.images == 40
+
+
 def test_features_are_those_of_the_normalised_photo(backbone):
     x = photos(4)
     mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.5])

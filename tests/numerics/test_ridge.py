@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lgmnet.methods import RidgeRegressionConfig
 from lgmnet.nn.embedding import vector_embedding
@@ -87,3 +88,31 @@ def test_the_method_answers_by_the_regression() -> None:
         for row, query in zip(p[task], queries[task], strict=True):
             expected = reference.softmax(6.0 * reference.unit(query) @ weights)  # eq. (6)
             np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
+def test_shares_of_support_samples_are_those_of_the_dual_solution() -> None:
+    row = LABELS[0]  # Uneven shots.
+    config = RidgeRegressionConfig(vector_embedding(5))
+    method = build_method("ridge-regression", config).double()
+    support, queries = noise(1, len(row), 5), noise(1, 7, 5, seed=1)
+    labels = torch.from_numpy(row)[None]
+    classifier = method.adapt(support, labels, WAY)
+    analysis = classifier.analyze(queries)
+    shares = classifier.share_support(analysis, support, labels)
+    assert shares is not None
+    x, q = (F.normalize(part[0], dim=-1).numpy() for part in (support, queries))
+    shots = np.bincount(row)
+    weights = len(row) / WAY / shots[row]
+    roots = np.sqrt(weights)[:, None]
+    one_hot = np.eye(WAY)[row]
+    strength = method.get_parameter("log_strength").exp().item()
+    gram = (roots * x) @ (roots * x).T + strength * np.eye(len(x))
+    duals = roots * np.linalg.solve(gram, roots * one_hot)
+    probabilities = analysis.log_p.detach().exp()[0].numpy()
+    for query, answer, got in zip(q, probabilities, shares.detach()[0].numpy(), strict=True):
+        for k in range(WAY):
+            terms = np.maximum((x @ query) * duals[:, k], 0)[row == k]
+            total = terms.sum()
+            expected = terms / total if total > 0 else np.full(shots[k], 1 / shots[k])
+            np.testing.assert_allclose(got[row == k], answer[k] * expected, atol=1e-10)
+    torch.testing.assert_close(shares.sum(2), torch.ones_like(shares.sum(2)))

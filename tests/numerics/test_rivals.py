@@ -22,10 +22,13 @@ from lgmnet.methods import (
     Method,
     ProtoNetConfig,
     RandomWeightsConfig,
+    RidgeRegressionConfig,
     TrainFromScratchConfig,
 )
 from lgmnet.methods.classifiers import NetworkClassifier
+from lgmnet.methods.logistic_regression import reduce_dimensions
 from lgmnet.methods.matching_net import MatchingNet
+from lgmnet.methods.metric import MetricMethod
 from lgmnet.methods.pretraining import PretrainedMethod
 from lgmnet.methods.proto_net import ProtoNet
 from lgmnet.nn.embedding import vector_embedding
@@ -36,6 +39,7 @@ from tests.numerics import reference
 from tests.numerics.reference import Array
 from tests.support.arrays import to_arrays
 from tests.support.models import build_method
+from tests.support.random import seeded
 
 WAY = 3
 VECTORS = vector_embedding(3, 5)
@@ -352,6 +356,56 @@ def test_logistic_regression_is_that_of_scikit_learn_on_embeddings_of_unit_lengt
         solver.fit(np.array([reference.unit(x) for x in support_x[task]]), support_y[task].numpy())
         expected = solver.predict_proba(np.array([reference.unit(x) for x in query_x[task]]))
         np.testing.assert_allclose(p[task], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("roots", [False, True], ids=["features", "roots"])
+@pytest.mark.parametrize("way", [2, 3])
+def test_logistic_regression_is_that_of_scikit_learn_on_more_features_than_samples(way, roots):
+    from sklearn.linear_model import LogisticRegression
+
+    x = torch.randn(2, 20, 40, generator=seeded()).double()
+    support_x, query_x = x[:, : 4 * way], x[:, 12:]
+    support_y = torch.arange(way).repeat(2, 4)
+    config = LogisticRegressionConfig(vector_embedding(40), strength=30.0, roots=roots)
+    method = build("logistic-regression", config)
+    p = method.adapt(support_x, support_y, way)(query_x).exp().numpy()
+    for task in range(2):
+        seen, new = (
+            np.sign(part[task]) * np.sqrt(np.abs(part[task])) if roots else part[task]
+            for part in (support_x.numpy(), query_x.numpy())
+        )
+        solver = LogisticRegression(C=30.0, max_iter=1000)
+        solver.fit(np.array([reference.unit(x) for x in seen]), support_y[task].numpy())
+        expected = solver.predict_proba(np.array([reference.unit(x) for x in new]))
+        # The solver stops when the largest component of the gradient is small, in any axes.
+        np.testing.assert_allclose(p[task], expected, atol=1e-2)
+    one = method.adapt(support_x[:1], support_y[:1], way)
+    restored = type(method).restore(config, way, one.state_dict()).double()
+    np.testing.assert_allclose(restored(query_x[:1]).exp().detach().numpy(), p[:1], atol=1e-6)
+
+
+def test_points_have_the_same_products_in_the_space_that_they_span():
+    points = torch.randn(2, 6, 40, generator=seeded()).double()
+    axes, coordinates = reduce_dimensions(points)
+    assert axes is not None
+    assert axes.shape == (2, 40, 6)
+    assert coordinates.shape == (2, 6, 6)
+    torch.testing.assert_close(coordinates @ axes.mT, points)
+    torch.testing.assert_close(axes.mT @ axes, torch.eye(6).double().expand(2, 6, 6))
+    axes, unchanged = reduce_dimensions(points.mT)
+    assert axes is None
+    assert torch.equal(unchanged, points.mT)
+
+
+def test_a_fixed_strength_of_the_ridge_regression_is_not_learned():
+    head = HeadConfig("ridge", None, 0.03)
+    method = build("ridge-regression", RidgeRegressionConfig(vector_embedding(5), head=head))
+    assert not method.is_trainable
+    assert isinstance(method, MetricMethod)
+    assert method.log_strength is not None
+    assert method.log_strength.exp().item() == pytest.approx(0.03)
+    learned = RidgeRegressionConfig(vector_embedding(5), head=HeadConfig("ridge", None))
+    assert build("ridge-regression", learned).is_trainable
 
 
 def build_pretrained(name: str) -> PretrainedMethod:

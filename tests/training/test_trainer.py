@@ -231,7 +231,7 @@ def test_the_same_trainer_trains_the_rivals(name, tmp_path):
     assert model.method_name == name
     assert model.training.val_accuracy > 30, "better than chance at 4-way"
     assert isinstance(load_model(tmp_path).method, METHODS[name])
-    before = trainer.set_up(run, None, SyntheticCharacters("train"), rank=0).method
+    before = trainer.set_up(run, None, SyntheticCharacters("train"), rank=0)[0].method
     for parameter_name, parameter in before.named_parameters():
         is_same = torch.equal(parameter, model.method.get_parameter(parameter_name))
         assert is_same != parameter.requires_grad, parameter_name
@@ -299,7 +299,7 @@ def test_the_same_trainer_pretrains_an_embedding(tmp_path):
     assert model.training.val_accuracy > 40, "better than chance at 4-way"
     assert not any(name.startswith("head") for name in model.method.state_dict())
 
-    method = trainer.set_up(run, None, source, rank=0).method
+    method = trainer.set_up(run, None, source, rank=0)[0].method
     episode = Sampler(source, seeded()).sample(run.train.shape)
     with torch.no_grad():
         before, _ = method.learn(episode)

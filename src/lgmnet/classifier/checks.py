@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import Support
 from lgmnet.errors import ConfigError
+from lgmnet.evaluation.aspects import Profile
 from lgmnet.methods.base import Classifier, Method
-from lgmnet.nn.pretrained import EFFICIENTNET_LITE0, TIMM, find_timm_weights
+from lgmnet.nn.pretrained import EFFICIENTNETS, TIMM, find_timm_weights
 
 MAX_MAP_VALUES = 1 << 26
 """Limit for the number of values that a layer may give for one sample, if it has no pooling before
@@ -89,9 +90,10 @@ def measure_layers(config: Any) -> tuple[int, int]:
         return 0, 0
     target = getattr(config, "target", None)
     widths = (*embedding.widths, *(target.widths if target else ()))
+    n_layers = len(widths) + (len(embedding.axes.groups) if embedding.axes else 0)
     canvas = embedding.alignment and embedding.alignment.canvas
     n_pixels = canvas**2 if canvas else math.prod(embedding.feature_shape[1:])
-    return len(widths), n_pixels * max(widths, default=1)
+    return n_layers, n_pixels * max(widths, default=1)
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:
@@ -121,6 +123,18 @@ def check_key_labels(config: Any, support: Support, way: int, state: Mapping[str
             raise ValueError(f"'{name}' differs from the labels of the samples")
 
 
+def check_profiles(classifier: Classifier, profiles: Sequence[Profile]) -> None:
+    """Check that profiles are about the groups of features that a classifier has.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    shares = classifier.group_shares
+    n_groups = 0 if shares is None else shares.shape[1]
+    if any(len(profile.shares) != n_groups for profile in profiles):
+        raise ValueError(f"its profiles are not of {n_groups} groups of features")
+
+
 def restore_classifier(
     method: type[Method], config: Any, way: int, state: Mapping[str, Tensor]
 ) -> Classifier:
@@ -142,7 +156,8 @@ def check_backbone(name: str, kind: str) -> None:
     """
     if not name:
         return
-    if kind != "vector" or not re.fullmatch(rf"{EFFICIENTNET_LITE0}|{TIMM}[\w.-]+", name):
+    is_known = name in EFFICIENTNETS or re.fullmatch(rf"{TIMM}[\w.-]+", name)
+    if kind != "vector" or not is_known:
         raise ConfigError(f"There is no backbone '{name}' for a method that takes a {kind}.")
     if name.startswith(TIMM) and find_timm_weights(name.removeprefix(TIMM)) is None:
         raise ConfigError(

@@ -1,30 +1,31 @@
-"""Classifiers that a model fits to labelled samples in one forward pass."""
+"""Classifiers of a user's own classes, as a model fits them to labelled samples."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Num
-from torch import Tensor, nn
+from torch import Tensor
 
-from lgmnet.classifier.names import check_class_names
+from lgmnet.classifier.embedding import load_embedding, without_embedding
 from lgmnet.classifier.support import (
     Support,
     check_is_tensor,
-    make_support,
     to_float,
     to_support_samples,
 )
 from lgmnet.devices import inference_autocast
-from lgmnet.episode import check_samples
+from lgmnet.engines.names import AUTO
+from lgmnet.engines.runtimes import check_engine
 from lgmnet.errors import ConfigError, DataError, unknown_name_error
+from lgmnet.evaluation.aspects import Profile, explain_shares
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, QueryAnalysis
@@ -63,6 +64,11 @@ class FittedClassifier:
     """The model's thresholds for samples that belong to no class."""
     notes: dict[str, str] = field(default_factory=dict)
     """Texts that the caller stores with the classifier."""
+    profiles: tuple[Profile, ...] = ()
+    """The model's profiles of known criteria."""
+    engine: str = AUTO
+    """Engine of the backbone, or of the embedding of drawings (see `load_model`); it is not
+    stored."""
 
     @property
     def inputs(self) -> InputSpec:
@@ -87,7 +93,8 @@ class FittedClassifier:
         """
         if not len(samples):
             return torch.empty(0, len(self.classes))
-        return require_probabilities(self._run_batched(self.classifier, samples)).exp()
+        batches = self._run_batches(lambda c, queries: c(queries)[0], samples)
+        return require_probabilities(torch.cat(list(batches))).exp()
 
     def predict(self, samples: Num[Tensor, "samples *feature"]) -> list[str]:
         """Predict the most probable class of each sample."""
@@ -99,7 +106,9 @@ class FittedClassifier:
         Raises:
             DataError: if the samples are not of the kind and shape that the model takes.
         """
-        for analysis in self._run_batches(self.classifier.analyze, samples) if len(samples) else ():
+        if not len(samples):
+            return
+        for analysis in self._run_batches(lambda c, queries: c.analyze(queries), samples):
             values = {name: value[0] for name, value in vars(analysis).items() if value is not None}
             require_probabilities(values["log_p"])
             attention = values.get("support_attention")
@@ -120,7 +129,17 @@ class FittedClassifier:
         if not batches:
             raise DataError("There are no samples: expected at least one.")
         names = [name for name, value in batches[0].items() if value is not None]
-        return QueryAnalysis(**{name: torch.cat([b[name] for b in batches]) for name in names})
+        result = QueryAnalysis(**{name: torch.cat([b[name] for b in batches]) for name in names})
+        if result.support_attention is not None:
+            return result
+        return dataclasses.replace(result, support_attention=self._share_support(result))
+
+    def _share_support(self, analysis: QueryAnalysis) -> Float[Tensor, "samples support"] | None:
+        """Trace answers back to the support samples, if the method can (`share_support`)."""
+        task = {name: value[None] for name, value in vars(analysis).items() if value is not None}
+        support, labels = to_float(self.support.samples)[None], self.support.labels[None]
+        shares = self.classifier.share_support(QueryAnalysis(**task), support, labels)
+        return None if shares is None else shares[0]
 
     @property
     def support_embedding(self) -> Float[Tensor, "keys features"] | None:
@@ -232,7 +251,22 @@ class FittedClassifier:
         task = (support_x[None], support_y[None], len(self.classes))
         with inference_autocast(support_x):
             ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
-        return self._run_batched(ensemble.spread, samples)
+        batches = self._run_batches(
+            lambda _, queries: ensemble.spread(queries)[0], samples, embed_first=False
+        )
+        return torch.cat(list(batches))
+
+    def judged_by(self) -> dict[str, float]:
+        """Tell by what the classifier tells its classes apart.
+
+        Returns:
+            Share of each aspect, such as ``things`` or ``texture``, the largest first; they sum to
+            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`).
+        """
+        shares = self.classifier.group_shares
+        return (
+            explain_shares(shares[0], self.profiles) if shares is not None and self.profiles else {}
+        )
 
     def class_index(self, name: str) -> int:
         """Find the index of a class.
@@ -244,21 +278,36 @@ class FittedClassifier:
             raise unknown_name_error("class", name, self.classes)
         return self.classes.index(name)
 
-    def _run_batches(self, function: Callable[[Tensor], T], samples: Tensor) -> Iterator[T]:
-        """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time."""
+    def _run_batches(
+        self,
+        function: Callable[[Classifier, Tensor], T],
+        samples: Tensor,
+        *,
+        embed_first: bool = True,
+    ) -> Iterator[T]:
+        """Apply a function of queries [1, query, *feature] to `BATCH_SIZE` samples at a time.
+
+        It also gets the classifier, without its embedding if the queries have passed that on an
+        engine.
+        """
         check_is_tensor(samples)
         shape = tuple(self.support.samples.shape[1:])
+        classifier, embedding = self.classifier, None
+        layers = dict(classifier.named_children()).get("embedding")
+        if embed_first and layers is not None:
+            embedding = load_embedding(layers, shape, self.engine)
+        if embedding is not None:
+            classifier = without_embedding(classifier)
         for batch in samples.split(BATCH_SIZE):
             with torch.inference_mode():
-                queries = to_float(to_support_samples(batch, shape, self.backbone))
+                queries = to_float(to_support_samples(batch, shape, self.backbone, self.engine))
                 if self.support.samples.is_floating_point():
                     queries = queries.to(self.support.samples.dtype)
                 with inference_autocast(queries):
-                    result = function(queries[None])
+                    if embedding is not None:
+                        queries = embedding(queries)
+                    result = function(classifier, queries[None])
             yield result
-
-    def _run_batched(self, function: Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
-        return torch.cat([result[0] for result in self._run_batches(function, samples)])
 
     def to(self, device: torch.device | str) -> FittedClassifier:
         """Return a copy on another device."""
@@ -293,11 +342,12 @@ class FittedClassifier:
         save_classifier(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path: Path) -> FittedClassifier:
+    def load(cls, path: Path, *, engine: str = AUTO) -> FittedClassifier:
         """Read a classifier from a file (see `lgmnet.classifier.file.load_classifier`)."""
         from lgmnet.classifier.file import load_classifier
 
-        return load_classifier(path)
+        check_engine(engine)
+        return load_classifier(path, engine=engine)
 
 
 def require_probabilities(
@@ -315,73 +365,3 @@ def require_probabilities(
             "Forge it again."
         )
     return log_p
-
-
-def fit_classifier(
-    model: Model,
-    samples: Num[Tensor, "samples *feature"],
-    labels: Sequence[int],
-    classes: Sequence[str],
-    *,
-    sources: Sequence[str] | None = None,
-) -> FittedClassifier:
-    """Fit a classifier to labelled samples in one forward pass.
-
-    Drawings have ink = 255 on 0. ``labels`` are indices into ``classes``; uneven shots are fine.
-    ``sources`` tell where each sample is from, such as the name of its file.
-
-    Raises:
-        EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        DataError: if the samples are not of the kind and shape that the model takes.
-    """
-    return fit_support(model, make_support(model, samples, labels, sources), classes)
-
-
-@torch.inference_mode()
-def embed_support(model: Model, support: Support) -> Float[Tensor, "samples *embedding"]:
-    """Compute the shared embedding of support samples, which does not depend on the task."""
-    samples = to_float(support.samples)
-    with inference_autocast(samples):
-        embedded: Tensor = model.inference_method.embedding(samples)
-    return embedded
-
-
-@torch.inference_mode()
-def fit_support(
-    model: Model,
-    support: Support,
-    classes: Sequence[str],
-    notes: dict[str, str] | None = None,
-    *,
-    embedded: Float[Tensor, "samples *embedding"] | None = None,
-) -> FittedClassifier:
-    """Fit a classifier to a support set; ``embedded`` is the result of `embed_support`, if known.
-
-    Raises:
-        EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        ConfigError: if a class name cannot be used (see `check_class_names`).
-    """
-    check_class_names(classes)
-    labels = support.labels.clone()  # A file cannot hold one tensor twice.
-    samples = to_float(support.samples)
-    check_samples("support", samples[None], labels[None], len(classes))
-    if embedded is None:
-        embedded = embed_support(model, support)
-    method = model.inference_method
-    with inference_autocast(samples):
-        classifier = method.without_embedding().adapt(embedded[None], labels[None], len(classes))
-    if not isinstance(method.embedding, nn.Identity):
-        classifier.embedding = method.embedding  # Queries have not passed it yet.
-    return FittedClassifier(
-        # A copy, because the classifier shares modules with the method, which may be trained on.
-        copy.deepcopy(classifier).to(samples.dtype),
-        tuple(classes),
-        support,
-        model.name,
-        model.fingerprint,
-        model.method_name,
-        model.method.config,
-        model.backbone,
-        model.rejections,
-        notes or {},
-    )

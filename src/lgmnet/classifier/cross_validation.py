@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lgmnet.classifier.classifier import embed_support
 from lgmnet.classifier.copies import MAX_FEATURE_DISTANCE, find_copies
+from lgmnet.classifier.fit import embed_support
 from lgmnet.classifier.support import Support, to_float
 from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.model.model import Model
@@ -17,12 +17,11 @@ from lgmnet.model.model import Model
 MAX_FOLDS = 50
 """Largest number of classifiers that are fitted. If a class has more samples, each classifier
 leaves out several of it at a time."""
-
-
 DESIGN_EFFECT = 1.2
 """Variance of the estimate as a multiple of that of independent answers: every support sample takes
-part in most of them. It was chosen on tasks of Omniglot and checked on photos, see
-``docs/dev/log.md``."""
+part in most of them. It was chosen on tasks of Omniglot, and the rule of `LeaveOneOut.interval`
+after tasks of photos were seen as well; 50 further tasks of photos, of the same pool of images, are
+all that checks them (``docs/dev/log.md``)."""
 
 
 @dataclass(frozen=True)

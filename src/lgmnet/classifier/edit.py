@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.names import check_class_name
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.errors import ConfigError
@@ -36,7 +37,8 @@ def add_samples(
     """
     fitted.check_model(model)
     old = fitted.support
-    samples = to_support_samples(samples, tuple(old.samples.shape[1:]), fitted.backbone)
+    shape = tuple(old.samples.shape[1:])
+    samples = to_support_samples(samples, shape, fitted.backbone, model.engine)
     classes = list(dict.fromkeys([*fitted.classes, *labels]))
     indices = torch.tensor([classes.index(label) for label in labels])
     support = Support(

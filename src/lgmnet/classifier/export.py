@@ -1,11 +1,7 @@
 """Export of a classifier, or of a MetaNet, to one ONNX file that runs without torch."""
 
-import contextlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from torch import Tensor, nn
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import to_float
+from lgmnet.engines.onnx_file import convert_to_onnx
 from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
 from lgmnet.evaluation.rejection import RATES, Rejection
 from lgmnet.io import atomic_write, check_destination
@@ -25,8 +22,6 @@ from lgmnet.methods.base import Classifier, Method
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
-OPSET = 20
-"""Oldest ONNX opset that can resample drawings (GridSample)."""
 MAX_DIFFERENCE = 1e-4
 """Largest accepted difference between a probability from onnxruntime and from torch."""
 DRAWING_PREPROCESSING = (
@@ -190,17 +185,12 @@ def export_network(
     check_export_destination(path, overwrite=overwrite)
     with require_extra("export", "exported networks"):
         import onnxruntime
-        import onnxscript  # noqa: F401  (torch imports it later, where the error would be obscure)
     dynamic = torch.export.Dim.DYNAMIC
     axes: dict[str, Any] = {name: {0: dynamic} for name in example}
     if "labels" in axes:
         axes["labels"][1] = dynamic
     network = network.eval()
-    # Without gradients, images are split into parts, and tracing would fix the number of parts.
-    with silence_exporter(), torch.enable_grad():
-        traced = torch.export.export(network, (), example, dynamic_shapes=axes, strict=False)
-        program = torch.onnx.export(traced, dynamo=True, opset_version=OPSET, verbose=False)
-    assert program is not None
+    program = convert_to_onnx(network, example, axes)
     for output, name in zip(program.model.graph.outputs, ("probabilities", "none"), strict=False):
         output.name = name
     program.model.metadata_props.update(metadata)
@@ -248,19 +238,6 @@ def is_exported(path: Path) -> bool:
     except (OSError, DecodeError):
         return False
     return any(entry.key == "lgmnet" for entry in network.metadata_props)
-
-
-@contextlib.contextmanager
-def silence_exporter() -> Iterator[None]:
-    """Silence the log, the output and the warnings of torch's exporter."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def build_metadata(shape: Sequence[int], model: str, subject: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lgmnet.classifier.checks import (
     check_answers,
     check_backbone,
+    check_profiles,
     check_state,
     check_support,
     restore_classifier,
@@ -23,7 +24,9 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
 from lgmnet.config import from_json
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import FileFormatError
+from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.methods import METHODS
 from lgmnet.tensor_file import are_texts, parse_json, parse_tensors, read_file, write_tensors
@@ -51,13 +54,14 @@ def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = F
         "backbone": fitted.backbone,
         "rejections": json.dumps([dataclasses.asdict(r) for r in fitted.rejections]),
         "notes": json.dumps(fitted.notes),
+        "profiles": json.dumps([dataclasses.asdict(p) for p in fitted.profiles]),
     }
     support = {SAMPLES_KEY: fitted.support.samples, LABELS_KEY: fitted.support.labels}
     tensors = {**fitted.classifier.state_dict(), **support}
     write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata, overwrite=overwrite)
 
 
-def load_classifier(path: Path) -> FittedClassifier:
+def load_classifier(path: Path, *, engine: str = AUTO) -> FittedClassifier:
     """Read a classifier that `save_classifier` wrote, and let it give a trial answer.
 
     Raises:
@@ -65,7 +69,7 @@ def load_classifier(path: Path) -> FittedClassifier:
             version.
         ConfigError: if it needs a backbone whose weights are not on this machine.
     """
-    fitted = parse_classifier(read_file(path), path)
+    fitted = dataclasses.replace(parse_classifier(read_file(path), path), engine=engine)
     try_classifier(fitted, path)
     return fitted
 
@@ -108,6 +112,8 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         name: parse_json(metadata[name])
         for name in ("config", "classes", "sources", "rejections", "notes")
     }
+    # Files of earlier versions have no profiles.
+    profiles = [from_json(Profile, p) for p in parse_json(metadata.get("profiles", "[]"))]
     method = METHODS[metadata["method"]]
     config = from_json(method.config_type, parsed["config"])
     classes, sources, notes = tuple(parsed["classes"]), tuple(parsed["sources"]), parsed["notes"]
@@ -120,8 +126,10 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
     spec, way = method.input_spec(config), len(classes)
     check_support(support, way, spec.shape, any_length=spec.any_length)
     check_state(method, config, support, way, tensors)
+    classifier = restore_classifier(method, config, way, tensors)
+    check_profiles(classifier, profiles)
     return FittedClassifier(
-        restore_classifier(method, config, way, tensors),
+        classifier,
         classes,
         support,
         metadata["model"],
@@ -131,6 +139,7 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         metadata["backbone"],
         tuple(from_json(Rejection, rejection) for rejection in parsed["rejections"]),
         notes,
+        tuple(profiles),
     )
 
 

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import DataError, to_utf8
+from lgmnet.input_spec import InputKind
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
 
@@ -50,11 +52,30 @@ def make_support(
     spec = model.method.inputs
     any_length = spec.any_length and samples.ndim == 2
     shape = tuple(samples.shape[1:]) if any_length else spec.shape
-    samples = to_support_samples(samples, shape, model.backbone)
+    samples = to_support_samples(samples, shape, model.backbone, model.engine)
     if samples.is_floating_point():
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     names = sources or [""] * len(samples)
     return Support(samples, torch.tensor(labels), tuple(map(to_utf8, names)))
+
+
+def check_classes_differ(support: Support, way: int, kind: InputKind) -> None:
+    """Check that not all classes hold the same samples; ``kind`` is what the samples were.
+
+    Raises:
+        DataError: if they do; then nothing can tell them apart.
+    """
+    is_class = support.labels == torch.arange(way)[:, None].to(support.labels)
+    contents = (support.samples[mask].unique(dim=0) for mask in is_class)
+    first = next(contents, None)
+    if first is None or not all(torch.equal(first, other) for other in contents):
+        return
+    noun = "sample" if kind == "vector" else "image"
+    which = f"the same {noun}" if len(first) == 1 else f"the same {len(first)} {noun}s"
+    raise DataError(
+        f"All {way} classes hold {which}, so nothing can tell them apart. Give each class {noun}s "
+        "of its own."
+    )
 
 
 def check_is_tensor(samples: object) -> None:
@@ -71,7 +92,10 @@ def check_is_tensor(samples: object) -> None:
 
 
 def to_support_samples(
-    samples: Num[Tensor, "samples *feature"], expected: tuple[int, ...], backbone: str
+    samples: Num[Tensor, "samples *feature"],
+    expected: tuple[int, ...],
+    backbone: str,
+    engine: str = AUTO,
 ) -> Num[Tensor, "samples *stored"]:
     """Convert samples to what a support set stores: features of photos, other samples unchanged.
 
@@ -82,7 +106,7 @@ def to_support_samples(
     if backbone and samples.dtype == torch.uint8 and samples.ndim == 4 and samples.shape[1] == 3:
         from lgmnet.model.feature_cache import embed_photos
 
-        samples = embed_photos(load_backbone(backbone), samples)
+        samples = embed_photos(load_backbone(backbone), samples, engine=engine)
         if len(expected) == 3:  # The shape of the photos, not that of the features.
             return samples
     is_image = len(expected) == 3

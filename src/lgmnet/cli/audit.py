@@ -47,7 +47,8 @@ def audit(
     from lgmnet.model.sources import open_photos, open_training_data, open_unseen_source
 
     trained = load_model(model)
-    source = open_unseen_source([(model, trained)], data, split, may_overlap=True)
+    shape = EpisodeShape(way, shot, query)
+    source = open_unseen_source([(model, trained)], data, split, shape, may_overlap=True)
     training = open_training_data(trained)
     result = audit_method(
         trained.method,
@@ -56,7 +57,7 @@ def audit(
         unknown_training=training.unknown,
         training_hash=training.class_hash,
         photos=open_photos(trained, data, source.split),
-        shape=EpisodeShape(way, shot, query),
+        shape=shape,
         episodes=episodes,
         seed=seed,
     )

@@ -1,7 +1,7 @@
 """Command ``lgmnet calibrate``."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -10,6 +10,10 @@ from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import ChangedModel, Data, Force, ModelName, Query, Seed, Split, Way
 from lgmnet.cli.training_overlap import overlap_as_json, overlap_lines
 from lgmnet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lgmnet.evaluation.aspects import Profile
+    from lgmnet.model.model import Model
 
 
 @command(
@@ -35,6 +39,14 @@ def calibrate(
     ] = None,
     query: Query = 15,
     episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per shot.")] = 500,
+    aspects_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA:SPLIT",
+            help="Training tasks by criterion, such as photos-by-criterion:train, on which the "
+            "words are measured in which classifiers tell what they judge by.",
+        ),
+    ] = None,
     seed: Seed = 0,
     out: ChangedModel = None,
     force: Force = False,
@@ -53,9 +65,7 @@ def calibrate(
 
     target = choose_changed_model_folder(model, out, overwrite=force)
     trained = load_model(model)
-    on_data, colon, on_split = on.partition(":")
-    if not (colon and on_data and on_split):
-        raise ConfigError(f"'--on {on}' must be DATA:SPLIT, such as strokes:val.")
+    on_data, on_split = parse_split("--on", on, "strokes:val")
     chosen_on = open_unseen_source([(model, trained)], on_data, on_split)
     measured_on = open_unseen_source([(model, trained)], data, split)
     overlaps = [
@@ -70,6 +80,9 @@ def calibrate(
         )
         trained = trained.with_rejection(rejection)
         rejections.append(rejection)
+    if aspects_on is not None:
+        profiles = measure_aspects(trained, aspects_on, seed)
+        trained = dataclasses.replace(trained, profiles=profiles)
     save_model(trained, target, overwrite=force)
     text = [
         f"{r.way}-way {r.shot}-shot: threshold {r.threshold:.3f}, chosen on "
@@ -80,7 +93,43 @@ def calibrate(
     ]
     for overlap in dict.fromkeys(overlaps):  # Once, if it is the same for both data.
         text += overlap_lines(overlap)
+    if aspects_on is not None:
+        words = ", ".join(dict.fromkeys(profile.aspect for profile in trained.profiles))
+        text.append(f"classifiers will tell what they judge by in the words {words}")
     result = {"model": trained.name, "rejections": [dataclasses.asdict(r) for r in rejections]}
+    result["profiles"] = [dataclasses.asdict(profile) for profile in trained.profiles]
     return CommandResult(
         result | {"training_overlap": [overlap_as_json(overlap) for overlap in overlaps]}, [*text]
     )
+
+
+def parse_split(option: str, value: str, example: str) -> tuple[str, str]:
+    """Parse ``DATA:SPLIT``; the data may have a colon of its own.
+
+    Raises:
+        ConfigError: if a part is missing.
+    """
+    data, colon, split = value.rpartition(":")
+    if not (colon and data and split):
+        raise ConfigError(f"'{option} {value}' must be DATA:SPLIT, such as {example}.")
+    return data, split
+
+
+def measure_aspects(model: "Model", on: str, seed: int) -> "tuple[Profile, ...]":
+    """Measure what classifiers by known criteria look at (see `lgmnet.evaluation.aspects`).
+
+    Raises:
+        ConfigError: if the data is not by criterion, or the model's features have no groups.
+    """
+    from lgmnet.data.synthetic.criterion_pool import CriterionPool
+    from lgmnet.evaluation.aspects import measure_profiles
+    from lgmnet.model.sources import open_model_source
+
+    data, split = parse_split("--aspects-on", on, "photos-by-criterion:train")
+    source = open_model_source(data, split, model.method.inputs.shape, model.backbone)
+    if not isinstance(source, CriterionPool):
+        raise ConfigError(
+            f"'--aspects-on {on}' has no criteria. Use data by criterion, such as "
+            "photos-by-criterion:train."
+        )
+    return measure_profiles(model.method, source, seed)

@@ -51,10 +51,10 @@ def compare(
     if save is not None:
         check_score_destination(save, overwrite=force)
     trained = {name: load_model(name) for name in models}
-    source = open_unseen_source(list(trained.items()), data, split)
+    shape = EpisodeShape(way, shot, query)
+    source = open_unseen_source(list(trained.items()), data, split, shape)
     overlap = check_unseen(list(trained.items()), data, source)
     methods = {name: model.method for name, model in trained.items()}
-    shape = EpisodeShape(way, shot, query)
     rows = compare_methods(methods, source, shape, episodes=episodes, seed=seed)
     first = rows[0].score
     names = ("data", "split", "split_hash", "way", "shot", "query", "episodes", "seed")

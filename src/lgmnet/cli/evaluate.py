@@ -65,10 +65,12 @@ def evaluate(
         raise ConfigError("--out is where --record writes the model; add --record.")
     target = choose_changed_model_folder(model, out, overwrite=force) if record else None
     trained = load_model(model)
-    source = open_unseen_source([(model, trained)], data, split)
+    shape = EpisodeShape(way, shot, query)
+    source = open_unseen_source([(model, trained)], data, split, shape)
     overlap = check_unseen([(model, trained)], data, source)
-    method, shape = trained.method, EpisodeShape(way, shot, query)
-    score = evaluate_method(method, source, shape, episodes=episodes, seed=seed, draws=draws)
+    score = evaluate_method(
+        trained.method, source, shape, episodes=episodes, seed=seed, draws=draws
+    )
     result = {"method": trained.method_name, "model": trained.name} | dataclasses.asdict(score)
     result["training_overlap"] = overlap_as_json(overlap)
     episode_scores = result.pop("scores")

@@ -19,7 +19,7 @@ from lgmnet.cli.classifiers import (
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import Force
+from lgmnet.cli.options import Engine, Force
 from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def forge(
             "images."
         ),
     ] = "auto",
+    engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
     """Make a classifier from a folder or a table of images in one forward pass.
@@ -70,17 +71,19 @@ def forge(
     The same image in two classes is named. A file that cannot be read is named
     and left out; the exit code is then 2, and the classifier is made from all other files.
     """
-    from lgmnet.classifier.classifier import embed_support, fit_support
     from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.file import CLASSIFIER_KIND
+    from lgmnet.classifier.fit import embed_support, fit_support
     from lgmnet.classifier.support import make_support
     from lgmnet.classifier.thumbnails import add_thumbnails
     from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.data.images.label_table import read_label_table
+    from lgmnet.engines.runtimes import check_engine
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
+    check_engine(engine)  # Before any image is read.
     if labels is not None:
         class_folder = read_label_table(labels, folder)
     elif folder is not None:
@@ -88,7 +91,7 @@ def forge(
     else:
         raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
     chosen, notes = choose_model(class_folder, model)
-    loaded = load_model(chosen)
+    loaded = load_model(chosen, engine=engine)
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)
@@ -131,13 +134,13 @@ def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
         DataError: if none of the images can be read.
     """
     from lgmnet.classifier.image_kind import kind_note
-    from lgmnet.model.registry import AUTO, DEFAULT_MODELS
+    from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
 
     if not folder.n_files:
         # Any model will do: reading the folder then reports what is missing.
-        return (DEFAULT_MODELS["drawing"] if name == AUTO else name), {}
+        return (DEFAULT_MODELS["drawing"] if name == AUTO_MODEL else name), {}
     are_drawings, reason = folder.detect_drawings()
-    if name == AUTO:
+    if name == AUTO_MODEL:
         name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
         print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
     return name, kind_note(are_drawings)

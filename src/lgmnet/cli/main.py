@@ -2,7 +2,9 @@
 
 import os
 import sys
+import warnings
 from io import TextIOWrapper
+from typing import TextIO
 
 from lgmnet.cli.console import app, print_error, print_notice, stderr
 from lgmnet.cli.options import complete_options
@@ -31,12 +33,26 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     set_progress_display(ProgressBars(stderr).show)
     try:
-        code = run_command()
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            code = run_command()
         sys.stdout.flush()
     except BrokenPipeError:
         code = 0
         discard_output()
     sys.exit(code)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line on stderr, without the place in the code that it comes from."""
+    print_notice(f"warning: {message}")
 
 
 def run_command() -> str | int | None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lgmnet.engines.names import EngineName
+
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -28,6 +30,14 @@ OriginalModel = Annotated[
     str | None,
     typer.Option(
         "--model", help="Model that forged the classifier. Only needed if it is not shipped."
+    ),
+]
+
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        help="Engine that computes features: auto is the fastest that is installed and gives the "
+        "same features as torch."
     ),
 ]
 

@@ -10,7 +10,7 @@ import typer
 
 from lgmnet.cli.console import command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath
+from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath, Engine
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
 from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
@@ -61,6 +61,7 @@ def predict(
     link: Annotated[
         bool, typer.Option("--link", help="With --sort-into: make links in place of copies.")
     ] = False,
+    engine: Engine = "auto",
     as_json: bool = False,
 ) -> None:
     """Classify images: the label, and the probability of every class.
@@ -72,7 +73,7 @@ def predict(
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
-    fitted = FittedClassifier.load(file)
+    fitted = FittedClassifier.load(file, engine=engine)
     images, n_images = find_images(paths)
     threshold = None
     if none is not None:  # Raises now and not after the first rows if there is no threshold.

@@ -1,9 +1,11 @@
-"""Predictions of image files, one batch after the other."""
+"""Predictions of image files, which are read while others are classified."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +20,18 @@ if TYPE_CHECKING:
     from lgmnet.classifier.classifier import FittedClassifier
     from lgmnet.data.images.files import ImageFiles
 
+PASS_SIZE = 64
+"""Number of images that are classified in one pass, while others are read."""
+
 
 def predict_files(
     fitted: FittedClassifier, paths: Iterable[Path], threshold: float | None = None
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a prediction or an error for every file, in order.
 
-    One batch of images is in memory at a time. Photos for a classifier of drawings give one warning
-    on stderr. Images whose similarity is below the threshold get the label `NONE_LABEL`.
+    Threads read the images of a batch while the first of them are classified, and no image of a
+    later one. Photos for a classifier of drawings give one warning on stderr. Images whose
+    similarity is below the threshold get the label `NONE_LABEL`.
     """
     import torch
 
@@ -33,21 +39,21 @@ def predict_files(
     from lgmnet.classifier.image_kind import is_for_drawings
     from lgmnet.data.images.files import ImageFiles
 
-    remaining = iter(paths)
+    remaining, shape = iter(paths), fitted.inputs.shape
     checks_kind = is_for_drawings(fitted)
-    while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-        files = ImageFiles(batch)
-        if checks_kind and (mismatch := find_mismatch(fitted, files)) is not None:
-            print_notice(f"warning: {mismatch}")
-            checks_kind = False  # Once is enough.
-        results = list(files.read(fitted.inputs.shape))
-        images = [image for image in results if not isinstance(image, ImageError)]
-        predictions = iter(predict_batch(fitted, torch.stack(images), threshold) if images else ())
-        for path, result in zip(batch, results, strict=True):
-            if isinstance(result, ImageError):
-                yield {"image": str(path), "error": str(result)}
-            else:
-                yield {"image": str(path), **next(predictions)}
+    pool = ThreadPoolExecutor(torch.get_num_threads())
+    try:
+        while batch := list(itertools.islice(remaining, BATCH_SIZE)):
+            files = ImageFiles(batch)
+            if checks_kind and (mismatch := find_mismatch(fitted, files)) is not None:
+                print_notice(f"warning: {mismatch}")
+                checks_kind = False  # Once is enough.
+            images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
+            read = zip(batch, images, strict=True)
+            while some := list(itertools.islice(read, PASS_SIZE)):
+                yield from predict_read(fitted, some, threshold)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
 
 
 def find_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
@@ -60,25 +66,36 @@ def find_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
         return None
 
 
+def predict_read(
+    fitted: FittedClassifier,
+    files: Sequence[tuple[Path, Tensor | ImageError]],
+    threshold: float | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the prediction of each file that was read, or its error."""
+    import torch
+
+    images = [image for _, image in files if not isinstance(image, ImageError)]
+    predictions = iter(predict_batch(fitted, torch.stack(images), threshold) if images else ())
+    for path, image in files:
+        is_error = isinstance(image, ImageError)
+        yield {"image": str(path), **({"error": str(image)} if is_error else next(predictions))}
+
+
 def predict_batch(
     fitted: FittedClassifier, images: Tensor, threshold: float | None
 ) -> Iterator[dict[str, Any]]:
     """Yield the label of each image and the probability of every class, and of none."""
     analysis = fitted.analyze(images)
-    none = None if threshold is None else fitted.none_probability(analysis)
-    if threshold is None:
-        is_rejected = [False] * len(images)
-    else:
+    is_rejected, none = [False] * len(images), None
+    if threshold is not None:
         is_rejected = (fitted.require_similarity(analysis) < threshold).tolist()
+        none = fitted.none_probability(analysis)
     for i, row in enumerate(analysis.log_p.exp().tolist()):
         probabilities = dict(zip(fitted.classes, row, strict=True))
         best = max(probabilities, key=lambda name: probabilities[name])
-        prediction = {"label": NONE_LABEL if is_rejected[i] else best}
-        yield {
-            **prediction,
-            "probabilities": probabilities,
-            **({} if none is None else {"none_probability": float(none[i])}),
-        }
+        label = NONE_LABEL if is_rejected[i] else best
+        prediction: dict[str, Any] = {"label": label, "probabilities": probabilities}
+        yield prediction if none is None else prediction | {"none_probability": float(none[i])}
 
 
 def with_progress(

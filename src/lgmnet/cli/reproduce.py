@@ -16,8 +16,9 @@ def reproduce(
         str,
         typer.Argument(
             metavar="NAME",
-            help="table1 to table3, table-photos, or figure3 to figure5. table2-miniimagenet needs "
-            "its data; table2-resnet12 needs a GPU.",
+            help="table1 to table3, table-photos, table-criteria, table-domains, figure3 to "
+            "figure5, or figure-criteria. table2-miniimagenet needs its data; table2-resnet12 "
+            "needs a GPU.",
         ),
     ],
     from_results: Annotated[
@@ -30,7 +31,14 @@ def reproduce(
     models: Annotated[
         Path, typer.Option(help="Folder of trained models; missing ones are trained into it.")
     ] = Path("outputs"),
-    episodes: Annotated[int, typer.Option(min=2, help="Number of tasks per score.")] = 2000,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Number of tasks per score, usually 2000; 500 for table-criteria and "
+            "table-domains.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Number of training steps, for a quick trial.")
@@ -43,6 +51,9 @@ def reproduce(
         list[int] | None,
         typer.Option(min=0, help="Run rows of tables with this training seed only; repeatable."),
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="Model of figure-criteria: name or folder; 'photos' if left out.")
+    ] = "",
     force: Force = False,
 ) -> CommandResult:
     """Run a table or figure of the papers, or draw it again from its stored results.
@@ -64,6 +75,7 @@ def reproduce(
         steps=steps,
         rows=tuple(only or ()),
         train_seeds=tuple(train_seed or ()),
+        model=model,
         overwrite=force,
     )
     written = reproduce_by_name(name, options)

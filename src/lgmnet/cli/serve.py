@@ -6,6 +6,7 @@ import typer
 
 from lgmnet.cli import server
 from lgmnet.cli.console import command
+from lgmnet.cli.options import Engine
 
 
 @command("Serve", example="[bold]lgmnet serve --port 8000 --workers 2[/]")
@@ -18,6 +19,7 @@ def serve(
     models: server.ModelNames = None,
     host_names: server.HostNames = None,
     without_token: server.WithoutToken = False,
+    engine: Engine = "auto",
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Number of processes; each needs 0.6 GB of memory.")
     ] = 1,
@@ -37,6 +39,7 @@ def serve(
         models=models,
         host_names=host_names,
         without_token=without_token,
+        engine=engine,
         verbose=verbose,
         as_json=as_json,
         page=False,

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.console import print_json, print_notice, print_text
+from lgmnet.engines.names import AUTO, ENGINE_VARIABLE, EngineName
 from lgmnet.errors import ConfigError, require_extra
 
 TOKEN_VARIABLE = "LGMNET_TOKEN"
@@ -69,6 +70,7 @@ def run_server(
     models: Sequence[str] | None,
     host_names: Sequence[str] | None,
     without_token: bool,
+    engine: EngineName,
     verbose: bool,
     as_json: bool,
     page: bool,
@@ -88,12 +90,15 @@ def run_server(
     with require_extra("studio", "the studio and the server"):
         import python_multipart  # noqa: F401  # FastAPI looks for it when routes are made
 
+        from lgmnet.engines.runtimes import check_engine
         from lgmnet.studio.app import Settings, create_app
         from lgmnet.studio.middleware import is_loopback
         from lgmnet.studio.process import check_address, open_listening_socket, run, run_many
         from lgmnet.studio.store import store_urls
 
     token = os.environ.get(TOKEN_VARIABLE) or None
+    if engine != AUTO:
+        os.environ[ENGINE_VARIABLE] = check_engine(engine)  # The worker processes inherit it.
     check_address(host, token, allow_anyone=without_token)
     if (database is None) != (files is None) or (store and database):
         raise ConfigError(

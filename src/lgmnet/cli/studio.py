@@ -6,6 +6,7 @@ import typer
 
 from lgmnet.cli import server
 from lgmnet.cli.console import command
+from lgmnet.cli.options import Engine
 
 
 @command("Serve", example="[bold]lgmnet studio[/]")
@@ -18,6 +19,7 @@ def studio(
     models: server.ModelNames = None,
     host_names: server.HostNames = None,
     without_token: server.WithoutToken = False,
+    engine: Engine = "auto",
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, but open no browser.")
     ] = False,
@@ -38,6 +40,7 @@ def studio(
         models=models,
         host_names=host_names,
         without_token=without_token,
+        engine=engine,
         verbose=verbose,
         as_json=as_json,
         page=True,

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lgmnet.errors import ConfigError, unknown_name_error
-from lgmnet.experiments.figures import boundaries, generated_weights, plane_tasks
+from lgmnet.experiments.figures import (
+    boundaries,
+    generated_weights,
+    plane_tasks,
+    two_labelings,
+)
 from lgmnet.experiments.results import RunOptions
 from lgmnet.experiments.run_tables import run_table
 from lgmnet.experiments.table_definitions import TABLES
@@ -13,6 +18,7 @@ FIGURES: dict[str, Callable[[RunOptions], list[Path]]] = {
     "figure3": plane_tasks.reproduce,
     "figure4": boundaries.reproduce,
     "figure5": generated_weights.reproduce,
+    two_labelings.NAME: two_labelings.reproduce,
 }
 
 
@@ -26,6 +32,8 @@ def reproduce(name: str, options: RunOptions) -> list[Path]:
         ConfigError: if there is no such table or figure, or the options do not fit it.
         UserError: if a file cannot be read or written, or a package is not installed.
     """
+    if options.model and name in (*TABLES, *FIGURES) and name != two_labelings.NAME:
+        raise ConfigError(f"{name} has no model to choose; leave out --model.")
     if name in TABLES:
         return run_table(name, options)
     if name not in FIGURES:

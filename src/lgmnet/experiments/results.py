@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lgmnet import __version__
 from lgmnet.errors import FileFormatError, require_extra
@@ -37,8 +38,8 @@ class RunOptions:
     """Folder of the trained models; missing models are trained into it."""
     from_results: bool = False
     """If True, only draw pages and pictures from the result files."""
-    episodes: int = 2000
-    """Number of tasks per score."""
+    episodes: int | None = None
+    """Number of tasks per score; None for that of the table or figure."""
     seed: int = 0
     """Seed of the tasks."""
     steps: int | None = None
@@ -47,6 +48,8 @@ class RunOptions:
     """Names of the table rows to run; empty for all rows."""
     train_seeds: tuple[int, ...] = ()
     """Seeds of the training of these rows; empty for all seeds."""
+    model: str = ""
+    """Name or folder of the model of a figure that can show any; empty for a shipped one."""
     overwrite: bool = False
     """If True, files are replaced even if lgmnet did not write them."""
 
@@ -144,8 +147,12 @@ def describe_machine() -> str:
 
 
 @contextmanager
-def open_picture(path: Path, width: float, height: float) -> Iterator[Any]:
+def open_picture(
+    path: Path, width: float, height: float, *, colours: int | None = None
+) -> Iterator[Any]:
     """Yield an empty figure of matplotlib, in inches, and write it to a PNG file at the end.
+
+    If ``colours`` is given, the file has so many, which makes one of photos a third as large.
 
     Raises:
         UserError: if matplotlib is not installed, or the file cannot be written.
@@ -157,3 +164,9 @@ def open_picture(path: Path, width: float, height: float) -> Iterator[Any]:
     yield figure
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110, format="png", metadata={"Software": PICTURE_SOFTWARE})
+        if colours:
+            about = PngInfo()
+            about.add_text("Software", PICTURE_SOFTWARE)
+            with Image.open(draft, formats=["PNG"]) as picture:
+                reduced = picture.convert("RGB").quantize(colours)
+            reduced.save(draft, format="png", optimize=True, pnginfo=about)

@@ -7,7 +7,7 @@ from typing import Any
 from lgmnet.config import from_json
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.experiments.results import RunOptions, read_result, write_result
-from lgmnet.experiments.tables import QUERIES_PER_CLASS, Entry, Table
+from lgmnet.experiments.tables import Column, Entry, Table
 
 Row = Mapping[str, Any]
 """Content of a result file."""
@@ -22,8 +22,8 @@ def row_file(options: RunOptions, table: Table, entry: Entry, seed: int) -> Path
 
 def describe_scoring(table: Table, options: RunOptions) -> dict[str, Any]:
     """Describe the tasks that all rows of a table are scored on."""
-    about = {"data": table.data, "split": table.split, "query": QUERIES_PER_CLASS}
-    return about | {"episodes": options.episodes, "task_seed": options.seed}
+    about = {"data": table.data, "split": table.split, "query": table.query}
+    return about | {"episodes": options.episodes or table.episodes, "task_seed": options.seed}
 
 
 def write_row(path: Path, row: Row) -> None:
@@ -83,9 +83,16 @@ def check_scoring(options: RunOptions, table: Table, row: Row, about: Mapping[st
             )
 
 
-def find_task(row: Row, way: int, shot: int) -> Mapping[str, Any] | None:
-    """Find the scores of a row on one kind of task, or None."""
-    return next((t for t in row["tasks"] if (t["way"], t["shot"]) == (way, shot)), None)
+def find_task(row: Row, column: Column) -> Mapping[str, Any] | None:
+    """Find the scores of a row in one column, or None.
+
+    Result files of tables on a single data set may name it for the whole row only.
+    """
+    wanted = (column.data, column.way, column.shot)
+    for task in row["tasks"]:
+        if (task.get("data", row["data"]), task["way"], task["shot"]) == wanted:
+            return dict(task)
+    return None
 
 
 def is_current(row: Row, entry: Entry) -> bool:
@@ -103,4 +110,4 @@ def is_finished(path: Path, entry: Entry, table: Table) -> bool:
     if not path.is_file():
         return False
     row = read_row(path)
-    return is_current(row, entry) and all(find_task(row, *task) for task in table.tasks)
+    return is_current(row, entry) and all(find_task(row, column) for column in table.columns)

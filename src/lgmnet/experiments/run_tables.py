@@ -3,12 +3,12 @@
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.evaluation.audit import audit
 from lgmnet.evaluation.compare import measure_timings
@@ -23,12 +23,13 @@ from lgmnet.experiments.row_results import (
     row_file,
     write_row,
 )
+from lgmnet.experiments.sectioned_page import format_sectioned_page
 from lgmnet.experiments.table_definitions import TABLES
 from lgmnet.experiments.table_page import format_page
+from lgmnet.experiments.table_sources import open_column, open_test_photos, open_trained
 from lgmnet.experiments.tables import Entry, Table, train_entry
 from lgmnet.io import check_writable, make_folder, write_text
 from lgmnet.methods.base import Method
-from lgmnet.model.sources import open_model_source
 from lgmnet.progress import track_progress
 
 STORED_SCORES = ("way", "shot", "protocol", "accuracy", "ci95")
@@ -69,8 +70,18 @@ def run_table(name: str, options: RunOptions) -> list[Path]:
     for table, page in zip(tables, pages, strict=True):
         if not options.from_results:
             run_rows(table, options)
-        write_text(page, format_page(read_rows(options, table), table))
+        write_text(page, draw_page(table, options))
     return pages
+
+
+def draw_page(table: Table, options: RunOptions) -> str:
+    """Draw the page of a table from its result files.
+
+    Raises:
+        UserError: if there are none, or they do not belong together.
+    """
+    format_rows = format_sectioned_page if table.has_sections else format_page
+    return format_rows(read_rows(options, table), table)
 
 
 def run_rows(table: Table, options: RunOptions) -> None:
@@ -91,11 +102,11 @@ def run_rows(table: Table, options: RunOptions) -> None:
         check_experiment_file(path, overwrite=options.overwrite)
         if path.is_file():
             check_scoring(options, table, read_row(path), about)
-    # One folder per data set, so that tables share the models that they have in common.
-    models = options.models / "tables" / table.data
     with track_progress("rows", len(runs)) as progress:
         for number, (unseeded, seed) in enumerate(runs, 1):
             entry, path = unseeded.with_seed(seed), row_file(options, table, unseeded, seed)
+            # One folder per training set, so that tables share the models that they have in common.
+            models = options.models / "tables" / entry.run.data
             row_name = f"{table.name}, {number} of {len(runs)}: {entry.name}, seed {seed}"
             with try_lock(models / f".{entry.first_folder}.lock") as has_lock:
                 if not has_lock:
@@ -135,35 +146,55 @@ def score_entry(table: Table, entry: Entry, method: Method, options: RunOptions)
     Returns:
         Part of the result file, with the number of correct answers in each episode.
     """
-    open_source = partial(open_model_source, backbone=entry.run.backbone)
-    source = open_source(table.data, table.split)
-    counts, seed = table.count_episodes(entry, options.episodes), options.seed
-    tasks = []
-    for shape, count in zip(table.shapes, counts, strict=True):
+    counts, seed = table.count_episodes(entry, options.episodes or table.episodes), options.seed
+    tasks: list[dict[str, Any]] = []
+    for column, shape, count in zip(table.columns, table.shapes, counts, strict=True):
+        source = open_column(table, column, entry.run.backbone)
         score = evaluate(method, source, shape, episodes=count, seed=seed)
-        adapt_ms, query_ms = measure_timings(method, source, shape)
         right = [round(accuracy * shape.way * shape.query) for accuracy in score.scores]
-        scores = {name: getattr(score, name) for name in STORED_SCORES}
-        tasks.append(scores | {"adapt_ms": adapt_ms, "query_ms": query_ms, "right": right})
-    checks = audit(
-        method,
-        source,
-        trained_on=[open_source(entry.run.data, entry.run.split)] if entry.is_trainable else [],
-        unknown_training=backbone_notes(entry),
-        shape=table.shapes[0],
-        episodes=min(AUDIT_EPISODES, counts[0]),
-        seed=seed,
-    )
+        scores = {name: getattr(score, name) for name in STORED_SCORES} | {"right": right}
+        is_timed = (shape.way, shape.shot) not in [(task["way"], task["shot"]) for task in tasks]
+        if is_timed:  # What an image shows makes no difference.
+            timings = measure_timings(method, source, shape)
+            scores |= dict(zip(("adapt_ms", "query_ms"), timings, strict=True))
+        tasks.append(scores | {"data": column.data, "split": source.split})
+    failed, not_checked = audit_entry(table, entry, method, min(AUDIT_EPISODES, *counts), seed)
     return {
         "method": entry.run.method,
         "config": dataclasses.asdict(entry.run.config),
         "train": dataclasses.asdict(entry.trained.run.train),
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "split_hash": source.split_hash,
+        "split_hash": open_column(table, table.columns[0], entry.run.backbone).split_hash,
         "tasks": tasks,
-        "audit": checks.names("failed"),
-        "not_checked": checks.names("not checked"),
+        "audit": failed,
+        "not_checked": not_checked,
     }
+
+
+def audit_entry(
+    table: Table, entry: Entry, method: Method, episodes: int, seed: int
+) -> tuple[list[str], list[str]]:
+    """Audit the trained method of an entry on all kinds of tasks that its table names for it.
+
+    Returns:
+        Names of the checks that failed, and of those that could not be made, on any of the tasks.
+    """
+    failed: dict[str, None] = {}
+    not_checked: dict[str, None] = {}
+    for column in table.audited or table.columns[:1]:
+        checks = audit(
+            method,
+            open_column(table, column, entry.run.backbone),
+            trained_on=open_trained(entry),
+            unknown_training=backbone_notes(entry),
+            photos=open_test_photos(entry, column),
+            shape=EpisodeShape(column.way, column.shot, table.query),
+            episodes=episodes,
+            seed=seed,
+        )
+        failed |= dict.fromkeys(checks.names("failed"))
+        not_checked |= dict.fromkeys(checks.names("not checked"))
+    return [*failed], [*not_checked]
 
 
 def backbone_notes(entry: Entry) -> list[str]:

@@ -2,16 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lgmnet.evaluation.evaluate import mean_and_ci95
-from lgmnet.experiments.tables import QUERIES_PER_CLASS
+from lgmnet.experiments.row_results import Row, find_task
+from lgmnet.experiments.tables import Column
 
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """97.5 % quantiles of Student's t distribution, by degrees of freedom."""
@@ -23,15 +23,8 @@ class SeedScores:
 
     by_seed: dict[int, Float[Tensor, " tasks"]]
     """Accuracy on each task, by the seed of the training."""
-
-    @classmethod
-    def from_tasks(cls, tasks: Mapping[int, Mapping[str, Any]]) -> "SeedScores":
-        """Read them from the ``tasks`` of result files, by the seed of the training."""
-        by_seed = {}
-        for seed, task in tasks.items():
-            right = torch.tensor(task["right"], dtype=torch.float64)
-            by_seed[seed] = 100 * right / (task["way"] * QUERIES_PER_CLASS)
-        return cls(by_seed)
+    is_fixed: bool = False
+    """True if nothing is trained, so that the only scores hold for every seed of other rows."""
 
     @property
     def n_tasks(self) -> int:
@@ -67,8 +60,15 @@ class SeedScores:
         Only seeds that both have, and the tasks that both were scored on, are kept.
         """
         n = min(self.n_tasks, other.n_tasks)
-        seeds = [seed for seed in self.by_seed if seed in other.by_seed]
-        return SeedScores({s: self.by_seed[s][:n] - other.by_seed[s][:n] for s in seeds})
+        first = self.for_seeds(other.by_seed) if self.is_fixed else self.by_seed
+        second = other.for_seeds(first) if other.is_fixed else other.by_seed
+        seeds = [seed for seed in first if seed in second]
+        differences = {seed: first[seed][:n] - second[seed][:n] for seed in seeds}
+        return SeedScores(differences, self.is_fixed and other.is_fixed)
+
+    def for_seeds(self, seeds: Iterable[int]) -> dict[int, Float[Tensor, " tasks"]]:
+        """Repeat the scores of a row that is not trained for all seeds of another one."""
+        return {seed: scores for seed in seeds for scores in self.by_seed.values()}
 
     @property
     def sign(self) -> int:
@@ -88,15 +88,27 @@ def _sign(mean: float, ci95: float) -> int:
     return 0 if abs(mean) <= ci95 else int(math.copysign(1, mean))
 
 
-def find_column(rows: Sequence[Mapping[str, Any]], way: int, shot: int) -> SeedScores:
+def find_column(rows: Sequence[Row], column: Column, *, is_fixed: bool = False) -> SeedScores:
     """Collect the scores of a row in one column from its result files, one for each seed.
 
-    Seeds that were scored on fewer tasks than others set the number of tasks.
+    Seeds that were scored on fewer tasks than others set the number of tasks. ``is_fixed`` is that
+    of `SeedScores`.
     """
-    tasks = {
-        row["seed"]: task
-        for row in rows
-        for task in row["tasks"]
-        if (task["way"], task["shot"]) == (way, shot)
-    }
-    return SeedScores.from_tasks(tasks)
+    by_seed = {}
+    for row in rows:
+        if task := find_task(row, column):
+            right = torch.tensor(task["right"], dtype=torch.float64)
+            by_seed[row["seed"]] = 100 * right / (column.way * row["query"])
+    return SeedScores(by_seed, is_fixed)
+
+
+def average_columns(columns: Sequence[SeedScores]) -> SeedScores:
+    """Average the scores of a row over columns, whose tasks are drawn independently.
+
+    The first tasks of all columns count as one task, and so on. Only seeds that all columns have
+    are kept.
+    """
+    n = min(column.n_tasks for column in columns)
+    seeds = [seed for seed in columns[0].by_seed if all(seed in c.by_seed for c in columns)]
+    means = {s: torch.stack([c.by_seed[s][:n] for c in columns]).mean(0) for s in seeds}
+    return SeedScores(means, all(column.is_fixed for column in columns))

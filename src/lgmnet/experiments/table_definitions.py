@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lgmnet.config import with_settings
+from lgmnet.experiments.criteria_tables import table_criteria, table_domains
 from lgmnet.experiments.recipes import LGM_NET_RECIPES, cifar, omniglot, vectors
 from lgmnet.experiments.recipes.rivals import PRETRAINED, UNTRAINED
 from lgmnet.experiments.table_rows import (
@@ -17,7 +18,7 @@ from lgmnet.experiments.table_rows import (
     define_pretrained_rows,
     with_auxiliary,
 )
-from lgmnet.experiments.tables import Entry, Table
+from lgmnet.experiments.tables import Entry, Table, make_columns
 from lgmnet.methods import METHODS
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.alignment import AlignmentConfig
@@ -34,6 +35,8 @@ DATA_TITLES = {
     "cifar-fs": "CIFAR-FS",
     "miniimagenet": "MiniImageNet",
 }
+ALL_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
+"""Way and shot of the columns of a table with four."""
 ABOUT_METRIC_ROWS = (
     "The rows with three seeds have the same shared embedding, the same training tasks and {steps} "
     "training steps. Each is given with and without the auxiliary loss, the classification of all "
@@ -92,7 +95,7 @@ def table1() -> Table:
         + define_distant_rows(distant, episodes=episodes),
         data="omniglot",
         split="vinyals/test",
-        tasks=((5, 1), (5, 5), (20, 1), (20, 5)),
+        columns=make_columns("omniglot", "vinyals/test", *ALL_TASKS),
         references=(LGM_NET, NOTHING_GENERATED),
     )
 
@@ -122,7 +125,7 @@ def table2(data: str) -> Table:
         + define_distant_rows(distant, maml_steps=ours.train.steps),
         data=data,
         split="test",
-        tasks=((5, 1), (5, 5)),
+        columns=make_columns(data, "test", (5, 1), (5, 5)),
         references=(with_auxiliary(LGM_NET), with_auxiliary(NOTHING_GENERATED)),
     )
 
@@ -161,7 +164,7 @@ def table3(base: Table) -> Table:
         f"are trained for as many steps as those with three seeds in {base.name}. Unlike the "
         "paper's, our LGM-Net does not draw its context at random; one row does.",
         entries=define_ablation_rows(base.entries, base.references[0]),
-        tasks=((20, 1),) if base.data == "omniglot" else base.tasks,
+        columns=base.columns[2:3] if base.data == "omniglot" else base.columns,
         references=base.references[:1],
     )
 
@@ -194,7 +197,7 @@ def table_photos(data: str) -> Table:
         ),
         data=data,
         split="test",
-        tasks=((5, 1), (5, 5), (20, 1), (20, 5)),
+        columns=make_columns(data, "test", *ALL_TASKS),
     )
 
 
@@ -205,5 +208,7 @@ TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
     "table2-resnet12": lambda: (table2_resnet12(),),
     "table-photos": lambda: (table_photos("caltech101"), table_photos("cifar-fs")),
     "table3": lambda: (table3(table1()), table3(table2("cifar-fs"))),
+    "table-criteria": table_criteria,
+    "table-domains": table_domains,
 }
 """Tables by name; a table may have one part per data set."""

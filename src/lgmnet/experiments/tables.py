@@ -18,7 +18,9 @@ from lgmnet.training.config import Run
 from lgmnet.training.state import TrainingCost, read_training_cost
 
 QUERIES_PER_CLASS = 15
-"""Query samples per class in the tasks of every table."""
+"""Query samples per class in the tasks of a table, unless it has a number of its own."""
+DEFAULT_EPISODES = 2000
+"""Number of tasks per column, unless a table has a number of its own."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Entry:
     """Seeds of the training; each is a run of its own."""
     title: str = ""
     """Name as printed, if it differs from ``name``."""
+    shipped: str = ""
+    """Name of the shipped model whose weights this row uses; empty to train it."""
 
     @property
     def slug(self) -> str:
@@ -57,7 +61,12 @@ class Entry:
         return self.weights or self
 
     def with_steps(self, steps: int | None) -> Entry:
-        """Return the entry with this number of training steps, or unchanged if it is None."""
+        """Return the entry with this number of training steps, or unchanged if it is None.
+
+        The weights of a shipped model stay as they are.
+        """
+        if self.shipped:
+            return self
         weights = self.weights and self.weights.with_steps(steps)
         start = self.start and self.start.with_steps(steps)
         return dataclasses.replace(
@@ -88,6 +97,43 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Column:
+    """Kind of task that the rows of a table are scored on."""
+
+    data: str
+    """Name of the data."""
+    split: str
+    way: int
+    shot: int
+    title: str = ""
+    """Criterion or set of photos that the tasks are about, where columns differ in it."""
+
+    @property
+    def task(self) -> str:
+        """Kind of task, such as ``5-way 1-shot``."""
+        return f"{self.way}-way {self.shot}-shot"
+
+    @property
+    def heading(self) -> str:
+        """Heading among columns of the same shot, such as ``blur, 4-way``."""
+        return f"{self.title}, {self.way}-way"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over several columns of the same shot."""
+
+    title: str
+    headings: tuple[str, ...]
+    """Headings of the columns."""
+
+
+def make_columns(data: str, split: str, *tasks: tuple[int, int]) -> tuple[Column, ...]:
+    """Make a column for each way and shot of tasks from one split."""
+    return tuple(Column(data, split, way, shot) for way, shot in tasks)
+
+
+@dataclass(frozen=True)
 class Table:
     """Definition of a table: the rows to compare, and the tasks that score them."""
 
@@ -100,11 +146,21 @@ class Table:
     entries: tuple[Entry, ...]
     """Rows."""
     data: str
-    """Name of the data to score on."""
+    """Name of the data to score on, or of what the data of the columns have in common."""
     split: str
     """Split to score on."""
-    tasks: tuple[tuple[int, int], ...]
-    """Way and shot of each column."""
+    columns: tuple[Column, ...]
+    """Kinds of tasks to score on."""
+    means: tuple[Mean, ...] = ()
+    """Means over columns that the page has as further columns."""
+    audited: tuple[Column, ...] = ()
+    """Kinds of tasks that each row is audited on; empty for the first column."""
+    query: int = QUERIES_PER_CLASS
+    """Query samples per class."""
+    episodes: int = DEFAULT_EPISODES
+    """Number of tasks per column, unless the user names one."""
+    backbone: str = ""
+    """Backbone that all rows share the features of; empty for that of each row."""
     command: str = ""
     """Name for `lgmnet reproduce`, if it differs from ``name``."""
     results: str = ""
@@ -115,7 +171,12 @@ class Table:
     @property
     def shapes(self) -> list[EpisodeShape]:
         """Shape of the tasks of each column."""
-        return [EpisodeShape(way, shot, QUERIES_PER_CLASS) for way, shot in self.tasks]
+        return [EpisodeShape(column.way, column.shot, self.query) for column in self.columns]
+
+    @property
+    def has_sections(self) -> bool:
+        """True if columns differ in their data, so that the page has a section for each shot."""
+        return bool(self.columns[0].title)
 
     def with_steps(self, steps: int | None) -> Table:
         """Return the table with this number of training steps for all entries, if not None."""
@@ -130,7 +191,7 @@ class Table:
         """
         limits = entry.episodes
         if not isinstance(limits, tuple):
-            limits = (limits or episodes,) * len(self.tasks)
+            limits = (limits or episodes,) * len(self.columns)
         batches = [tasks_per_batch(shape) for shape in self.shapes]
         return [
             episodes if limit >= episodes else min(max(limit // batch, 1) * batch, episodes)
@@ -144,7 +205,8 @@ def train_entry(
     """Return the trained method of an entry and the cost of its training.
 
     A finished model in the folder ``models`` is loaded; an unfinished training continues. Models
-    that the training starts from are trained first, and their cost is not counted. If
+    that the training starts from are trained first, and their cost is not counted, nor is that of
+    shipped models. If
     ``overwrite``, the entry's folder may hold files that lgmnet did not write.
 
     Raises:
@@ -153,6 +215,9 @@ def train_entry(
     method = METHODS[entry.run.method](entry.run.config)
     if not entry.is_trainable:
         return method.eval(), TrainingCost(step=0, images=0, seconds=0.0)
+    if entry.shipped:
+        method.load_state_dict(load_model(entry.shipped).method.state_dict())
+        return method.eval(), TrainingCost(entry.run.train.steps, images=0, seconds=0.0)
     with require_extra("train", "training runs"):
         from lgmnet.training.launch import check_run_folder, launch, open_training_sources
         from lgmnet.training.trainer import STATE_FILE

@@ -68,6 +68,34 @@ class Classifier(nn.Module, ABC):
         """
         return None
 
+    def share_support(
+        self,
+        analysis: QueryAnalysis,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+    ) -> Float[Tensor, "tasks query support"] | None:
+        """Compute the share of each answer that each support sample accounts for.
+
+        For classifiers that no longer need their support, and so get it again.
+
+        Args:
+            analysis: Answers to queries (see `analyze`).
+            support_x: Support samples that the classifier was adapted to.
+            support_y: Their labels.
+
+        Returns:
+            As `QueryAnalysis.support_attention`; None if answers cannot be traced back.
+        """
+        return None
+
+    @property
+    def group_shares(self) -> Float[Tensor, "tasks groups"] | None:
+        """Share of each group of features in what decides; shares of a task sum to 1.
+
+        None if the features have no groups, or the classes are not linear functions of them.
+        """
+        return None
+
     def register_buffers(self, tensors: Mapping[str, Tensor]) -> None:
         """Register several buffers by name."""
         for name, tensor in tensors.items():
@@ -173,15 +201,18 @@ class Method(nn.Module, ABC):
 
     def prepare_for_criteria(
         self, samples: Num[Tensor, "samples *feature"], factors: TrainingFactors
-    ) -> None:
+    ) -> Tensor | None:
         """Prepare for training tasks by criterion over a finite table, once, before the first step.
 
-        Most methods do nothing here. For such data it is called in place of `prepare`.
+        Most methods do nothing here. For such data it is called in place of `prepare`. A method
+        whose embedding is fitted here and then stays as it is may return the embedded samples,
+        [samples, *embedding]; training goes on with them.
 
         Args:
             samples: All training samples, as they are stored: float16 for many features.
             factors: What is known of each sample.
         """
+        return None
 
     def start_from(self, other: Method) -> None:
         """Take over what training starts from: here the weights of the same method.

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from lgmnet.config import require
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Method
-from lgmnet.methods.metric import MetricConfig, MetricMethod, embed_for_task
+from lgmnet.methods.metric import MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import seed_torch
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, class_means, matching_log_p
+from lgmnet.nn.target import embed_for_task
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ class FEAT(MetricMethod):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         generator: torch.Generator | None,
+        log_strength: Float[Tensor, "tasks 1 1"] | float = 0.0,
     ) -> tuple[Float[Tensor, "tasks keys features"], Int[Tensor, "tasks keys"]]:
         """Adapt the prototypes to each other; see `MetricMethod.fit_keys`."""
-        prototypes, labels = super().fit_keys(features, support_y, way, generator)
+        prototypes, labels = super().fit_keys(features, support_y, way, generator, log_strength)
         return self.attention(prototypes, None, generator), labels
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,10 @@ class LGMNetConfig(MetricConfig):
         if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
+        if self.labels:
+            is_ridge = self.head.kind == "ridge"
+            expected = "False unless the head is 'ridge'"
+            require(self.labels, "head", is_ridge or not self.labels.head, expected)
         if context:
             gives_maps, n = self.embedding.gives_maps, len(context.widths)
             expected = f"{n} values" if gives_maps else "empty where embeddings are vectors"
@@ -54,8 +59,8 @@ class LGMNetConfig(MetricConfig):
 
     @property
     def has_gains(self) -> bool:
-        """True if a gain is generated for every channel (or feature) of the embedding."""
-        return self.labels is not None
+        """True if every channel (or feature) of the embedding has a gain."""
+        return super().has_gains or self.labels is not None
 
 
 class LGMNet(MetricMethod):
@@ -85,6 +90,18 @@ class LGMNet(MetricMethod):
     config_type = LGMNetConfig
     config: LGMNetConfig
     target: TargetNet
+    emphasis: Tensor | None = None
+    """Factor of the gains of each group of features; None for 1 (see `with_emphasis`)."""
+
+    def with_emphasis(self, factors: Float[Tensor, " groups"]) -> LGMNet:
+        """Copy this method, with all weights shared, for a support whose criterion is known.
+
+        Args:
+            factors: Factor of the gains of each group of features.
+        """
+        copied = copy.copy(self)
+        copied.emphasis = factors
+        return copied
 
     def build_generators(self) -> None:
         """Build the MetaNet; see `MetricMethod.build_generators`."""
@@ -121,10 +138,15 @@ class LGMNet(MetricMethod):
     ) -> TargetWeights:
         """Generate the weights of TargetNet from the support; see `MetricMethod`."""
         config = self.config
-        gains: dict[str, Tensor] = {}
+        gains = self.learned_gains(len(embedded))
         if self.label_context is not None:
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
-            gains["gains"] = self.label_context(features.mean(2), support_y, way)
+            generated = self.label_context.generate(features.mean(2), support_y, way)
+            gains = generated | {"gains": generated["gains"] * gains.get("gains", 1)}
+        if self.emphasis is not None and "gains" in gains:
+            sizes = torch.tensor(config.embedding.groups, device=embedded.device)
+            factors = self.emphasis.to(embedded).repeat_interleave(sizes)
+            gains["gains"] = gains["gains"] * factors
         if not config.target.widths:
             return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)

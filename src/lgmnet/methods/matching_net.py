@@ -83,11 +83,12 @@ class MatchingNet(MetricMethod):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         generator: torch.Generator | None,
+        log_strength: Float[Tensor, "tasks 1 1"] | float = 0.0,
     ) -> tuple[Float[Tensor, "tasks keys features"], Int[Tensor, "tasks keys"]]:
         """Embed the support in its full context, if there is one; see `MetricMethod`."""
         if self.context is not None:
             features = self.context.embed_support(features)
-        return super().fit_keys(features, support_y, way, generator)
+        return super().fit_keys(features, support_y, way, generator, log_strength)
 
     def _adapt(
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None

@@ -7,29 +7,33 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.config import require
 from lgmnet.episode import Episode
-from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.base import Classifier, Method, QueryAnalysis, TrainingFactors
 from lgmnet.methods.classifiers import AttentionClassifier, check_shapes, select_keys
 from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
 from lgmnet.nn.feature_tasks import draw_feature_tasks
 from lgmnet.nn.generators import SharedWeights
-from lgmnet.nn.matching import SIMILARITIES, HeadConfig, Scale, class_means, learned_scale
+from lgmnet.nn.layer_axes import LayerAxes, drop_recognised
+from lgmnet.nn.matching import (
+    SIMILARITIES,
+    HeadConfig,
+    Scale,
+    class_means,
+    learned_scale,
+    one_hot,
+)
 from lgmnet.nn.ridge import learned_strength, ridge_regression
-from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
+from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights, embed_for_task
 
 MIN_FEATURE_SHOT = 3
 """Least support samples of a class in a task by a random feature: one sample cannot tell which of
 thousands of features is meant."""
-MAX_MAPS = 768
-"""Samples that pass the further layers at a time where no gradients are needed; more leave the
-cache."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ class MetricConfig:
 
     @property
     def has_gains(self) -> bool:
-        """True if a gain is generated for every channel (or feature) of the embedding."""
-        return False
+        """True if every channel (or feature) of the embedding has a gain."""
+        return self.target is not None and self.target.gains
 
     @staticmethod
     def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +112,10 @@ class MetricMethod(Method):
         self.target = build_target(config)
         self.build_generators()
         self.log_scale = learned_scale(config.head.temperature)
-        self.log_strength = learned_strength() if config.head.kind == "ridge" else None
+        head = config.head
+        self.log_strength = learned_strength(head.strength) if head.kind == "ridge" else None
+        has_gains = config.target is not None and config.target.gains
+        self.log_gains = nn.Parameter(torch.zeros(config.embedding.n_out)) if has_gains else None
         self.class_head: ClassHead | None = None
 
     def build_generators(self) -> None:
@@ -130,6 +137,14 @@ class MetricMethod(Method):
             n_features = embedding.n_out if auxiliary.pooled else embedding.n_features
             self.class_head = ClassHead(n_features, int(labels.max()) + 1).to(self.log_scale)
 
+    def prepare_for_criteria(
+        self, samples: Num[Tensor, "samples *feature"], factors: TrainingFactors
+    ) -> Tensor | None:
+        """Fit axes if the embedding has them; see `Method.prepare_for_criteria`."""
+        if not isinstance(self.embedding, LayerAxes):
+            return None
+        return self.embedding.fit(samples, factors.names, factors.values, factors.images)
+
     def learn(
         self, episode: Episode, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
@@ -138,12 +153,15 @@ class MetricMethod(Method):
         Raises:
             ConfigError: if there is an auxiliary loss and the data has no fixed set of classes.
         """
-        if not self.has_other_losses:
+        if not self.learns_from_embedded:
             return super().learn(episode, generator)
         support, query = (
             self.embedding(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             for x in (episode.support_x, episode.query_x)
         )
+        axes = self.config.embedding.axes
+        if axes is not None and axes.dropout and generator is not None:
+            support, query = drop_recognised((support, query), axes, generator)
         embedded = episode.with_samples(support, query)
         loss, log_p = Method.learn(self.without_embedding(), embedded, generator)
         return loss + self.compute_other_losses(embedded, generator), log_p
@@ -152,6 +170,12 @@ class MetricMethod(Method):
     def has_other_losses(self) -> bool:
         """True if training has another loss than that of the queries."""
         return self.config.auxiliary is not None or self.config.feature_tasks > 0
+
+    @property
+    def learns_from_embedded(self) -> bool:
+        """True if training needs the embedded samples for more than the queries' answers."""
+        axes = self.config.embedding.axes
+        return self.has_other_losses or (axes is not None and axes.dropout > 0)
 
     def compute_other_losses(
         self, embedded: Episode, generator: torch.Generator | None
@@ -195,10 +219,12 @@ class MetricMethod(Method):
         self, support_x: Tensor, support_y: Tensor, way: int, generator: torch.Generator | None
     ) -> MetricClassifier:
         embedded = embed(self.embedding, support_x, self.config.embedding.views)
-        weights = self.choose_weights(embedded, support_y, way, generator)
+        weights = dict(self.choose_weights(embedded, support_y, way, generator))
+        log_scale = self.log_scale + weights.pop("log_scale", 0)
+        log_strength = weights.pop("log_strength", 0.0)
         features = embed_for_task(self.target, weights, embedded)
-        keys, key_y = self.fit_keys(features, support_y, way, generator)
-        scale = scale_views(self.log_scale.exp(), self.config)
+        keys, key_y = self.fit_keys(features, support_y, way, generator, log_strength)
+        scale = scale_views(log_scale.exp(), self.config)
         layers = self.embedding, self.target
         return self.classifier_type(*layers, weights, keys, key_y, way, scale, self.config)
 
@@ -217,7 +243,7 @@ class MetricMethod(Method):
         if target := layers[1]:
             weights = {name: state[name] for name in target.weight_names}
             target.check(weights, tasks=1)
-        check_shapes(state, {"scale": ()})
+        check_shapes(state, {"scale": (1, 1, 1) if state["scale"].ndim else ()})
         keys = select_keys(state, way)
         return cls.classifier_type(*layers, weights, *keys, way, state["scale"], config)
 
@@ -228,11 +254,19 @@ class MetricMethod(Method):
         way: int,
         generator: torch.Generator | None,
     ) -> TargetWeights:
-        """Compute the weights of the further layers for each task; here they are the same."""
-        weights: dict[str, Tensor] = {}
+        """Compute the weights of the further layers for each task; here they are the same.
+
+        They may come with changes of the head for each task, [tasks, 1, 1]: ``log_scale`` and, for
+        ridge regression, ``log_strength`` are added to the learned values of these names.
+        """
+        weights = self.learned_gains(len(embedded))
         for i, shared in enumerate(self.generators):
             weights[f"weight_{i}"], weights[f"bias_{i}"] = shared(embedded.flatten(1))
         return weights
+
+    def learned_gains(self, tasks: int) -> dict[str, Tensor]:
+        """Return the gains that are the same for all tasks, by name; empty if there are none."""
+        return {} if self.log_gains is None else {"gains": self.log_gains.exp().expand(tasks, -1)}
 
     def fit_keys(
         self,
@@ -240,14 +274,19 @@ class MetricMethod(Method):
         support_y: Int[Tensor, "tasks support"],
         way: int,
         generator: torch.Generator | None,
+        log_strength: Float[Tensor, "tasks 1 1"] | float = 0.0,
     ) -> tuple[Float[Tensor, "tasks keys features"], Int[Tensor, "tasks keys"]]:
-        """Turn the features of the support into the keys of the head, and their labels."""
+        """Turn the features of the support into the keys of the head, and their labels.
+
+        ``log_strength`` is added to the log of the strength of ridge regression.
+        """
         kind = self.config.head.kind
         if kind == "attention":
             return features, support_y
         if kind == "ridge":
             assert self.log_strength is not None
-            keys = ridge_regression(features, support_y, way, self.log_strength)
+            strength = self.log_strength + log_strength
+            keys = ridge_regression(features, support_y, way, strength)
         else:
             features = F.normalize(features, dim=-1) if kind == "means" else features
             keys = class_means(features, support_y, way)
@@ -279,6 +318,7 @@ class MetricClassifier(AttentionClassifier):
     ) -> None:
         super().__init__(keys, support_y, way, scale, SIMILARITIES[config.head.kind])
         self.views = config.embedding.views
+        self.groups: tuple[int, ...] = config.embedding.groups
         self.embedding = embedding
         self.target = target
         self.register_buffers(weights)
@@ -287,6 +327,52 @@ class MetricClassifier(AttentionClassifier):
     def weights(self) -> TargetWeights:
         """Weights of the further layers by name."""
         return self.get_buffers(self.target.weight_names if self.target else ())
+
+    def share_support(
+        self,
+        analysis: QueryAnalysis,
+        support_x: Float[Tensor, "tasks support *feature"],
+        support_y: Int[Tensor, "tasks support"],
+    ) -> Float[Tensor, "tasks query support"] | None:
+        """Trace answers of a ridge regression back; see `Classifier.share_support`.
+
+        The weights W_k of class k are a sum over the support samples x_i, so the score of a query q
+        is, up to a factor, the sum of ``(q x_i) c_i (y_ik - x_i W_k)``, where c_i is 1 over the
+        number of samples of the class of i. The share of a sample of class k is its part of those
+        terms of the class that are positive, times the probability of the class.
+        """
+        if self.similarity != "linear" or analysis.embedding is None:
+            return None
+        keys = self.keys
+        support, queries = (
+            F.normalize(x.to(keys), dim=-1)
+            for x in (self.embed_queries(support_x), analysis.embedding)
+        )
+        labels = one_hot(support_y, self.way).to(keys)
+        shots = labels.sum(1)
+        own = support_y.long()[..., None]
+        errors = 1 - (support @ keys.mT).gather(2, own)[..., 0]
+        terms = (queries @ support.mT * (errors / shots.gather(1, own[..., 0]))[:, None]).clamp_min(
+            0
+        )
+        sums = (terms @ labels).gather(2, own.mT.expand_as(terms))
+        even = 1 / shots.gather(1, own[..., 0])[:, None]
+        parts = torch.where(sums > 0, terms / sums, even)
+        return parts * analysis.log_p.exp().to(parts).gather(2, own.mT.expand_as(terms))
+
+    @property
+    def group_shares(self) -> Float[Tensor, "tasks groups"] | None:
+        """Share of each group in the squared weights that tell classes apart.
+
+        The weights are those of ridge regression, minus their mean over the classes; see
+        `Classifier.group_shares`.
+        """
+        n_groups = len(self.groups)
+        if self.similarity != "linear" or n_groups == 1 or sum(self.groups) != self.keys.shape[2]:
+            return None
+        squares = (self.keys - self.keys.mean(1, keepdim=True)).square().sum(1)
+        parts = torch.stack([part.sum(1) for part in squares.split(self.groups, 1)], 1)
+        return parts / parts.sum(1, keepdim=True)
 
     def embed_queries(
         self, query_x: Float[Tensor, "tasks query *feature"]
@@ -313,24 +399,6 @@ def build_target(config: Any) -> TargetNet | None:
     )
 
 
-def scale_views(scale: Float[Tensor, ""], config: Any) -> Float[Tensor, ""]:
+def scale_views(scale: Float[Tensor, "*tasks"], config: Any) -> Float[Tensor, "*tasks"]:
     """Divide the scale of squared distances by the number of views, so that their mean counts."""
     return scale / config.embedding.views if config.head.kind == "euclidean" else scale
-
-
-def embed_for_task(
-    target: TargetNet | None,
-    weights: TargetWeights,
-    embedded: Float[Tensor, "tasks samples views *embedding"],
-) -> Float[Tensor, "tasks samples views_and_features"]:
-    """Pass every view of every sample through its own task's layers; concatenate the views."""
-    tasks, samples, views = embedded.shape[:3]
-    if target is None:
-        return embedded.flatten(2)
-    if torch.is_grad_enabled() or tasks * samples * views <= MAX_MAPS:
-        features: Tensor = target(weights, embedded.flatten(1, 2))
-    else:  # In parts so small that they stay in the processor's cache.
-        part = max(1, MAX_MAPS // (tasks * views))
-        parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
-        features = torch.cat(parts, 1)
-    return rearrange(features, "tasks (samples views) f -> tasks samples (views f)", views=views)

@@ -27,8 +27,13 @@ class PretrainedMethod(Method):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.embedding = build_embedding(config.embedding)
+        self.embedding = self.build_embedding(config)
         self.head: ClassHead | None = None
+
+    @classmethod
+    def build_embedding(cls, config: Any) -> nn.Module:
+        """Build the layers that every sample passes first."""
+        return build_embedding(config.embedding)
 
     def prepare(
         self,
@@ -80,7 +85,7 @@ class PretrainedMethod(Method):
         """Rebuild a classifier (see `Method.restore`)."""
         n_features = config.embedding.n_features
         check_shapes(state, {"weight": (1, way, n_features), "bias": (1, way)})
-        embedding = build_embedding(config.embedding)
+        embedding = cls.build_embedding(config)
         return LinearClassifier(embedding, state["weight"], state["bias"], config).load(state)
 
 

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 
 from lgmnet.config import coerce, from_json
+from lgmnet.engines.names import AUTO
+from lgmnet.engines.runtimes import check_engine
 from lgmnet.errors import ConfigError, FileFormatError, to_utf8, unknown_name_error
+from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -45,6 +48,11 @@ class Model:
     """Name of the frozen network that embeds photos for the method; empty if there is none."""
     rejections: tuple[Rejection, ...] = ()
     """Thresholds below which a query belongs to none of the classes, at most one for each shot."""
+    profiles: tuple[Profile, ...] = ()
+    """Aspects that classifiers by known criteria look at (see `lgmnet.evaluation.aspects`)."""
+    engine: str = AUTO
+    """Engine of its backbone, or of its embedding of drawings (see `lgmnet.engines.engine`); it is
+    not stored."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,18 +148,25 @@ def _sort_key(score: Score) -> tuple[Any, ...]:
     return (score.data, score.split, score.way, score.shot, score.query, score.protocol)
 
 
-def load_model(name: str | Path) -> Model:
+def load_model(name: str | Path, *, engine: str = AUTO) -> Model:
     """Load a shipped model by its name, any model by its folder, or one of the hub.
 
     The latter are named ``hub:owner/name`` (see `Model.from_pretrained`).
 
+    Args:
+        name: Name or folder of the model.
+        engine: Engine of its backbone, or of its embedding of drawings: ``torch``,
+            ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed and passes
+            a parity check. Vectors are always computed by PyTorch.
+
     Raises:
-        ConfigError: if there is no such model.
-        UserError: if a model of the hub cannot be downloaded.
+        ConfigError: if there is no such model or engine.
+        UserError: if a model of the hub cannot be downloaded, or the engine is not installed.
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
+    check_engine(engine)
     if is_hub_name(name):
-        return Model.from_pretrained(name)
+        return dataclasses.replace(Model.from_pretrained(name), engine=engine)
     folder = model_folder(name)
     tensors, config, config_path = read_model_folder(folder)
     try:
@@ -164,6 +179,7 @@ def load_model(name: str | Path) -> Model:
         training = from_json(TrainingRecord, config["training"])
         scores = tuple(from_json(Score, values | {"scores": ()}) for values in config["scores"])
         rejections = tuple(from_json(Rejection, values) for values in config.get("rejections", ()))
+        profiles = tuple(from_json(Profile, values) for values in config.get("profiles", ()))
     except ConfigError as error:
         raise FileFormatError(f"The config in '{config_path}' cannot be used: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:
@@ -182,7 +198,18 @@ def load_model(name: str | Path) -> Model:
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = to_utf8(folder.absolute().name)
     is_half = any(t.dtype == torch.float16 for t in tensors.values())
-    return Model(method.eval(), method_name, training, scores, name, is_half, backbone, rejections)
+    return Model(
+        method.eval(),
+        method_name,
+        training,
+        scores,
+        name,
+        is_half,
+        backbone,
+        rejections,
+        profiles,
+        engine,
+    )
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
@@ -211,6 +238,7 @@ def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         "training": dataclasses.asdict(model.training),
         "scores": scores,
         "rejections": [dataclasses.asdict(rejection) for rejection in model.rejections],
+        "profiles": [dataclasses.asdict(profile) for profile in model.profiles],
     }
     card = dataclasses.replace(model, name=folder.absolute().name).card
     write_model_folder(folder, state, config, card, overwrite=overwrite)

@@ -13,7 +13,7 @@ MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
 HUB_PREFIX, HUB_ID = "hub:", r"\w[\w.-]*/\w[\w.-]*"
 """Prefix of a name that stands for a model of the Hugging Face hub, and form of its id there."""
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
-AUTO = "auto"
+AUTO_MODEL = "auto"
 """Name that stands for the default model for the samples' kind."""
 DEFAULT_MODELS: dict[InputKind, str] = {
     "drawing": "omniglot",

@@ -20,11 +20,13 @@ from lgmnet.data.registry import (
 )
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.synthetic.photo_table import (
+    MIN_RENDERED_SHOT,
     PHOTOS_BY_CRITERION,
     TRAINING_WEIGHTS,
     open_photo_table,
 )
 from lgmnet.data.task_source import TaskSource, check_feature_shape, shares_classes
+from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, UserError
 from lgmnet.evaluation.audit.overlap import check_training_overlap
 from lgmnet.evaluation.audit.report import Finding
@@ -34,7 +36,11 @@ from lgmnet.nn.pretrained import Backbone, load_backbone
 
 
 def open_model_source(
-    data: str, split: str, feature_shape: Sequence[int] = PHOTO_SHAPE, backbone: str = ""
+    data: str,
+    split: str,
+    feature_shape: Sequence[int] = PHOTO_SHAPE,
+    backbone: str = "",
+    tasks: EpisodeShape | None = None,
 ) -> TaskSource:
     """Open a split of the named data in the form that a model takes.
 
@@ -43,10 +49,13 @@ def open_model_source(
         split: Name of the split.
         feature_shape: Shape that the images of a folder are resized to.
         backbone: Frozen network that embeds the photos; empty for none.
+        tasks: Shape of the tasks to draw, which is checked before photos of a single data set are
+            embedded; None checks nothing.
 
     Raises:
         ConfigError: if there is no such data, split or backbone, or a backbone has no photos.
         DataError: if its files cannot be found or read.
+        EpisodeError: if ``tasks`` have more classes or samples than the photos.
     """
     if not backbone:
         return open_source(data, split, feature_shape)
@@ -57,6 +66,8 @@ def open_model_source(
     datasets = []
     for part, part_split in parts:
         dataset = open_source(part, part_split, network.inputs.shape)
+        if tasks is not None and data not in JOINED_SPLITS:
+            dataset.check(tasks)
         if isinstance(dataset, CriterionPool):
             features = embed_photos(network, dataset.samples, network.stored_dtype)
             return dataset.with_samples(features)
@@ -85,6 +96,7 @@ def embed_photo_table(network: Backbone, split: str) -> CriterionPool:
         name=PHOTOS_BY_CRITERION,
         split=split,
         weights=TRAINING_WEIGHTS if split == "train" else None,
+        min_rendered_shot=MIN_RENDERED_SHOT if split == "train" else 1,
     )
 
 
@@ -159,7 +171,12 @@ def open_photos(model: Model, data: str, split: str) -> TaskSource | None:
 
 
 def open_unseen_source(
-    models: Sequence[tuple[str, Model]], data: str, split: str, *, may_overlap: bool = False
+    models: Sequence[tuple[str, Model]],
+    data: str,
+    split: str,
+    tasks: EpisodeShape | None = None,
+    *,
+    may_overlap: bool = False,
 ) -> TaskSource:
     """Open a split of the data, and check that none of the models was trained on its classes.
 
@@ -167,16 +184,19 @@ def open_unseen_source(
         models: Models, each with the name that messages call it by.
         data: Name of the data.
         split: Name of the split; for Omniglot, ``test`` means that of the first model's scheme.
+        tasks: Shape of the tasks to draw (see `open_model_source`).
         may_overlap: If True, training classes are allowed, for a caller that looks for them itself.
 
     Raises:
         DataError: if a model was trained on such classes, or takes samples of another shape.
+        EpisodeError: if ``tasks`` have more classes or samples than the photos.
     """
     _, first = models[0]
     is_trained_on = image_set(first.training.data) == image_set(data)
     trained_on = first.training.split if is_trained_on else None
     shape = first.method.inputs.shape
-    source = open_model_source(data, add_scheme(data, split, trained_on), shape, first.backbone)
+    split = add_scheme(data, split, trained_on)
+    source = open_model_source(data, split, shape, first.backbone, tasks)
     for name, model in models:
         training_splits = () if may_overlap else model.training.training_splits
         # Classes are compared by name, so photos need not pass the backbone.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lgmnet.config import require
 from lgmnet.nn.alignment import AlignedEmbedding, AlignmentConfig
+from lgmnet.nn.layer_axes import AxesConfig, LayerAxes
 from lgmnet.nn.layers import ConvEmbedding, LayerKind, build_layers
 from lgmnet.nn.map_statistics import LayerStatistics, count_statistics
 
@@ -39,6 +40,8 @@ class EmbeddingConfig:
     readout: Literal["last", "layers"] = "last"
     """Output: ``last``: that of the last layer; ``layers``: for images, a vector of statistics of
     the maps of all layers (`lgmnet.nn.map_statistics`)."""
+    axes: AxesConfig | None = None
+    """For vectors without layers: how features are compressed; fitted once, then frozen."""
 
     def __post_init__(self) -> None:
         shape, widths = self.feature_shape, self.widths
@@ -58,6 +61,11 @@ class EmbeddingConfig:
         require(self, "alignment", self.is_image or not aligned, "None where samples are vectors")
         readouts = ("last", "layers") if self.is_image else ("last",)
         require(self, "readout", self.readout in readouts, " or ".join(map(repr, readouts)))
+        if self.axes is not None:
+            is_bare = not self.is_image and not widths
+            require(self, "axes", is_bare, "None unless samples are vectors without layers")
+            fits = all(group.stop <= shape[0] for group in self.axes.groups)
+            require(self.axes, "groups", fits, f"within the {shape[0]} features")
         if self.is_image:
             require_size(self)
 
@@ -86,12 +94,14 @@ class EmbeddingConfig:
     @property
     def groups(self) -> tuple[int, ...]:
         """Number of channels (or values) of each group that belongs together, in their order."""
+        if self.axes is not None:
+            return self.axes.group_sizes
         return count_statistics(self.map_shapes) if self.readout == "layers" else (self.n_out,)
 
     @property
     def n_out(self) -> int:
         """Channels (or units) of the embedding."""
-        if self.readout == "layers":
+        if self.readout == "layers" or self.axes is not None:
             return sum(self.groups)
         return self.widths[-1] if self.widths else self.feature_shape[0]
 
@@ -125,6 +135,8 @@ def require_size(config: EmbeddingConfig, n_more: int = 0) -> None:
 
 def build_embedding(config: EmbeddingConfig) -> nn.Module:
     """Build the shared embedding."""
+    if config.axes is not None:
+        return LayerAxes(config.axes)
     n_in = config.feature_shape[0]
     layers = build_layers(config.layers, n_in, config.widths, config.pooled, config.norm)
     if not config.is_image:

@@ -51,6 +51,9 @@ class LabelContextConfig:
     knows_groups: bool = True
     """If True, tokens begin with a learned vector of their group; if False, no weight belongs to a
     certain group."""
+    head: bool = False
+    """If True, the temperature of the head and the strength of its ridge regression are generated
+    too: changes of their logs, from the mean of all tokens."""
 
     def __post_init__(self) -> None:
         valid = self.width > 0 and self.width % N_HEADS == 0
@@ -97,7 +100,7 @@ class LabelContext(nn.Module):
         super().__init__()
         self.groups = tuple(groups)
         sizes = torch.tensor(self.groups)
-        index = torch.arange(len(sizes)).repeat_interleave(sizes)
+        index = torch.tensor([i for i, n in enumerate(self.groups) for _ in range(n)])
         self.register_buffer("group_of_feature", index, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
         self.leaves_one_out = config.leave_one_out
@@ -119,10 +122,11 @@ class LabelContext(nn.Module):
             nn.GELU(),
             nn.Linear(config.hidden, 1, bias=False),
         )
+        self.head = nn.Linear(width, 2, bias=False) if config.head else None
         # So training starts where nothing is generated. There are no biases, because a factor that
-        # all gains share changes no cosine.
-        for layer in (self.group_gain, self.feature_gain[-1]):
-            for weight in layer.parameters():
+        # all gains share changes no cosine, and the head has learned values that these change.
+        for layer in (self.group_gain, self.feature_gain[-1], self.head):
+            for weight in layer.parameters() if layer is not None else ():
                 nn.init.zeros_(weight)
 
     def forward(
@@ -132,12 +136,32 @@ class LabelContext(nn.Module):
         way: int,
     ) -> Float[Tensor, "tasks features"]:
         """Generate the gain of each feature, in 32 bits or more."""
+        return self.generate(support, support_y, way)["gains"]
+
+    def generate(
+        self,
+        support: Float[Tensor, "tasks support features"],
+        support_y: Int[Tensor, "tasks support"],
+        way: int,
+    ) -> dict[str, Tensor]:
+        """Generate everything, in 32 bits or more.
+
+        Returns:
+            ``gains`` [tasks, features]; and with ``config.head`` the changes ``log_scale`` and
+            ``log_strength`` [tasks, 1, 1] of the logs of temperature and strength.
+        """
         with without_autocast(support.device):
             wide = torch.promote_types(support.dtype, torch.float32)
-            return self.generate(support.to(wide), support_y, way)
+            log_gains, tokens = self.read(support.to(wide), support_y, way)
+            gains = log_gains.clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN).exp()
+            if self.head is None:
+                return {"gains": gains}
+            changes: Tensor = self.head(tokens.mean(1))[:, None]
+            log_scale, log_strength = changes.split(1, 2)
+            return {"gains": gains, "log_scale": log_scale, "log_strength": log_strength}
 
-    def generate(self, support: Tensor, support_y: Tensor, way: int) -> Tensor:
-        """Generate the gains in the precision of the support."""
+    def read(self, support: Tensor, support_y: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        """Compute the log gains and the tokens of all groups, in the precision of the support."""
         tasks, samples = support.shape[:2]
         between, within, total = class_variances(support, support_y, way)
         floor = FLOOR * total.mean(1, keepdim=True) + EPS**2
@@ -166,8 +190,7 @@ class LabelContext(nn.Module):
         ]
         of_groups = GROUP_RATE * self.group_gain(tokens)[:, self.group_of_feature, 0]
         log_gains = self.feature_gain(torch.stack(inputs, -1))[..., 0] + of_groups
-        gains: Tensor = log_gains.clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN).exp()
-        return gains
+        return log_gains, tokens
 
     def pool(self, values: Float[Tensor, "tasks features"]) -> Float[Tensor, "tasks groups"]:
         """Compute the mean over the features of each group."""

@@ -59,9 +59,11 @@ class LayerStatistics(nn.Module):
         sizes = count_statistics(shapes)
         self.norm = build_norm(sum(sizes), norm)
         self.group_log_gains = nn.Parameter(torch.zeros(len(sizes)))
-        index = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        index = torch.tensor([i for i, n in enumerate(sizes) for _ in range(n)])
         self.register_buffer("group_of_value", index, persistent=False)
-        self.register_buffer("roots", torch.tensor(sizes)[index].rsqrt(), persistent=False)
+        self.register_buffer(
+            "roots", torch.tensor([n**-0.5 for n in sizes for _ in range(n)]), persistent=False
+        )
 
     def forward(
         self, images: Float[Tensor, "samples channels height width"]

@@ -42,9 +42,14 @@ class HeadConfig:
     `lgmnet.nn.ridge`)."""
     temperature: float | None = 10.0
     """Initial inverse temperature, learned from there; None is the paper's head (1)."""
+    strength: float | None = None
+    """Strength of the regularization of ``ridge``, fixed; None to learn it."""
 
     def __post_init__(self) -> None:
         require(self, "kind", self.kind in SIMILARITIES, " or ".join(map(repr, SIMILARITIES)))
+        strength, is_ridge = self.strength, self.kind == "ridge"
+        valid = strength is None or (is_ridge and strength > 0)
+        require(self, "strength", valid, "positive or None" if is_ridge else "None for this head")
         temperature = self.temperature
         require(self, "temperature", temperature is None or temperature > 0, "positive or None")
 

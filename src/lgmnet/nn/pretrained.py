@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -10,12 +10,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lgmnet.engines.engine import Engine, load_engine
+from lgmnet.engines.names import AUTO
 from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
 from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
 
 EFFICIENTNET_LITE0, TIMM = "efficientnet-lite0", "timm:"
 EFFICIENTNET_LITE0_LAYERS = f"{EFFICIENTNET_LITE0}-layers"
+EFFICIENTNETS = (EFFICIENTNET_LITE0, EFFICIENTNET_LITE0_LAYERS)
+"""Networks whose weights the extra `photos` brings, so that nothing is ever downloaded."""
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -47,6 +51,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.side, self.stored_dtype = name, side, stored_dtype
         self.network = network.eval().requires_grad_(False)
+        self.eval()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
@@ -62,13 +67,31 @@ class Backbone(nn.Module):
         self, photos: UInt8[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images length"]:
         """Compute the features of photos of any size, in 32 bits."""
-        x = photos.to(torch.float32) / 255
-        size = (self.side, self.side)
-        if x.shape[2:] != size:
-            x = F.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 1)
+        x = self.resize(photos).to(torch.float32) / 255
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.network(x)
         return (maps.mean((2, 3)) if maps.ndim == 4 else maps).float()
+
+    def resize(
+        self, photos: UInt8[Tensor, "images 3 height width"]
+    ) -> UInt8[Tensor, "images 3 side side"]:
+        """Resize photos to the size that the network was trained on."""
+        size = (self.side, self.side)
+        if photos.shape[2:] == size:
+            return photos
+        return F.interpolate(photos, size, mode="bicubic", antialias=True)
+
+    def on_engine(self, engine: str = AUTO) -> Engine:
+        """Load the backbone, preprocessing included, on an engine (see `load_engine`)."""
+        return load_engine(self, partial(draw_test_photos, self.side), engine)
+
+
+def draw_test_photos(side: int) -> UInt8[Tensor, "photos 3 side side"]:
+    """Draw the photos on which engines are compared: smooth ones of low and high contrast."""
+    small = torch.rand(8, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    contrast = torch.linspace(0.3, 1.5, 8)[:, None, None, None]
+    smooth = F.interpolate(small, (side, side), mode="bicubic")
+    return (255 * (0.5 + contrast * (smooth - 0.5))).clamp(0, 255).to(torch.uint8)
 
 
 @cache

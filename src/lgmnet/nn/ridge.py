@@ -14,16 +14,17 @@ INITIAL_STRENGTH = 0.5
 """Initial strength of the regularization, for features of unit length."""
 
 
-def learned_strength() -> nn.Parameter:
-    """Make the parameter for the log of the strength of the regularization."""
-    return nn.Parameter(torch.tensor(math.log(INITIAL_STRENGTH)))
+def learned_strength(fixed: float | None = None) -> nn.Parameter:
+    """Make the parameter for the log of the strength of the regularization; a number fixes it."""
+    start = torch.tensor(math.log(fixed or INITIAL_STRENGTH))
+    return nn.Parameter(start, requires_grad=fixed is None)
 
 
 def ridge_regression(
     support: Float[Tensor, "tasks support features"],
     support_y: Int[Tensor, "tasks support"],
     way: int,
-    log_strength: Float[Tensor, ""],
+    log_strength: Float[Tensor, ""] | Float[Tensor, "tasks 1 1"],
 ) -> Float[Tensor, "tasks way features"]:
     """Regress the one-hot labels of each task on its support samples (Bertinetto et al., 2019).
 
@@ -41,7 +42,7 @@ def ridge_regression(
         support: Features of the support samples.
         support_y: Their labels; every class occurs.
         way: Number of classes.
-        log_strength: Log of the strength of the regularization.
+        log_strength: Log of the strength of the regularization, for all tasks or for each.
 
     Returns:
         Weights of each class, computed in 32 bits or more whatever the inputs are.

@@ -13,12 +13,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.image_kind import kind_note
 from lgmnet.classifier.thumbnails import add_thumbnails
 from lgmnet.errors import ConfigError, ImageError
 from lgmnet.model.model import Model
-from lgmnet.model.registry import AUTO, DEFAULT_MODELS
+from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
 from lgmnet.studio.classifiers import LabelledFile, image_source
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.pictures import add_pictures, pictured_files
@@ -78,7 +79,7 @@ class ModelChooser:
             DataError: if the images must decide and none of them can be read.
         """
         reason, notes = None, {CHOICE_NOTE: name}
-        if name == AUTO:
+        if name == AUTO_MODEL:
             are_drawings, reason = await self.reader.detect_drawings(opened)
             name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
             notes |= kind_note(are_drawings)
@@ -105,9 +106,11 @@ class ModelChooser:
             ConfigError: if all images must decide, but the classifier lacks pictures of them.
         """
         kept = ChosenModel(self.models.get(fitted.model), None, {})
-        if name is not None and name != AUTO:
+        if name is not None and name != AUTO_MODEL:
             return await self.choose(name, opened)
-        is_open = fitted.notes.get(CHOICE_NOTE) == AUTO and len(fitted.classes) < MIN_SURE_CLASSES
+        is_open = (
+            fitted.notes.get(CHOICE_NOTE) == AUTO_MODEL and len(fitted.classes) < MIN_SURE_CLASSES
+        )
         if name is None and not (added and is_open):
             return kept
         try:
@@ -116,7 +119,7 @@ class ModelChooser:
             if name is None:
                 return kept
             raise
-        return await self.choose(AUTO, await self.reader.open(files))
+        return await self.choose(AUTO_MODEL, await self.reader.open(files))
 
     async def read(
         self, model: Model, images: Sequence[LabelledFile], opened: RequestImages

@@ -95,8 +95,12 @@ def fit(
         fabric.barrier()
         return load_model(out) if fabric.is_global_zero else None
     first = load_model(run.start) if run.start is not None else None
-    state = set_up(run, first, train_source, fabric.global_rank)
-    step, optimizer = fabric.setup(TrainingStep(state.method, state.generator), state.optimizer)
+    state, embedded = set_up(run, first, train_source, fabric.global_rank)
+    trained = state.method
+    if embedded is not None and isinstance(train_source, CriterionPool):
+        train_source = train_source.with_samples(embedded)
+        trained = state.method.without_embedding()
+    step, optimizer = fabric.setup(TrainingStep(trained, state.generator), state.optimizer)
     if resume:
         load_state(out / STATE_FILE, state, run, fabric.global_rank, fabric.world_size)
     elif (out / STATE_FILE).exists():
@@ -195,11 +199,17 @@ def training_record(
     )
 
 
-def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -> TrainState:
+def set_up(
+    run: Run, first: Model | None, train_source: TaskSource, rank: int
+) -> tuple[TrainState, Tensor | None]:
     """Set up a run before its first step; processes differ only in the tasks they will draw.
 
     Weights start from those of the model ``first``, if it is not None.
+
+    Returns:
+        The run, and the training samples if the method has embedded them already.
     """
+    embedded = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
         method = METHODS[run.method](run.config)
@@ -208,7 +218,8 @@ def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -
         if isinstance(train_source, ClassDataset):
             method.prepare(train_source.images, train_source.labels, train_source.groups)
         elif isinstance(train_source, CriterionPool):
-            method.prepare_for_criteria(train_source.samples, training_factors(train_source))
+            factors = training_factors(train_source)
+            embedded = method.prepare_for_criteria(train_source.samples, factors)
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         [p for p in method.parameters() if p.requires_grad],
@@ -217,7 +228,7 @@ def set_up(run: Run, first: Model | None, train_source: TaskSource, rank: int) -
         fused=True,  # One pass over the generators' millions of weights, not a dozen.
     )
     generator = torch.Generator().manual_seed(run.train.seed + 1_000_003 * rank)
-    return TrainState(method, optimizer, generator)
+    return TrainState(method, optimizer, generator), embedded
 
 
 def training_factors(pool: CriterionPool) -> TrainingFactors:

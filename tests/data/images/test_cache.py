@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from lgmnet.data.images.cache import cache_folder, load_decoded
+from lgmnet.data.images.cache import load_decoded
 from lgmnet.errors import UserError
+from lgmnet.io import cache_folder
 from lgmnet.progress import set_progress_display
 
 SHAPE = (5, 1, 4, 4)

@@ -176,7 +176,8 @@ def test_large_images_are_not_all_held_in_memory(tmp_path, opened, monkeypatch):
     ("shape", "opens"),
     [
         ((3, 84, 84), 2),
-        (PHOTO, 1),
+        (PHOTO, 2),
+        ((3, 448, 448), 1),
         ((3, 600, 600), 2),
         (DRAWING, 1),
         ((1, 64, 64), 1),

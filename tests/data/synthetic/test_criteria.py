@@ -225,3 +225,20 @@ def test_an_episode_of_half_precision_features_is_in_32_bits(table: FactorTable)
     assert torch.equal(e.query_x, expected.query_x)
     tasks = draw_criterion_tasks(table, "tint", 3, 1, 2, 4, seeded())
     assert tasks.episode(table.values.half()).query_x.dtype == torch.float32
+
+
+def test_a_pool_for_another_criterion_shares_the_samples(table: FactorTable) -> None:
+    pool = CriterionPool(table.values.float(), table, ["a"], name="pool", split="test")
+    tint = pool.with_criterion("tint")
+    direct = CriterionPool(
+        table.values.float(), table, ["a"], name="pool", split="test", criterion="tint"
+    )
+    assert tint.samples is pool.samples
+    about = (tint.name, tint.criteria, tint.split_hash)
+    assert about == (direct.name, direct.criteria, direct.split_hash)
+    assert tint.with_criterion("tilt").name == "pool:tilt"
+    shape = EpisodeShape(3, 1, 2, 5)
+    drawn = [Sampler(source, seeded()).sample(shape).support_x.clone() for source in (tint, direct)]
+    assert torch.equal(*drawn)
+    with pytest.raises(ConfigError, match=r"no criterion 'tin'\. Did you mean 'tint'"):
+        pool.with_criterion("tin")

@@ -146,6 +146,20 @@ def test_criteria_with_too_few_values_are_left_out() -> None:
         open_drawings("lake/test", "size").check(EpisodeShape(2, 1, 20000))
 
 
+def test_a_source_for_another_criterion_shares_the_drawings() -> None:
+    everything = open_drawings("lake/test")
+    size, direct = everything.with_criterion("size"), open_drawings("lake/test", "size")
+    assert size.fields is everything.fields
+    about = (size.name, size.criteria, size.split_hash)
+    assert about == (direct.name, direct.criteria, direct.split_hash)
+    shape = EpisodeShape(3, 1, 2)
+    drawn = [Sampler(source, seeded()).sample(shape).support_x.clone() for source in (size, direct)]
+    assert torch.equal(*drawn)
+    assert len(everything.criteria) > 1
+    with pytest.raises(DataError, match="'slant' is kept for testing"):
+        open_drawings("lake/val").with_criterion("slant")
+
+
 def test_unknown_names_and_missing_files_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

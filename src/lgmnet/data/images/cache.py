@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from filelock import FileLock
 from jaxtyping import UInt8
@@ -14,17 +13,11 @@ from torch import Tensor
 
 from lgmnet.data.images.read import read_image
 from lgmnet.errors import UserError
-from lgmnet.io import atomic_write, make_folder
+from lgmnet.io import atomic_write, cache_folder, make_folder
 from lgmnet.progress import track_progress
 
 CACHE_VERSION = 2
 """Version of the content of the arrays; part of the hash in their file names."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of decoded images: ``LGMNET_CACHE``, else the user's cache folder."""
-    named = os.environ.get("LGMNET_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("lgmnet")
 
 
 def load_image_files(

@@ -10,6 +10,7 @@ from torch import Tensor
 from lgmnet.data.images.kind import ToneStatistics, detect_drawings, measure_tones
 from lgmnet.data.images.read import (
     MIN_DECODED_SIDE,
+    REDUCED_FORMATS,
     ImageFile,
     decode_image,
     decoded_side,
@@ -28,7 +29,7 @@ class ImageFiles:
 
     `detect_drawings` decodes a sample of the files and caches it for `read`, which decodes the
     others. So each file is decoded once. Exceptions are sampled images beyond
-    ``max_cached_pixels``, and all of them if `read` needs another size than they were decoded at.
+    ``max_cached_pixels``, and sampled JPEGs if `read` needs another size than they were decoded at.
 
     Both do one file after the other. Callers that must do other things in between call
     `measure_at` and `read_at` themselves.
@@ -43,7 +44,6 @@ class ImageFiles:
     ) -> None:
         self.files = files
         self.max_cached_pixels = max_cached_pixels
-        self._n_cached_pixels = 0
         self._decoded: dict[int, Image.Image | ImageError] = {}
 
     @property
@@ -60,10 +60,10 @@ class ImageFiles:
         except ImageError as problem:
             self._decoded[index] = problem
             return problem
-        n_pixels = image.width * image.height
-        if self._n_cached_pixels + n_pixels <= self.max_cached_pixels:
+        waiting = [other for other in self._decoded.values() if isinstance(other, Image.Image)]
+        n_pixels = sum(other.width * other.height for other in [*waiting, image])
+        if n_pixels <= self.max_cached_pixels:
             self._decoded[index] = image
-            self._n_cached_pixels += n_pixels
         return image
 
     def measure_at(self, index: int) -> ToneStatistics | None:
@@ -102,12 +102,11 @@ class ImageFiles:
     ) -> UInt8[Tensor, "channels height width"] | ImageError:
         """Read one file (see `read_image`); return its error if it cannot be read."""
         decoded = self._decoded.pop(index, None)
-        if isinstance(decoded, Image.Image):
-            self._n_cached_pixels -= decoded.width * decoded.height
-        if decoded_side(shape) != MIN_DECODED_SIDE:
-            decoded = None
         if isinstance(decoded, ImageError):
             return decoded
+        is_reduced = decoded is not None and decoded.format in REDUCED_FORMATS
+        if is_reduced and decoded_side(shape) != MIN_DECODED_SIDE:
+            decoded = None
         try:
             return read_image(self.files[index], shape, decoded)
         except ImageError as problem:

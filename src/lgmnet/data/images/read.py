@@ -50,8 +50,7 @@ MAX_IMAGE_SIDE = 500_000
 REDUCED_COST = 1 / 8
 """Cost of decoding a pixel of the `REDUCED_FORMATS`, where it is 1 for other formats."""
 MIN_DECODED_SIDE = 448
-"""Least height and width at which a JPEG is decoded before its use is known, or as a drawing. It is
-twice the side of the shipped model's photos."""
+"""Least height and width at which a JPEG is decoded before its use is known, or as a drawing."""
 IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
     suffix
     for suffix, kind in Image.registered_extensions().items()
@@ -96,12 +95,13 @@ def read_image(
 
 def decoded_side(shape: Sequence[int]) -> int:
     """Return the least height and width at which JPEGs are decoded for images of a shape."""
-    side = 2 * max(shape[1:])
-    return side if InputSpec(tuple(shape)).kind == "photo" else max(MIN_DECODED_SIDE, side)
+    side = max(shape[1:])
+    is_photo = InputSpec(tuple(shape)).kind == "photo"
+    return side if is_photo else max(MIN_DECODED_SIDE, 2 * side)
 
 
 def decode_image(file: ImageFile, min_side: int) -> Image.Image:
-    """Decode an image file, and rotate it as its EXIF data say.
+    """Decode an image file, and rotate it as its EXIF data say; its ``format`` stays.
 
     Args:
         file: Image file.
@@ -113,7 +113,9 @@ def decode_image(file: ImageFile, min_side: int) -> Image.Image:
     """
     with open_image(file) as image, name_in_errors(file):
         image.draft("RGB", (min_side, min_side))
-        return to_upright(image)
+        upright = to_upright(image)
+        upright.format = image.format  # A copy has none.
+        return upright
 
 
 @contextmanager

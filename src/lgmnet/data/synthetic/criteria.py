@@ -36,6 +36,8 @@ class Factor:
     """True if the value is given with the image, such as its class; False if it is rendered."""
     is_held_out: bool = False
     """True if the factor varies in test splits only, be it as the criterion or beside it."""
+    aspect: str = "things"
+    """A person's word for this difference of images, such as texture."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,8 @@
 """Tasks by criterion over drawings: Omniglot characters, rendered as the tasks are drawn."""
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -96,6 +99,20 @@ class CriterionDrawings:
         self.table = FactorTable(self.factors, values, rows, torch.zeros_like(rows))
         self.criteria = (criterion,) if criterion else split_criteria(self.factors, part)
         self.split_hash = hash_classes([*self.class_names, *self.criteria])
+
+    def with_criterion(self, criterion: str) -> CriterionDrawings:
+        """Return a copy whose tasks all have one criterion; the drawings are shared.
+
+        Raises:
+            ConfigError: if there is no such criterion.
+            DataError: if it is held out from the split.
+        """
+        check_criterion(self.factors, criterion, self.split.split("/")[1])
+        source = copy.copy(self)
+        source.name = f"{self.name.partition(':')[0]}:{criterion}"
+        source.criteria = (criterion,)
+        source.split_hash = hash_classes([*self.class_names, criterion])
+        return source
 
     def check_one(self, criterion: str, shape: EpisodeShape) -> None:
         """Check that tasks of this shape can be drawn by one criterion."""

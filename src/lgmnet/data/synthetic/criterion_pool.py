@@ -36,6 +36,9 @@ class CriterionPool:
             enough values.
         weights: Weights with which the criteria are drawn; those that are not in it are never
             drawn. None for equal weights.
+        min_rendered_shot: Least support samples of a class of tasks by a rendered factor, such as
+            blur; with fewer, criteria are contents, such as the class. A drawn criterion that the
+            support cannot tell is noise in training.
 
     Raises:
         ConfigError: if there is no such criterion, or a weight is not positive.
@@ -52,6 +55,7 @@ class CriterionPool:
         split: str,
         criterion: str | None = None,
         weights: Mapping[str, float] | None = None,
+        min_rendered_shot: int = 1,
     ) -> None:
         self.table = table
         self.class_names = tuple(class_names)
@@ -63,7 +67,8 @@ class CriterionPool:
         self.criteria = (criterion,) if criterion else allowed
         self.split_hash = hash_classes([*self.class_names, *self.criteria])
         self.weights = dict.fromkeys(self.criteria, 1.0)
-        self._usable: dict[tuple[int, int], tuple[str, ...]] = {}
+        self.min_rendered_shot = min_rendered_shot
+        self._usable: dict[EpisodeShape, tuple[str, ...]] = {}
         if weights is not None:
             self._set_weights(weights)
         self._set_samples(samples)
@@ -93,6 +98,18 @@ class CriterionPool:
         pool._set_weights(weights)
         return pool
 
+    def with_criterion(self, criterion: str) -> CriterionPool:
+        """Return a copy whose tasks all have one criterion; the samples are shared.
+
+        Raises:
+            ConfigError: if there is no such criterion.
+            DataError: if it is held out from the split.
+        """
+        pool = self.with_weights({criterion: 1.0})
+        pool.name = f"{self.name.partition(':')[0]}:{criterion}"
+        pool.split_hash = hash_classes([*self.class_names, criterion])
+        return pool
+
     def with_samples(self, samples: Float[Tensor, "rows *feature"]) -> CriterionPool:
         """Return a copy with other samples for the same rows, such as features of the images."""
         pool = copy.copy(self)
@@ -104,11 +121,14 @@ class CriterionPool:
         self._usable_criteria(shape)
 
     def _usable_criteria(self, shape: EpisodeShape) -> tuple[str, ...]:
-        key = (shape.way, shape.per_class)
-        if key not in self._usable:  # Asked at every step of a training.
-            criteria = usable_criteria(self.criteria, lambda c: self.table.index(c).check(shape))
-            self._usable[key] = criteria
-        return self._usable[key]
+        if shape not in self._usable:  # Asked at every step of a training.
+            allowed = self.criteria
+            if shape.shot < self.min_rendered_shot:
+                contents = {factor.name for factor in self.table.factors if factor.is_content}
+                allowed = tuple(name for name in allowed if name in contents) or allowed
+            criteria = usable_criteria(allowed, lambda name: self.table.index(name).check(shape))
+            self._usable[shape] = criteria
+        return self._usable[shape]
 
     def draw(self, shape: EpisodeShape, generator: torch.Generator, out: Tensor) -> None:
         """Draw new tasks into ``out`` (see `TaskSource`)."""

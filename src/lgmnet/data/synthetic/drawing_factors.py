@@ -29,29 +29,37 @@ FIELD_OFFSET = 32
 MIN_EXTENT = 40.0
 """Smallest extent of a drawing in pixels, so that a dot does not become a disc."""
 
-TURN = Factor("turn", ("upright", "quarter turn", "half turn", "three quarter turn"))
+TURN = Factor("turn", ("upright", "quarter turn", "half turn", "three quarter turn"), aspect="turn")
 TURN_DEGREES = (0.0, 90.0, 180.0, 270.0)
-SIZE = Factor("size", ("tiny", "small", "medium", "large"))
+SIZE = Factor("size", ("tiny", "small", "medium", "large"), aspect="place and size")
 SIZES = (0.32, 0.45, 0.64, 0.90)
 """Larger side of the drawing, as a fraction of the picture."""
 NEUTRAL_SIZE = 0.64
-PLACE = Factor("place", ("centre", "top left", "top right", "bottom left", "bottom right"))
+PLACE = Factor(
+    "place",
+    ("centre", "top left", "top right", "bottom left", "bottom right"),
+    aspect="place and size",
+)
 PLACES = ((0.0, 0.0), (-0.19, -0.19), (0.19, -0.19), (-0.19, 0.19), (0.19, 0.19))
 """Shift to the right and down, as a fraction of the picture."""
-THICKNESS = Factor("thickness", ("hairline", "thin", "thick", "very thick"), is_held_out=True)
+THICKNESS = Factor(
+    "thickness", ("hairline", "thin", "thick", "very thick"), is_held_out=True, aspect="strokes"
+)
 PEN_WIDTHS = (0.6, 1.3, 2.2, 3.4)
 """Width of the pen in pixels."""
 NEUTRAL_PEN_WIDTH = 1.5
-SLANT = Factor("slant", ("to the left", "upright", "to the right"), is_held_out=True)
+SLANT = Factor(
+    "slant", ("to the left", "upright", "to the right"), is_held_out=True, aspect="strokes"
+)
 SHEARS = (-0.7, 0.0, 0.7)
 """Shift to the right for each unit of height."""
-INK = Factor("ink", ("faint", "pale", "strong", "full"))
+INK = Factor("ink", ("faint", "pale", "strong", "full"), aspect="brightness")
 INKS = (0.3, 0.5, 0.75, 1.0)
 """Brightness of the ink on a dark ground."""
-NOISE = Factor("noise", ("none", "little", "some", "much"))
+NOISE = Factor("noise", ("none", "little", "some", "much"), aspect="texture")
 NOISE_DEVIATIONS = (0.0, 0.07, 0.15, 0.30)
 """Standard deviation of the noise."""
-POLARITY = Factor("polarity", ("bright on dark", "dark on bright"))
+POLARITY = Factor("polarity", ("bright on dark", "dark on bright"), aspect="brightness")
 
 RENDERED_FACTORS = (TURN, SIZE, PLACE, THICKNESS, SLANT, INK, NOISE, POLARITY)
 """Factors that rendering decides; character and alphabet are those of the drawing."""

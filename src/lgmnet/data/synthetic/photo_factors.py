@@ -21,24 +21,39 @@ PHOTO_SIDE = 128
 GROUND = 0.5
 """Gray of the ground around a photo that does not fill the picture, 0 to 1."""
 
-MIRROR = Factor("mirror", ("as it is", "mirrored"))
-TURN = Factor("turn", ("upright", "quarter turn", "half turn", "three quarter turn"))
+MIRROR = Factor("mirror", ("as it is", "mirrored"), aspect="turn")
+TURN = Factor("turn", ("upright", "quarter turn", "half turn", "three quarter turn"), aspect="turn")
 TURN_DEGREES = (0.0, 90.0, 180.0, 270.0)
-ZOOM = Factor("zoom", ("whole", "near", "nearer", "nearest"), is_held_out=True)
+ZOOM = Factor(
+    "zoom", ("whole", "near", "nearer", "nearest"), is_held_out=True, aspect="place and size"
+)
 ZOOMS = (1.0, 1.5, 2.25, 3.4)
 """Magnification of the middle of the photo."""
-PLACE = Factor("place", ("centre", "top left", "top right", "bottom left", "bottom right"))
+PLACE = Factor(
+    "place",
+    ("centre", "top left", "top right", "bottom left", "bottom right"),
+    aspect="place and size",
+)
 PLACES = ((0.0, 0.0), (-0.2, -0.2), (0.2, -0.2), (-0.2, 0.2), (0.2, 0.2))
 """Shift to the right and down, as a fraction of the picture."""
 PLACED_SIZE = 0.6
 """Side of a photo that has a place, as a fraction of the picture."""
-BLUR = Factor("blur", ("sharp", "soft", "blurred", "very blurred"))
+BLUR = Factor("blur", ("sharp", "soft", "blurred", "very blurred"), aspect="texture")
 BLUR_DEVIATIONS = (0.0, 2.0, 4.0, 8.0)
 """Standard deviation of the blur in pixels."""
-BRIGHTNESS = Factor("brightness", ("very dark", "dark", "as it is", "bright", "very bright"))
+BRIGHTNESS = Factor(
+    "brightness",
+    ("very dark", "dark", "as it is", "bright", "very bright"),
+    aspect="colour and brightness",
+)
 BRIGHTNESSES = (-0.6, -0.33, 0.0, 0.33, 0.6)
 """Mixture with black (negative) or white (positive)."""
-CAST = Factor("colour-cast", ("none", "red", "green", "blue", "yellow"), is_held_out=True)
+CAST = Factor(
+    "colour-cast",
+    ("none", "red", "green", "blue", "yellow"),
+    is_held_out=True,
+    aspect="colour and brightness",
+)
 CASTS = (
     (1.0, 1.0, 1.0),
     (1.35, 0.8, 0.8),
@@ -47,14 +62,19 @@ CASTS = (
     (1.2, 1.1, 0.5),
 )
 """Factors of red, green and blue."""
-FRAME = Factor("frame", ("none", "black", "gold", "red", "blue"), is_held_out=True)
+FRAME = Factor(
+    "frame",
+    ("none", "black", "gold", "red", "blue"),
+    is_held_out=True,
+    aspect="colour and brightness",
+)
 FRAMES = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.9, 0.7, 0.1), (0.75, 0.1, 0.1), (0.1, 0.2, 0.7))
 FRAME_WIDTH = 8
 """Width of a frame in pixels."""
-COMPRESSION = Factor("compression", ("none", "little", "strong", "extreme"))
+COMPRESSION = Factor("compression", ("none", "little", "strong", "extreme"), aspect="texture")
 QUALITIES = (0, 14, 7, 3)
 """Quality of the JPEG file, 0 for no compression."""
-NOISE = Factor("noise", ("none", "little", "some", "much"))
+NOISE = Factor("noise", ("none", "little", "some", "much"), aspect="texture")
 NOISE_DEVIATIONS = (0.0, 0.06, 0.13, 0.27)
 """Standard deviation of the noise."""
 

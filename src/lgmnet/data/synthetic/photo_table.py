@@ -13,7 +13,13 @@ from lgmnet.data.datasets.cifar import CIFAR_ARCHIVE
 from lgmnet.data.datasets.domains import DOMAINS, load_domain
 from lgmnet.data.images.archives import find_archive
 from lgmnet.data.images.cache import load_decoded
-from lgmnet.data.synthetic.criteria import NOT_VARIED, Factor, FactorTable, join_tables
+from lgmnet.data.synthetic.criteria import (
+    NOT_VARIED,
+    Factor,
+    FactorTable,
+    draw_factor_values,
+    join_tables,
+)
 from lgmnet.data.synthetic.criterion_photos import (
     POOL_VERSION,
     choose_images,
@@ -24,20 +30,24 @@ from lgmnet.data.synthetic.criterion_photos import (
 from lgmnet.data.synthetic.photo_factors import MIRROR, PHOTO_SIDE, TURN
 
 PHOTOS_BY_CRITERION = "photos-by-criterion"
-POOL_IMAGES = {"train": 30, "val": 40, "test": 30}
+POOL_IMAGES = {"train": 40, "val": 40, "test": 30}
 """Photos of each class that are rendered in several versions."""
 PLAIN_IMAGES = {"caltech101": 1000, "cifar-fs": 150}
 """Photos of each class that are there as they are, or as many as there are."""
-TURNED_IMAGES, TURNED_VERSIONS = 100, 2
-"""Photos of each training class that are turned and mirrored alone, and versions of each."""
+TURNED_IMAGES = {"caltech101": 1000, "cifar-fs": 200}
+"""Photos of each training class that are turned and mirrored, or as many as there are."""
+TURNED_VERSIONS = {"caltech101": 2, "cifar-fs": 1}
+"""Turned versions of each of these photos."""
+N_TURNED_FACTORS = (0, 0, 1, 2)
+"""Numbers of other factors that vary in a turned photo, each as likely as the others."""
 TRAINING_WEIGHTS: Mapping[str, float] = {
     "class": 6.0,
     "superclass": 1.0,
     "product": 2.0,
     "kind": 1.0,
     "garment": 1.0,
-    "turn": 2.0,
-    "mirror": 1.0,
+    "turn": 8.0,
+    "mirror": 0.3,
     "place": 1.0,
     "blur": 1.0,
     "brightness": 1.0,
@@ -45,6 +55,8 @@ TRAINING_WEIGHTS: Mapping[str, float] = {
     "noise": 1.0,
 }
 """Weights with which the criteria of training tasks are drawn."""
+MIN_RENDERED_SHOT = 3
+"""Least support samples of a class of training tasks by a rendered factor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +74,8 @@ def open_photo_table(split: str) -> PhotoTable:
     """Open all photos of a split, whatever they are labelled by.
 
     They are the pool of `criterion_photos`, more photos of Caltech-101 and CIFAR-FS as they are,
-    and the sets of `DOMAINS` for this split. In training, photos that are only turned and mirrored
-    are added. The images of a task are all from one data set.
+    and the sets of `DOMAINS` for this split. In training, turned and mirrored photos are added. The
+    images of a task are all from one data set.
 
     Args:
         split: ``train``, ``val`` or ``test``; the last has photos of Caltech-101 and CIFAR-FS only.
@@ -106,8 +118,8 @@ def list_more_photos(
     Args:
         datasets: Data sets whose photos the pool shows.
         pool: Table of the pool; it has the factors of the photos.
-        is_turned_too: If True, there are photos that are only turned and mirrored, beside those
-            that are as they are and not in the pool.
+        is_turned_too: If True, there are photos that are turned and mirrored, of which a half is
+            changed in other factors too, beside those that are as they are and not in the pool.
 
     Yields:
         Photos and their table, for each data set and kind.
@@ -128,9 +140,13 @@ def list_more_photos(
         labels = dataset.labels + first_class
         yield dataset.images[chosen], tabulate(labels[chosen], chosen + first_image, group)
         if is_turned_too:
-            chosen = choose_images(dataset, TURNED_IMAGES, generator)
-            rows = chosen.repeat_interleave(TURNED_VERSIONS)
+            chosen = choose_images(dataset, TURNED_IMAGES[dataset.name], generator)
+            rows = chosen.repeat_interleave(TURNED_VERSIONS[dataset.name])
             table = tabulate(labels[rows], rows + first_image, group)
+            others = torch.randint(len(N_TURNED_FACTORS), rows.shape, generator=generator)
+            n_varied = torch.tensor(N_TURNED_FACTORS)[others]
+            drawn = draw_factor_values(pool.factors, n_varied, 1, generator)[:, 0]
+            table.values[:] = torch.where(drawn >= 0, drawn, table.values)
             for factor in (TURN, MIRROR):
                 drawn = torch.randint(len(factor.values), rows.shape, generator=generator)
                 table.values[:, table.column(factor.name)] = drawn.short()
@@ -143,11 +159,12 @@ def load_turned_photos(
     name: str, photos: UInt8[Tensor, "_ 3 _ _"], table: FactorTable
 ) -> UInt8[Tensor, "rows 3 _ _"]:
     """Load turned and mirrored photos through the cache; the first call renders them."""
+    versions = TURNED_VERSIONS[name]
     files = [CALTECH101_ARCHIVE] if name == "caltech101" else CIFAR_ARCHIVE
     generator = torch.Generator().manual_seed(0)
     return load_decoded(
-        f"turned-{name}-{POOL_VERSION}-{TURNED_IMAGES}-{TURNED_VERSIONS}",
+        f"turned-{name}-{POOL_VERSION}-{TURNED_IMAGES[name]}-{versions}-{len(N_TURNED_FACTORS)}",
         find_archive(name, files),
         (len(table), 3, PHOTO_SIDE, PHOTO_SIDE),
-        render_pool([photos], table, TURNED_VERSIONS, generator),
+        render_pool([photos], table, versions, generator),
     )

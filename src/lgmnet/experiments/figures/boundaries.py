@@ -17,7 +17,7 @@ from lgmnet.experiments.figures.plane_tasks import GRID_POINTS, draw_task, make_
 from lgmnet.experiments.recipes.vectors import plane as plane_recipe
 from lgmnet.experiments.results import RunOptions, check_experiment_file, load_or_run, open_picture
 from lgmnet.experiments.table_page import format_table
-from lgmnet.experiments.tables import Entry, train_entry
+from lgmnet.experiments.tables import DEFAULT_EPISODES, Entry, train_entry
 from lgmnet.io import write_text
 from lgmnet.methods.base import Method
 from lgmnet.methods.from_scratch import TrainFromScratch, TrainFromScratchConfig
@@ -83,7 +83,7 @@ def compare_on_family(name: str, method: Method, options: RunOptions) -> dict[st
         DIRECT_TRAINING: TrainFromScratch(TrainFromScratchConfig(embedding)).eval(),
         RANDOM_WEIGHTS: RandomWeights(RandomWeightsConfig(embedding)).eval(),
     }
-    episodes, seed = options.episodes, options.seed
+    episodes, seed = options.episodes or DEFAULT_EPISODES, options.seed
     rows = compare(methods, plane, shape, episodes=episodes, seed=seed)
     scores = [
         {"method": row.name, "accuracy": row.score.accuracy, "ci95": row.score.ci95}

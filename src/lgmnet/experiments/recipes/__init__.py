@@ -31,6 +31,8 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "criteria-drawings": criteria.criteria_drawings,
     "criteria-drawings-constant": criteria.criteria_drawings_constant,
     "criteria-drawings-proto-net": criteria.criteria_drawings_proto_net,
+    "photos-by-criterion": criteria.photos_by_criterion,
+    "photos-by-criterion-constant": criteria.photos_by_criterion_constant,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+from lgmnet.config import with_settings
 from lgmnet.methods import ProtoNetConfig, RidgeRegressionConfig
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.label_context import LabelContextConfig
+from lgmnet.nn.layer_axes import AxesConfig
+from lgmnet.nn.layer_statistics import N_LAYER_STATISTICS
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from lgmnet.training.config import OptimizerConfig, Run, TrainConfig, ValidationConfig
@@ -69,3 +72,53 @@ def criteria_drawings_proto_net() -> Run:
     config = ProtoNetConfig(embedding=embedding, head=HeadConfig("means"))
     recipe = f"{run.recipe}-proto-net"
     return dataclasses.replace(run, recipe=recipe, method="proto-net", config=config)
+
+
+def photos_by_criterion() -> Run:
+    """Describe LGM-Net on photos that are labelled by what they show, or by how they look.
+
+    Features are the statistics of the layers of a frozen backbone, compressed to axes. Generated is
+    a gain for each axis. Tasks of 2 to 7 classes and 1 to 8 shots, from photos of Caltech-101 and
+    CIFAR-FS as they are and changed, groceries and clothing.
+    """
+    return Run(
+        recipe="photos-by-criterion",
+        method="lgm-net",
+        config=LGMNetConfig(
+            embedding=EmbeddingConfig(
+                (N_LAYER_STATISTICS,), "linear", widths=(), pooled=(), axes=AxesConfig(dropout=0.3)
+            ),
+            target=TargetConfig(widths=(), pooled=False, gains=True),
+            context=None,
+            labels=LabelContextConfig(width=96, hidden=64, leave_one_out=False, head=True),
+            head=HeadConfig("ridge"),
+        ),
+        data="photos-by-criterion",
+        split="train",
+        val_split="val",
+        backbone="efficientnet-lite0-layers",
+        train=TrainConfig(
+            steps=3_000,
+            tasks=6,
+            way=7,
+            min_way=2,
+            max_shot=8,
+            query=4,
+            optimizer=OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4, clip=1.0),
+            jitter=None,
+            precision="32-true",
+            validation=ValidationConfig(way=5, shot=5, query=8, episodes=500, every=1_000),
+        ),
+    )
+
+
+def photos_by_criterion_constant() -> Run:
+    """Describe the same with nothing generated: gains are learned, the same for all tasks.
+
+    Recognised changes are never left out: the same gains could not make up for them.
+    """
+    run = photos_by_criterion()
+    recipe = f"{run.recipe}-constant"
+    return with_settings(
+        dataclasses.replace(run, recipe=recipe), ("labels=none", "embedding.axes.dropout=0")
+    )

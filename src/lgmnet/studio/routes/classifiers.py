@@ -17,7 +17,7 @@ from lgmnet.classifier.export import snippet
 from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
-from lgmnet.model.registry import AUTO
+from lgmnet.model.registry import AUTO_MODEL
 from lgmnet.studio.classifiers import LabelledFile, thumbnail
 from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.errors import ConflictError
@@ -90,7 +90,7 @@ async def forge(
     images: Images = (),
     labels: Labels = (),
     name: Annotated[str, Form(description="Name of the classifier.")] = DEFAULT_NAME,
-    model: Annotated[str, Form(description="Name of a model, or auto.")] = AUTO,
+    model: Annotated[str, Form(description="Name of a model, or auto.")] = AUTO_MODEL,
     file: Annotated[
         Upload | None, File(description="A classifier's own file, in place of images.")
     ] = None,

@@ -1,0 +1,104 @@
+"""Page of a table whose columns differ in their data: one section for each shot."""
+
+from collections.abc import Mapping, Sequence
+
+from lgmnet.experiments.row_results import Row
+from lgmnet.experiments.seeds import SeedScores, average_columns, find_column
+from lgmnet.experiments.table_page import (
+    MEANING,
+    OUTDATED,
+    OUTDATED_NOTE,
+    format_accuracy,
+    format_cost_section,
+    format_difference,
+    format_table,
+    format_title,
+    summarize_column,
+)
+from lgmnet.experiments.tables import Entry, Table
+
+Scores = dict[str, SeedScores]
+"""Scores of a row by the headings of the columns."""
+MEAN = "mean: "
+
+
+def format_sectioned_page(rows: Mapping[str, Sequence[Row]], table: Table) -> str:
+    """Write the page of a table from its results.
+
+    Args:
+        rows: Result files of each entry, one for each seed of its training.
+        table: Definition of the table. Rows whose training differs from the definition are marked.
+    """
+    entries = [entry for entry in table.entries if entry.name in rows]
+    first = rows[entries[0].name][0]
+    titles = {entry.name: format_title(entry, rows[entry.name]) for entry in entries}
+    references = [name for name in table.references if name in titles] or [entries[0].name]
+    blocks = [
+        f"# {table.title}",
+        table.about,
+        f"Accuracy in %: mean over all seeds of the training, 95 % interval over the same "
+        f"{first['episodes']:,} episodes in each column for all rows (only the first ones where "
+        f"marked), and after the comma the standard deviation over the seeds. All answers are "
+        f"{first['tasks'][0]['protocol']}: each query is classified on its own. "
+        f"{first['query']} queries per class, seed of the tasks {first['task_seed']}. Differences "
+        "are paired, in percentage points: mean and 95 % interval over the same episodes; after "
+        "the semicolon, the same over seeds. Bold: both exclude zero.",
+        *([OUTDATED_NOTE] if any(t.endswith(OUTDATED) for t in titles.values()) else []),
+        f"{MEANING} Rows that are not meta-trained here are the same for every seed of the others.",
+    ]
+    for shot in dict.fromkeys(column.shot for column in table.columns):
+        scores = {e.name: collect_scores(rows[e.name], e, table, shot) for e in entries}
+        blocks += format_section(scores, titles, rows, references, shot)
+    return "\n\n".join([*blocks, *format_cost_section(rows, titles, table)]) + "\n"
+
+
+def collect_scores(rows: Sequence[Row], entry: Entry, table: Table, shot: int) -> Scores:
+    """Collect the scores of a row in all columns of one shot, and the means over some of them."""
+    is_fixed = not entry.is_trainable or bool(entry.shipped)
+    columns = [column for column in table.columns if column.shot == shot]
+    scores = {c.heading: find_column(rows, c, is_fixed=is_fixed) for c in columns}
+    means = {
+        MEAN + mean.title: average_columns([scores[heading] for heading in mean.headings])
+        for mean in table.means
+    }
+    return scores | means
+
+
+def format_section(
+    scores: Mapping[str, Scores],
+    titles: Mapping[str, str],
+    rows: Mapping[str, Sequence[Row]],
+    references: Sequence[str],
+    shot: int,
+) -> list[str]:
+    """Write the accuracies of one shot, and the differences to each reference."""
+    headings = [*next(iter(scores.values()))]
+    cells = []
+    for name, row in scores.items():
+        n_tasks = rows[name][0]["episodes"]
+        accuracies = (format_accuracy(column, n_tasks, 1) for column in row.values())
+        cells.append([titles[name], *accuracies, str(len(rows[name]))])
+    blocks = [
+        f"## {shot}-shot",
+        format_table(["method", *headings, "seeds"], cells),
+    ]
+    for reference in references:
+        others = [n for n in titles if n != reference and not titles[n].endswith(OUTDATED)]
+        differences = {
+            name: {h: scores[name][h].minus(scores[reference][h]) for h in headings}
+            for name in others
+        }
+        summaries = [
+            summarize_column({titles[n]: differences[n][h] for n in others}, titles[reference], h)
+            for h in headings
+            if h.startswith(MEAN)
+        ]
+        cells = [
+            [titles[n], *(format_difference(d, 1) for d in differences[n].values())] for n in others
+        ]
+        blocks += [
+            f"### {shot}-shot: paired differences to {titles[reference]}",
+            "\n".join(summary for summary in summaries if summary),
+            format_table(["method", *headings], cells),
+        ]
+    return [block for block in blocks if block]

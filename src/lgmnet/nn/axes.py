@@ -1,0 +1,154 @@
+"""Compression of long vectors of features to axes, group by group, fitted in closed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgmnet.config import require
+
+MIN_DEVIATION = 1e-4
+MIN_VARIANCE = 1e-4
+"""Variance of an axis of standardized features below which it is not enlarged further."""
+CLASS_SHRINKAGE = 3.0
+"""Added to the variance within classes along every axis, in units of their mean."""
+
+
+@dataclass(frozen=True)
+class AxisGroup:
+    """Columns of the features that are compressed together, and how.
+
+    Raises:
+        ConfigError: if a field has a value that is not allowed.
+    """
+
+    name: str
+    """Name of the group, such as ``block 4, mean``."""
+    start: int
+    """First column."""
+    stop: int
+    """Column behind the last."""
+    axes: int
+    """Number of axes."""
+    whitening: Literal["half", "classes"] = "half"
+    """``half``: principal axes, each divided by the fourth root of its variance, so that small ones
+    count more than before and less than large ones. ``classes``: features are whitened by the
+    variance within the training classes first."""
+    is_rooted: bool = False
+    """If True, the square roots of the features are taken, in vectors of unit length."""
+
+    def __post_init__(self) -> None:
+        require(self, "start", self.start >= 0, "0 or more")
+        width = self.stop - self.start
+        require(self, "stop", width > 0, "more than 'start'")
+        require(self, "axes", 0 < self.axes <= width, f"1 to {width}, the columns")
+
+
+class GroupedAxes(nn.Module):
+    """Linear compression of each group of features; the mean square length of a group is 1.
+
+    Args:
+        groups: Groups of columns; a column may be in several.
+    """
+
+    def __init__(self, groups: Sequence[AxisGroup]) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
+        for i, group in enumerate(self.groups):
+            width = group.stop - group.start
+            self.register_buffer(f"centre_{i}", torch.zeros(width))
+            self.register_buffer(f"projection_{i}", torch.eye(width)[:, : group.axes].contiguous())
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes of all groups."""
+        return sum(group.axes for group in self.groups)
+
+    def forward(self, x: Float[Tensor, "samples features"]) -> Float[Tensor, "samples axes"]:
+        """Compress features."""
+        return torch.cat([self.compress(i, x) for i in range(len(self.groups))], 1)
+
+    def compress(
+        self, number: int, x: Float[Tensor, "samples features"]
+    ) -> Float[Tensor, "samples axes"]:
+        """Compress the features of one group."""
+        centre, projection = (
+            self.get_buffer(f"{name}_{number}") for name in ("centre", "projection")
+        )
+        part = select_columns(x, self.groups[number])
+        compressed: Tensor = (part - centre.to(part)) @ projection.to(part)
+        return compressed
+
+    @torch.no_grad()
+    def fit(
+        self,
+        samples: Num[Tensor, "samples features"],
+        labels: Int[Tensor, " samples"],
+        is_plain: Bool[Tensor, " samples"],
+    ) -> None:
+        """Fit all groups to training samples.
+
+        Args:
+            samples: Features of the training samples.
+            labels: Class of each sample; negative where it is unknown.
+            is_plain: True for samples that vary within their class as samples of a task do; the
+                variance within classes is theirs.
+        """
+        chosen = is_plain & (labels >= 0)
+        classes = labels[chosen].unique(return_inverse=True)[1]
+        for i, group in enumerate(self.groups):
+            x = select_columns(samples, group)
+            self.get_buffer(f"centre_{i}").copy_(x.mean(0))
+            projection = fit_axes(x, x[chosen], classes, group)
+            self.get_buffer(f"projection_{i}").copy_(projection)
+
+
+def fit_axes(
+    x: Float[Tensor, "samples features"],
+    labelled: Float[Tensor, "labelled features"],
+    classes: Int[Tensor, " labelled"],
+    group: AxisGroup,
+) -> Float[Tensor, "features axes"]:
+    """Fit the projection of one group of features to its axes.
+
+    Args:
+        x: Features of all samples.
+        labelled: Features of the samples that the variance within classes is taken from.
+        classes: Their classes, ``0..classes-1``.
+        group: Number of axes, and how they are whitened.
+    """
+    if group.whitening == "classes":
+        variances, axes = torch.linalg.eigh(within_class_covariance(labelled, classes))
+        scales = (variances + CLASS_SHRINKAGE * variances.mean()).rsqrt()
+        first, power = (axes * scales) @ axes.mT, 0.0
+    else:
+        first, power = torch.diag(1 / (x.std(0) + MIN_DEVIATION)), 0.25
+    variances, axes = torch.linalg.eigh(first.mT @ torch.cov(x.mT) @ first)
+    variances, axes = variances.flip(0)[: group.axes], axes.flip(1)[:, : group.axes]
+    variances = variances.clamp_min(MIN_VARIANCE)
+    mean_square = (variances ** (1 - 2 * power)).sum()
+    projection: Tensor = first @ (axes * variances**-power) * mean_square.rsqrt()
+    return projection
+
+
+def select_columns(
+    x: Num[Tensor, "samples features"], group: AxisGroup
+) -> Float[Tensor, "samples columns"]:
+    """Select the columns of a group, and take their roots if it is rooted."""
+    part = x[:, group.start : group.stop]
+    part = part.to(torch.promote_types(part.dtype, torch.float32))
+    return F.normalize(part.clamp_min(0), p=1, dim=1).sqrt() if group.is_rooted else part
+
+
+def within_class_covariance(
+    x: Float[Tensor, "samples features"], labels: Int[Tensor, " samples"]
+) -> Float[Tensor, "features features"]:
+    """Compute the covariance of samples around the means of their classes."""
+    counts = labels.bincount()
+    means = x.new_zeros(len(counts), x.shape[1]).index_add_(0, labels, x) / counts[:, None].to(x)
+    differences = x - means[labels]
+    return differences.mT @ differences / max(1, len(x) - len(counts))
