@@ -1,6 +1,7 @@
 """What a classifier judges by, in words."""
 
 import dataclasses
+from typing import Literal
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from lgmnet.classifier.fit import fit_classifier
 from lgmnet.data.synthetic.criteria import Factor, FactorTable
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, FileFormatError
-from lgmnet.evaluation.aspects import Profile, explain_shares, measure_profiles
-from lgmnet.methods import LGMNetConfig, Method, ProtoNetConfig, RidgeRegressionConfig
+from lgmnet.evaluation.aspects import Profile, emphasize, explain_shares, measure_profiles
+from lgmnet.methods import LGMNet, LGMNetConfig, Method, ProtoNetConfig, RidgeRegressionConfig
 from lgmnet.methods.metric import MetricClassifier
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.training_record import TrainingRecord
@@ -166,3 +167,36 @@ def test_shares_of_groups_are_those_of_the_squared_weights():
     shares = classifier.group_shares
     assert shares is not None
     torch.testing.assert_close(shares.detach(), expected / expected.sum(1, keepdim=True))
+
+
+def test_what_counts_can_be_said_where_one_image_of_each_class_cannot_tell(pool, profiles):
+    """Class and blur agree in the support; the queries differ in both."""
+    config = LGMNetConfig(
+        CONFIG.embedding,
+        TargetConfig((), pooled=False, gains=True),
+        HeadConfig("ridge"),
+        context=None,
+    )
+    method = build_method("lgm-net", config).eval()
+    assert isinstance(method, LGMNet)
+    assert isinstance(method.embedding, LayerAxes)
+    values = pool.table.values
+    method.embedding.fit(pool.samples, ("class",), values[:, :1], pool.table.images)
+    pairs = values[:, :2].tolist()
+    support = pool.samples[[pairs.index([0, 0]), pairs.index([1, 1])]][None]
+    query = pool.samples[[pairs.index([0, 1]), pairs.index([1, 0])]][None]
+    labels = torch.tensor([[0, 1]])
+    expected_answers: dict[Literal["things", "looks"], list[int]] = {
+        "things": [0, 1],
+        "looks": [1, 0],
+    }
+    for by, expected in expected_answers.items():
+        emphasized = method.with_emphasis(emphasize(profiles, by))
+        answers = emphasized.adapt(support, labels, 2)(query).argmax(2)[0]
+        assert answers.tolist() == expected, by
+    assert method.emphasis is None, "the method itself stays as it is"
+
+
+def test_a_model_that_knows_only_things_cannot_judge_by_looks(profiles):
+    with pytest.raises(ConfigError, match="does not know things from looks"):
+        emphasize(profiles[:1], "looks")

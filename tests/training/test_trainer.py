@@ -20,10 +20,22 @@ from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, EpisodeError, UserError
 from lgmnet.experiments.recipes import RECIPES
-from lgmnet.methods import METHODS, FineTuneConfig, LGMNet, ProtoNet, ProtoNetConfig
+from lgmnet.methods import (
+    METHODS,
+    FineTuneConfig,
+    LGMNet,
+    LGMNetConfig,
+    ProtoNet,
+    ProtoNetConfig,
+)
 from lgmnet.methods.base import TrainingFactors
 from lgmnet.model.model import load_model
-from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.axes import AxisGroup
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
+from lgmnet.nn.label_context import LabelContextConfig
+from lgmnet.nn.layer_axes import AxesConfig
+from lgmnet.nn.matching import HeadConfig
+from lgmnet.nn.target import TargetConfig
 from lgmnet.tensor_file import read_tensors
 from lgmnet.training import launch, trainer
 from lgmnet.training.config import OptimizerConfig, TrainConfig
@@ -350,6 +362,35 @@ def test_a_method_can_prepare_for_tasks_by_criterion(tmp_path, monkeypatch):
     assert torch.equal(factors.labels("tint"), table.values[:, table.column("tint")])
     assert torch.equal(factors.images, table.images)
     assert torch.equal(factors.groups, table.groups)
+
+
+def test_training_goes_on_with_samples_that_were_embedded_before_it(tmp_path):
+    """What embeds them is fitted and then frozen; the kept model embeds new samples itself."""
+    table = small_table(images=60, versions=3, held_out=False)
+    samples = torch.randn(len(table), 6, generator=seeded()).half()
+    pool = CriterionPool(samples, table, ["a"], name="pool", split="train")
+    axes = AxesConfig((AxisGroup("all", 0, 6, 4),), None)
+    config = LGMNetConfig(
+        EmbeddingConfig((6,), "linear", (), (), axes=axes),
+        TargetConfig((), pooled=False, gains=True),
+        HeadConfig("ridge"),
+        context=None,
+        labels=LabelContextConfig(width=8, hidden=8),
+    )
+    run = dataclasses.replace(RUN, method="lgm-net", config=config, val_split="val")
+    settings = ["train.steps=20", "every=10", "episodes=20", "jitter=null", "way=2", "max_shot=3"]
+    run = with_settings(run, settings)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    whole = fit(fabric, run, pool, pool, tmp_path / "whole")
+    assert whole is not None
+    fresh, embedded = trainer.set_up(run, None, pool, rank=0)
+    assert embedded is not None
+    torch.testing.assert_close(embedded, fresh.method.embedding(samples.float()))
+    trained = whole.method.state_dict()
+    for name, tensor in fresh.method.state_dict().items():
+        is_frozen = name.startswith("embedding.")
+        assert torch.equal(tensor, trained[name]) or not is_frozen, name
+    assert any(not torch.equal(t, trained[n]) for n, t in fresh.method.state_dict().items())
 
 
 def test_each_step_draws_its_shot_and_images_are_counted(tmp_path):

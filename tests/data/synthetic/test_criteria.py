@@ -242,3 +242,21 @@ def test_a_pool_for_another_criterion_shares_the_samples(table: FactorTable) -> 
     assert torch.equal(*drawn)
     with pytest.raises(ConfigError, match=r"no criterion 'tin'\. Did you mean 'tint'"):
         pool.with_criterion("tin")
+
+
+def test_with_few_shots_a_pool_can_leave_out_what_they_cannot_tell():
+    """Tasks of fewer shots are by contents alone."""
+    table = small_table(images=240)
+    codes = table.values.float()
+    pool = CriterionPool(codes, table, ["x"], name="p", split="train", min_rendered_shot=3)
+    contents = [i for i, factor in enumerate(FACTORS) if factor.is_content]
+
+    def by_content(shot: int) -> list[bool]:
+        tasks = Sampler(pool, seeded()).sample(EpisodeShape(2, shot, 1, 60))
+        grouped = tasks.support_x.unflatten(1, (2, shot))
+        same = (grouped == grouped[:, :, :1]).all(2)  # Constant within each class.
+        differ = grouped[:, 0, 0] != grouped[:, 1, 0]
+        return [bool(agrees) for agrees in (same.all(1) & differ)[:, contents].any(1)]
+
+    assert all(by_content(2))
+    assert not all(by_content(3))

@@ -33,6 +33,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     "criteria-drawings-proto-net": criteria.criteria_drawings_proto_net,
     "photos-by-criterion": criteria.photos_by_criterion,
     "photos-by-criterion-constant": criteria.photos_by_criterion_constant,
+    "photos-by-criterion-paper": criteria.photos_by_criterion_paper,
     "omniglot-refined": omniglot.omniglot_refined,
     "omniglot-lake": omniglot.omniglot_lake,
     "omniglot-paper": omniglot.omniglot_paper,

@@ -5,6 +5,7 @@ import dataclasses
 from lgmnet.config import with_settings
 from lgmnet.methods import ProtoNetConfig, RidgeRegressionConfig
 from lgmnet.methods.lgm_net import LGMNetConfig
+from lgmnet.nn.context import ContextConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.label_context import LabelContextConfig
 from lgmnet.nn.layer_axes import AxesConfig
@@ -122,3 +123,17 @@ def photos_by_criterion_constant() -> Run:
     return with_settings(
         dataclasses.replace(run, recipe=recipe), ("labels=none", "embedding.axes.dropout=0")
     )
+
+
+def photos_by_criterion_paper() -> Run:
+    """Describe LGM-Net with the paper's context on the same features: it never reads a label.
+
+    Generated is a linear layer, beside the axes with their learned gains.
+    """
+    constant = photos_by_criterion_constant()
+    config = dataclasses.replace(
+        constant.config,
+        target=TargetConfig(widths=(64,), pooled=False, gains=True, skip="beside"),
+        context=ContextConfig(length=16, widths=(64,), pooled=()),
+    )
+    return dataclasses.replace(constant, recipe="photos-by-criterion-paper", config=config)
