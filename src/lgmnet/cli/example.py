@@ -10,11 +10,7 @@ from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import Force
 
 
-@command(
-    "Make",
-    example="[bold]lgmnet example drawings .[/], then "
-    "[bold]lgmnet forge symbols -o symbols.safetensors[/]",
-)
+@command("Make", example="[bold]lgmnet example drawings .[/]")
 def example(
     kind: Annotated[
         Literal["drawings", "photos"],
@@ -27,7 +23,7 @@ def example(
 
     It has three classes (in DIR/symbols or DIR/photos, and as the table DIR/labels.csv), other
     images of them (DIR/test), a fourth class to add (DIR/more), and images without a class (DIR/new
-    and DIR/scans). No existing file is replaced.
+    and DIR/scans). Existing files are replaced only with --force.
     """
     from lgmnet.data.examples import write_example
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,7 @@ def complete_options(words: Sequence[str]) -> list[str]:
     ['predict', 'c', '--none', 'default', 'a.png']
     """
     completed: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         completed.append(word)
         if word in OPTIONAL_VALUES and not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", following):
             completed.append(DEFAULT_VALUE)
