@@ -22,7 +22,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.cli.predict import predict_files
+from lgmnet.cli.predictions import predict_files
 from lgmnet.data.images.read import read_image
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.nn.pretrained import load_backbone

@@ -10,16 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from lgmnet import cli
+from lgmnet.data.examples import write_example
 from lgmnet.data.images.archives import data_folders
-from lgmnet.data.synthetic.characters import SyntheticCharacters
-from lgmnet.episode import EpisodeShape
-from tests.support.random import seeded
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/tutorial.md")
@@ -28,6 +23,7 @@ FEWER = {
     "evaluate": "--episodes 2",
     "compare": "--episodes 2",
     "audit": "--episodes 16",
+    "example": "",
     "forge": "",
     "predict": "",
     "edit": "",
@@ -53,21 +49,7 @@ def find_commands(document: str) -> list[str]:
 
 @pytest.fixture
 def reader_folder(tmp_path, monkeypatch):
-    """Make a folder such as a reader might have, with drawings of a few classes, and enter it."""
-    shape = EpisodeShape(4, 2, 2)
-    pixels = torch.empty(shape.samples, 1, 28, 28, dtype=torch.uint8)
-    SyntheticCharacters("test").draw(shape, seeded(), pixels)
-    drawings = [f"{name}/{i}.png" for name in ("star", "moon", "sun") for i in (1, 2)]
-    names = [
-        *(f"symbols/{name}" for name in drawings),
-        *("more/tree/1.png", "more/tree/2.png"),
-        *(f"test/{name}" for name in drawings),
-        *("new/1.png", "scans/deep/1.png"),
-    ]
-    for name, image in zip(names, pixels, strict=True):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.kron(255 - image[0].numpy(), np.ones((4, 4), np.uint8))).save(path)
+    """Enter an empty folder, as a reader does; the documents say how to fill it."""
     monkeypatch.setenv("LGMNET_DATA", str(next((f for f in data_folders() if f.is_dir()), "")))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -98,8 +80,8 @@ def expand(word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md", "docs/audit.md"])
-@pytest.mark.usefixtures("reader_folder")
-def test_the_python_code_runs_as_printed(document):
+def test_the_python_code_runs_as_printed(document, reader_folder):
+    write_example("drawings", reader_folder)
     blocks = find_blocks(document, "python")
     assert blocks
     for code in blocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -354,3 +355,35 @@ def test_unfitted_estimators_and_damaged_files(tiny, labelled_drawings, tmp_path
     save_model(tiny_model(seed=1), other)
     with pytest.raises(ConfigError, match="was forged by 'tiny'"):
         classifier.set_params(model=other).remove_class("a")
+
+
+def test_nothing_to_predict_gives_an_empty_result(tiny, labelled_drawings):
+    classifier = FewShotClassifier(tiny).fit(*labelled_drawings)
+    inputs: tuple[Any, ...] = ([], np.array([]), np.zeros((0, 28, 28)))
+    for nothing in inputs:
+        labels = classifier.predict(nothing)
+        assert labels.shape == (0,)
+        assert labels.dtype == classifier.classes_.dtype
+        assert classifier.predict_proba(nothing).shape == (0, 4)
+    with pytest.raises(DataError, match="There are no images"):
+        FewShotClassifier(tiny).fit([], [])
+
+
+def test_a_table_of_files_and_labels(tiny, labelled_drawings, tmp_path):
+    class Table(dict[str, Any]):
+        @property
+        def columns(self):
+            return list(self)
+
+    images, names = labelled_drawings
+    files = [tmp_path / f"{i}.png" for i in range(20)]
+    for file, image in zip(files, images, strict=True):
+        write_drawing(file, torch.from_numpy(image)[None])
+    table = Table(file=files, label=names)
+    classifier = FewShotClassifier(tiny).fit(table)
+    expected = FewShotClassifier(tiny).fit(files, names)
+    assert classifier.classifier_.support.sources == tuple(map(str, files))
+    np.testing.assert_array_equal(classifier.predict(table), expected.predict(files))
+    assert len(classifier.partial_fit(table).classifier_.support.samples) == 40
+    with pytest.raises(DataError, match="requires y"):
+        FewShotClassifier(tiny).fit(Table(file=files))

@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.fit import fit_classifier
     from lgmnet.episode import Episode, EpisodeShape
     from lgmnet.errors import LgmnetError, UserError
     from lgmnet.estimator import FewShotClassifier
@@ -56,7 +57,7 @@ _MODULES = {
     "audit": "lgmnet.evaluation",
     "compare": "lgmnet.evaluation",
     "evaluate": "lgmnet.evaluation",
-    "fit_classifier": "lgmnet.classifier.classifier",
+    "fit_classifier": "lgmnet.classifier.fit",
     "load_model": "lgmnet.model.model",
     "save_model": "lgmnet.model.model",
     "shipped_models": "lgmnet.model.registry",

@@ -14,16 +14,18 @@ import torch
 from jaxtyping import Float, Shaped
 
 from lgmnet.classifier import edit
-from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_support
+from lgmnet.classifier.image_kind import choose_model, find_mismatch
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
-from lgmnet.data.inputs import to_samples
+from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
 from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import model_folder
+from lgmnet.model.registry import AUTO_MODEL, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -38,14 +40,16 @@ LABEL_KIND_NOTE = "labels"
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Few-shot classifier that adapts to labelled samples in one forward pass, without training.
 
-    ``X`` is what the model takes. For a model of images it is a list of paths, PIL images or
-    arrays, or one array [images, height, width] or [images, height, width, channels]. For a model
-    of vectors it is an array [samples, features]. ``y`` are labels of any type that scikit-learn
-    takes.
+    ``X`` is what the model takes. For a model of images it is a list or an array of paths, a list
+    of PIL images, arrays, or files as bytes or BytesIO, or one array [images, height, width] or
+    [images, height, width, channels]. For a model of vectors it is an array [samples, features].
+    ``y`` are labels of any type that scikit-learn takes. A DataFrame with the columns ``file`` and
+    ``label`` is both in one.
 
     Args:
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
-            Face hub.
+            Face hub. ``auto`` looks at the samples: ``omniglot`` for drawings, ``photos`` for
+            photos, ``vectors`` for an array [samples, features].
         random_state: Seed of the random draws (`spread`); None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         engine: Engine that computes the features of photos, or the embedding of drawings:
@@ -62,11 +66,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
     {'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+
+    After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
+    drawings warns if it is given photos.
     """
 
     def __init__(
         self,
-        model: str | Path = "omniglot",
+        model: str | Path = AUTO_MODEL,
         *,
         random_state: int | None = 0,
         device: str = "cpu",
@@ -79,12 +86,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.engine = engine
         self.unknown = unknown
 
-    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+    def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
         """Fit to labelled samples in one forward pass.
 
         Args:
             X: Support samples; uneven shots are fine.
-            y: Label of each sample.
+            y: Label of each sample; None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
             ConfigError: if there is no such model.
@@ -92,8 +99,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 length, a label has an unknown type, there is one class only, or all classes hold
                 the same samples.
         """
-        labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels))
+        labels = self._check_labels(table_labels(X) if y is None else y)
+        X = collect_inputs(X)
+        model, notes = self._choose_model(X)
+        samples = self._prepare_samples(X, len(labels), model)
+        if not len(samples):
+            raise DataError("There are no images: expected some of at least two classes.")
         classes, indices = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise DataError(
@@ -101,19 +112,20 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
-        fitted = fit_support(self._load_model(), support, self._class_names(classes))
+        fitted = fit_support(model, support, self._class_names(classes), notes)
         self._set_fitted(fitted, classes)
         return self
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> FewShotClassifier:
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> FewShotClassifier:
         """Add samples, of existing or new classes, and fit again to all samples.
 
         ``classes`` is ignored; new classes are those of ``y``.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels), reset=False)
+        labels = self._check_labels(table_labels(X) if y is None else y)
+        X = collect_inputs(X)
+        samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
         all_labels = np.concatenate([self.classes_[old.labels], labels])
         merged, indices = np.unique(all_labels, return_inverse=True)
@@ -166,7 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
         """Compute the probability of each class, in the order of ``classes_``."""
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         return self.classifier_.predict_proba(samples).cpu().numpy()
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
@@ -177,7 +189,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 model has no threshold.
         """
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         if self.unknown is None:
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
@@ -192,7 +204,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             labels = self.classes_[analysis.log_p.argmax(1).cpu().numpy()]
             is_unknown = self.classifier_.rejected(analysis).cpu().numpy()
             batches.append(np.where(is_unknown, self.unknown, labels))
-        return np.concatenate(batches)
+        return np.concatenate([self.classes_[:0], *batches])
 
     def explain(self, X: Any) -> Float[np.ndarray, "samples support"]:
         """Compute the share of each prediction that each support sample accounts for.
@@ -201,12 +213,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples.
         """
         check_is_fitted(self)
-        return self.classifier_.explain(self._prepare_samples(X, reset=False)).cpu().numpy()
+        return self.classifier_.explain(self._prepare_samples(X)).cpu().numpy()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
         """Compute the standard deviation of each probability over ``draws`` task contexts."""
         check_is_fitted(self)
-        samples = self._prepare_samples(X, reset=False)
+        samples = self._prepare_samples(X)
         model = self._fitting_model()
         return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
 
@@ -218,7 +230,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         labels = self._check_labels(y)
-        samples = self._prepare_samples(X, len(labels), reset=False)
+        samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
         return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
@@ -280,22 +292,37 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         fitted = getattr(self, "classifier_", None)
-        kind = fitted.inputs.kind if fitted else self._load_model().input_kind
+        input_tags = tags.input_tags
+        if fitted is None and self.model == AUTO_MODEL:
+            input_tags.two_d_array = input_tags.three_d_array = True
+            return tags
+        kind = fitted.inputs.kind if fitted else self._load_model(self.model).input_kind
         is_vector = kind == "vector"
-        tags.input_tags.two_d_array, tags.input_tags.three_d_array = is_vector, not is_vector
+        input_tags.two_d_array, input_tags.three_d_array = is_vector, not is_vector
         return tags
 
-    def _load_model(self) -> Model:
-        """Load the model that the parameter ``model`` names."""
+    def _choose_model(self, X: Any) -> tuple[Model, dict[str, str]]:
+        """Load the model that the parameter ``model`` names, or that suits ``X`` if it is ``auto``.
+
+        Returns:
+            The model, and the note of the kind of the images if they were looked at.
+        """
+        if self.model != AUTO_MODEL:
+            return self._load_model(self.model), {}
+        name, notes = choose_model(X)
+        return self._load_model(name), notes
+
+    def _load_model(self, name: str | Path) -> Model:
+        """Load a model, once as long as its folder is unchanged."""
         modified = 0
-        if not is_hub_name(self.model):
-            folder = model_folder(self.model)
+        if not is_hub_name(name):
+            folder = model_folder(name)
             modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(self.model, modified, resolve_device(self.device), self.engine)
+        return load_model_once(name, modified, resolve_device(self.device), self.engine)
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
-        model = self._load_model()
+        model = self._load_model(self.classifier_.model if self.model == AUTO_MODEL else self.model)
         self.classifier_.check_model(model)
         return model
 
@@ -324,14 +351,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def _prepare_samples(
-        self, X: Any, n_labels: int | None = None, *, reset: bool = True
+        self, X: Any, n_labels: int | None = None, model: Model | None = None
     ) -> torch.Tensor:
         """Convert ``X`` to samples as a support set stores them; ``n_labels`` must be their number.
 
-        If ``reset``, the model decides which samples are valid, else the classifier does.
+        The model decides which samples are valid; if it is None, the classifier does.
         """
-        source = self._load_model() if reset else self.classifier_
+        X = collect_inputs(X)
+        reset = model is not None
+        source = model or self.classifier_
         shape = source.inputs.shape
+        if not reset and (mismatch := find_mismatch(self.classifier_, X)):
+            warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
@@ -340,7 +371,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError(
                 f"There are {len(samples)} samples, but {n_labels} labels; expected one each."
             )
-        if source.backbone:  # A support set stores features of photos.
+        if source.backbone and len(samples):  # A support set stores features of photos.
             samples = to_support_samples(samples, shape, source.backbone, self.engine)
         return samples.to(resolve_device(self.device))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_classifier
 from tests.support.models import drawings, tiny_model
 
 CLASSES = ("moon", "star", "sun ☀")

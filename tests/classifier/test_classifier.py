@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lgmnet import load_model
-from lgmnet.classifier.classifier import BATCH_SIZE, fit_classifier
+from lgmnet.classifier.classifier import BATCH_SIZE
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, DataError, EpisodeError

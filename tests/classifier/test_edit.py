@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.errors import ConfigError, DataError
 from tests.classifier.conftest import CLASSES
 from tests.support.models import drawings, tiny_model

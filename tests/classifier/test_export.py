@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.export import (
     check_export_destination,
     export,
@@ -26,6 +26,7 @@ from lgmnet.classifier.export import (
     export_network,
     snippet,
 )
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.config import with_settings
 from lgmnet.data.images.read import read_image, to_drawings
 from lgmnet.errors import ConfigError, UserError

@@ -8,8 +8,9 @@ import re
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.file import CLASSIFIER_KIND
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.config import from_json, with_settings
 from lgmnet.errors import FileFormatError
 from lgmnet.methods.lgm_net import LGMNetConfig

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lgmnet import load_model
-from lgmnet.classifier.classifier import fit_classifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.report import (
     MAX_GALLERY_PICTURES,
     Prediction,

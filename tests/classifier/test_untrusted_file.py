@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lgmnet import tensor_file
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.edit import rename_class
 from lgmnet.classifier.file import CLASSIFIER_KIND, CLASSIFIER_VERSION, load_classifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.model import Model

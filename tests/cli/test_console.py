@@ -25,7 +25,7 @@ from tests.support.images import write_drawing
 from tests.support.models import drawings
 
 PANELS = {
-    "Make": ["forge", "edit", "inspect", "quickstart", "export"],
+    "Make": ["example", "forge", "edit", "inspect", "quickstart", "export"],
     "Use": ["predict", "report"],
     "Measure": ["evaluate", "compare", "audit", "calibrate", "demo", "reproduce", "models"],
     "Train": ["train", "publish", "download"],

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.cli.predict import predict
 from lgmnet.data.images.folder import scan_class_folder
 from lgmnet.data.images.read import read_image
@@ -319,3 +320,46 @@ def test_predictions_are_written_batch_by_batch(classifier, tmp_path, monkeypatc
     with pytest.raises(StreamFull):
         predict(classifier, ["-"], row_format="jsonl")
     assert n_read <= 2 * BATCH_SIZE
+
+
+def test_forge_from_a_table(folder_of_symbols, classifier, tiny, tmp_path):
+    """The same images, named by a table, make the same classifier."""
+    table = tmp_path / "labels.csv"
+    files = sorted(folder_of_symbols.glob("*/*"))
+    rows = [f"{path.relative_to(folder_of_symbols)},{path.parent.name}" for path in files]
+    table.write_text("\n".join(["file,label", *rows]))
+    out = tmp_path / "c.safetensors"
+    words = ("forge", folder_of_symbols, "--labels", table, "-o", out, "--model", tiny)
+    assert lgmnet(*words).code == 0
+    assert content(out) == content(classifier)
+    absolute = [f"{path},{path.parent.name}" for path in files] + ["absent.png,moon"]
+    table.write_text("\n".join(["file,label", *absolute]))
+    ran = lgmnet("forge", "--labels", table, "-o", out, "--model", tiny, "--json")
+    assert ran.code == 2
+    assert "absent.png" in ran.json["unreadable"][0]
+    ran = lgmnet("forge", "-o", out)
+    assert ran.code == 2
+    assert "IMAGES_DIR, or a table with --labels" in ran.err
+
+
+def test_forge_and_edit_find_copies_and_give_an_interval(tiny, tmp_path):
+    folder = symbols(tmp_path / "images", {"moon": 3, "star": 3})
+    for name in ("moon", "star"):
+        shutil.copy(folder / name / "0.png", folder / name / "copy.png")
+    shutil.copy(folder / "moon" / "1.png", folder / "star" / "other.png")
+    out = tmp_path / "c.safetensors"
+    ran = lgmnet("forge", folder, "-o", out, "--model", tiny)
+    assert ran.code == 0
+    named = "'moon/1.png' in 'moon' and 'star/other.png' in 'star'"
+    assert f"warning: the same image is in 2 classes: {named}." in ran.err
+    assert re.search(r"estimate: \d of 7 images .* 95 % interval \d+ to \d+ %", ran.out)
+    assert "Copies of other images, which count once: 2." in ran.out
+    more = symbols(tmp_path / "more", {"sun": 1}, seed=3)
+    ran = lgmnet("edit", out, "--add", more, "--model", tiny, "--json")
+    estimate = ran.json["leave_one_out"]
+    assert (estimate["asked"], estimate["copies"], estimate["not_asked"]) == (7, 2, 1)
+    assert estimate["in_several_classes"] == [["moon/1.png", "star/other.png"]]
+    low, high = estimate["interval"]
+    assert 0 <= low <= estimate["accuracy"] <= high <= 100
+    ran = lgmnet("edit", out, "--rename", "sun=sol", "--json")
+    assert "leave_one_out" not in ran.json, "nothing that was tested has changed"

@@ -136,7 +136,7 @@ NUL = Path("a\0b")
     ids=["save", "load", "save_pretrained", "from_pretrained", "hub"],
 )
 def test_a_path_with_nul_is_a_sentence_in_python(act: Callable[..., object]):
-    from lgmnet.classifier.classifier import fit_classifier
+    from lgmnet.classifier.fit import fit_classifier
 
     model = tiny_model()
     fitted = fit_classifier(model, drawings(2, 1)[:, 0], [0, 1], "ab")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.thumbnails import find_thumbnail
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
@@ -137,3 +140,24 @@ def test_test_classes_are_classified_about_as_well_as_the_card_says():
     names = dataset.class_names[:10]
     classifier = FewShotClassifier("photos").fit(support, np.repeat(names, 5))
     assert classifier.score(query, np.repeat(names, 3)) > 0.9
+
+
+def test_a_report_has_pictures_of_photos(folder, classifier_file, tmp_path):
+    """A support photo of the wrong class is shown, although the classifier has only features."""
+    wrong = tmp_path / "support"
+    shutil.copytree(folder / "support", wrong)
+    shutil.copy(folder / "query" / "sky" / "3.jpg", wrong / "brick" / "wrong.jpg")
+    file, page = tmp_path / "c.safetensors", tmp_path / "report.html"
+    assert lgmnet("forge", wrong, "-o", file).code == 0
+    ran = lgmnet("report", file, folder / "query", "-o", page, "--json")
+    assert "brick/wrong.jpg" in [suspect["source"] for suspect in ran.json["suspects"]]
+    text = page.read_text(encoding="utf-8")
+    figure = next(part for part in text.split("<figure>") if "brick/wrong.jpg" in part)
+    assert 'src="data:image/png;base64,' in figure
+    before = FittedClassifier.load(classifier_file)
+    assert all(find_thumbnail(before, place) for place in range(9)), "for the studio, too"
+    more = tmp_path / "more"
+    shutil.copytree(folder / "query", more)
+    assert lgmnet("edit", file, "--add", more).code == 0
+    grown = FittedClassifier.load(file)
+    assert all(find_thumbnail(grown, place) for place in range(len(grown.support.samples)))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from lgmnet.data.images.read import read_image
-from lgmnet.data.inputs import to_samples
+from lgmnet.data.inputs import are_vectors, collect_inputs, to_samples
 from lgmnet.errors import DataError, ImageError
 from tests.support.models import drawings
 
@@ -119,6 +124,72 @@ def test_different_sizes_give_one_warning(ink_drawings):
     assert samples.shape == (3, *DRAWING)
 
 
+class Table(dict[str, Any]):
+    """Two-column table with the part of the interface of DataFrames that is used."""
+
+    @property
+    def columns(self):
+        return list(self)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(list(self.values()), dtype=object).T
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.array,
+        lambda paths: np.array(paths, dtype=object),
+        lambda paths: np.array(paths)[:, None],
+        lambda paths: (path for path in paths),
+        tuple,
+        lambda paths: [Path(path).read_bytes() for path in paths],
+        lambda paths: [bytearray(Path(path).read_bytes()) for path in paths],
+        lambda paths: [io.BytesIO(Path(path).read_bytes()) for path in paths],
+        lambda paths: [io.BufferedReader(io.BytesIO(Path(path).read_bytes())) for path in paths],
+        lambda paths: Table(file=paths, label=["a"] * len(paths)),
+        lambda paths: Table(path=paths),
+    ],
+)
+def test_files_in_any_form_give_the_same_samples(form, ink_drawings, tmp_path):
+    paths = []
+    for i, image in enumerate(ink_drawings):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(255 - image).save(paths[-1])
+    expected = to_samples(paths, DRAWING)
+    assert torch.equal(to_samples(form(paths), DRAWING), expected)
+    inputs = collect_inputs(form(paths))
+    assert torch.equal(to_samples(inputs, DRAWING), to_samples(inputs, DRAWING)), "read twice"
+    assert not are_vectors(inputs)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: np.moveaxis(x, 3, 1),
+        lambda x: list(np.moveaxis(x, 3, 1)),
+        lambda x: [np.moveaxis(x[0], 2, 0), x[1]],
+        lambda x: torch.from_numpy(x).movedim(3, 1),
+        lambda x: list(torch.from_numpy(x).movedim(3, 1)),
+    ],
+)
+def test_channels_may_come_first(form, scene):
+    """NumPy users get a hint, once; for tensors it is the usual order."""
+    photos = np.stack([scene, scene[::-1]])
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        samples = to_samples(form(photos), PHOTO_SHAPE)
+    assert torch.equal(samples, torch.from_numpy(photos.copy()).movedim(3, 1))
+    hints = [str(warning.message) for warning in warned]
+    assert len(hints) == (0 if isinstance(form(photos)[0], torch.Tensor) else 1)
+    assert all("np.moveaxis(image, 0, -1)" in hint for hint in hints)
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.array([]), np.zeros((0, 28, 28)), iter(())])
+def test_no_images_give_no_samples(nothing):
+    assert to_samples(nothing, DRAWING).shape == (0, *DRAWING)
+
+
 def test_vectors():
     samples = to_samples([[1, 2.5], [3, 4]], (2,))
     assert samples.dtype == torch.float64
@@ -135,25 +206,27 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
     ("inputs", "shape", "message"),
     [
         ("a.png", DRAWING, "put it into a list"),
-        ([], DRAWING, "There are no images"),
-        (bad(0, 28, 28), DRAWING, r"none of them empty, but it has the shape \[0, 28, 28\]"),
+        (b"a.png", DRAWING, "put it into a list"),
+        (io.BytesIO(), DRAWING, "put it into a list"),
+        (None, DRAWING, "Expected a sequence of paths.*but got None"),
+        ([b"a.png"], DRAWING, "'image 0' cannot be read as an image"),
+        (bad(3, 0, 28), DRAWING, r"none of them empty, but it has the shape \[3, 0, 28\]"),
         (bad(3, 784), DRAWING, r"\[images, height, width\].* shape \[3, 784\]"),
         (bad(2, 9, 9, at=np.nan), DRAWING, "Image 1 holds pixels that are NaN"),
         ([bad(9, 9), bad(9, 9, at=np.inf)], DRAWING, "Image 1 .*NaN or infinite"),
         ([bad(9, 9, at=np.nan)], PHOTO_SHAPE, "Image 0 .*must lie in 0 to 1"),
         (bad(2, 9, 9, 2), PHOTO_SHAPE, "Image 0 .*2 channels"),
         (bad(2, 9, 9, 5), PHOTO_SHAPE, r"with 1, 3 or 4 channels, but its shape is \[9, 9, 5\]"),
-        (bad(2, 3, 9, 9), PHOTO_SHAPE, "move the channels to the last axis"),
         (
             bad(1, 9, 9, 3, at=255.0),
             PHOTO_SHAPE,
             "floats in 0 to 1, but this is float64 in 0 to 255",
         ),
         ([bad(9, 9, at=700.0)], PHOTO_SHAPE, "must lie in 0 to 1, but lie in 0 to 700"),
-        (np.array([["a"] * 9] * 9)[None], DRAWING, "Expected numbers"),
+        (np.array([["a"] * 9] * 9)[None], DRAWING, "Image 0 .*expected paths"),
         ([object()], DRAWING, "Image 0 cannot be used: expected paths, PIL images"),
         ([None], PHOTO_SHAPE, "it is a NoneType"),
-        ([Image.new("L", (10_000, 10_000))], DRAWING, "Image 0 .*10000 x 10000 pixels; at most"),
+        ([Image.new("1", (1, 600_000))], DRAWING, "Image 0 .*1 x 600000 pixels; at most"),
         (["absent.png"], PHOTO_SHAPE, "There is no image file 'absent.png'"),
         (bad(2, 3), (2,), r"Expected vectors \[samples, 2\], but they are of shape \[2, 3\]"),
         (bad(0, 2), (2,), r"of shape \[0, 2\]"),

@@ -6,7 +6,8 @@ from typing import Literal
 import pytest
 import torch
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.data.synthetic.criteria import Factor, FactorTable
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, FileFormatError

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import subprocess
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.export import export, snippet
+from lgmnet.classifier.fit import fit_classifier
+from lgmnet.data.images.read import read_image
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import (
+    Rejection,
     calibrate_rejection,
     equal_error_threshold,
+    fit_log_odds,
     measure_similarities,
 )
 from lgmnet.methods import METHODS, FineTuneConfig, LGMClassifier
 from lgmnet.model.model import load_model, save_model
 from lgmnet.nn.embedding import EmbeddingConfig
-from tests.support.command_line import lgmnet
+from tests.support.command_line import lgmnet, run_without_torch
 from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings, tiny_model
 
@@ -86,6 +94,46 @@ def test_the_threshold_and_its_error_rates_come_from_different_classes():
     assert (rejection.chosen_on, rejection.measured_on) == ("strokes:val", "strokes:test")
     similarities = measure_similarities(method, val, SHAPE, episodes=20)
     assert threshold == equal_error_threshold(*similarities)
+
+
+def test_the_probability_of_none_is_calibrated():
+    """Of queries with about the same probability, that share belongs to none (a logistic model)."""
+    rng = np.random.default_rng(0)
+    similarity = torch.from_numpy(rng.normal(0, 1, 200_000))
+    is_out = torch.from_numpy(rng.random(200_000)) < torch.sigmoid(3 * (0.4 - similarity))
+    slope, midpoint = fit_log_odds(similarity[~is_out], similarity[is_out])
+    assert slope == pytest.approx(3, rel=0.05)
+    assert midpoint == pytest.approx(0.4, abs=0.02)
+    rejection = Rejection(5, 1, 0.4, "a:b", "a:c", 1.0, 1.0, slope, midpoint)
+    p = rejection.none_probability(similarity)
+    for low in (0.1, 0.5, 0.8):
+        chosen = (p > low) & (p < low + 0.1)
+        share = is_out[chosen].double().mean().item()
+        assert share == pytest.approx(low + 0.05, abs=0.02)
+
+
+def test_separable_similarities_give_a_finite_slope():
+    slope, midpoint = fit_log_odds(torch.full((50,), 0.9), torch.full((50,), 0.1))
+    assert 0 < slope < 1e3
+    assert midpoint == pytest.approx(0.5)
+
+
+def test_the_rate_of_false_rejections_chooses_the_threshold():
+    method = tiny_model().method
+    val, test = SyntheticCharacters("val"), SyntheticCharacters("test")
+    rejection = calibrate_rejection(method, val, test, SHAPE, episodes=40)
+    in_class, _ = measure_similarities(method, val, SHAPE, episodes=40)
+    for rate in (0.01, 0.05, 0.3):
+        rejected = (in_class < rejection.threshold_for(rate)).double().mean().item()
+        assert rejected == pytest.approx(rate, abs=0.01)
+    between = rejection.threshold_for(0.15)
+    assert rejection.threshold_for(0.1) < between < rejection.threshold_for(0.2)
+    assert rejection.threshold_for(None) == rejection.threshold
+    with pytest.raises(ConfigError, match=r"between 0.001 and 0.5, but is 0.9"):
+        rejection.threshold_for(0.9)
+    old = dataclasses.replace(rejection, slope=0.0, rate_thresholds=())
+    with pytest.raises(ConfigError, match="lgmnet calibrate"):
+        old.threshold_for(0.05)
 
 
 def test_a_method_without_similarities_is_refused():
@@ -155,6 +203,88 @@ def test_the_shell_and_the_estimator_reject_queries_of_no_class(calibrated, tmp_
     assert classifier.set_params(unknown=None).predict([other]).tolist() in ([3], [8])
     with pytest.raises(ConfigError, match="'unknown' must be a label like the others"):
         classifier.set_params(unknown="none").predict([other])
+
+
+def test_the_probability_beside_none_is_that_of_being_none(calibrated, tmp_path):
+    model = load_model(calibrated)
+    folder = symbols(tmp_path / "support", {"moon": 1, "star": 1})
+    file = tmp_path / "c.safetensors"
+    assert lgmnet("forge", folder, "-o", file, "--model", calibrated).code == 0
+    moon = folder / "moon" / "0.png"
+    other = write_drawing(tmp_path / "other.png", drawings(3, 1, seed=5)[2, 0])
+    fitted = FittedClassifier.load(file)
+    similarity = fitted.analyze(torch.stack([read_image(other, (1, 28, 28))])).similarity
+    assert similarity is not None
+    expected = float(model.rejections[0].none_probability(similarity))
+    # With a rate at which the other image is rejected for certain, the moon still is a moon.
+    ran = lgmnet("predict", file, moon, other, "--none", 0.5, "--json").json["predictions"]
+    assert [row["label"] for row in ran] == ["moon", "none of these"]
+    assert ran[1]["none_probability"] == pytest.approx(expected, abs=1e-4)
+    assert ran[0]["none_probability"] < ran[1]["none_probability"]
+    table = lgmnet("predict", file, other, "--none", "0.5").out
+    assert f"none of these  {100 * expected:9.1f} %" in table
+    rows = lgmnet("predict", file, other, "--none", "0.5", "--format", "csv").out
+    header, row = rows.splitlines()
+    assert header == "image,label,probability,error,moon,star,none of these"
+    assert float(row.split(",")[2]) == pytest.approx(expected, abs=1e-4)
+    strict = lgmnet("predict", file, other, "--none", "0.001", "--json").json["predictions"]
+    assert strict[0]["label"] != "none of these"
+    for words in (("--none", other), (other, "--none")):
+        assert lgmnet("predict", file, *words).code == 0
+    for rate, message in (("0.9", "between 0.001 and 0.5"), ("7", "between 0.001 and 0.5")):
+        ran = lgmnet("predict", file, other, "--none", rate)
+        assert ran.code == 2
+        assert message in ran.err
+
+
+@pytest.mark.parametrize("has_curve", [True, False])
+def test_none_is_part_of_the_onnx_file_and_of_the_snippets(has_curve, calibrated, tmp_path):
+    model = load_model(calibrated)
+    if not has_curve:
+        old = tuple(dataclasses.replace(r, slope=0.0, rate_thresholds=()) for r in model.rejections)
+        model = dataclasses.replace(model, rejections=old)
+    fitted = fit_classifier(model, drawings(2, 1)[:, 0], [0, 1], ["moon", "star"])
+    out, script = tmp_path / "c.onnx", tmp_path / "predict.py"
+    assert export(fitted, out) < 1e-4
+    queries = drawings(5, 2, seed=4).flatten(0, 1)
+    paths = [write_drawing(tmp_path / f"{i}.png", image) for i, image in enumerate(queries)]
+    images = torch.stack([read_image(path, (1, 28, 28)) for path in paths])
+    outputs = onnxruntime.InferenceSession(out).run(None, {"images": images.numpy()})
+    assert len(outputs) == 1 + has_curve
+    script.write_text(snippet("python", fitted), encoding="utf-8")
+    javascript = snippet("javascript", fitted)
+    labels = fitted.predict(images)
+    if not has_curve:
+        assert "NONE = /* thresholds of none */ null" in javascript
+        lines = run_without_torch(script, out, "--none", *paths)
+        assert [line.split("\t")[0] for line in lines] == labels
+        return
+    analysis = fitted.analyze(images)
+    none = fitted.none_probability(analysis)
+    assert none is not None
+    np.testing.assert_allclose(outputs[1], none.numpy(), atol=1e-4)
+    for option, rate in (("--none", None), ("--none=0.3", 0.3), ("--none=0.15", 0.15)):
+        rejected = fitted.rejected(analysis, rate).tolist()
+        lines = run_without_torch(script, out, option, *paths)
+        expected = [
+            "none of these" if no else label for no, label in zip(rejected, labels, strict=True)
+        ]
+        assert [line.split("\t")[0] for line in lines] == expected
+        if rate == 0.3:
+            assert any(rejected)
+            assert not all(rejected)
+    if (node := shutil.which("node")) is None:
+        return
+    (tmp_path / "predict.mjs").write_text(javascript, encoding="utf-8")
+    (tmp_path / "run.mjs").write_text(
+        'import { findLimit } from "./predict.mjs";\n'
+        "console.log(JSON.stringify([undefined, 0.0001, 0.05, 0.15, 0.5, 0.9].map(findLimit)));\n"
+    )
+    ran = subprocess.run([node, "run.mjs"], cwd=tmp_path, capture_output=True, check=True)
+    rates = [None, 0.001, 0.05, 0.15, 0.5, 0.5]
+    thresholds = torch.tensor([fitted.rejection.threshold_for(r) for r in rates])
+    expected_limits = fitted.rejection.none_probability(thresholds).tolist()
+    assert json.loads(ran.stdout) == pytest.approx(expected_limits, abs=0.02)
 
 
 def test_missing_thresholds_and_unusable_data_are_refused(tmp_path):

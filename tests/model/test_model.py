@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard
 from torch import Tensor
 
-from lgmnet.classifier.classifier import fit_classifier
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.config import with_settings
 from lgmnet.errors import ConfigError, FileFormatError, UserError
 from lgmnet.evaluation import Score

@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.io import atomic_write
 from lgmnet.studio.app import Settings, create_app
-from lgmnet.studio.classifiers import encode_image
 from lgmnet.studio.index import Metadata
 from lgmnet.studio.limits import Limits
 from lgmnet.studio.store import Store, store_urls

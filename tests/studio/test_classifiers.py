@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.studio.app import create_app
-from lgmnet.studio.classifiers import encode_image
-from tests.studio.conftest import form, queries
+from tests.studio.conftest import form, png, queries
 from tests.support.command_line import lgmnet
 from tests.support.images import png_claiming
+from tests.support.models import drawings
 
 
 def test_a_classifier_is_created_and_read(client, sky):
@@ -393,3 +394,22 @@ def test_a_classifier_of_photos_keeps_their_thumbnails(client):
     assert copy.content == thumbnail.content
     dropped = client.patch(url, data={"drop": [place]}, headers={"If-Match": classifier["etag"]})
     assert dropped.json()["classes"] == {"a": 2, "b": 1}
+
+
+def test_the_accuracy_is_estimated_with_its_interval(client, sky):
+    images = drawings(3, 3)
+    files = [("images", ("again.png", png(images[2, 0]), "image/png"))]
+    grown = client.patch(
+        f"/v1/classifiers/{sky['id']}",
+        headers={"If-Match": sky["etag"]},
+        files=files,
+        data={"labels": ["moon"]},
+    ).json()
+    estimate = client.get(f"/v1/classifiers/{sky['id']}/estimate").json()
+    assert estimate["etag"] == grown["etag"]
+    assert estimate["asked"] == 7
+    assert estimate["not_asked"] == estimate["copies"] == 0
+    assert estimate["in_several_classes"] == [[3, 6]], "places of the image in two classes"
+    low, high = estimate["interval"]
+    assert 0 <= low <= estimate["accuracy"] <= high <= 100
+    assert client.get(f"/v1/classifiers/{'0' * 32}/estimate").status_code == 404

@@ -28,6 +28,7 @@ COMMANDS = (
     "calibrate",
     "demo",
     "reproduce",
+    "example",
     "forge",
     "predict",
     "edit",
@@ -135,7 +136,7 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def run_without_torch(script: Path, *words: Path) -> list[str]:
+def run_without_torch(script: Path, *words: Path | str) -> list[str]:
     """Return the lines that a script prints where torch and lgmnet cannot be imported."""
     ran = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, script, *words],

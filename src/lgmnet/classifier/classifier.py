@@ -1,33 +1,29 @@
-"""Classifiers that a model fits to labelled samples in one forward pass."""
+"""Classifiers of a user's own classes, as a model fits them to labelled samples."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Num
-from torch import Tensor, nn
+from torch import Tensor
 
 from lgmnet.classifier.embedding import load_embedding, without_embedding
-from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import (
     Support,
-    check_classes_differ,
     check_is_tensor,
-    make_support,
     to_float,
     to_support_samples,
 )
 from lgmnet.devices import inference_autocast
 from lgmnet.engines.names import AUTO
 from lgmnet.engines.runtimes import check_engine
-from lgmnet.episode import check_samples
 from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.aspects import Profile, explain_shares
 from lgmnet.evaluation.rejection import Rejection
@@ -166,8 +162,8 @@ class FittedClassifier:
         return attention
 
     @property
-    def threshold(self) -> float:
-        """Similarity below which a sample belongs to no class: the model's at the nearest shot.
+    def rejection(self) -> Rejection:
+        """Threshold for samples that belong to no class: the model's at the nearest shot.
 
         Raises:
             ConfigError: if the model has no threshold.
@@ -178,8 +174,12 @@ class FittedClassifier:
                 "with 'lgmnet calibrate', then forge the classifier again."
             )
         shot = sum(self.shots) / len(self.shots)
-        nearest = min(self.rejections, key=lambda r: abs(math.log(r.shot / shot)))
-        return nearest.threshold
+        return min(self.rejections, key=lambda r: abs(math.log(r.shot / shot)))
+
+    @property
+    def threshold(self) -> float:
+        """Similarity below which a sample belongs to no class (see `rejection`)."""
+        return self.rejection.threshold
 
     @torch.inference_mode()
     def fits(self, samples: Num[Tensor, "samples *feature"]) -> Bool[Tensor, " samples"]:
@@ -192,19 +192,41 @@ class FittedClassifier:
         rejected = [self.rejected(analysis) for analysis in self.analyze_batches(samples)]
         return ~torch.cat([torch.empty(0, dtype=torch.bool), *rejected])
 
-    def rejected(self, analysis: QueryAnalysis) -> Bool[Tensor, " samples"]:
+    def none_probability(self, analysis: QueryAnalysis) -> Float[Tensor, " samples"] | None:
+        """Compute the probability that samples belong to no class, if every second one does.
+
+        None if the model has not measured it.
+        """
+        is_known = bool(self.rejections) and self.rejection.has_probabilities
+        if not is_known or analysis.similarity is None:
+            return None
+        return self.rejection.none_probability(analysis.similarity)
+
+    def rejected(
+        self, analysis: QueryAnalysis, rate: float | None = None
+    ) -> Bool[Tensor, " samples"]:
         """Decide which of the analyzed samples belong to no class, by the threshold.
+
+        ``rate`` is that of false rejections (see `Rejection.threshold_for`).
 
         Raises:
             ConfigError: if the model has no threshold, or compares classes only with each other.
         """
-        threshold = self.threshold
+        threshold = self.rejection.threshold_for(rate)
+        return self.require_similarity(analysis) < threshold
+
+    def require_similarity(self, analysis: QueryAnalysis) -> Float[Tensor, " samples"]:
+        """Return the similarities of analyzed samples.
+
+        Raises:
+            ConfigError: if the method compares classes only with each other.
+        """
         if analysis.similarity is None:
             raise ConfigError(
                 f"'{self.model}' compares classes only with each other, so it cannot decide that a "
                 "sample belongs to none of them."
             )
-        return analysis.similarity < threshold
+        return analysis.similarity
 
     @torch.inference_mode()
     def spread(
@@ -343,81 +365,3 @@ def require_probabilities(
             "Forge it again."
         )
     return log_p
-
-
-def fit_classifier(
-    model: Model,
-    samples: Num[Tensor, "samples *feature"],
-    labels: Sequence[int],
-    classes: Sequence[str],
-    *,
-    sources: Sequence[str] | None = None,
-) -> FittedClassifier:
-    """Fit a classifier to labelled samples in one forward pass.
-
-    Drawings have ink = 255 on 0. ``labels`` are indices into ``classes``; uneven shots are fine.
-    ``sources`` tell where each sample is from, such as the name of its file.
-
-    Raises:
-        EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        DataError: if the samples are not of the kind and shape that the model takes, or all classes
-            hold the same ones.
-    """
-    return fit_support(model, make_support(model, samples, labels, sources), classes)
-
-
-@torch.inference_mode()
-def embed_support(model: Model, support: Support) -> Float[Tensor, "samples *embedding"]:
-    """Compute the shared embedding of support samples, which does not depend on the task."""
-    samples, layers = to_float(support.samples), model.inference_method.embedding
-    embedding = load_embedding(layers, samples.shape[1:], model.engine)
-    if embedding is not None:
-        return embedding(samples)
-    with inference_autocast(samples):
-        embedded: Tensor = layers(samples)
-    return embedded
-
-
-@torch.inference_mode()
-def fit_support(
-    model: Model,
-    support: Support,
-    classes: Sequence[str],
-    notes: dict[str, str] | None = None,
-    *,
-    embedded: Float[Tensor, "samples *embedding"] | None = None,
-) -> FittedClassifier:
-    """Fit a classifier to a support set; ``embedded`` is the result of `embed_support`, if known.
-
-    Raises:
-        EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        ConfigError: if a class name cannot be used (see `check_class_names`).
-        DataError: if all classes hold the same samples.
-    """
-    check_class_names(classes)
-    labels = support.labels.clone()  # A file cannot hold one tensor twice.
-    samples = to_float(support.samples)
-    check_samples("support", samples[None], labels[None], len(classes))
-    check_classes_differ(support, len(classes), model.input_kind)
-    if embedded is None:
-        embedded = embed_support(model, support)
-    method = model.inference_method
-    with inference_autocast(samples):
-        classifier = method.without_embedding().adapt(embedded[None], labels[None], len(classes))
-    if not isinstance(method.embedding, nn.Identity):
-        classifier.embedding = method.embedding  # Queries have not passed it yet.
-    return FittedClassifier(
-        # A copy, because the classifier shares modules with the method, which may be trained on.
-        copy.deepcopy(classifier).to(samples.dtype),
-        tuple(classes),
-        support,
-        model.name,
-        model.fingerprint,
-        model.method_name,
-        model.method.config,
-        model.backbone,
-        model.rejections,
-        notes or {},
-        model.profiles,
-        model.engine,
-    )

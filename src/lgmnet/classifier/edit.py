@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_support
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.names import check_class_name
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.errors import ConfigError

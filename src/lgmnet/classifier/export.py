@@ -15,6 +15,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.support import to_float
 from lgmnet.engines.onnx_file import convert_to_onnx
 from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
+from lgmnet.evaluation.rejection import RATES, Rejection
 from lgmnet.io import atomic_write, check_destination
 from lgmnet.methods import METHODS
 from lgmnet.methods.base import Classifier, Method
@@ -39,7 +40,9 @@ def export(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> 
     """Write a classifier of images as one ONNX file, after comparing it with torch.
 
     The input ``images`` is uint8 [images, channels, height, width], the output ``probabilities`` is
-    float32 [images, classes]. The metadata hold the classes and describe the preprocessing.
+    float32 [images, classes]. The output ``none`` [images] is the probability that an image belongs
+    to none of them, if the model knows it. The metadata hold the classes, the threshold of ``none``
+    and those of other rates of false rejections, and describe the preprocessing.
 
     Returns:
         The largest difference between a probability from onnxruntime and from torch.
@@ -55,7 +58,10 @@ def export(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> 
     # The classifier's tensors are inference tensors, which the exporter does not take: clone them.
     state = {name: t.cpu().clone() for name, t in fitted.classifier.state_dict().items()}
     classifier = METHODS[fitted.method].restore(fitted.config, len(fitted.classes), state)
-    network = PixelClassifier(classifier, fitted.backbone)
+    rejection = find_rejection(fitted)
+    if rejection is not None:
+        metadata["none"] = json.dumps(describe_rejection(rejection))
+    network = PixelClassifier(classifier, fitted.backbone, rejection)
     images = draw_photos(4, shape) if fitted.backbone else fitted.support.samples.cpu()
     images = torch.cat([images, images.flip(-1), 255 - images])
     tests = [{"images": batch} for batch in (images, images[:1])]
@@ -97,16 +103,25 @@ def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
 class PixelClassifier(nn.Module):
     """Classifier that maps uint8 pixels, or their features by a backbone, to probabilities."""
 
-    def __init__(self, classifier: Classifier, backbone: str) -> None:
+    def __init__(self, classifier: Classifier, backbone: str, rejection: Rejection | None) -> None:
         super().__init__()
         self.classifier = classifier
         self.backbone = load_backbone(backbone) if backbone else None
+        self.rejection = rejection
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 [images, channels, height, width] to probabilities [images, classes]."""
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Map uint8 [images, channels, height, width] to probabilities [images, classes].
+
+        With a rejection, the second result [images] is the probability of belonging to no class.
+        """
         queries = to_float(images) if self.backbone is None else self.backbone(images)
-        log_p: Tensor = self.classifier(queries[None])[0]
-        return log_p.exp()
+        if self.rejection is None:
+            log_p: Tensor = self.classifier(queries[None])[0]
+            return (log_p.exp(),)
+        analysis = self.classifier.analyze(queries[None])
+        assert analysis.similarity is not None, "find_rejection has checked it"
+        none = self.rejection.none_probability(analysis.similarity[0])
+        return analysis.log_p[0].exp(), none
 
 
 class PixelMetaNet(nn.Module):
@@ -123,6 +138,22 @@ class PixelMetaNet(nn.Module):
         classifier = self.method._adapt(support_x, support_y, labels.shape[1], None)
         log_p: Tensor = classifier(to_float(images)[None])[0]
         return log_p.exp()
+
+
+def find_rejection(fitted: FittedClassifier) -> Rejection | None:
+    """Return the rejection of a classifier whose probabilities are known; else None."""
+    probe = fitted.analyze(fitted.support.samples[:1])
+    return None if fitted.none_probability(probe) is None else fitted.rejection
+
+
+def describe_rejection(rejection: Rejection) -> dict[str, Any]:
+    """Describe the thresholds of the probability of belonging to no class, for the metadata.
+
+    ``thresholds`` are those for the ``rates`` of false rejections.
+    """
+    limits = torch.tensor([rejection.threshold, *rejection.rate_thresholds], dtype=torch.float64)
+    threshold, *others = rejection.none_probability(limits).tolist()
+    return {"threshold": threshold, "rates": RATES[: len(others)], "thresholds": others}
 
 
 def draw_photos(count: int, shape: Sequence[int]) -> UInt8[Tensor, "photos 3 height width"]:
@@ -160,7 +191,8 @@ def export_network(
         axes["labels"][1] = dynamic
     network = network.eval()
     program = convert_to_onnx(network, example, axes)
-    program.model.graph.outputs[0].name = "probabilities"
+    for output, name in zip(program.model.graph.outputs, ("probabilities", "none"), strict=False):
+        output.name = name
     program.model.metadata_props.update(metadata)
     difference = 0.0
     with atomic_write(path) as draft:
@@ -168,10 +200,12 @@ def export_network(
         content = draft.read_bytes()  # onnxruntime opens no path that is not UTF-8.
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         for inputs in tests:
-            result = session.run(None, {name: x.numpy() for name, x in inputs.items()})[0]
+            results = session.run(None, {name: x.numpy() for name, x in inputs.items()})
             with torch.inference_mode():
-                expected = network(**inputs).numpy()
-            difference = max(difference, float(np.abs(result - expected).max()))
+                answer = network(**inputs)
+            expected = answer if isinstance(answer, tuple) else (answer,)
+            for result, tensor in zip(results, expected, strict=True):
+                difference = max(difference, float(np.abs(result - tensor.numpy()).max()))
         if not difference <= MAX_DIFFERENCE:
             raise UserError(
                 f"The results of the exported network differ from those of torch by up to "
@@ -235,5 +269,9 @@ def snippet(language: str, fitted: FittedClassifier) -> str:
     path = Path(__file__).parent / "snippets" / SNIPPETS[language]
     program = path.read_text(encoding="utf-8")
     classes = json.dumps(fitted.classes, ensure_ascii=False)
+    rejection = find_rejection(fitted)
+    if rejection is not None:
+        none = json.dumps(describe_rejection(rejection))
+        program = program.replace("/* thresholds of none */ null", none)
     program = program.replace("/* classes */ []", classes)
     return program.replace("/* shape */ [1, 28, 28]", json.dumps(fitted.inputs.shape))

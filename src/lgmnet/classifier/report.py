@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.cross_validation import leave_one_out
 from lgmnet.errors import UserError, require_extra, to_utf8
+from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.io import check_destination, write_text
 from lgmnet.model.model import Model
 
@@ -85,11 +85,7 @@ class Report:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the accuracy, in percent (Wilson, 1927)."""
-        n, p, z = self.n_images, self.n_correct / self.n_images, 1.959964
-        center = p + z * z / (2 * n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        low, high = ((center + sign * half) / (1 + z * z / n) for sign in (-1, 1))
-        return 100 * low, 100 * high
+        return wilson_interval(self.n_correct / self.n_images, self.n_images)
 
     @property
     def per_class(self) -> list[tuple[str, int, int]]:
@@ -157,9 +153,7 @@ def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, .
     """Find support samples that a classifier fitted to the others assigns to another class."""
     fitted.check_model(model)
     support = fitted.support
-    validation = leave_one_out(model, support, len(fitted.classes), max(fitted.shots))
-    if validation is None:
-        return ()
+    validation = leave_one_out(model, support, len(fitted.classes))
     own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
     order = own.argsort()
     suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]

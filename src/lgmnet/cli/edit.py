@@ -1,21 +1,29 @@
 """Command ``lgmnet edit``."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from lgmnet.cli.classifiers import (
     format_classes,
+    format_estimate,
     load_original_model,
     read_images,
+    report_conflicts,
     shots_by_class,
 )
-from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import ClassifierPath, Force, OriginalModel
+from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.options import ClassifierPath, OriginalModel
 from lgmnet.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.data.images.folder import ClassFolder
 
 
 @command(
@@ -42,16 +50,26 @@ def edit(
         typer.Option("--out", "-o", help="File to write the result to. Default: FILE itself."),
     ] = None,
     model: OriginalModel = None,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace a file that lgmnet did not write, and add photos even to a classifier of "
+            "drawings.",
+        ),
+    ] = False,
 ) -> CommandResult:
     """Add, remove and rename classes of a classifier, in this order, without training.
 
     Every option may be given several times. If any of the changes fails, or an image cannot be
-    read, no file is written.
+    read, no file is written. If images were added or removed, the accuracy is estimated as by
+    'lgmnet forge'.
     """
     from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.classifier.file import CLASSIFIER_KIND
+    from lgmnet.classifier.thumbnails import add_thumbnails
     from lgmnet.data.images.folder import scan_class_folder
     from lgmnet.tensor_file import check_tensor_destination
 
@@ -61,14 +79,18 @@ def edit(
     fitted = FittedClassifier.load(file)
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
     problems: list[str] = []
+    mismatches: list[str] = []
     started = time.perf_counter()
     if add or remove:
         original_model = load_original_model(fitted, model)
         for folder in add or ():
-            images = read_images(scan_class_folder(folder, min_classes=1), original_model)
+            class_folder = scan_class_folder(folder, min_classes=1)
+            mismatches += check_kind(fitted, class_folder, force=force)
+            images = read_images(class_folder, original_model)
             problems += map(str, images.problems)
             labels = [images.classes[label] for label in images.labels]
             fitted = add_samples(fitted, original_model, images.images, labels, images.sources)
+            fitted = add_thumbnails(fitted, images.sources, images.images)
         for name in remove or ():
             fitted = remove_class(fitted, original_model, name)
     for names in rename or ():
@@ -84,6 +106,12 @@ def edit(
             f"Nothing was written, because {len(problems)} of the images to add cannot be read. "
             f"Remove or replace them: {' '.join(problems)}"
         )
+    estimate = None
+    if add or remove:
+        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes))
+        report_conflicts(fitted, estimate)
+    for mismatch in mismatches[:1]:
+        print_notice(f"warning: {mismatch}")
     fitted.save(target, overwrite=force)
     data: dict[str, Any] = {"classifier": str(target), "classes": shots_by_class(fitted)}
     data |= {"milliseconds": round(milliseconds, 3)}
@@ -91,4 +119,31 @@ def edit(
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
     )
-    return CommandResult(data, [text, format_classes(fitted)])
+    if estimate is not None:
+        data["leave_one_out"] = estimate.as_json(fitted.support.sources)
+    lines = [] if estimate is None else format_estimate(estimate)
+    return CommandResult(data, [text, format_classes(fitted), *lines])
+
+
+def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) -> list[str]:
+    """Check that images to add are of the kind that a classifier was made from.
+
+    Returns:
+        The warning if they are not, but ``force`` allows it.
+
+    Raises:
+        DataError: if they are not, or none of them can be read.
+    """
+    from lgmnet.classifier.image_kind import describe_mismatch
+
+    if not folder.n_files or not fitted.inputs.is_image:
+        return []  # Reading the folder then reports what is missing.
+    mismatch = describe_mismatch(fitted, *folder.detect_drawings())
+    if mismatch is None:
+        return []
+    if not force:
+        raise DataError(
+            f"Nothing was added from '{folder.folder}'. {mismatch} Forge a new classifier from all "
+            "images, or add them all the same with --force."
+        )
+    return [mismatch]

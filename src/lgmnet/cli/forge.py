@@ -10,100 +10,137 @@ import typer
 from rich.markup import escape
 
 from lgmnet import __version__
-from lgmnet.cli.classifiers import format_classes, read_images, report_unreadable, shots_by_class
+from lgmnet.cli.classifiers import (
+    format_classes,
+    format_estimate,
+    read_images,
+    report_conflicts,
+    report_unreadable,
+    shots_by_class,
+)
 from lgmnet.cli.console import CommandResult, command, print_notice
-from lgmnet.cli.options import Engine, Force, ImagesDir
+from lgmnet.cli.options import Engine, Force
+from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lgmnet.classifier.cross_validation import LeaveOneOut
     from lgmnet.data.images.folder import ClassFolder
 
 
 @command(
     "Make",
     example="[bold]lgmnet forge my_symbols -o symbols.safetensors[/], "
-    "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ...",
+    "where my_symbols/star/1.png, my_symbols/moon/a.jpg, ...; or "
+    "[bold]lgmnet forge --labels labels.csv -o symbols.safetensors[/]",
 )
 def forge(
-    folder: ImagesDir,
     output: Annotated[Path, typer.Option("--out", "-o", help="Classifier file to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model that makes the classifier. Default: the shipped one that suits the images."
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="IMAGES_DIR",
+            help="Folder of labelled images, as IMAGES_DIR/<class>/<image>; with --labels, the "
+            "folder that the table's files are relative to. Default then: that of the table.",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="CSV",
+            help="Table with the columns file and label, in place of class folders.",
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Model that makes the classifier; auto stands for the shipped one that suits the "
+            "images."
+        ),
+    ] = "auto",
     engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
-    """Make a classifier from a folder of images in one forward pass.
+    """Make a classifier from a folder or a table of images in one forward pass.
 
     Classes may have different numbers of images. The default model depends on whether the images
-    are photos or ink on paper; the command prints its choice.
+    are photos or ink on paper; the command prints its choice. The classifier keeps their kind, so
+    that later commands can warn of images of another kind.
 
-    If a class has two images or more, the command also estimates the accuracy by leave-one-out:
-    every image is classified by a classifier made without it. A file that cannot be read is named
+    If a class has two images or more, the command also estimates the accuracy by leave-one-out,
+    with a 95 % interval: every image is classified by a classifier made without it and its copies.
+    The same image in two classes is named. A file that cannot be read is named
     and left out; the exit code is then 2, and the classifier is made from all other files.
     """
-    from lgmnet.classifier.classifier import embed_support, fit_support
     from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.file import CLASSIFIER_KIND
+    from lgmnet.classifier.fit import embed_support, fit_support
     from lgmnet.classifier.support import make_support
+    from lgmnet.classifier.thumbnails import add_thumbnails
     from lgmnet.data.images.folder import scan_class_folder
+    from lgmnet.data.images.label_table import read_label_table
     from lgmnet.engines.runtimes import check_engine
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
-    class_folder = scan_class_folder(folder)
     check_engine(engine)  # Before any image is read.
-    loaded = load_model(model or choose_model(class_folder), engine=engine)
+    if labels is not None:
+        class_folder = read_label_table(labels, folder)
+    elif folder is not None:
+        class_folder = scan_class_folder(folder)
+    else:
+        raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
+    chosen, notes = choose_model(class_folder, model)
+    loaded = load_model(chosen, engine=engine)
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)
-    notes = {"made": f"lgmnet {__version__}, lgmnet forge"}
+    notes |= {"made": f"lgmnet {__version__}, lgmnet forge"}
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
+    if fitted.backbone:
+        fitted = add_thumbnails(fitted, images.sources, images.images)
     fitted.save(output, overwrite=force)
     estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
     unreadable = report_unreadable(images.problems)
+    report_conflicts(fitted, estimate)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
     classes = shots_by_class(fitted)
     data: dict[str, Any] = {"classifier": str(output), "model": fitted.model, "classes": classes}
     data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
-    score = estimate and {"asked": estimate.n_samples, "right": estimate.n_correct}
     text = (
         f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
         f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms"
     )
     return CommandResult(
-        data | {"leave_one_out": score},
-        [text, format_classes(fitted), format_estimate(estimate)],
+        data | {"leave_one_out": estimate.as_json(support.sources)},
+        [text, format_classes(fitted), *format_estimate(estimate)],
         exit_code=2 if unreadable else 0,
     )
 
 
-def choose_model(folder: ClassFolder) -> str:
+def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
     """Choose the shipped model that suits the images of a folder, and print why on stderr.
+
+    Args:
+        folder: The images.
+        name: Name of the model; only ``auto`` leaves a choice.
+
+    Returns:
+        The name of the model, and the note with the kind of the images.
 
     Raises:
         DataError: if none of the images can be read.
     """
+    from lgmnet.classifier.image_kind import kind_note
+    from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
+
     if not folder.n_files:
-        return "omniglot"  # Any model will do: reading the folder then reports what is missing.
-    is_drawn, reason = folder.detect_drawings()
-    name = "omniglot" if is_drawn else "photos"
-    print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
-    return name
-
-
-def format_estimate(estimate: LeaveOneOut | None) -> str:
-    """Format the leave-one-out estimate as one line."""
-    if estimate is None:
-        return "No estimate of the accuracy: it needs a class with two images or more."
-    percent = 100 * estimate.n_correct / estimate.n_samples
-    return (
-        f"Leave-one-out estimate: {estimate.n_correct} of {estimate.n_samples} images are "
-        f"classified correctly ({percent:.0f} %)."
-    )
+        # Any model will do: reading the folder then reports what is missing.
+        return (DEFAULT_MODELS["drawing"] if name == AUTO_MODEL else name), {}
+    are_drawings, reason = folder.detect_drawings()
+    if name == AUTO_MODEL:
+        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
+        print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
+    return name, kind_note(are_drawings)

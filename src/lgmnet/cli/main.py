@@ -7,13 +7,14 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from lgmnet.cli.console import app, print_error, print_notice, stderr
+from lgmnet.cli.options import complete_options
 from lgmnet.cli.progress_bars import ProgressBars
 from lgmnet.errors import UserError
 from lgmnet.progress import set_progress_display
 
 # Importing a command registers it. The help lists commands and panels in the order of these lines.
 # isort: off
-from lgmnet.cli import forge, edit, inspect, quickstart, export  # noqa: F401
+from lgmnet.cli import example, forge, edit, inspect, quickstart, export  # noqa: F401
 from lgmnet.cli import predict, report  # noqa: F401
 from lgmnet.cli import evaluate, compare, audit, calibrate  # noqa: F401
 from lgmnet.cli import demo, reproduce, models  # noqa: F401
@@ -61,7 +62,7 @@ def run_command() -> str | int | None:
         BrokenPipeError: if nobody reads the output any more.
     """
     try:
-        app()
+        app(complete_options(sys.argv[1:]))
     except UserError as error:
         print_error(str(error))
         return 2

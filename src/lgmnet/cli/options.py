@@ -1,5 +1,8 @@
 """Arguments and options shared by the commands."""
 
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -68,3 +71,23 @@ SaveFile = Annotated[
     Path | None, typer.Option("--save", help="JSON file for the result and every episode's score.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the task draws.")]
+
+DEFAULT_VALUE = "default"
+OPTIONAL_VALUES = ("--none",)
+"""Options that may stand alone or be followed by a number."""
+
+
+def complete_options(words: Sequence[str]) -> list[str]:
+    """Give `DEFAULT_VALUE` to each of the `OPTIONAL_VALUES` that no number follows.
+
+    Typer has no options with an optional value.
+
+    >>> complete_options(["predict", "c", "--none", "a.png"])
+    ['predict', 'c', '--none', 'default', 'a.png']
+    """
+    completed: list[str] = []
+    for word, following in pairwise([*words, ""]):
+        completed.append(word)
+        if word in OPTIONAL_VALUES and not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", following):
+            completed.append(DEFAULT_VALUE)
+    return completed

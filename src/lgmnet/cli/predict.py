@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lgmnet.cli.console import command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import ClassifierPath, Engine
-from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, write_rows
-from lgmnet.errors import ImageError
-from lgmnet.progress import track_progress
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lgmnet.classifier.classifier import FittedClassifier
-
-PASS_SIZE = 64
-"""Number of images that are classified in one pass, while others are read."""
+from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath, Engine
+from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
+from lgmnet.cli.predictions import predict_files, with_progress
+from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
+from lgmnet.errors import ConfigError
 
 
 @command(
@@ -46,9 +35,31 @@ def predict(
     row_format: Annotated[
         RowFormat, typer.Option("--format", help="Format of the output, one row per image.")
     ] = "table",
-    allow_none: Annotated[
-        bool,
-        typer.Option("--none", help=f"Give the label '{NONE_LABEL}' to images that fit no class."),
+    none: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[RATE]",
+            help=f"Give the label '{NONE_LABEL}' to images that fit no class, with the probability "
+            "of that. RATE is the share of images of the classes that may be rejected by mistake, "
+            "such as 0.05. Default: as many as images of no class are accepted.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Show only the most probable classes, this many of them."),
+    ] = None,
+    min_probability: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Give the label 'uncertain' if no class is as probable as this."
+        ),
+    ] = 0.0,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy each image to DIR/<label>/; DIR is new or empty."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="With --sort-into: make links in place of copies.")
     ] = False,
     engine: Engine = "auto",
     as_json: bool = False,
@@ -57,15 +68,27 @@ def predict(
 
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
-    are classified.
+    are classified. A last line on stderr counts the labels. Photos that are given to a classifier
+    of drawings cause one warning.
     """
     from lgmnet.classifier.classifier import FittedClassifier
 
     fitted = FittedClassifier.load(file, engine=engine)
     images, n_images = find_images(paths)
-    if allow_none:
-        _ = fitted.threshold  # Raises now and not after the first rows if there is no threshold.
-    predictions = predict_files(fitted, images, allow_none=allow_none)
+    threshold = None
+    if none is not None:  # Raises now and not after the first rows if there is no threshold.
+        threshold = fitted.rejection.threshold_for(parse_rate(none))
+    if sort_into is not None:
+        check_sort_folder(sort_into)
+    elif link:
+        raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
+    predictions = mark_uncertain(predict_files(fitted, images, threshold), min_probability)
+    if top is not None:
+        predictions = keep_top(predictions, top)
+    if sort_into is not None:
+        predictions = sort_images(predictions, sort_into, link=link)
+    if not as_json and (row_format == "table" or sort_into is not None):
+        predictions = with_summary(predictions)
     if as_json or not stdout.is_terminal:  # Rows on a terminal show the progress themselves.
         predictions = with_progress(predictions, n_images)
     with closing(predictions):
@@ -74,76 +97,24 @@ def predict(
             has_errors = any("error" in row for row in rows)
             print_json({"classifier": str(file), "classes": fitted.classes, "predictions": rows})
         else:
-            has_errors = write_rows(predictions, fitted.classes, row_format, allow_none=allow_none)
+            has_errors = write_rows(
+                predictions, fitted.classes, row_format, allow_none=none is not None, top=top
+            )
     if has_errors:
         raise typer.Exit(2)
 
 
-def predict_files(
-    fitted: FittedClassifier, paths: Iterable[Path], *, allow_none: bool = False
-) -> Generator[dict[str, Any], None, None]:
-    """Yield a prediction or an error for every file, in order.
+def parse_rate(text: str) -> float | None:
+    """Parse the value of ``--none``; None for its default.
 
-    Threads read the images of a batch while the first of them are classified, and no image of a
-    later one. If ``allow_none``, images that fit no class get the
-    label `NONE_LABEL`.
+    Raises:
+        ConfigError: if it is no number.
     """
-    import torch
-
-    from lgmnet.classifier.classifier import BATCH_SIZE
-    from lgmnet.data.images.files import ImageFiles
-
-    remaining, shape = iter(paths), fitted.inputs.shape
-    pool = ThreadPoolExecutor(torch.get_num_threads())
+    if text == DEFAULT_VALUE:
+        return None
     try:
-        while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-            files = ImageFiles(batch)
-            images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
-            read = zip(batch, images, strict=True)
-            while some := list(itertools.islice(read, PASS_SIZE)):
-                yield from classify(fitted, some, allow_none=allow_none)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
-
-
-def classify(
-    fitted: FittedClassifier,
-    files: Sequence[tuple[Path, Tensor | ImageError]],
-    *,
-    allow_none: bool,
-) -> Iterator[dict[str, Any]]:
-    """Yield the prediction of each file that was read, or its error."""
-    import torch
-
-    images = [image for _, image in files if not isinstance(image, ImageError)]
-    predictions = iter(
-        predict_batch(fitted, torch.stack(images), allow_none=allow_none) if images else ()
-    )
-    for path, image in files:
-        if isinstance(image, ImageError):
-            yield {"image": str(path), "error": str(image)}
-        else:
-            label, probabilities = next(predictions)
-            yield {"image": str(path), "label": label, "probabilities": probabilities}
-
-
-def predict_batch(
-    fitted: FittedClassifier, images: Tensor, *, allow_none: bool
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield the label of each image and the probability of every class."""
-    analysis = fitted.analyze(images)
-    is_rejected = fitted.rejected(analysis).tolist() if allow_none else [False] * len(images)
-    for row, rejected in zip(analysis.log_p.exp().tolist(), is_rejected, strict=True):
-        probabilities = dict(zip(fitted.classes, row, strict=True))
-        best = max(probabilities, key=lambda name: probabilities[name])
-        yield NONE_LABEL if rejected else best, probabilities
-
-
-def with_progress(
-    predictions: Iterable[dict[str, Any]], total: int | None
-) -> Generator[dict[str, Any], None, None]:
-    """Yield predictions and report the progress."""
-    with track_progress("images", total) as progress:
-        for prediction in predictions:
-            yield prediction
-            progress.advance()
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"'--none {text}' must be a rate such as 0.05, or stand alone."
+        ) from error

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Literal
 
 from rich.cells import cell_len
@@ -20,11 +20,13 @@ def write_rows(
     row_format: RowFormat,
     *,
     allow_none: bool,
+    top: int | None = None,
 ) -> bool:
     """Write one row per prediction to stdout.
 
     A prediction has "image" and either "label" and "probabilities", or "error". If ``allow_none``,
-    `NONE_LABEL` may be among the labels.
+    `NONE_LABEL` may be among the labels, and "none_probability" is that of it, if it is known. With
+    ``top``, CSV has columns of the most probable classes in place of one for each class.
 
     Returns:
         True if a prediction is an error.
@@ -33,7 +35,10 @@ def write_rows(
     labels = ("label", *([NONE_LABEL] if allow_none else []), *map(escape_controls, classes))
     width = max(map(cell_len, labels))
     if row_format == "csv":
-        write_csv_row(["image", "label", "probability", "error", *classes])
+        names = [*classes, NONE_LABEL] if allow_none else list(classes)
+        if top is not None:
+            names = [f"{name} {i}" for i in range(1, top + 1) for name in ("class", "probability")]
+        write_csv_row(["image", "label", "probability", "error", *names])
     elif row_format == "table":
         print_text(f"{pad('label', width)}  probability  image")
     for prediction in predictions:
@@ -41,7 +46,10 @@ def write_rows(
         if row_format == "jsonl":
             print_json(prediction)
         elif row_format == "csv":
-            write_csv_row(csv_row(prediction, classes))
+            cells = csv_row(prediction, classes if top is not None else names)
+            if top is not None:
+                cells = cells[:4] + top_cells(prediction, top)
+            write_csv_row(cells)
         else:
             print_text(table_row(prediction, width))
     return has_errors
@@ -56,14 +64,41 @@ def write_csv_row(cells: Iterable[Any]) -> None:
 
 def csv_row(prediction: dict[str, Any], classes: Sequence[str]) -> list[Any]:
     """Return the cells of a row; those that a prediction lacks are empty."""
-    probabilities = prediction.get("probabilities", {})
+    probabilities = all_probabilities(prediction)
+    label = prediction.get("label", "")
     return [
         prediction["image"],
-        prediction.get("label", ""),
-        max(probabilities.values(), default=""),
+        label,
+        probabilities.get(label, max(prediction.get("probabilities", {}).values(), default="")),
         prediction.get("error", ""),
         *(probabilities.get(name, "") for name in classes),
     ]
+
+
+def keep_top(
+    predictions: Iterable[dict[str, Any]], count: int
+) -> Generator[dict[str, Any], None, None]:
+    """Yield predictions with the probabilities of the most probable classes only, largest first."""
+    for prediction in predictions:
+        if "probabilities" not in prediction:
+            yield prediction
+            continue
+        best = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:count]
+        yield prediction | {"probabilities": dict(best)}
+
+
+def top_cells(prediction: dict[str, Any], count: int) -> list[Any]:
+    """Return name and probability of the most probable classes; empty where there are fewer."""
+    cells = [cell for item in prediction.get("probabilities", {}).items() for cell in item]
+    return cells + [""] * (2 * count - len(cells))
+
+
+def all_probabilities(prediction: dict[str, Any]) -> dict[str, float]:
+    """Return the probability of each class, and of none of them if it is known."""
+    probabilities = dict(prediction.get("probabilities", {}))
+    if "none_probability" in prediction:
+        probabilities[NONE_LABEL] = prediction["none_probability"]
+    return probabilities
 
 
 def table_row(prediction: dict[str, Any], width: int) -> str:
@@ -76,8 +111,11 @@ def table_row(prediction: dict[str, Any], width: int) -> str:
     label = prediction["label"]
     best = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:4]
     others = ", ".join(f"{escape(name)} {100 * p:.1f} %" for name, p in best if name != label)
+    own = all_probabilities(prediction).get(label)
+    if label not in (NONE_LABEL, *prediction["probabilities"]):
+        own = best[0][1]  # The label says that this is too little.
     return (
-        f"[bold]{escape(pad(label, width))}[/]  {100 * best[0][1]:9.1f} %  "
+        f"[bold]{escape(pad(label, width))}[/]  {'' if own is None else f'{100 * own:.1f} %':>11}  "
         f"{escape(prediction['image'])}  [dim]({others})[/]"
     )
 

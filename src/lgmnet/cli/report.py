@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from lgmnet.cli.changes import find_changes, format_changes
 from lgmnet.cli.classifiers import load_original_model, report_unreadable
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import ClassifierPath, Force, ImagesDir, OriginalModel
@@ -35,12 +37,20 @@ def report(
         Path | None, typer.Option("--out", "-o", help="HTML page with pictures to write.")
     ] = None,
     model: OriginalModel = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Another classifier: list what it answers otherwise, and who is right.",
+        ),
+    ] = None,
     force: Force = False,
 ) -> CommandResult:
     """Test a classifier on labelled images: accuracy, confusions, possibly mislabelled images.
 
     If the model that forged the classifier is available, the support images are checked as well:
-    every image is classified by a classifier made without it.
+    every image is classified by a classifier made without it. With --against, a second classifier
+    answers the same images.
     """
     from lgmnet.classifier.classifier import FittedClassifier
     from lgmnet.classifier.report import check_page_destination, report_on, write_page
@@ -69,15 +79,16 @@ def report(
     result = report_on(fitted, probabilities, labels, images.sources, original_model)
     unreadable = report_unreadable(images.problems)
     text = format_report(result)
+    data = {"classifier": str(file), **result.as_json(), "unreadable": unreadable}
+    if against is not None:
+        changes = find_changes(fitted, FittedClassifier.load(against), probabilities, images)
+        data["changes"] = {"against": str(against), **changes.as_json()}
+        text += format_changes(changes, against)
     if page is not None:
         pictures = (partial(open_thumbnail, folder), partial(support_picture, fitted))
         write_page(result, page, file.name, *pictures, overwrite=force)
         text.append(f"page: {escape(str(page))}")
-    return CommandResult(
-        {"classifier": str(file), **result.as_json(), "unreadable": unreadable},
-        text,
-        exit_code=2 if unreadable else 0,
-    )
+    return CommandResult(data, text, exit_code=2 if unreadable else 0)
 
 
 def format_report(result: Report) -> list[RenderableType]:
@@ -124,10 +135,16 @@ def open_thumbnail(folder: Path, answer: Prediction) -> Image:
 
 
 def support_picture(fitted: FittedClassifier, answer: Prediction) -> Image | None:
-    """Return a support image from a classifier, or None if the classifier has only its features."""
+    """Return a support image, or the thumbnail of a photo; None if the classifier has neither."""
     from PIL import Image
 
-    if answer.source not in fitted.support.sources or fitted.support.samples.ndim != 4:
+    from lgmnet.classifier.thumbnails import find_thumbnail
+
+    if answer.source not in fitted.support.sources:
         return None
-    pixels = fitted.support.samples[fitted.support.sources.index(answer.source)]
+    place = fitted.support.sources.index(answer.source)
+    pixels = fitted.support.samples[place]
+    if pixels.ndim != 3:
+        data = find_thumbnail(fitted, place)
+        return None if data is None else Image.open(io.BytesIO(data), formats=["WEBP"])
     return Image.fromarray((255 - pixels[0] if len(pixels) == 1 else pixels.movedim(0, 2)).numpy())

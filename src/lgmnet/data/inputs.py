@@ -1,8 +1,10 @@
 """Conversion of a user's input (files, PIL images, arrays, vectors) to samples of a model."""
 
+import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +14,191 @@ from jaxtyping import Num
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.data.images.read import convert_image, read_image, to_drawings
+from lgmnet.data.images.files import sample_indices
+from lgmnet.data.images.kind import ToneStatistics, detect_drawings, measure_tones
+from lgmnet.data.images.label_table import FILE_COLUMN, LABEL_COLUMN
+from lgmnet.data.images.read import (
+    MIN_DECODED_SIDE,
+    ImageBytes,
+    ImageFile,
+    convert_image,
+    decode_image,
+    read_image,
+    to_drawings,
+)
 from lgmnet.errors import DataError, ImageError
 from lgmnet.input_spec import InputSpec
 
-IMAGE_FORMS = "paths, PIL images, or arrays [height, width] or [height, width, channels]"
+IMAGE_FORMS = (
+    "paths, PIL images, files as bytes or BytesIO, or arrays [height, width] or [height, width, "
+    "channels]"
+)
+CHANNELS = (1, 3, 4)
+BYTES = (bytes, bytearray, memoryview)
+NUMERIC_KINDS = tuple("buifc")
 
 
 def to_samples(inputs: Any, shape: Sequence[int]) -> Num[Tensor, "samples *feature"]:
     """Convert a user's input to the samples that a model takes.
 
     Args:
-        inputs: For a model of images, a sequence of paths, PIL images or arrays, which may be
-            mixed, or one array [images, height, width] or [images, height, width, 1, 3 or 4
-            channels]; uint8, or floats in 0 to 1 (drawings: in any range). For a model of vectors,
-            an array [samples, features].
+        inputs: For a model of images, a sequence of paths, PIL images, arrays, or files as bytes
+            or BytesIO, which may be mixed; or one array [images, height, width] or [images, height,
+            width, 1, 3 or 4 channels]; uint8, or floats in 0 to 1 (drawings: in any range). An
+            array of paths is such a sequence, and so is the column ``file`` of a DataFrame. For a
+            model of vectors, an array [samples, features].
         shape: Shape of one sample: [1, side, side] of a drawing, [3, height, width] of a photo, or
             [features] of a vector.
 
     Returns:
-        uint8 images, or vectors in 64 bits.
+        uint8 images, or vectors in 64 bits. No images give no samples.
 
     Raises:
         ImageError: naming the file or the index of the image that cannot be read.
-        DataError: if the input is empty or of another kind.
+        DataError: if the input is of another kind, or there are no vectors.
     """
-    if isinstance(inputs, (str, os.PathLike, Image.Image)):
-        raise DataError(
-            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
-        )
+    inputs = collect_inputs(inputs)
     spec = InputSpec(tuple(shape))
     if not spec.is_image:
         return to_vectors(inputs, length=spec.shape[-1])
+    if not hasattr(inputs, "__len__"):
+        raise DataError(f"Expected a sequence of {IMAGE_FORMS}, but got {inputs!r:.100}.")
+    if not len(inputs):
+        return torch.empty(0, *spec.shape, dtype=torch.uint8)
     if isinstance(inputs, (np.ndarray, Tensor)):
-        inputs = np.asarray(inputs)
-        if inputs.dtype != object:
-            return convert_array(inputs, spec)
-    images = list(inputs)
-    if not images:
-        raise DataError("There are no images: expected at least one.")
-    return torch.stack(list(convert_images(images, spec)))
+        return convert_array(inputs, spec)
+    return torch.stack(list(convert_images(inputs, spec)))
+
+
+def are_vectors(inputs: Any) -> bool:
+    """Return True if a user's input is a table of numbers, one row for each sample."""
+    if hasattr(inputs, "ndim"):
+        is_numeric = getattr(getattr(inputs, "dtype", None), "kind", "f") in "buif"
+        return bool(inputs.ndim == 2 and is_numeric)
+    if not isinstance(inputs, (list, tuple)) or not inputs:
+        return False
+    first: Any = inputs[0]
+    return not isinstance(first, BYTES) and np.ndim(first) == 1
+
+
+def detect_input_drawings(inputs: Any, max_images: int) -> tuple[bool, str] | None:
+    """Decide from a sample of a user's images whether they are drawings or photos.
+
+    Args:
+        inputs: What `to_samples` takes for a model of images.
+        max_images: Largest number of images to measure.
+
+    Returns:
+        True for drawings, and the reason in words; None if no image of the sample can be measured.
+
+    Raises:
+        DataError: if the input is a single image.
+    """
+    images = collect_inputs(inputs)
+    tones = []
+    for index in sample_indices(len(images), max_images):
+        with suppress(ImageError, OSError):  # Converting the images gives the same error.
+            tones.append(measure_input(images[index], index))
+    return detect_drawings(tones) if tones else None
+
+
+def measure_input(image: Any, index: int) -> ToneStatistics:
+    """Measure the tones of one image (see `measure_tones`).
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    if (file := to_image_file(image, index)) is not None:
+        return measure_tones(decode_image(file, MIN_DECODED_SIDE))
+    if isinstance(image, Image.Image):
+        return measure_tones(image)
+    array = np.asarray(image)
+    if array.ndim == 3:
+        array = move_channels_last(array)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 2 and array.dtype.kind in "buif" and np.isfinite(array).all():
+        # Gray drawings may be in any range, and the measures do not depend on it.
+        array = np.interp(array, (array.min(), max(array.max(), array.min() + 1e-9)), (0, 255))
+        array = array.astype(np.uint8)
+    return measure_tones(to_pil_image(array))
+
+
+def collect_inputs(inputs: Any) -> Any:
+    """Collect a user's input, so that its samples can be counted and read several times.
+
+    Returns:
+        A list, or numbers as they came: an array, a tensor, or a table of several columns.
+
+    Raises:
+        DataError: if the input is a single image.
+    """
+    if isinstance(inputs, (str, bytes, bytearray, os.PathLike, io.IOBase, Image.Image)):
+        raise DataError(
+            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
+        )
+    if hasattr(inputs, "columns"):  # A DataFrame, of pandas or another library.
+        if FILE_COLUMN in list(inputs.columns):
+            return list(inputs[FILE_COLUMN])
+        is_numeric = np.asarray(inputs).dtype.kind in NUMERIC_KINDS
+        return inputs if is_numeric else collect_inputs(np.asarray(inputs))
+    if isinstance(inputs, (Sequence, Tensor)) or not isinstance(inputs, Iterable):
+        return inputs
+    if getattr(getattr(inputs, "dtype", None), "kind", "") in NUMERIC_KINDS:
+        return inputs
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.shape[1] == 1:
+        return list(inputs[:, 0])
+    return list(inputs)
+
+
+def table_labels(inputs: Any) -> Any:
+    """Return the column ``label`` of a DataFrame; None if the input is none, or lacks it."""
+    columns = list(inputs.columns) if hasattr(inputs, "columns") else []
+    return inputs[LABEL_COLUMN] if {FILE_COLUMN, LABEL_COLUMN} <= set(columns) else None
+
+
+def to_image_file(image: Any, index: int) -> ImageFile | None:
+    """Return a path or the content of a file as an image file; None if the image is neither."""
+    if isinstance(image, (str, os.PathLike)):
+        return Path(image)
+    if isinstance(image, BYTES):
+        return ImageBytes(f"image {index}", bytes(image))
+    if isinstance(image, io.IOBase):
+        if image.seekable():
+            image.seek(0)
+        return ImageBytes(f"image {index}", image.read())
+    return None
+
+
+def move_channels_last(array: np.ndarray) -> np.ndarray:
+    """Move the channels of [(images,) channels, height, width] to the last axis, if they are first.
+
+    They are if the last axis cannot be that of channels, but the first can.
+    """
+    is_first = array.shape[-1] not in CHANNELS and array.shape[-3] in CHANNELS
+    return np.moveaxis(array, -3, -1) if is_first else array
+
+
+def warn_of_channels(shape: Sequence[int]) -> None:
+    """Warn that an image was read with its channels first."""
+    warnings.warn(
+        f"An image of shape {list(shape)} is read with its channels first. To be sure, move them "
+        "to the last axis: np.moveaxis(image, 0, -1).",
+        stacklevel=2,
+    )
+
+
+def check_image_array(array: np.ndarray) -> None:
+    """Check the shape of an array of images.
+
+    Raises:
+        DataError: if the array is empty or not [images, height, width(, channels)].
+    """
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(
+            "Expected an array of images [images, height, width] or [images, height, width, "
+            f"channels], none of them empty, but it has the shape {list(array.shape)}."
+        )
 
 
 def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
@@ -73,17 +220,20 @@ def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
     return vectors
 
 
-def convert_array(array: np.ndarray, spec: InputSpec) -> Num[Tensor, "images channels h w"]:
+def convert_array(
+    numbers: np.ndarray | Tensor, spec: InputSpec
+) -> Num[Tensor, "images channels h w"]:
     """Convert one array of images to drawings or photos.
 
     Raises:
         DataError: if the array is empty or not [images, height, width(, channels)].
     """
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise DataError(
-            "Expected an array of images [images, height, width] or [images, height, width, "
-            f"channels], none of them empty, but it has the shape {list(array.shape)}."
-        )
+    array = np.asarray(numbers)
+    check_image_array(array)
+    if array.ndim == 4 and (moved := move_channels_last(array)) is not array:
+        if not isinstance(numbers, Tensor):  # For tensors, this is the usual order.
+            warn_of_channels(array.shape[1:])
+        array = moved
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim == 3 and spec.kind == "drawing":  # All images at once.
@@ -103,10 +253,15 @@ def convert_images(images: Sequence[Any], spec: InputSpec) -> Iterator[Num[Tenso
         ImageError: naming the file or the index of the image that cannot be read.
     """
     sizes = set()
+    warned = False
     for index, image in enumerate(images):
-        if isinstance(image, (str, os.PathLike)):
-            yield read_image(Path(image), spec.shape)
+        if (file := to_image_file(image, index)) is not None:
+            yield read_image(file, spec.shape)
             continue
+        if isinstance(image, np.ndarray) and image.ndim == 3 and not warned:
+            warned = move_channels_last(image) is not image
+            if warned:
+                warn_of_channels(image.shape)
         try:
             picture = image if isinstance(image, Image.Image) else to_pil_image(image)
             sizes.add(picture.size)
@@ -131,14 +286,14 @@ def to_pil_image(array_like: Any) -> Image.Image:
     array = np.asarray(array_like)
     if array.dtype.kind not in "buif":
         raise ImageError(f"expected {IMAGE_FORMS}, but it is a {type(array_like).__name__}")
+    if array.ndim == 3:
+        array = move_channels_last(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
-        channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        hint = "; move the channels to the last axis: np.moveaxis(image, 0, -1)"
         raise ImageError(
             "expected [height, width] or [height, width, channels] with 1, 3 or 4 channels, but "
-            f"its shape is {list(array.shape)}{hint if channels_first else ''}"
+            f"its shape is {list(array.shape)}"
         )
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255

@@ -1,4 +1,4 @@
-"""What a classifier judges by, in words: shares of aspects such as texture or place.
+"""Words for the criterion of a classifier: shares of aspects such as texture or place.
 
 Which group of features belongs to which word is not decided by anybody, but measured: on training
 tasks of known criteria.
@@ -21,7 +21,7 @@ from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
 
 Criterion = Literal["auto", "things", "looks"]
-"""What a person can say about the criterion: nothing; the things shown; or anything else."""
+"""Statement of a person about the criterion: none; the things shown; or anything else."""
 THINGS = "things"
 """Aspect of what is shown, such as the class; all others are looks."""
 MIN_SHARE = 1e-3

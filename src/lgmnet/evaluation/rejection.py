@@ -1,7 +1,9 @@
 """Rejection of queries that belong to none of the classes: thresholds and their error rates."""
 
+import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +16,10 @@ from lgmnet.errors import ConfigError
 from lgmnet.evaluation.evaluate import tasks_per_batch
 from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
+
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+"""Rates of false rejections whose thresholds are stored."""
+NEWTON_STEPS, PENALTY = 25, 1.0
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,54 @@ class Rejection:
     """Share of the queries of none of the classes that are accepted, in percent."""
     false_reject: float
     """Share of the queries of one of the classes that are rejected, in percent."""
+    slope: float = 0.0
+    """Slope of the log-odds of belonging to a class over the similarity (`none_probability`); 0 in
+    files of releases that did not measure it."""
+    midpoint: float = 0.0
+    """Similarity at which a query is as likely to belong to a class as to none."""
+    rate_thresholds: tuple[float, ...] = ()
+    """Thresholds that reject the shares `RATES` of the queries of one of the classes."""
 
     def __post_init__(self) -> None:
         require(self, "way", self.way >= 2, "at least 2")
         require(self, "shot", self.shot >= 1, "at least 1")
+        n_rates = len(self.rate_thresholds)
+        require(self, "rate_thresholds", n_rates in (0, len(RATES)), f"none or {len(RATES)}")
+
+    @property
+    def has_probabilities(self) -> bool:
+        """True if the probability of belonging to no class is known."""
+        return self.slope > 0
+
+    def none_probability(self, similarity: Float[Tensor, "*queries"]) -> Float[Tensor, "*queries"]:
+        """Compute the probability that queries belong to no class, if every second one does.
+
+        It is a logistic regression on the similarities of `chosen_on` (Platt, 1999).
+        """
+        return torch.sigmoid(self.slope * (self.midpoint - similarity))
+
+    def threshold_for(self, rate: float | None) -> float:
+        """Return the threshold that rejects a share of the queries of one of the classes.
+
+        Args:
+            rate: The share, 0..1, on the classes of `chosen_on`; None for `threshold`.
+
+        Raises:
+            ConfigError: if the rate is out of range, or none but `threshold` is known.
+        """
+        if rate is None:
+            return self.threshold
+        if not RATES[0] <= rate <= RATES[-1]:
+            raise ConfigError(
+                f"The rate of false rejections must lie between {RATES[0]} and {RATES[-1]}, but is "
+                f"{rate}."
+            )
+        if not self.rate_thresholds:
+            raise ConfigError(
+                "The model has one threshold for 'none of these' only, so the rate of false "
+                "rejections cannot be chosen. Run 'lgmnet calibrate' again, then forge again."
+            )
+        return float(np.interp(math.log(rate), np.log(RATES), self.rate_thresholds))
 
 
 @torch.inference_mode()
@@ -100,6 +150,29 @@ def equal_error_threshold(
     return float(candidates[(false_rejects - false_accepts).abs().argmin()])
 
 
+def fit_log_odds(
+    in_class: Float[Tensor, " in_class"], out_of_class: Float[Tensor, " out_of_class"]
+) -> tuple[float, float]:
+    """Fit a logistic regression of belonging to a class on the similarity, by Newton's method.
+
+    Returns:
+        Slope and midpoint of the log-odds.
+    """
+    x = torch.cat([in_class, out_of_class]).double()
+    y = torch.cat([torch.ones(len(in_class)), torch.zeros(len(out_of_class))]).double()
+    mean, scale = x.mean(), x.std().clamp_min(1e-9)
+    features = torch.stack([(x - mean) / scale, torch.ones_like(x)], 1)
+    weights = torch.zeros(2, dtype=torch.float64)
+    for _ in range(NEWTON_STEPS):
+        p = torch.sigmoid(features @ weights)
+        # The penalty keeps the slope finite if the similarities can be separated.
+        gradient = features.T @ (p - y) + PENALTY * weights
+        curvature = features.T @ (features * (p * (1 - p))[:, None]) + PENALTY * torch.eye(2)
+        weights = weights - torch.linalg.solve(curvature, gradient)
+    slope, offset = weights.tolist()
+    return slope / float(scale), float(mean) - offset * float(scale) / slope
+
+
 def calibrate_rejection(
     method: Method,
     chosen_on: TaskSource,
@@ -123,6 +196,8 @@ def calibrate_rejection(
         for source in (chosen_on, measured_on)
     )
     threshold = equal_error_threshold(*choice)
+    slope, midpoint = fit_log_odds(*choice)
+    rates = torch.tensor(RATES, dtype=torch.float64)
     return Rejection(
         way=shape.way,
         shot=shape.shot,
@@ -131,4 +206,7 @@ def calibrate_rejection(
         measured_on=f"{measured_on.name}:{measured_on.split}",
         false_accept=100 * (out_of_class >= threshold).double().mean().item(),
         false_reject=100 * (in_class < threshold).double().mean().item(),
+        slope=slope,
+        midpoint=midpoint,
+        rate_thresholds=tuple(torch.quantile(choice[0].double(), rates).tolist()),
     )

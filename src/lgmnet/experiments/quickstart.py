@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.file import CLASSIFIER_KIND
+from lgmnet.classifier.fit import fit_classifier
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.digits import digit_pixels, digits
 from lgmnet.errors import require_extra

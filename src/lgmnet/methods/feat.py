@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from lgmnet.config import require
 from lgmnet.episode import Episode
 from lgmnet.methods.base import Method
-from lgmnet.methods.metric import MetricConfig, MetricMethod, embed_for_task
+from lgmnet.methods.metric import MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import seed_torch
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, class_means, matching_log_p
+from lgmnet.nn.target import embed_for_task
 
 
 @dataclass(frozen=True)

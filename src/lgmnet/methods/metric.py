@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,14 +30,11 @@ from lgmnet.nn.matching import (
     one_hot,
 )
 from lgmnet.nn.ridge import learned_strength, mix_ridge_regressions, ridge_regression
-from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights
+from lgmnet.nn.target import TargetConfig, TargetNet, TargetWeights, embed_for_task
 
 MIN_FEATURE_SHOT = 3
 """Least support samples of a class in a task by a random feature: one sample cannot tell which of
 thousands of features is meant."""
-MAX_MAPS = 768
-"""Samples that pass the further layers at a time where no gradients are needed; more leave the
-cache."""
 
 
 @dataclass(frozen=True)
@@ -458,21 +454,3 @@ def build_target(config: Any) -> TargetNet | None:
 def scale_views(scale: Float[Tensor, "*tasks"], config: Any) -> Float[Tensor, "*tasks"]:
     """Divide the scale of squared distances by the number of views, so that their mean counts."""
     return scale / config.embedding.views if config.head.kind == "euclidean" else scale
-
-
-def embed_for_task(
-    target: TargetNet | None,
-    weights: TargetWeights,
-    embedded: Float[Tensor, "tasks samples views *embedding"],
-) -> Float[Tensor, "tasks samples views_and_features"]:
-    """Pass every view of every sample through its own task's layers; concatenate the views."""
-    tasks, samples, views = embedded.shape[:3]
-    if target is None:
-        return embedded.flatten(2)
-    if torch.is_grad_enabled() or tasks * samples * views <= MAX_MAPS:
-        features: Tensor = target(weights, embedded.flatten(1, 2))
-    else:  # In parts so small that they stay in the processor's cache.
-        part = max(1, MAX_MAPS // (tasks * views))
-        parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
-        features = torch.cat(parts, 1)
-    return rearrange(features, "tasks (samples views) f -> tasks samples (views f)", views=views)

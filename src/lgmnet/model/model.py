@@ -49,7 +49,7 @@ class Model:
     rejections: tuple[Rejection, ...] = ()
     """Thresholds below which a query belongs to none of the classes, at most one for each shot."""
     profiles: tuple[Profile, ...] = ()
-    """What classifiers by known criteria look at (see `lgmnet.evaluation.aspects`)."""
+    """Aspects that classifiers by known criteria look at (see `lgmnet.evaluation.aspects`)."""
     engine: str = AUTO
     """Engine of its backbone, or of its embedding of drawings (see `lgmnet.engines.engine`); it is
     not stored."""

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from lgmnet.errors import ConfigError, unknown_name_error
+from lgmnet.input_spec import InputKind
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "README.md"
 MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
@@ -12,6 +13,14 @@ MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
 HUB_PREFIX, HUB_ID = "hub:", r"\w[\w.-]*/\w[\w.-]*"
 """Prefix of a name that stands for a model of the Hugging Face hub, and form of its id there."""
 PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
+AUTO_MODEL = "auto"
+"""Name that stands for the default model for the samples' kind."""
+DEFAULT_MODELS: dict[InputKind, str] = {
+    "drawing": "omniglot",
+    "photo": "photos",
+    "vector": "vectors",
+}
+"""Shipped model for each kind of samples."""
 
 
 def shipped_models() -> list[str]:

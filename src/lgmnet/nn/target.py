@@ -20,6 +20,8 @@ TargetWeights = Mapping[str, Tensor]
 """Generated weights by name: ``weight_0`` [tasks, out, *kernel], ``bias_0`` [tasks, out], ..., and
 ``gains`` [tasks, in] where channels (or features) are multiplied by gains before the layers, and
 ``natural`` [tasks, in] where they also stand beside, in their natural scale."""
+MAX_MAPS = 768
+"""Samples that pass TargetNet at a time where no gradients are needed; more leave the cache."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,21 @@ def apply_skip(
     wide = torch.promote_types(target.dtype, torch.float32)
     with without_autocast(target.device):
         return torch.cat([F.normalize(x.to(wide), dim=-1) for x in (embedded, target)], -1)
+
+
+def embed_for_task(
+    target: TargetNet | None,
+    weights: TargetWeights,
+    embedded: Float[Tensor, "tasks samples views *embedding"],
+) -> Float[Tensor, "tasks samples views_and_features"]:
+    """Pass every view of every sample through its own task's layers; concatenate the views."""
+    tasks, samples, views = embedded.shape[:3]
+    if target is None:
+        return embedded.flatten(2)
+    if torch.is_grad_enabled() or tasks * samples * views <= MAX_MAPS:
+        features: Tensor = target(weights, embedded.flatten(1, 2))
+    else:  # In parts so small that they stay in the processor's cache.
+        part = max(1, MAX_MAPS // (tasks * views))
+        parts = [target(weights, some.flatten(1, 2)) for some in embedded.split(part, 1)]
+        features = torch.cat(parts, 1)
+    return rearrange(features, "tasks (samples views) f -> tasks samples (views f)", views=views)

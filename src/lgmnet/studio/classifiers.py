@@ -1,33 +1,26 @@
 """Stored classifiers: their names, images, thumbnails and map, and what computing gives."""
 
-import base64
 import dataclasses
-import io
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.thumbnails import encode_image, find_thumbnail
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.studio.errors import AbsentError
 from lgmnet.studio.index import Metadata, Record
-from lgmnet.tensor_file import parse_json
 
 NAME_NOTE = "name"
 """Note of a classifier: the name that the user gave it."""
-THUMBNAILS_NOTE = "thumbnails"
-"""Note of a classifier: a JSON object with the thumbnail of each photo, in base 64, by source."""
-THUMBNAIL_SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -121,53 +114,6 @@ def image_source(file: ImageBytes) -> str:
     return f"{sha256(file.data).hexdigest()[:16]} {file.name}"
 
 
-def split_readable(
-    images: Sequence[LabelledFile], results: Sequence[Tensor | ImageError], shape: Sequence[int]
-) -> tuple[list[LabelledFile], UInt8[Tensor, "images channels height width"], tuple[str, ...]]:
-    """Split what reading labelled images in a shape gave (see `ImageReader.read`).
-
-    Returns:
-        The images that can be read, their pixels, and a message for each other image.
-    """
-    readable, pixels, messages = [], [], []
-    for image, result in zip(images, results, strict=True):
-        if isinstance(result, ImageError):
-            messages.append(str(result))
-        else:
-            readable.append(image)
-            pixels.append(result)
-    stacked = torch.stack(pixels) if pixels else torch.empty(0, *shape, dtype=torch.uint8)
-    return readable, stacked, tuple(messages)
-
-
-def add_thumbnails(
-    fitted: FittedClassifier,
-    new: Sequence[ImageBytes],
-    pixels: UInt8[Tensor, "images channels height width"],
-) -> FittedClassifier:
-    """Return a classifier of photos with thumbnails of new photos, one of drawings as it is.
-
-    A classifier of photos keeps only their features, so its photos cannot be shown without
-    thumbnails. Those of photos that it no longer has are dropped.
-
-    Args:
-        fitted: The classifier.
-        new: Files of the new photos.
-        pixels: Their pixels, as the model takes them.
-    """
-    if not fitted.backbone:
-        return fitted
-    thumbnails = read_thumbnails(fitted)
-    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    for file, photo in zip(new, pixels, strict=True):
-        image = Image.fromarray(photo.movedim(0, 2).contiguous().numpy())
-        data = encode_image(image.resize(size, Image.Resampling.BICUBIC), "WEBP")
-        thumbnails[image_source(file)] = base64.b64encode(data).decode()
-    present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
-    notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
-    return dataclasses.replace(fitted, notes=notes)
-
-
 def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
     """Return the support image with this index as PNG (a drawing) or WebP (a photo).
 
@@ -181,26 +127,7 @@ def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
     if sample.ndim == 3 and sample.dtype == torch.uint8:
         pixels = 255 - sample[0] if len(sample) == 1 else sample.movedim(0, 2)
         return encode_image(Image.fromarray(pixels.numpy()), "PNG")
-    data = read_thumbnails(fitted).get(support.sources[place])
+    data = find_thumbnail(fitted, place)
     if data is None:
-        raise AbsentError("The classifier has only the features of this photo, not its thumbnail.")
-    try:
-        return base64.b64decode(data, validate=True)
-    except (ValueError, TypeError) as error:
-        raise AbsentError("The thumbnail of this photo is damaged.") from error
-
-
-def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:
-    """Return the photo thumbnails of a classifier, in base 64, by source."""
-    try:
-        thumbnails = parse_json(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
-    except ValueError:
-        return {}
-    return thumbnails if isinstance(thumbnails, dict) else {}
-
-
-def encode_image(image: Image.Image, format: str) -> bytes:
-    """Encode an image as a file of a format that Pillow knows."""
-    out = io.BytesIO()
-    image.save(out, format)
-    return out.getvalue()
+        raise AbsentError("The classifier has no thumbnail of this photo, only its features.")
+    return data

@@ -8,11 +8,6 @@ from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.model.model import Model, load_model
 from lgmnet.model.registry import shipped_models
 
-AUTO = "auto"
-"""Name that stands for the default model for the images' kind."""
-DRAWING_MODEL, PHOTO_MODEL = "omniglot", "photos"
-"""Default models."""
-
 
 class ModelCollection:
     """Models that ship, and others given by name or folder; each is loaded once."""

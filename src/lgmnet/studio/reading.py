@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.read import ImageBytes, decoding_cost
 from lgmnet.errors import DataError, ImageError
+from lgmnet.studio.pictures import encode_picture
 
 T = TypeVar("T")
 MAX_SMALL_COST = 4_000_000
@@ -75,6 +76,24 @@ class ImageReader:
         return files.decide(
             await self._run_parts(files.measure_at, files.sampled, costs, MAX_SMALL_COST)
         )
+
+    async def read_with_pictures(
+        self, images: RequestImages, shape: Sequence[int]
+    ) -> list[tuple[Tensor, bytes] | ImageError]:
+        """Read images in a shape, each with its picture (see `encode_picture`)."""
+        files, costs = images.files, images.costs
+
+        def read_at(index: int) -> tuple[Tensor, bytes] | ImageError:
+            decoded = files.decode_at(index)
+            sample = files.read_at(index, shape)
+            if isinstance(decoded, ImageError) or isinstance(sample, ImageError):
+                return decoded if isinstance(decoded, ImageError) else cast(ImageError, sample)
+            try:
+                return sample, encode_picture(decoded)
+            except ImageError:  # A drawing of numbers in another range than that of photos.
+                return sample, b""
+
+        return await self._run_parts(read_at, range(len(costs)), costs, MAX_SMALL_COST)
 
     async def read(self, images: RequestImages, shape: Sequence[int]) -> list[Tensor | ImageError]:
         """Read images in a shape (see `ImageFiles.read`)."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from lgmnet.classifier.cross_validation import LeaveOneOut
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.model.model import Model
@@ -109,6 +110,10 @@ class Prediction(BaseModel):
         default=None,
         description="True if the image belongs to none of the classes; null if unknown.",
     )
+    none_probability: float | None = Field(
+        default=None,
+        description="Probability of that, if every second image belongs to none; null if unknown.",
+    )
     support_attention: list[SupportAttention] = Field(
         default_factory=list, description="Support images with the largest shares, largest first."
     )
@@ -122,6 +127,21 @@ class Predictions(BaseModel):
     etag: str = Field(description="Etag of the version that made the predictions.")
     milliseconds: float = Field(description="Time to read and predict the images, with waiting.")
     predictions: list[Prediction]
+
+
+class Estimate(BaseModel):
+    """Estimate of a classifier's accuracy by leave-one-out."""
+
+    etag: str = Field(description="Etag of the version that was tested.")
+    asked: int = Field(description="Number of images that were left out and classified.")
+    right: int = Field(description="Number of them that were classified correctly.")
+    accuracy: float | None = Field(description="In percent; null if no image could be left out.")
+    interval: tuple[float, float] | None = Field(description="95 % interval of the accuracy.")
+    not_asked: int = Field(description="Number of images that are alone in their class.")
+    copies: int = Field(description="Number of copies of other images, which count once.")
+    in_several_classes: list[list[int]] = Field(
+        description="Places of the images that are the same one, but in several classes."
+    )
 
 
 class ModelOut(BaseModel):
@@ -174,6 +194,13 @@ def to_fitted_out(result: FitResult, response: Response) -> ClassifierOut:
     return out
 
 
+def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
+    """Convert the result of leaving out images."""
+    numbers = result.as_json(stored.fitted.support.sources)
+    conflicts = [list(group) for group in result.conflicts]
+    return Estimate(etag=stored.record.version, **numbers | {"in_several_classes": conflicts})
+
+
 def to_model_out(model: Model) -> ModelOut:
     """Convert a model."""
     missing = None
@@ -203,6 +230,7 @@ def to_fields(stored: StoredClassifier, analysis: QueryAnalysis) -> Iterator[dic
     n = len(analysis.log_p)
     can_reject = bool(fitted.rejections) and analysis.similarity is not None
     rejected = fitted.rejected(analysis).tolist() if can_reject else [None] * n
+    none = fitted.none_probability(analysis)
     attention: list[list[SupportAttention]] = [[] for _ in range(n)]
     if analysis.support_attention is not None:
         n_top = min(MAX_ATTENTION_IMAGES, analysis.support_attention.shape[1])
@@ -218,6 +246,7 @@ def to_fields(stored: StoredClassifier, analysis: QueryAnalysis) -> Iterator[dic
             "label": max(probabilities, key=probabilities.__getitem__),
             "probabilities": probabilities,
             "none_of_these": rejected[i],
+            "none_probability": None if none is None else float(none[i]),
             "support_attention": attention[i],
             "map": points[i] if points else None,
         }

@@ -17,7 +17,8 @@ import anyio
 import torch
 
 from lgmnet import __version__
-from lgmnet.classifier.classifier import FittedClassifier, fit_classifier
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.cross_validation import LeaveOneOut, leave_one_out
 from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
 from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
@@ -29,16 +30,14 @@ from lgmnet.studio.classifiers import (
     LabelledFile,
     PredictResult,
     StoredClassifier,
-    add_thumbnails,
-    image_source,
-    split_readable,
     to_metadata,
     with_name,
 )
 from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
+from lgmnet.studio.fitting import ModelChooser, fit_images, store_images
 from lgmnet.studio.index import Record, file_name
 from lgmnet.studio.limits import Limits
-from lgmnet.studio.models import AUTO, DRAWING_MODEL, PHOTO_MODEL, ModelCollection
+from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.reading import ImageReader
 from lgmnet.studio.store import Store
 from lgmnet.studio.worker import Worker
@@ -87,6 +86,7 @@ class Service:
         self._io_limiter = anyio.CapacityLimiter(MAX_IO_THREADS)
         self._export_limiter = anyio.CapacityLimiter(1)
         self.reader = ImageReader(self._io_limiter, self.limits.max_pixels)
+        self.chooser = ModelChooser(self.reader, self.model_collection)
         self._cache: OrderedDict[str, StoredClassifier] = OrderedDict()
         self._cache_lock = threading.Lock()
 
@@ -131,35 +131,24 @@ class Service:
             raise DataError("There are no images. Expected images of at least two classes.")
 
         opened = await self.reader.open([image.file for image in images])
-        reason = None
-        if model == AUTO:
-            are_drawings, reason = await self.reader.detect_drawings(opened)
-            model = DRAWING_MODEL if are_drawings else PHOTO_MODEL
-        loaded = await self._run_io(self.model_collection.get_for_images, model)
-        shape = loaded.inputs.shape
-        results = await self.reader.read(opened, shape)
-        readable, pixels, unreadable = split_readable(images, results, shape)
-        counts = Counter(image.label for image in readable)
+        chosen = await self.chooser.choose(model, opened)
+        read = await self.chooser.read(chosen.model, images, opened)
+        counts = Counter(read.labels)
         classes = list(counts)  # In the order of their first images.
         if len(classes) < 2:
             only = f"only '{classes[0]}'" if classes else "none"
             message = f"Expected images of at least two classes, but got {only}."
-            raise DataError(" ".join([message, *unreadable]))
+            raise DataError(" ".join([message, *read.unreadable]))
         self.limits.check_classes(counts)
-
-        def compute() -> FittedClassifier:
-            labels = [classes.index(image.label) for image in readable]
-            sources = [image_source(image.file) for image in readable]
-            return fit_classifier(loaded, pixels, labels, classes, sources=sources)
-
-        fitted, milliseconds = await self._run_timed(compute)
-        notes = {"made": f"lgmnet {__version__}, lgmnet studio"}
+        fitted, milliseconds = await self._run_timed(lambda: fit_images(chosen.model, read))
+        notes = {"made": f"lgmnet {__version__}, lgmnet studio", **chosen.notes}
         fitted = with_name(dataclasses.replace(fitted, notes=notes), name)
 
         def save() -> StoredClassifier:
-            return self._add(add_thumbnails(fitted, [image.file for image in readable], pixels))
+            return self._add(store_images(fitted, read))
 
-        return FitResult(await self._run_io(save), milliseconds, unreadable, reason)
+        stored = await self._run_io(save)
+        return FitResult(stored, milliseconds, read.unreadable, chosen.reason)
 
     async def open(self, data: bytes, name: str | None) -> FitResult:
         """Store a classifier that comes as a file, under a new name or, with None, the file's.
@@ -186,11 +175,14 @@ class Service:
         drop: Sequence[int],
         remove: Sequence[str],
         add: Sequence[LabelledFile],
+        model: str | None = None,
     ) -> FitResult:
         """Edit a classifier and store it as a new version.
 
         Classes are renamed first, from the old name of each pair to the new one. Then images are
-        dropped, by their places before the edit, classes removed and images added.
+        dropped, by their places before the edit, classes removed and images added. At last the
+        model is switched, if ``model`` names another, or if the model of a classifier with less
+        than three classes was chosen automatically and another suits all images better.
 
         Raises:
             ConflictError: if the classifier was changed meanwhile.
@@ -199,13 +191,13 @@ class Service:
         """
         self._check_new_images(add)
         self.limits.check_names(new for _, new in rename)
-        model = self.model_collection.get(stored.fitted.model)
-        shape = stored.fitted.inputs.shape
+        old_model = self.model_collection.get(stored.fitted.model)
         opened = await self.reader.open([image.file for image in add])
-        results = await self.reader.read(opened, shape)
-        readable, pixels, unreadable = split_readable(add, results, shape)
-        if add and not readable:
-            raise DataError(" ".join(unreadable))
+        chosen = await self.chooser.choose_for_edit(stored.fitted, add, opened, model)
+        is_switched = chosen.model.fingerprint != old_model.fingerprint
+        read = await self.chooser.read(chosen.model, add, opened)
+        if add and not read.labels:
+            raise DataError(" ".join(read.unreadable))
 
         def compute() -> FittedClassifier:
             fitted = stored.fitted
@@ -213,27 +205,33 @@ class Service:
                 fitted = rename_class(fitted, old, new)
             # Drop images before anything else moves them: the places are those before the edit.
             if drop:
-                fitted = remove_samples(fitted, model, drop)
+                fitted = remove_samples(fitted, old_model, drop)
             for removed in remove:
-                fitted = remove_class(fitted, model, removed)
-            if readable:
-                labels = [image.label for image in readable]
-                sources = [image_source(image.file) for image in readable]
-                fitted = add_samples(fitted, model, pixels, labels, sources)
+                fitted = remove_class(fitted, old_model, removed)
+            if read.labels and not is_switched:
+                fitted = add_samples(fitted, old_model, read.pixels, read.labels, read.sources)
             return fitted
 
         fitted, milliseconds = await self._run_timed(compute)
+        if is_switched:
+            edited = fitted
+            read = (await self.chooser.read_pictures(chosen.model, edited)).merge(read)
+            fitted, milliseconds = await self._run_timed(
+                lambda: fit_images(chosen.model, read, edited.classes)
+            )
+            fitted = dataclasses.replace(fitted, notes=edited.notes)
         self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
+        fitted = dataclasses.replace(fitted, notes=fitted.notes | chosen.notes)
         if name is not None:
             self.limits.check_names([name])
             fitted = with_name(fitted, name)
 
         def save() -> StoredClassifier:
-            complete = add_thumbnails(fitted, [image.file for image in readable], pixels)
+            complete = store_images(fitted, read)
             record = self.store.replace(stored.record, to_metadata(complete), complete.save)
             return self._cached(record, complete)
 
-        return FitResult(await self._run_io(save), milliseconds, unreadable)
+        return FitResult(await self._run_io(save), milliseconds, read.unreadable, chosen.reason)
 
     def get(self, id: str) -> StoredClassifier:
         """Return the current version of a classifier.
@@ -276,6 +274,18 @@ class Service:
         future = self.worker.submit_prediction(stored.fitted, torch.stack(pixels))
         analysis = await asyncio.wrap_future(future)
         return PredictResult(stored, errors, analysis)
+
+    async def estimate(self, id: str) -> tuple[StoredClassifier, LeaveOneOut]:
+        """Estimate the accuracy of a classifier by leaving out its images, with its interval.
+
+        Raises:
+            AbsentError: if there is no classifier with this id.
+        """
+        stored = await self._run_io(self.get, id)
+        fitted = stored.fitted
+        model = self.model_collection.get(fitted.model)
+        job = self.worker.submit(lambda: leave_one_out(model, fitted.support, len(fitted.classes)))
+        return stored, await asyncio.wrap_future(job)
 
     async def export(self, stored: StoredClassifier) -> bytes:
         """Export a classifier as one ONNX file, which takes a few seconds.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import sys
+import zipfile
 from collections import defaultdict
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +28,7 @@ from lgmnet.data.datasets.omniglot import (
     load_omniglot_arrays,
     omniglot,
 )
+from lgmnet.data.fetch import unpack
 from lgmnet.data.images.archives import data_folders
 from lgmnet.data.task_source import STANDARD_SPLITS, shares_classes
 from lgmnet.errors import ConfigError, DataError
@@ -323,3 +329,60 @@ def test_the_split_for_the_final_training_has_validation_classes_and_no_test_cla
     assert shares_classes(both, omniglot(f"{scheme}/val"))
     assert not shares_classes(both, omniglot(f"{scheme}/test"))
     assert image_set(both).isdisjoint(image_set(omniglot(f"{scheme}/test")))
+
+
+@pytest.fixture
+def originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder that serves, as the authors' server does, two archives with one character each."""
+    server = tmp_path / "server"
+    server.mkdir()
+    monkeypatch.setattr(module, "CLASSES", 2)
+    monkeypatch.setattr(module, "ORIGINALS_URL", server.as_uri())
+    hashes = {}
+    for part in ("images_background", "images_evaluation"):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for drawer in range(1, DRAWINGS_PER_CLASS + 1):
+                drawing = io.BytesIO()
+                Image.new("1", (105, 105), drawer % 2).save(drawing, "PNG")
+                name = f"{part}/Latin/character01/0001_{drawer:02}.png"
+                archive.writestr(name, drawing.getvalue())
+        (server / f"{part}.zip").write_bytes(stream.getvalue())
+        hashes[f"{part}.zip"] = hashlib.md5(stream.getvalue()).hexdigest()
+    monkeypatch.setattr(module, "ORIGINALS", hashes)
+    return server
+
+
+def test_download_needs_the_standard_library_only(originals, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    archive = module.download(tmp_path / "data")
+    assert archive == tmp_path / "data" / OMNIGLOT_ARCHIVE
+    with np.load(archive) as arrays:
+        assert arrays["images"].shape == (2 * DRAWINGS_PER_CLASS, OMNIGLOT_SIDE, OMNIGLOT_SIDE)
+        assert arrays["class_split"].tolist() == [0, 1]
+    for file in originals.iterdir():
+        file.unlink()  # What was fetched is not fetched again.
+    archive.unlink()
+    assert module.download(tmp_path / "data") == archive
+
+
+def test_a_failed_download_is_explained_and_leaves_no_archive(originals, tmp_path):
+    (originals / "images_evaluation.zip").write_bytes(b"<html>Please log in</html>")
+    with pytest.raises(DataError, match="another content than expected"):
+        module.download(tmp_path / "data")
+    (originals / "images_evaluation.zip").unlink()
+    with pytest.raises(DataError, match=r"could not be fetched: .*Check the network"):
+        module.download(tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").rglob("*.npz")] == []
+    assert not list((tmp_path / "data").rglob("*evaluation.zip"))
+
+
+def test_an_archive_cannot_write_elsewhere(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../outside.txt", "x")
+    with pytest.raises(DataError, match="names a file outside"):
+        unpack(tmp_path / "a.zip", tmp_path / "folder")
+    (tmp_path / "b.zip").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"b.zip' is damaged"):
+        unpack(tmp_path / "b.zip", tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "b.zip"]

@@ -227,14 +227,14 @@ def test_progress_counts_every_file(tmp_path):
 @pytest.mark.parametrize(
     ("shots", "min_classes", "words"),
     [
-        ({"only": 2}, 2, "at least two classes; it holds only one, 'only'"),
-        ({}, 1, "at least one class; it holds none"),
+        ({"only": 2}, 2, "at least two classes, .*; it holds only one, 'only'"),
+        ({}, 1, "at least one class, .*; it holds none. It has no folders and no images"),
     ],
 )
 def test_folders_with_too_few_classes(shots, min_classes, words, tmp_path):
     (tmp_path / "images").mkdir()
-    for name in shots:
-        (tmp_path / "images" / name).mkdir()
+    if shots:
+        symbols(tmp_path / "images", shots)
     with pytest.raises(DataError, match=words):
         scan_class_folder(tmp_path / "images", min_classes)
 
@@ -255,8 +255,8 @@ def test_classes_without_readable_images(tmp_path):
     empty = tmp_path / "empty"
     for name in ("a", "b"):
         (empty / name).mkdir(parents=True)
-    with pytest.raises(DataError, match="None of 0 images could be read"):
-        scan_class_folder(empty).detect_drawings()
+    with pytest.raises(DataError, match="Folders without images were found: 'a', 'b'"):
+        scan_class_folder(empty)
 
 
 def test_an_absent_file(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageFile
 from torch import Tensor
 
+from lgmnet.data.images import heif as heif_module
 from lgmnet.data.images import read as read_module
+from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.folder import LabelledImages, scan_class_folder
 from lgmnet.data.images.read import (
     MAX_IMAGE_PIXELS,
     ImageBytes,
+    convert_image,
     decode_image,
     decoding_cost,
     list_images,
@@ -369,6 +374,82 @@ def test_a_photo_of_a_phone_is_read_at_a_reduced_size():
     assert read_image(ImageBytes("photo", data), (3, 224, 224)).eq(255).all()
 
 
+def large_jpeg(width: int, height: int, **options: Any) -> bytes:
+    """Encode a red photo with a blue right half."""
+    image = Image.new("RGB", (width, height), "red")
+    image.paste("blue", (width // 2, 0, width, height))
+    return as_bytes(image, "JPEG", quality=30, **options)
+
+
+@pytest.mark.slow
+def test_the_largest_photos_of_phones_are_read():
+    """200 megapixels, above the limit at which Pillow suspects an attack."""
+    data = large_jpeg(16_320, 12_240)
+    photo = read_image(ImageBytes("photo.jpg", data), (3, 64, 64))
+    assert photo[0, :, :24].min() > 240
+    assert photo[2, :, 40:].min() > 240
+    with pytest.raises(ImageError, match="pixels"):
+        read_image(ImageBytes("photo.png", BAD_IMAGES["claims-60000x60000.png"]()), (3, 64, 64))
+
+
+def test_a_jpeg_that_is_decoded_in_full_has_a_lower_limit(monkeypatch):
+    monkeypatch.setattr(read_module, "MAX_PHOTO_PIXELS", 3000)
+    read_image(ImageBytes("a", large_jpeg(60, 60)), (3, 8, 8))
+    with pytest.raises(ImageError, match="60 x 60 pixels; at most 3,000 can be read"):
+        read_image(ImageBytes("a", large_jpeg(60, 60, progressive=True)), (3, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 64, 64)])
+def test_a_large_image_in_memory_is_shrunk(shape, monkeypatch):
+    """It is what a smaller copy gives, upright like that."""
+    image = Image.open(io.BytesIO(large_jpeg(640, 480)))
+    image.getexif()[0x0112] = 6  # Rotated by 90 degrees.
+    expected = convert_image(image, shape)
+    monkeypatch.setattr(read_module, "MAX_IMAGE_PIXELS", 200_000)
+    monkeypatch.setattr(read_module, "MAX_SHRUNK_PIXELS", 100_000)
+    difference = (convert_image(image, shape).int() - expected.int()).abs()
+    assert difference.float().mean() < 3
+    if shape[0] == 3:
+        assert expected[0, :24].min() > 200, "red is at the top"
+
+
+def test_a_folder_of_unreadable_photos_names_the_reason(tmp_path):
+    (tmp_path / "a.png").write_bytes(BAD_IMAGES["claims-12000x8000.png"]())
+    with pytest.raises(DataError, match=r"None of 1 images .* 12000 x 8000 pixels; at most"):
+        ImageFiles([tmp_path / "a.png"]).detect_drawings()
+
+
+HEIC_HEAD = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_photos_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heif_module.register_reader.cache_clear()
+    folder = symbols(tmp_path / "images", {"a": 1, "b": 1})
+    for i in range(3):
+        (folder / "a" / f"IMG_{i}.HEIC").write_bytes(HEIC_HEAD)
+    images = scan_class_folder(folder).read()
+    assert len(images.problems) == 3
+    for i, problem in enumerate(images.problems):
+        assert f"IMG_{i}.HEIC' cannot be read as an image: it is a HEIC photo" in str(problem)
+        assert "pip install 'lgmnet[heic]'" in str(problem)
+    heif_module.register_reader.cache_clear()
+
+
+def test_heic_photos_are_read_with_the_extra(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs the extra 'heic'")
+    heif_module.register_reader.cache_clear()
+    image = Image.open(io.BytesIO(large_jpeg(640, 480)))
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic", quality=95)
+    photo = read_image(tmp_path / "a.heic", (3, 64, 64))
+    assert photo[0, :, :24].min() > 200
+    assert photo[2, :, 40:].min() > 200
+    assert [path.name for path in list_images(tmp_path)] == ["a.heic"]
+    (tmp_path / "cut.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:300])
+    with pytest.raises(ImageError, match=r"cut.heic' cannot be read"):
+        read_image(tmp_path / "cut.heic", (3, 64, 64))
+
+
 def test_photos_of_many_bits_are_those_of_8_bits():
     gray = np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8)
     expected = to_photo(Image.fromarray(gray), 64, 64)
@@ -443,8 +524,8 @@ def test_symbolic_links_are_followed(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ({}, "at least two classes; it holds none"),
-        ({"only": 2}, "at least two classes; it holds only one, 'only'"),
+        ({}, "at least two classes, .*; it holds none"),
+        ({"only": 2}, "at least two classes, .*; it holds only one, 'only'"),
         ({"a": 1, "none": 0}, "The class 'none' has no image"),
     ],
 )

@@ -3,12 +3,17 @@
 //   import * as ort from "onnxruntime-web";
 //   const session = await ort.InferenceSession.create("model.onnx");
 //   const { label, probabilities } = await predict(ort, session, document.querySelector("img"));
+//
+// Where the classifier knows it, `none` is the probability that the image belongs to no class, and
+// `isNone` tells if it is above the threshold: that of a rate of false rejections, if one is given
+// (predict(ort, session, image, 0.05)).
 
 export const CLASSES = /* classes */ [];
+export const NONE = /* thresholds of none */ null;
 export const SHAPE = /* shape */ [1, 28, 28]; // Channels, height, width.
 
 /** Label and probability of each class for an <img>, <canvas> or ImageBitmap. */
-export async function predict(ort, session, image) {
+export async function predict(ort, session, image, rate) {
   const width = image.naturalWidth ?? image.width;
   const height = image.naturalHeight ?? image.height;
   const [channels, rows, columns] = SHAPE;
@@ -25,10 +30,25 @@ export async function predict(ort, session, image) {
   const { data } = context.getImageData(0, 0, w, h);
   const pixels = isDrawing ? toDrawing(toGray(data), w, h, columns) : toPlanes(data);
   const images = new ort.Tensor("uint8", pixels, [1, ...SHAPE]);
-  const output = (await session.run({ images })).probabilities.data;
+  const outputs = await session.run({ images });
+  const output = outputs.probabilities.data;
   const best = output.indexOf(Math.max(...output));
   const probabilities = Object.fromEntries(CLASSES.map((name, i) => [name, output[i]]));
-  return { label: CLASSES[best], probabilities };
+  const answer = { label: CLASSES[best], probabilities };
+  if (!NONE) return answer;
+  const none = outputs.none.data[0];
+  return { ...answer, none, isNone: none > findLimit(rate) };
+}
+
+/** Probability of none above which an image belongs to no class, for a rate of false rejections. */
+export function findLimit(rate) {
+  if (rate === undefined) return NONE.threshold;
+  const { rates, thresholds } = NONE;
+  const next = rates.findIndex((value) => value >= rate);
+  if (next <= 0) return thresholds[next < 0 ? rates.length - 1 : 0];
+  const [low, high] = [Math.log(rates[next - 1]), Math.log(rates[next])];
+  const part = (Math.log(rate) - low) / (high - low);
+  return thresholds[next - 1] + part * (thresholds[next] - thresholds[next - 1]);
 }
 
 /** Luminance of RGBA pixels. */

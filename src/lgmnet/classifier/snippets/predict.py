@@ -1,10 +1,14 @@
 """Classify images with an exported classifier: python predict.py model.onnx image.png ...
 
+With --none (or --none=0.05, a rate of false rejections) before the images, an image that fits no
+class gets the label "none of these", with the probability of that, if the classifier knows it.
+
 Needs onnxruntime, numpy and Pillow, and nothing else.
 """
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -48,9 +52,19 @@ def read_photo(path: str, height: int, width: int) -> np.ndarray:
     return np.array(picture).transpose(2, 0, 1)
 
 
+def find_limit(thresholds: dict[str, Any], option: str) -> float:
+    """Return the probability of "none of these" above which it is the label."""
+    _, _, rate = option.partition("=")
+    if not rate:
+        return float(thresholds["threshold"])
+    rates = np.log(thresholds["rates"])
+    return float(np.interp(np.log(float(rate)), rates, thresholds["thresholds"]))
+
+
 def main() -> None:
     """Print the label, its probability and the file name of each image."""
-    model, *paths = sys.argv[1:]
+    options = [word for word in sys.argv[1:] if word.split("=")[0] == "--none"]
+    model, *paths = [word for word in sys.argv[1:] if word not in options]
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
     classes = json.loads(metadata["classes"])
@@ -59,9 +73,13 @@ def main() -> None:
     images = np.stack(
         [read_drawing(p, width) if is_drawing else read_photo(p, height, width) for p in paths]
     )
-    (probabilities,) = session.run(None, {"images": images})
-    for path, row in zip(paths, probabilities, strict=True):
-        print(f"{classes[row.argmax()]}\t{row.max():.4f}\t{path}")
+    probabilities, *none = session.run(None, {"images": images})
+    limit = find_limit(json.loads(metadata["none"]), options[0]) if none and options else 2.0
+    for i, (path, row) in enumerate(zip(paths, probabilities, strict=True)):
+        if none and none[0][i] > limit:
+            print(f"none of these\t{none[0][i]:.4f}\t{path}")
+        else:
+            print(f"{classes[row.argmax()]}\t{row.max():.4f}\t{path}")
 
 
 if __name__ == "__main__":

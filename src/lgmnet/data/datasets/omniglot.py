@@ -9,13 +9,20 @@ import torch
 from PIL import Image, ImageOps
 
 from lgmnet.data.class_dataset import ClassDataset
+from lgmnet.data.fetch import fetch, unpack
 from lgmnet.data.images.archives import find_archive, read_arrays
 from lgmnet.data.task_source import STANDARD_SPLITS, check_disjoint
-from lgmnet.errors import DataError, require_extra, unknown_name_error
+from lgmnet.errors import DataError, unknown_name_error
 from lgmnet.io import atomic_write, check_destination, make_folder
 from lgmnet.progress import track_progress
 
 OMNIGLOT_ARCHIVE = Path("omniglot") / "omniglot28.npz"
+ORIGINALS_URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+ORIGINALS = {
+    "images_background.zip": "68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation.zip": "6b91aef0f799c5bb55b94e3f2daec811",
+}
+"""Archives of the authors with the original drawings, and their MD5 hashes."""
 ARRAY_NAMES = ("images", "label", "class_name", "class_alphabet", "class_split", "vinyals_split")
 OMNIGLOT_SIDE, DRAWINGS_PER_CLASS, CLASSES = 28, 20, 1623
 MIRRORED = "-mirrored"
@@ -100,28 +107,26 @@ def load_omniglot_arrays() -> dict[str, Any]:
 
 
 def download(folder: Path, *, overwrite: bool = False) -> Path:
-    """Download Omniglot with torchvision, and write the archive into a data folder.
+    """Download Omniglot, and write the archive into a data folder.
 
     The original images stay in the folder too. If ``overwrite``, a file in the place of the archive
     is replaced even if it is none.
 
     Returns:
         Path of the archive.
+
+    Raises:
+        DataError: if the originals cannot be fetched.
     """
     archive = folder / OMNIGLOT_ARCHIVE
     if archive.exists():
         check_destination(archive, "archive of Omniglot", is_archive, overwrite=overwrite)
-    with require_extra("download", "downloads"):
-        from torchvision.datasets import Omniglot  # type: ignore[import-not-found,unused-ignore]
-    raw = folder / "omniglot"
+    raw = folder / "omniglot" / "omniglot-py"
     make_folder(raw)
-    try:
-        for background in (True, False):
-            Omniglot(str(raw), background=background, download=True)
-    except (OSError, RuntimeError) as error:
-        message = f"Omniglot could not be downloaded: {error}. Check the network connection."
-        raise DataError(message) from error
-    arrays = convert_originals(raw / "omniglot-py")
+    for name, md5 in ORIGINALS.items():
+        fetch(f"{ORIGINALS_URL}/{name}", raw / name, md5)
+        unpack(raw / name, raw)
+    arrays = convert_originals(raw)
     with atomic_write(archive) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)
     return archive

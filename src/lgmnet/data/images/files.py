@@ -44,27 +44,33 @@ class ImageFiles:
     ) -> None:
         self.files = files
         self.max_cached_pixels = max_cached_pixels
-        self._n_cached_pixels = 0
         self._decoded: dict[int, Image.Image | ImageError] = {}
 
     @property
     def sampled(self) -> Sequence[int]:
         """Indices of the files that decide whether the images are drawings."""
-        step = max(1, len(self.files) // MAX_SAMPLED_FILES)
-        return range(0, len(self.files), step)[:MAX_SAMPLED_FILES]
+        return sample_indices(len(self.files))
+
+    def decode_at(self, index: int) -> Image.Image | ImageError:
+        """Decode one file and cache the image for `read_at`, if there is room."""
+        if (cached := self._decoded.get(index)) is not None:
+            return cached
+        try:
+            image = decode_image(self.files[index], MIN_DECODED_SIDE)
+        except ImageError as problem:
+            self._decoded[index] = problem
+            return problem
+        waiting = [other for other in self._decoded.values() if isinstance(other, Image.Image)]
+        n_pixels = sum(other.width * other.height for other in [*waiting, image])
+        if n_pixels <= self.max_cached_pixels:
+            self._decoded[index] = image
+        return image
 
     def measure_at(self, index: int) -> ToneStatistics | None:
         """Decode one file and measure its tones; None if it cannot be read as a photo."""
-        file = self.files[index]
-        try:
-            image = decode_image(file, MIN_DECODED_SIDE)
-        except ImageError as problem:
-            self._decoded[index] = problem
+        file, image = self.files[index], self.decode_at(index)
+        if isinstance(image, ImageError):
             return None
-        n_pixels = image.width * image.height
-        if self._n_cached_pixels + n_pixels <= self.max_cached_pixels:
-            self._decoded[index] = image
-            self._n_cached_pixels += n_pixels
         with suppress(ImageError), name_in_errors(file):  # It may be a drawing all the same.
             return measure_tones(image)
         return None
@@ -80,13 +86,16 @@ class ImageFiles:
         """
         measured = [image_tones for image_tones in tones if image_tones is not None]
         if not measured:
-            first = f", the first is '{self.files[0].name}'" if self.files else ""
-            raise DataError(f"None of {len(self.files)} images could be read{first}.")
+            first = f", the first is '{self.files[0].name}'." if self.files else "."
+            problem = self._decoded.get(0)
+            reason = f" {problem}" if isinstance(problem, ImageError) else ""
+            raise DataError(f"None of {len(self.files)} images could be read{first}{reason}")
         return detect_drawings(measured)
 
-    def detect_drawings(self) -> tuple[bool, str]:
+    def detect_drawings(self, max_files: int = MAX_SAMPLED_FILES) -> tuple[bool, str]:
         """Decide from a sample of the images whether they are drawings or photos (see `decide`)."""
-        return self.decide([self.measure_at(index) for index in self.sampled])
+        indices = sample_indices(len(self.files), max_files)
+        return self.decide([self.measure_at(index) for index in indices])
 
     def read_at(
         self, index: int, shape: Sequence[int]
@@ -108,3 +117,8 @@ class ImageFiles:
     ) -> Iterator[UInt8[Tensor, "channels height width"] | ImageError]:
         """Read the files in order (see `read_at`)."""
         return (self.read_at(index, shape) for index in range(len(self.files)))
+
+
+def sample_indices(count: int, limit: int = MAX_SAMPLED_FILES) -> Sequence[int]:
+    """Choose at most ``limit`` of the indices from 0 up to ``count``, at even distances."""
+    return range(0, count, max(1, count // limit))[:limit]

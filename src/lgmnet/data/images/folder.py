@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.layouts import check_class_layout
 from lgmnet.data.images.read import list_class_images
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
@@ -24,16 +25,16 @@ class LabelledImages:
     classes: list[str]
     """Folder names, sorted."""
     sources: list[str]
-    """File of each image as ``<class>/<image>``."""
+    """Path of each file relative to the folder; ``<class>/<image>`` if there are class folders."""
     problems: list[ImageError]
     """Error of each file that could not be read; the other files are in ``images``."""
 
 
 class ClassFolder:
-    """Image files of ``folder/<class>/<image>``, each decoded once (see `ImageFiles`).
+    """Image files of classes, each decoded once (see `ImageFiles`).
 
     Args:
-        folder: Folder of the class folders.
+        folder: Folder of the class folders, or that the files of a table are relative to.
         files: Image files of each class, in order of their names.
     """
 
@@ -75,7 +76,7 @@ class ClassFolder:
                     else:
                         images.append(result)
                         labels.append(label)
-                        sources.append(f"{name}/{path.name}")
+                        sources.append(self._source(path))
                     progress.advance()
                 if len(images) == n_images:
                     reasons = " ".join(map(str, problems[n_problems:]))
@@ -84,6 +85,11 @@ class ClassFolder:
                         f"'{self.folder / name}'. {reasons}"
                     )
         return LabelledImages(torch.stack(images), labels, list(self.files), sources, problems)
+
+    def _source(self, path: Path) -> str:
+        if path.is_relative_to(self.folder):
+            path = path.relative_to(self.folder)
+        return path.as_posix()
 
 
 def scan_class_folder(folder: Path, min_classes: int = 2) -> ClassFolder:
@@ -99,10 +105,5 @@ def scan_class_folder(folder: Path, min_classes: int = 2) -> ClassFolder:
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
     files = list_class_images(folder)
-    if len(files) < min_classes:
-        present = f"only one, '{next(iter(files))}'" if files else "none"
-        wanted = "at least two classes" if min_classes > 1 else "at least one class"
-        raise DataError(
-            f"'{folder}' must hold a folder of images for each of {wanted}; it holds {present}."
-        )
+    check_class_layout(folder, files, min_classes)
     return ClassFolder(folder, files)

@@ -1,6 +1,7 @@
 """Image files: decoding, and conversion to drawings, ink = 255 on 0, or to photos."""
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,10 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Num, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from lgmnet.data.images.heif import HEIF_FORMAT, HEIF_SUFFIXES, heif_formats, is_heif
 from lgmnet.errors import ImageError, check_utf8
 from lgmnet.input_spec import InputSpec
 
@@ -30,8 +32,16 @@ MAX_IMAGE_PIXELS = 50_000_000
 """Limit for one image that is decoded in full, as most formats are."""
 REDUCED_FORMATS = ("JPEG", "MPO")
 """Formats that are decoded at a reduced size. MPO is a JPEG with further images behind it."""
-MAX_REDUCED_PIXELS = 64_000_000
-"""Limit for one image of the `REDUCED_FORMATS`: the largest photos of most phones."""
+MAX_REDUCED_PIXELS = 300_000_000
+"""Limit for one image of the `REDUCED_FORMATS`: the largest photos of phones have 200 million."""
+MAX_PHOTO_PIXELS = 64_000_000
+"""Limit for one progressive JPEG, whose decoder holds the whole image at full size, and for one
+HEIC photo."""
+MAX_GIVEN_PIXELS = 300_000_000
+"""Limit for one image that is in memory already; above `MAX_IMAGE_PIXELS`, it is shrunk first."""
+MAX_SHRUNK_PIXELS = 12_000_000
+JPEG_MARK = b"\xff\xd8\xff"
+HEAD_BYTES = 64
 COSTLY_FORMATS = ("WEBP", "AVIF", "JPEG2000")
 MAX_COSTLY_PIXELS = 25_000_000
 """Limit for one image of the `COSTLY_FORMATS`, whose decoders need about 20 bytes for a pixel."""
@@ -41,11 +51,13 @@ REDUCED_COST = 1 / 8
 """Cost of decoding a pixel of the `REDUCED_FORMATS`, where it is 1 for other formats."""
 MIN_DECODED_SIDE = 448
 """Least height and width at which a JPEG is decoded before its use is known, or as a drawing."""
-IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
     suffix
     for suffix, kind in Image.registered_extensions().items()
     if kind in (*IMAGE_FORMATS, *REDUCED_FORMATS)
 )
+"""Suffixes of image files. HEIC photos are among them even if they cannot be read here, because a
+photo that is not read must be named."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +133,43 @@ def open_image(file: ImageFile) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with name_in_errors(file):
-            source = file if isinstance(file, Path) else io.BytesIO(file.data)
-            image = Image.open(source, formats=IMAGE_FORMATS)
+            image = identify_image(file)
         with image:
             with name_in_errors(file):
                 check_size(image)
             yield image
+
+
+def identify_image(file: ImageFile) -> Image.Image:
+    """Open an image file by its content.
+
+    Raises:
+        UnidentifiedImageError: if it is of no known format.
+        ImageError: if it is a HEIC photo, and the package that reads them is not installed.
+    """
+
+    def source() -> Path | io.BytesIO:
+        return file if isinstance(file, Path) else io.BytesIO(file.data)
+
+    try:
+        return Image.open(source(), formats=IMAGE_FORMATS)
+    except UnidentifiedImageError:
+        if not is_heif(read_head(file)):
+            raise
+        return Image.open(source(), formats=heif_formats())
+    except Image.DecompressionBombError:
+        # Pillow's own limit is for images that are decoded in full; a JPEG is not.
+        if not read_head(file).startswith(JPEG_MARK):
+            raise
+        return JpegImagePlugin.JpegImageFile(source())
+
+
+def read_head(file: ImageFile) -> bytes:
+    """Read the first bytes of a file."""
+    if isinstance(file, ImageBytes):
+        return file.data[:HEAD_BYTES]
+    with file.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def decoding_cost(file: ImageFile) -> int:
@@ -148,7 +191,10 @@ def check_size(image: Image.Image) -> None:
     """
     max_pixels = MAX_IMAGE_PIXELS
     if image.format in REDUCED_FORMATS:
-        max_pixels = MAX_REDUCED_PIXELS
+        is_progressive = bool(image.info.get("progressive"))
+        max_pixels = MAX_PHOTO_PIXELS if is_progressive else MAX_REDUCED_PIXELS
+    elif image.format == HEIF_FORMAT:
+        max_pixels = MAX_PHOTO_PIXELS
     elif image.format in COSTLY_FORMATS:
         max_pixels = MAX_COSTLY_PIXELS
     size = f"it has {image.width} x {image.height} pixels"
@@ -227,12 +273,21 @@ def to_photo(image: Image.Image, height: int, width: int) -> UInt8[Tensor, "3 he
 
 
 def to_upright(image: Image.Image) -> Image.Image:
-    """Apply the rotation that the EXIF data names.
+    """Apply the rotation that the EXIF data names, and shrink an image of very many pixels.
 
     Raises:
-        ImageError: if the image is too large (see `check_size`).
+        ImageError: if the image is too large even to be shrunk.
     """
-    check_size(image)
+    n_pixels = image.width * image.height
+    if n_pixels > MAX_GIVEN_PIXELS or max(image.size) > MAX_IMAGE_SIDE:
+        raise ImageError(
+            f"it has {image.width} x {image.height} pixels; at most {MAX_GIVEN_PIXELS:,}, and "
+            f"{MAX_IMAGE_SIDE:,} for each side, can be read. Make it smaller"
+        )
+    if n_pixels > MAX_IMAGE_PIXELS:
+        exif = image.getexif()
+        image = image.reduce(math.ceil(math.sqrt(n_pixels / MAX_SHRUNK_PIXELS)))
+        image.getexif().update(exif)
     return ImageOps.exif_transpose(image)
 
 

@@ -37,7 +37,7 @@ class Factor:
     is_held_out: bool = False
     """True if the factor varies in test splits only, be it as the criterion or beside it."""
     aspect: str = "things"
-    """What a person would call that by which images are told apart here, such as texture."""
+    """A person's word for this difference of images, such as texture."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,20 +14,23 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from starlette.datastructures import UploadFile
 
 from lgmnet.classifier.export import snippet
+from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
-from lgmnet.studio.classifiers import LabelledFile, encode_image, thumbnail
+from lgmnet.model.registry import AUTO_MODEL
+from lgmnet.studio.classifiers import LabelledFile, thumbnail
 from lgmnet.studio.disconnect import while_connected
 from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
-from lgmnet.studio.models import AUTO
 from lgmnet.studio.schemas import (
     ClassifierOut,
+    Estimate,
     Page,
     Predictions,
     Snippet,
     StudioService,
     to_classifier_out,
+    to_estimate,
     to_fitted_out,
     to_predictions,
     to_summary,
@@ -87,7 +90,7 @@ async def forge(
     images: Images = (),
     labels: Labels = (),
     name: Annotated[str, Form(description="Name of the classifier.")] = DEFAULT_NAME,
-    model: Annotated[str, Form(description="Name of a model, or auto.")] = AUTO,
+    model: Annotated[str, Form(description="Name of a model, or auto.")] = AUTO_MODEL,
     file: Annotated[
         Upload | None, File(description="A classifier's own file, in place of images.")
     ] = None,
@@ -150,8 +153,15 @@ async def edit(
     to: Annotated[Sequence[str], Form(description="Their new names, in the same order.")] = (),
     drop: Annotated[Sequence[int], Form(description="Places of images to drop.")] = (),
     remove: Annotated[Sequence[str], Form(description="Classes to remove.")] = (),
+    model: Annotated[
+        str | None, Form(description="Name of the model to switch to, or auto.")
+    ] = None,
 ) -> ClassifierOut:
-    """Rename classes, drop images, remove classes and add images: in this order, all or nothing."""
+    """Rename classes, drop images, remove classes and add images: in this order, all or nothing.
+
+    With 'model', the classifier is then fitted by that model. Without it, the model of a classifier
+    of less than three classes is chosen anew if it was chosen automatically before.
+    """
     if if_match is None:
         raise HTTPException(
             428,
@@ -174,6 +184,7 @@ async def edit(
         drop=drop,
         remove=remove,
         add=pair(images, labels),
+        model=model,
     )
     return to_fitted_out(await while_connected(request, work), response)
 
@@ -223,6 +234,13 @@ async def predict(
         milliseconds=round(1000 * (time.perf_counter() - start), 2),
         predictions=to_predictions(images, result),
     )
+
+
+@router.get("/v1/classifiers/{id}/estimate")
+async def estimate(service: StudioService, request: Request, id: Id) -> Estimate:
+    """Estimate the accuracy: every image is classified without it and its copies."""
+    stored, result = await while_connected(request, service.estimate(id))
+    return to_estimate(stored, result)
 
 
 @router.get(

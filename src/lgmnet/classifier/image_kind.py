@@ -1,0 +1,76 @@
+"""Kind of the images that a classifier was fitted to, and images that are of another kind."""
+
+from typing import Any
+
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.data.images.files import MAX_SAMPLED_FILES
+from lgmnet.data.inputs import are_vectors, detect_input_drawings
+from lgmnet.model.registry import DEFAULT_MODELS
+
+KIND_NOTE = "images"
+"""Note of a classifier: ``drawings`` or ``photos``, as found when it was fitted."""
+MAX_CHECKED_IMAGES = 8
+"""Number of the images of a batch that are measured before it is predicted."""
+
+
+def kind_note(are_drawings: bool) -> dict[str, str]:
+    """Return the note that stores the kind of the images that a classifier is fitted to."""
+    return {KIND_NOTE: "drawings" if are_drawings else "photos"}
+
+
+def is_for_drawings(fitted: FittedClassifier) -> bool:
+    """Return True if a classifier was fitted to drawings.
+
+    Where nobody looked at the images, their kind is that which the model is for.
+    """
+    model_kind = "photos" if fitted.backbone else f"{fitted.inputs.kind}s"
+    return fitted.notes.get(KIND_NOTE, model_kind) == "drawings"
+
+
+def describe_mismatch(fitted: FittedClassifier, are_drawings: bool, reason: str) -> str | None:
+    """Describe why images do not suit a classifier: they are photos, but it was fitted to drawings.
+
+    The other direction is left out on purpose: one photo in seven, taken alone, such as that of a
+    thing on white paper, passes for a drawing.
+
+    Args:
+        fitted: The classifier.
+        are_drawings: True if the images are drawings (see `ImageFiles.detect_drawings`).
+        reason: Reason for that.
+
+    Returns:
+        One sentence; None if the images suit the classifier.
+    """
+    if are_drawings or not is_for_drawings(fitted):
+        return None
+    return (
+        f"The images look like {reason}. But this classifier was made from drawings, by the model "
+        f"'{fitted.model}', so its answers to photos mean little."
+    )
+
+
+def choose_model(inputs: Any) -> tuple[str, dict[str, str]]:
+    """Choose the shipped model that suits a user's input (see `lgmnet.data.inputs.to_samples`).
+
+    Returns:
+        Its name, and the note of the kind of the images, if there are any.
+
+    Raises:
+        DataError: if the input is a single image.
+    """
+    if are_vectors(inputs):
+        return DEFAULT_MODELS["vector"], {}
+    decision = detect_input_drawings(inputs, MAX_SAMPLED_FILES)
+    if decision is None:  # Any model will do: converting the images then reports the fault.
+        return DEFAULT_MODELS["drawing"], {}
+    are_drawings, _ = decision
+    return DEFAULT_MODELS["drawing" if are_drawings else "photo"], kind_note(are_drawings)
+
+
+def find_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:
+    """Describe why a user's input does not suit a classifier (see `describe_mismatch`)."""
+    # One array of gray images is what drawings are; looking at it would slow predictions down.
+    if not is_for_drawings(fitted) or getattr(inputs, "ndim", 1) == 3:
+        return None
+    decision = detect_input_drawings(inputs, MAX_CHECKED_IMAGES)
+    return None if decision is None else describe_mismatch(fitted, *decision)

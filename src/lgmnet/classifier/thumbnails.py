@@ -1,0 +1,71 @@
+"""Thumbnails of photos in a classifier, which otherwise keeps only their features."""
+
+import base64
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.tensor_file import parse_json
+
+THUMBNAILS_NOTE = "thumbnails"
+"""Note of a classifier: a JSON object with the thumbnail of each photo, in base 64, by source."""
+THUMBNAIL_SIDE = 112
+
+
+def add_thumbnails(
+    fitted: FittedClassifier,
+    sources: Sequence[str],
+    pixels: UInt8[Tensor, "images channels height width"],
+) -> FittedClassifier:
+    """Return a classifier of photos with thumbnails of new photos, one of drawings as it is.
+
+    A classifier of photos keeps only their features, so its photos cannot be shown without
+    thumbnails. Those of photos that it no longer has are dropped.
+
+    Args:
+        fitted: The classifier.
+        sources: Sources of the new photos.
+        pixels: Their pixels, as the model takes them.
+    """
+    if not fitted.backbone:
+        return fitted
+    thumbnails = read_thumbnails(fitted)
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    for source, photo in zip(sources, pixels, strict=True):
+        image = Image.fromarray(photo.movedim(0, 2).contiguous().numpy())
+        data = encode_image(image.resize(size, Image.Resampling.BICUBIC), "WEBP")
+        thumbnails[source] = base64.b64encode(data).decode()
+    present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
+    notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
+    return dataclasses.replace(fitted, notes=notes)
+
+
+def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:
+    """Return the photo thumbnails of a classifier, in base 64, by source."""
+    try:
+        thumbnails = parse_json(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
+    except ValueError:
+        return {}
+    return thumbnails if isinstance(thumbnails, dict) else {}
+
+
+def find_thumbnail(fitted: FittedClassifier, place: int) -> bytes | None:
+    """Return the thumbnail of the support photo with this index; None if there is none."""
+    data = read_thumbnails(fitted).get(fitted.support.sources[place])
+    try:
+        return None if data is None else base64.b64decode(data, validate=True)
+    except (ValueError, TypeError):  # A file may come from anybody.
+        return None
+
+
+def encode_image(image: Image.Image, format: str) -> bytes:
+    """Encode an image as a file of a format that Pillow knows."""
+    out = io.BytesIO()
+    image.save(out, format)
+    return out.getvalue()
