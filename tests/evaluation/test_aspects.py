@@ -13,7 +13,7 @@ from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.evaluation.aspects import Profile, emphasize, explain_shares, measure_profiles
 from lgmnet.methods import LGMNet, LGMNetConfig, Method, ProtoNetConfig, RidgeRegressionConfig
-from lgmnet.methods.metric import MetricClassifier
+from lgmnet.methods.metric_classifier import MetricClassifier
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.training_record import TrainingRecord
 from lgmnet.nn.axes import AxisGroup

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
-from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
+from lgmnet.methods.metric import MetricConfig, MetricMethod
+from lgmnet.methods.metric_classifier import MetricClassifier
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
 from lgmnet.nn.generators import WeightGenerator

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
-from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
+from lgmnet.methods.metric import MetricConfig, MetricMethod
+from lgmnet.methods.metric_classifier import MetricClassifier
 
 MAX_STEPS = 100
 """Limit for the processing steps, which a classifier file can demand; the paper has 10."""
