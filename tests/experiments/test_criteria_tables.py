@@ -106,7 +106,7 @@ def test_rows_name_recipes_and_a_row_without_its_recipe_is_not_there(
         monkeypatch.delitem(RECIPES, recipe, raising=False)
     untrained = define().entries
     assert not {entry.name for entry in untrained} & recipes.keys()
-    stand_in = RECIPES["photos"]
+    stand_in = RECIPES["photos-classes"]
     name, recipe = next(iter(recipes.items()))
     monkeypatch.setitem(RECIPES, recipe, stand_in)
     first, *others = define().entries
@@ -117,8 +117,8 @@ def test_rows_name_recipes_and_a_row_without_its_recipe_is_not_there(
 def test_rivals_see_the_same_features_and_learn_from_the_support_alone() -> None:
     rows = {e.name: e for e in photo_entries() if e.name not in PHOTO_RECIPES}
     assert len(rows) == 6
-    former = rows.pop("Former model photos")
-    assert former.shipped == "photos"
+    former = rows.pop("LGM-Net for ordinary classes")
+    assert former.shipped == "photos-classes"
     assert former.run.backbone == "efficientnet-lite0"
     for name, entry in rows.items():
         is_all = "all layers" in name

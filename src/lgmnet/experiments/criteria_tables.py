@@ -53,9 +53,9 @@ DRAWING_RECIPES = {
     "ProtoNet, cosine": "criteria-drawings-proto-net",
 }
 """Recipes of the rows that are meta-trained."""
-FORMER_PHOTOS = "photos"
+FORMER_PHOTOS = "photos-classes"
 """Recipe of the model for ordinary classes of photos, and name of its shipped weights."""
-FORMER_TITLE = "Former model photos"
+FORMER_TITLE = "LGM-Net for ordinary classes"
 DOMAIN_TITLES = {
     "coins": "coins",
     "sign_digits": "sign digits",
@@ -69,7 +69,7 @@ ABOUT_PHOTO_ROWS = (
     f"{LAYERS[-1][1]:,} means of the last one alone. The rows of LGM-Net are meta-trained on the "
     "same tasks of training photos, with three seeds; with nothing generated, the gains of the "
     "features are learned and equal for all tasks, and the paper's context never reads a label. "
-    "The former model `photos` is the shipped one, made for ordinary classes. All other rows learn "
+    "LGM-Net for ordinary classes is the shipped `photos-classes`. All other rows learn "
     "from the support set alone; the strengths of their regularization were chosen on validation "
     "data."
 )

@@ -171,7 +171,7 @@ def table3(base: Table) -> Table:
 
 def table_photos(data: str) -> Table:
     """Define the table of photos: LGM-Net and simple methods on features of a frozen backbone."""
-    ours = vectors.photos()
+    ours = vectors.photos_classes()
     without_generation = with_settings(ours, ["config.generator=none"])
 
     def baseline(name: str, method: str, **config: Any) -> Entry:

@@ -26,7 +26,7 @@ RECIPES: dict[str, Callable[[], Run]] = {
     **LGM_NET_RECIPES,
     "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
-    "photos": vectors.photos,
+    "photos-classes": vectors.photos_classes,
     "vectors": vectors.vectors,
     "criteria-drawings": criteria.criteria_drawings,
     "criteria-drawings-constant": criteria.criteria_drawings_constant,

@@ -55,14 +55,14 @@ def vectors() -> Run:
     )
 
 
-def photos() -> Run:
-    """Describe the shipped model `photos`: training classes of Caltech-101 and of CIFAR-FS.
+def photos_classes() -> Run:
+    """Describe the shipped model `photos-classes`: training classes of Caltech-101 and of CIFAR-FS.
 
     The classes of a task belong to one quarter of one of the two data sets, and the features are
     whitened with the statistics of all classes but that quarter.
     """
     return Run(
-        recipe="photos",
+        recipe="photos-classes",
         method="lgm-net-features",
         config=LGMNetFeaturesConfig(),
         data="photos",
