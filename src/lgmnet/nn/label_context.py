@@ -226,4 +226,7 @@ def class_variances(
     means = class_means(support, support_y, way)
     own = means.gather(1, support_y.long()[..., None].expand_as(support))
     within = (support - own).square().sum(1) / max(support.shape[1] - way, 1)
-    return means.var(1, correction=0), within, support.var(1, correction=0)
+    # The squares one by one: `Tensor.var` over an axis that is not the last takes several times as
+    # long.
+    between, total = ((x - x.mean(1, keepdim=True)).square().mean(1) for x in (means, support))
+    return between, within, total

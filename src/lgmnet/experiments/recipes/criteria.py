@@ -45,7 +45,7 @@ def criteria_drawings() -> Run:
             query=6,
             optimizer=OptimizerConfig(learning_rate=2e-3),
             jitter=None,
-            validation=ValidationConfig(way=3, shot=5, episodes=600, every=500),
+            validation=ValidationConfig(way=3, shot=5, episodes=300, every=1_000),
         ),
     )
 
