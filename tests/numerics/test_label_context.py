@@ -102,6 +102,15 @@ def test_the_order_of_the_groups_does_not_matter():
     torch.testing.assert_close(gains, torch.cat([expected[2], expected[0], expected[1]], -1))
 
 
+@pytest.mark.parametrize("shot", [1, 2, 4])
+def test_gains_fade_with_the_shots_where_none_are_wanted_at_one_shot(shot):
+    support, labels = noise(2, 3 * shot, sum(GROUPS)), torch.arange(3).repeat(2, shot)
+    expected = draw_context()(support, labels, 3).log() * (1 - 1 / shot)
+    gains = draw_context(dataclasses.replace(SMALL, one_shot=False))(support, labels, 3)
+    torch.testing.assert_close(gains.log(), expected)
+    assert shot > 1 or bool((gains == 1).all())
+
+
 @pytest.mark.parametrize("constant", [False, True])
 def test_gains_are_finite_where_nothing_varies_within_the_classes(constant):
     """At one shot, and where all samples are the same."""

@@ -51,6 +51,9 @@ class LabelContextConfig:
     knows_groups: bool = True
     """If True, tokens begin with a learned vector of their group; if False, no weight belongs to a
     certain group."""
+    one_shot: bool = True
+    """If False, log gains are multiplied by 1 - 1 / shot, so that none are generated at one shot,
+    where nothing varies within the classes."""
 
     def __post_init__(self) -> None:
         valid = self.width > 0 and self.width % N_HEADS == 0
@@ -83,7 +86,7 @@ class LabelContext(nn.Module):
     criteria that never occurred in training; only tokens begin with a learned vector of their
     group, which is nearly all that is known where a task has one shot. With one sample a class
     nothing varies within; within_f is 0, the leave-one-out statistics are left out, and 1 / shot
-    tells so.
+    tells so. Where the config has ``one_shot=False``, the log gains are multiplied by 1 - 1 / shot.
 
     Args:
         groups: Number of features in each group, in the order of the features.
@@ -100,7 +103,7 @@ class LabelContext(nn.Module):
         index = torch.arange(len(sizes)).repeat_interleave(sizes)
         self.register_buffer("group_of_feature", index, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
-        self.leaves_one_out = config.leave_one_out
+        self.leaves_one_out, self.one_shot = config.leave_one_out, config.one_shot
         width, n = config.width, N_GROUP_STATISTICS + N_LEAVE_ONE_OUT * config.leave_one_out
         self.enter = nn.Linear(n, width)
         self.group_tokens: nn.Parameter | None = None
@@ -166,6 +169,8 @@ class LabelContext(nn.Module):
         ]
         of_groups = GROUP_RATE * self.group_gain(tokens)[:, self.group_of_feature, 0]
         log_gains = self.feature_gain(torch.stack(inputs, -1))[..., 0] + of_groups
+        if not self.one_shot:
+            log_gains = (1 - per_task[0]) * log_gains
         gains: Tensor = log_gains.clamp(-MAX_LOG_GAIN, MAX_LOG_GAIN).exp()
         return gains
 
