@@ -126,6 +126,9 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear, gains from labels": lgm_net(
         LINEAR, "labels.width=8", "labels.leave_one_out=false"
     ),
+    "lgm-net, gains from labels alone, not for the embedding": lgm_net(
+        GAINS, "gains_train_embedding=false", "labels.one_shot=false"
+    ),
     "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
     "feat, feature tasks": ("feat", FEATConfig(MAPS, width=8, feature_tasks=0.5)),
     "proto-net, feature tasks, in views": (
@@ -213,6 +216,7 @@ NOT_RANDOM = (
         (
             "lgm-net, gains from labels alone",
             "lgm-net, gains from labels alone, in views",
+            "lgm-net, gains from labels alone, not for the embedding",
             "lgm-net, gains from labels, feature tasks",
         ),
         "gains follow from the labels, and nothing else is generated",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
+from lgmnet.episode import Episode
+from lgmnet.methods.base import Method
 from lgmnet.methods.metric import MetricClassifier, MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
 from lgmnet.nn.context import ContextConfig, ContextEncoder, MeanContext
@@ -36,6 +39,9 @@ class LGMNetConfig(MetricConfig):
     labels: LabelContextConfig | None = None
     """Gains of the channels (or features) of the embedding, generated from statistics between and
     within the classes; None as in the paper, whose context never reads a label."""
+    gains_train_embedding: bool = True
+    """If False, the embedding learns from the loss without generated gains, and the gains learn
+    from a loss of their own, so that they are added to what the embedding is without them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +50,11 @@ class LGMNetConfig(MetricConfig):
             require(self, "context", context is None, "None where TargetNet has no layers")
             expected = "None where TargetNet has no layers"
             require(self, "conditioning", not self.conditioning, expected)
+        has_gains_alone = self.labels is not None and not self.target.widths
+        expected = "True unless gains from labels are all that is generated"
+        require(
+            self, "gains_train_embedding", has_gains_alone or self.gains_train_embedding, expected
+        )
         if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
@@ -111,6 +122,24 @@ class LGMNet(MetricMethod):
             self.tokens = ClassTokens(n_in, is_image=is_image, dropout=dropout)
             n_detectors = config.conditioning.detectors
             self.writers.extend(ClassWriter(shape, n_detectors) for shape in shapes)
+
+    @property
+    def has_other_losses(self) -> bool:
+        """True if training has another loss than that of the queries."""
+        return super().has_other_losses or not self.config.gains_train_embedding
+
+    def learn_embedded(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """Compute the loss of the queries; where gains do not train the embedding, two losses."""
+        if self.config.gains_train_embedding:
+            return super().learn_embedded(embedded, generator)
+        plain = cast(LGMNet, self.without_embedding())
+        plain.label_context = plain.target = None  # type: ignore[assignment]
+        loss, _ = Method.learn(plain, embedded, generator)
+        detached = embedded.with_samples(embedded.support_x.detach(), embedded.query_x.detach())
+        loss_of_gains, log_p = super().learn_embedded(detached, generator)
+        return loss + loss_of_gains, log_p
 
     def choose_weights(
         self,

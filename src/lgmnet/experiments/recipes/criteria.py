@@ -31,6 +31,7 @@ def criteria_drawings() -> Run:
             context=None,
             labels=LabelContextConfig(one_shot=False),
             head=HeadConfig("ridge"),
+            gains_train_embedding=False,
             feature_tasks=0.25,
         ),
         data="criteria-drawings",
