@@ -46,15 +46,13 @@ class LGMNetConfig(MetricConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.context
+        is_valid = self.labels is not None or self.gains_train_embedding
+        expected = "True unless gains are generated from labels"
+        require(self, "gains_train_embedding", is_valid, expected)
         if not self.target.widths:
             require(self, "context", context is None, "None where TargetNet has no layers")
             expected = "None where TargetNet has no layers"
             require(self, "conditioning", not self.conditioning, expected)
-        has_gains_alone = self.labels is not None and not self.target.widths
-        expected = "True unless gains from labels are all that is generated"
-        require(
-            self, "gains_train_embedding", has_gains_alone or self.gains_train_embedding, expected
-        )
         if self.target.weights == "learned":
             require(self, "context", context is None, "None where weights are learned")
             require(self, "conditioning", not self.conditioning, "None where weights are learned")
@@ -135,7 +133,7 @@ class LGMNet(MetricMethod):
         if self.config.gains_train_embedding:
             return super().learn_embedded(embedded, generator)
         plain = cast(LGMNet, self.without_embedding())
-        plain.label_context = plain.target = None  # type: ignore[assignment]
+        plain.label_context = None
         loss, _ = Method.learn(plain, embedded, generator)
         detached = embedded.with_samples(embedded.support_x.detach(), embedded.query_x.detach())
         loss_of_gains, log_p = super().learn_embedded(detached, generator)
@@ -154,6 +152,8 @@ class LGMNet(MetricMethod):
         if self.label_context is not None:
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
             gains["gains"] = self.label_context(features.mean(2), support_y, way)
+        elif config.labels:  # Where the embedding learns without gains.
+            gains["gains"] = embedded.new_ones(len(embedded), config.embedding.n_out)
         if not config.target.widths:
             return gains
         context = self.encoder(embedded.flatten(1, 2))  # eq. (1)
