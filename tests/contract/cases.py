@@ -148,6 +148,9 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear, gains from labels": lgm_net(
         LINEAR, "labels.width=8", "labels.leave_one_out=false"
     ),
+    "lgm-net, gains from labels alone, not for the embedding": lgm_net(
+        GAINS, "gains_train_embedding=false", "labels.one_shot=false"
+    ),
     "lgm-net, gains from labels, feature tasks": lgm_net(GAINS, "feature_tasks=0.5"),
     "lgm-net, axes of features": ("lgm-net", AXES),
     "lgm-net, axes of features, mixed": ("lgm-net", MIXED),
@@ -242,6 +245,7 @@ NOT_RANDOM = (
         (
             "lgm-net, gains from labels alone",
             "lgm-net, gains from labels alone, in views",
+            "lgm-net, gains from labels alone, not for the embedding",
             "lgm-net, gains from labels, feature tasks",
             "lgm-net, axes of features",
             "lgm-net, axes of features, mixed",

@@ -61,6 +61,7 @@ PARTS: list[tuple[type[Any], dict[str, Any], str]] = [
     (MAMLConfig, {"inner_rate": -1.0}, "'inner_rate' must be positive, but is -1.0"),
     (MAMLConfig, {"embedding": NO_LAYERS}, "'widths' must be positive numbers, at least one"),
     (MAMLConfig, {"embedding": ALL_LAYERS}, "'readout' must be 'last' for this method, but is"),
+    (LGMNetConfig, {"gains_train_embedding": False}, "must be True unless gains are generated"),
     (LabelContextConfig, {"width": 6}, "'width' must be a positive multiple of 4, but is 6"),
     (LabelContextConfig, {"depth": 0}, "'depth' must be positive, but is 0"),
     (LabelContextConfig, {"hidden": 0}, "'hidden' must be positive, but is 0"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lgmnet.methods import LGMNet
+from lgmnet.episode import Episode
+from lgmnet.methods import LGMNet, RidgeRegressionConfig
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding
 from lgmnet.nn.label_context import (
     LEAVE_ONE_OUT_STRENGTH,
@@ -17,12 +18,18 @@ from lgmnet.nn.label_context import (
     LabelContextConfig,
     class_variances,
 )
-from lgmnet.nn.map_statistics import MIN_VARIANCE, LayerStatistics, MapStatistics
+from lgmnet.nn.map_statistics import (
+    MIN_SMOOTHED_SIDE,
+    MIN_VARIANCE,
+    LayerStatistics,
+    MapStatistics,
+)
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
 from tests.contract.cases import CASES
+from tests.numerics.reference import Array
 from tests.support.models import build_method
-from tests.support.random import noise, seeded
+from tests.support.random import noise, randomize, seeded
 
 LABELS = torch.tensor([[0, 1, 1, 2, 0, 1], [2, 0, 1, 0, 2, 0]])
 GROUPS = (3, 1, 4)
@@ -102,6 +109,15 @@ def test_the_order_of_the_groups_does_not_matter():
     torch.testing.assert_close(gains, torch.cat([expected[2], expected[0], expected[1]], -1))
 
 
+@pytest.mark.parametrize("shot", [1, 2, 4])
+def test_gains_fade_with_the_shots_where_none_are_wanted_at_one_shot(shot):
+    support, labels = noise(2, 3 * shot, sum(GROUPS)), torch.arange(3).repeat(2, shot)
+    expected = draw_context()(support, labels, 3).log() * (1 - 1 / shot)
+    gains = draw_context(dataclasses.replace(SMALL, one_shot=False))(support, labels, 3)
+    torch.testing.assert_close(gains.log(), expected)
+    assert shot > 1 or bool((gains == 1).all())
+
+
 @pytest.mark.parametrize("constant", [False, True])
 def test_gains_are_finite_where_nothing_varies_within_the_classes(constant):
     """At one shot, and where all samples are the same."""
@@ -135,15 +151,29 @@ def test_gains_multiply_the_channels_of_the_embedding(case):
     )
 
 
-def test_statistics_of_a_map_are_those_of_a_plain_loop():
-    maps = noise(2, 3, 7, 8).abs()
-    groups = MapStatistics(7, 8)(maps)
+def average_neighbours(m: Array) -> Array:
+    """Average each pixel with its neighbours in the map."""
+    rows, columns = m.shape
+    around = [
+        m[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].mean()
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    return np.reshape(around, m.shape)
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 8), (14, 15)])
+def test_statistics_of_a_map_are_those_of_a_plain_loop(height, width):
+    """Large maps are smoothed before the moments, but for the standard deviation they are not."""
+    maps = noise(2, 3, height, width).abs()
+    groups = MapStatistics(height, width)(maps)
     assert [g.shape[1] // 3 for g in groups] == [1, 1, 1, 2, 3, 4]
-    ys, xs = np.meshgrid(np.linspace(-1, 1, 7), np.linspace(-1, 1, 8), indexing="ij")
+    ys, xs = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     for sample in range(2):
         for channel in range(3):
             m = maps[sample, channel].numpy()
-            e = (m - m.mean()) ** 2
+            smooth = average_neighbours(m) if height >= MIN_SMOOTHED_SIDE else m
+            e = (smooth - smooth.mean()) ** 2
             mass = e.mean() + MIN_VARIANCE
             y, x = ((e * at).mean() / mass for at in (ys, xs))
             yy, xx, yx = ((e * at).mean() / mass for at in (ys * ys, xs * xs, ys * xs))
@@ -156,6 +186,15 @@ def test_statistics_of_a_map_are_those_of_a_plain_loop():
             ]
             for group, values in zip(groups, expected, strict=False):
                 np.testing.assert_allclose(group[sample, channel::3], values, rtol=1e-5)
+
+
+def test_statistics_of_a_map_are_computed_in_32_bits():
+    maps = noise(2, 3, 14, 14).float()
+    expected = MapStatistics(14, 14)(maps.bfloat16().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        groups = MapStatistics(14, 14)(maps.bfloat16())
+    for group, exact in zip(groups, expected, strict=True):
+        torch.testing.assert_close(group, exact)
 
 
 @pytest.mark.parametrize("layers", ["conv", "residual"])
@@ -219,3 +258,38 @@ def test_gains_find_the_feature_that_decides():
     x, y, decides, _ = draw(100)
     gains = method.adapt(x[:, :10], y[:, :10], 2).weights["gains"]  # type: ignore[index]
     assert (gains.argmax(1) == decides).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_the_embedding_learns_from_the_gains_only_where_its_config_says_so(is_trained):
+    """Otherwise its gradient is that of ridge regression alone, whatever is generated."""
+    case = "lgm-net, gains from labels alone"
+    if not is_trained:
+        case += ", not for the embedding"
+    method = build_method(*CASES[case])
+    assert isinstance(method, LGMNet)
+    assert method.label_context is not None
+    randomize(method.label_context).float()
+    config = RidgeRegressionConfig(method.config.embedding, head=method.config.head)
+    plain = build_method("ridge-regression", config)
+    plain.load_state_dict(method.state_dict(), strict=False)
+    episode = Episode(
+        support_x=noise(2, 6, *method.inputs.shape).float(),
+        support_y=LABELS,
+        query_x=noise(2, 6, *method.inputs.shape, seed=1).float(),
+        query_y=LABELS,
+        way=3,
+    )
+    loss, log_p = method.learn(episode, seeded())
+    loss.backward()
+    plain_loss, _ = plain.learn(episode, seeded())
+    plain_loss.backward()
+    loss_of_queries = -log_p.gather(2, episode.query_y[..., None]).mean()
+    expected = loss_of_queries if is_trained else loss_of_queries + plain_loss
+    torch.testing.assert_close(loss, expected)
+    same = [
+        torch.allclose(a.grad, b.grad, atol=1e-6)  # type: ignore[arg-type]
+        for a, b in zip(method.embedding.parameters(), plain.embedding.parameters(), strict=True)
+    ]
+    assert all(same) != is_trained
+    assert all(p.grad is not None for p in method.label_context.parameters())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lgmnet.config import require
+from lgmnet.episode import Episode
+from lgmnet.methods.base import Method
 from lgmnet.methods.metric import MetricConfig, MetricMethod
 from lgmnet.methods.metric_classifier import MetricClassifier
 from lgmnet.nn.class_conditioning import ClassConditioningConfig, ClassTokens, ClassWriter
@@ -38,10 +41,16 @@ class LGMNetConfig(MetricConfig):
     labels: LabelContextConfig | None = None
     """Gains of the channels (or features) of the embedding, generated from statistics between and
     within the classes; None as in the paper, whose context never reads a label."""
+    gains_train_embedding: bool = True
+    """If False, the embedding learns from the loss without generated gains, and the gains learn
+    from a loss of their own, so that they are added to what the embedding is without them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         context = self.context
+        is_valid = self.labels is not None or self.gains_train_embedding
+        expected = "True unless gains are generated from labels"
+        require(self, "gains_train_embedding", is_valid, expected)
         if not self.target.widths:
             require(self, "context", context is None, "None where TargetNet has no layers")
             expected = "None where TargetNet has no layers"
@@ -130,6 +139,24 @@ class LGMNet(MetricMethod):
             n_detectors = config.conditioning.detectors
             self.writers.extend(ClassWriter(shape, n_detectors) for shape in shapes)
 
+    @property
+    def has_other_losses(self) -> bool:
+        """True if training has another loss than that of the queries."""
+        return super().has_other_losses or not self.config.gains_train_embedding
+
+    def learn_embedded(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """Compute the loss of the queries; where gains do not train the embedding, two losses."""
+        if self.config.gains_train_embedding:
+            return super().learn_embedded(embedded, generator)
+        plain = cast(LGMNet, self.without_embedding())
+        plain.label_context = None
+        loss, _ = Method.learn(plain, embedded, generator)
+        detached = embedded.with_samples(embedded.support_x.detach(), embedded.query_x.detach())
+        loss_of_gains, log_p = super().learn_embedded(detached, generator)
+        return loss + loss_of_gains, log_p
+
     def choose_weights(
         self,
         embedded: Float[Tensor, "tasks support views *embedding"],
@@ -144,6 +171,8 @@ class LGMNet(MetricMethod):
             features = embedded.mean((4, 5)) if embedded.ndim == 6 else embedded
             generated = self.label_context.generate(features.mean(2), support_y, way)
             gains |= generated | {"gains": generated["gains"] * gains.get("gains", 1)}
+        elif config.labels and "gains" not in gains:  # Where the embedding learns without gains.
+            gains["gains"] = embedded.new_ones(len(embedded), config.embedding.n_out)
         if self.emphasis is not None and "gains" in gains:
             sizes = torch.tensor(config.embedding.groups, device=embedded.device)
             factors = self.emphasis.to(embedded).repeat_interleave(sizes)

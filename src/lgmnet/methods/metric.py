@@ -172,8 +172,14 @@ class MetricMethod(Method):
         if axes is not None and axes.dropout and generator is not None:
             support, query = drop_recognised((support, query), axes, generator)
         embedded = episode.with_samples(support, query)
-        loss, log_p = Method.learn(self.without_embedding(), embedded, generator)
+        loss, log_p = self.learn_embedded(embedded, generator)
         return loss + self.compute_other_losses(embedded, generator), log_p
+
+    def learn_embedded(
+        self, embedded: Episode, generator: torch.Generator | None
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "tasks query way"]]:
+        """Compute the loss of the queries of tasks whose samples are embedded already."""
+        return Method.learn(self.without_embedding(), embedded, generator)
 
     @property
     def has_other_losses(self) -> bool:

@@ -54,6 +54,9 @@ class LabelContextConfig:
     head: bool = False
     """If True, the temperature of the head and the strength of its ridge regression are generated
     too: changes of their logs, from the mean of all tokens."""
+    one_shot: bool = True
+    """If False, log gains are multiplied by 1 - 1 / shot, so that none are generated at one shot,
+    where nothing varies within the classes."""
 
     def __post_init__(self) -> None:
         valid = self.width > 0 and self.width % N_HEADS == 0
@@ -86,7 +89,7 @@ class LabelContext(nn.Module):
     criteria that never occurred in training; only tokens begin with a learned vector of their
     group, which is nearly all that is known where a task has one shot. With one sample a class
     nothing varies within; within_f is 0, the leave-one-out statistics are left out, and 1 / shot
-    tells so.
+    tells so. Where the config has ``one_shot=False``, the log gains are multiplied by 1 - 1 / shot.
 
     Args:
         groups: Number of features in each group, in the order of the features.
@@ -103,7 +106,7 @@ class LabelContext(nn.Module):
         index = torch.tensor([i for i, n in enumerate(self.groups) for _ in range(n)])
         self.register_buffer("group_of_feature", index, persistent=False)
         self.register_buffer("sizes", sizes, persistent=False)
-        self.leaves_one_out = config.leave_one_out
+        self.leaves_one_out, self.one_shot = config.leave_one_out, config.one_shot
         width, n = config.width, N_GROUP_STATISTICS + N_LEAVE_ONE_OUT * config.leave_one_out
         self.enter = nn.Linear(n, width)
         self.group_tokens: nn.Parameter | None = None
@@ -190,6 +193,8 @@ class LabelContext(nn.Module):
         ]
         of_groups = GROUP_RATE * self.group_gain(tokens)[:, self.group_of_feature, 0]
         log_gains = self.feature_gain(torch.stack(inputs, -1))[..., 0] + of_groups
+        if not self.one_shot:
+            log_gains = (1 - per_task[0]) * log_gains
         return log_gains, tokens
 
     def pool(self, values: Float[Tensor, "tasks features"]) -> Float[Tensor, "tasks groups"]:
@@ -249,4 +254,7 @@ def class_variances(
     means = class_means(support, support_y, way)
     own = means.gather(1, support_y.long()[..., None].expand_as(support))
     within = (support - own).square().sum(1) / max(support.shape[1] - way, 1)
-    return means.var(1, correction=0), within, support.var(1, correction=0)
+    # The squares one by one: `Tensor.var` over an axis that is not the last takes several times as
+    # long.
+    between, total = ((x - x.mean(1, keepdim=True)).square().mean(1) for x in (means, support))
+    return between, within, total
