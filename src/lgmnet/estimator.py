@@ -19,6 +19,7 @@ from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_mismatch
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
+from lgmnet.criterion import Criterion
 from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.engines.names import AUTO, EngineName
@@ -57,6 +58,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             and gives the same features as ``torch``. Vectors are always computed by PyTorch.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
+        by: Criterion of the classes, which one sample of each cannot show: ``things``, ``looks``
+            (such as colour, texture or place), or ``auto`` for whatever the samples show. The first
+            two need a model that was trained by criterion.
 
     Attributes:
         classes_: The labels, sorted; the columns of `predict_proba`.
@@ -65,7 +69,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
-    {'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+    {'by': 'auto', 'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, \
+'unknown': None}
 
     After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
     drawings warns if it is given photos.
@@ -79,12 +84,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "cpu",
         engine: EngineName = AUTO,
         unknown: Any = None,
+        by: Criterion = "auto",
     ) -> None:
         self.model = model
         self.random_state = random_state
         self.device = device
         self.engine = engine
         self.unknown = unknown
+        self.by = by
 
     def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
         """Fit to labelled samples in one forward pass.
@@ -94,7 +101,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: Label of each sample; None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
-            ConfigError: if there is no such model.
+            ConfigError: if there is no such model, or it cannot judge ``by`` that.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
                 length, a label has an unknown type, there is one class only, or all classes hold
                 the same samples.
@@ -102,6 +109,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = self._check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
         model, notes = self._choose_model(X)
+        model.inference_method_by(self.by)  # Raises now, and not after features were computed.
         samples = self._prepare_samples(X, len(labels), model)
         if not len(samples):
             raise DataError("There are no images: expected some of at least two classes.")
@@ -112,7 +120,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
-        fitted = fit_support(model, support, self._class_names(classes), notes)
+        fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
         return self
 
@@ -131,8 +139,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         merged, indices = np.unique(all_labels, return_inverse=True)
         sources = (*old.sources, *self._sources(X, len(samples)))
         support = Support(torch.cat([old.samples, samples]), torch.from_numpy(indices), sources)
-        names, notes = self._class_names(merged), self.classifier_.notes
-        self._set_fitted(fit_support(self._fitting_model(), support, names, notes), merged)
+        names, notes, by = self._class_names(merged), self.classifier_.notes, self.classifier_.by
+        self._set_fitted(fit_support(self._fitting_model(), support, names, notes, by=by), merged)
         return self
 
     def remove_class(self, label: Any) -> FewShotClassifier:
@@ -171,7 +179,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             indices = torch.from_numpy(np.argsort(order))[renamed.support.labels]
             support = dataclasses.replace(renamed.support, labels=indices)
             names = self._class_names(classes)
-            renamed = fit_support(self._fitting_model(), support, names, renamed.notes)
+            model = self._fitting_model()
+            renamed = fit_support(model, support, names, renamed.notes, by=renamed.by)
         self._set_fitted(renamed, classes)
         return self
 
@@ -283,7 +292,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
                 f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
             ) from error
-        estimator = cls(model or fitted.model, device=device, engine=engine)
+        estimator = cls(model or fitted.model, device=device, engine=engine, by=fitted.by)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
         estimator._set_fitted(fitted, classes)

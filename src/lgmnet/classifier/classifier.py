@@ -21,6 +21,7 @@ from lgmnet.classifier.support import (
     to_float,
     to_support_samples,
 )
+from lgmnet.criterion import Criterion
 from lgmnet.devices import inference_autocast
 from lgmnet.engines.names import AUTO
 from lgmnet.engines.runtimes import check_engine
@@ -66,6 +67,8 @@ class FittedClassifier:
     """Texts that the caller stores with the classifier."""
     profiles: tuple[Profile, ...] = ()
     """The model's profiles of known criteria."""
+    by: Criterion = "auto"
+    """Criterion that the user stated (see `fit_classifier`)."""
     engine: str = AUTO
     """Engine of the backbone, or of the embedding of drawings (see `load_model`); it is not
     stored."""
@@ -249,8 +252,9 @@ class FittedClassifier:
         generator.seed() if seed is None else generator.manual_seed(seed)
         support_x, support_y = to_float(self.support.samples), self.support.labels
         task = (support_x[None], support_y[None], len(self.classes))
+        method = model.inference_method_by(self.by)
         with inference_autocast(support_x):
-            ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
+            ensemble = Ensemble(method, *task, draws, generator=generator)
         batches = self._run_batches(
             lambda _, queries: ensemble.spread(queries)[0], samples, embed_first=False
         )

@@ -46,7 +46,7 @@ def add_samples(
         torch.cat([old.labels, indices]),
         (*old.sources, *(sources or [""] * len(samples))),
     )
-    return fit_support(model, support, classes, fitted.notes)
+    return fit_support(model, support, classes, fitted.notes, by=fitted.by)
 
 
 def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedClassifier:
@@ -65,7 +65,9 @@ def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedCla
     rest = fitted.support.select(fitted.support.labels != index)
     labels = rest.labels - (rest.labels > index).long()
     classes = [other for other in fitted.classes if other != name]
-    return fit_support(model, dataclasses.replace(rest, labels=labels), classes, fitted.notes)
+    return fit_support(
+        model, dataclasses.replace(rest, labels=labels), classes, fitted.notes, by=fitted.by
+    )
 
 
 def remove_samples(
@@ -87,7 +89,7 @@ def remove_samples(
     if not bool(shots.all()):
         empty = fitted.classes[int(shots.argmin())]
         raise ConfigError(f"'{empty}' would be left without a sample; remove the class instead.")
-    return fit_support(model, support, fitted.classes, fitted.notes)
+    return fit_support(model, support, fitted.classes, fitted.notes, by=fitted.by)
 
 
 def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifier:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
 from lgmnet.config import from_json
+from lgmnet.criterion import Criterion, check_criterion
 from lgmnet.engines.names import AUTO
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.aspects import Profile
@@ -54,6 +55,7 @@ def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = F
         "backbone": fitted.backbone,
         "rejections": json.dumps([dataclasses.asdict(r) for r in fitted.rejections]),
         "notes": json.dumps(fitted.notes),
+        "by": fitted.by,
         "profiles": json.dumps([dataclasses.asdict(p) for p in fitted.profiles]),
     }
     support = {SAMPLES_KEY: fitted.support.samples, LABELS_KEY: fitted.support.labels}
@@ -112,7 +114,9 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         name: parse_json(metadata[name])
         for name in ("config", "classes", "sources", "rejections", "notes")
     }
-    # Files of earlier versions have no profiles.
+    # Files of earlier versions have neither profiles nor a stated criterion.
+    by = metadata.get("by", "auto")
+    check_criterion(by)
     profiles = [from_json(Profile, p) for p in parse_json(metadata.get("profiles", "[]"))]
     method = METHODS[metadata["method"]]
     config = from_json(method.config_type, parsed["config"])
@@ -140,6 +144,7 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         tuple(from_json(Rejection, rejection) for rejection in parsed["rejections"]),
         notes,
         tuple(profiles),
+        cast("Criterion", by),
     )
 
 

@@ -153,7 +153,7 @@ def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, .
     """Find support samples that a classifier fitted to the others assigns to another class."""
     fitted.check_model(model)
     support = fitted.support
-    validation = leave_one_out(model, support, len(fitted.classes))
+    validation = leave_one_out(model, support, len(fitted.classes), by=fitted.by)
     own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
     order = own.argsort()
     suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]

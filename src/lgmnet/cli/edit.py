@@ -108,7 +108,7 @@ def edit(
         )
     estimate = None
     if add or remove:
-        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes))
+        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes), by=fitted.by)
         report_conflicts(fitted, estimate)
     for mismatch in mismatches[:1]:
         print_notice(f"warning: {mismatch}")

@@ -20,6 +20,7 @@ from lgmnet.cli.classifiers import (
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import Engine, Force
+from lgmnet.criterion import Criterion
 from lgmnet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def forge(
             "images."
         ),
     ] = "auto",
+    by: Annotated[
+        Criterion,
+        typer.Option(
+            help="What tells the classes apart, which one image of each cannot show: things, looks "
+            "(colour, texture, place, ...), or auto for whatever the images show."
+        ),
+    ] = "auto",
     engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
@@ -92,17 +100,18 @@ def forge(
         raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
     chosen, notes = choose_model(class_folder, model)
     loaded = load_model(chosen, engine=engine)
+    loaded.inference_method_by(by)  # Raises before any image is read.
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)
     notes |= {"made": f"lgmnet {__version__}, lgmnet forge"}
     embedded = embed_support(loaded, support)
-    fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
+    fitted = fit_support(loaded, support, images.classes, notes, by=by, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
     if fitted.backbone:
         fitted = add_thumbnails(fitted, images.sources, images.images)
     fitted.save(output, overwrite=force)
-    estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
+    estimate = leave_one_out(loaded, support, len(images.classes), by=by, embedded=embedded)
     unreadable = report_unreadable(images.problems)
     report_conflicts(fitted, estimate)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))

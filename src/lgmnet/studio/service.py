@@ -284,7 +284,9 @@ class Service:
         stored = await self._run_io(self.get, id)
         fitted = stored.fitted
         model = self.model_collection.get(fitted.model)
-        job = self.worker.submit(lambda: leave_one_out(model, fitted.support, len(fitted.classes)))
+        job = self.worker.submit(
+            lambda: leave_one_out(model, fitted.support, len(fitted.classes), by=fitted.by)
+        )
         return stored, await asyncio.wrap_future(job)
 
     async def export(self, stored: StoredClassifier) -> bytes:
