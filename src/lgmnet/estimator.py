@@ -224,6 +224,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.classifier_.explain(self._prepare_samples(X)).cpu().numpy()
 
+    def judged_by(self) -> dict[str, float]:
+        """Tell by what the classes are told apart; see `FittedClassifier.judged_by`."""
+        check_is_fitted(self)
+        return self.classifier_.judged_by()
+
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
         """Compute the standard deviation of each probability over ``draws`` task contexts."""
         check_is_fitted(self)

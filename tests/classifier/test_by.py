@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.cross_validation import leave_one_out
@@ -17,7 +18,6 @@ from lgmnet.classifier.file import CLASSIFIER_KIND, CLASSIFIER_VERSION
 from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.report import find_suspects
 from lgmnet.criterion import Criterion
-from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.aspects import emphasize
@@ -36,7 +36,7 @@ NO_PROFILES = "does not know things from looks, so it cannot judge by"
 
 
 @pytest.fixture(scope="module")
-def pool() -> CriterionPool:
+def pool():
     return make_pool()
 
 
@@ -96,6 +96,7 @@ def test_leave_one_out_and_spread_use_the_criterion(model, pool):
         by: leave_one_out(model, fitted.support, 2, by=by).accuracy for by in ("things", "looks")
     }
     assert estimates["things"] == 100
+    assert estimates["looks"] is not None
     assert estimates["looks"] < 50
     assert find_suspects(fitted, model) == ()
     draws = fitted.spread(model, samples, 2)
@@ -132,7 +133,7 @@ def test_unsuitable_models_and_words_are_refused(model, pool):
         with pytest.raises(ConfigError, match="ProtoNet of this config has no gains"):
             fit(gainless, pool, by)
     with pytest.raises(ConfigError, match=r"Did you mean 'things'.*auto, things, looks"):
-        fit(model, pool, "thing")
+        fit(model, pool, cast("Criterion", "thing"))
     assert fit(blind, pool, "auto").by == "auto"
 
 
@@ -144,7 +145,7 @@ def test_the_method_itself_stays_as_it_is(model, pool):
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory) -> Path:
+def folder(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "toy"
     save_model(model, path)
     return path
@@ -153,7 +154,8 @@ def folder(model, tmp_path_factory) -> Path:
 def test_the_estimator_judges_by_what_it_is_told(folder, pool, tmp_path):
     X, queries = find(pool, [(0, 0), (1, 1)]).numpy(), find(pool, QUERIES).numpy()
     y = np.array([5, 7])
-    for by, expected in (("things", [5, 7]), ("looks", [7, 5])):
+    expected_labels: dict[Criterion, list[int]] = {"things": [5, 7], "looks": [7, 5]}
+    for by, expected in expected_labels.items():
         estimator = clone(FewShotClassifier(folder, by=by)).fit(X, y)
         assert estimator.get_params()["by"] == by
         assert estimator.predict(queries).tolist() == expected
@@ -170,7 +172,25 @@ def test_the_estimator_judges_by_what_it_is_told(folder, pool, tmp_path):
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_estimator_checks_the_word_when_it_is_fitted(folder, pool):
-    estimator = FewShotClassifier(folder, by="lookss")
+    estimator = FewShotClassifier(folder, by=cast("Criterion", "lookss"))
     with pytest.raises(ConfigError, match="Did you mean 'looks'"):
         estimator.fit(find(pool, [(0, 0), (1, 1)]).numpy(), [0, 1])
     assert not hasattr(estimator, "classifier_")
+
+
+def test_the_estimator_tells_what_it_judges_by(folder, pool):
+    X, y = pool.samples[:30].numpy(), pool.table.values[:30, 1].numpy()
+    estimator = FewShotClassifier(folder)
+    with pytest.raises(NotFittedError):
+        estimator.judged_by()
+    shares = estimator.fit(X, y).judged_by()
+    assert next(iter(shares)) == "texture"
+    assert shares == estimator.classifier_.judged_by()
+
+
+def test_where_nothing_tells_the_classes_apart_nothing_is_said(model, pool):
+    fitted = fit(model, pool)
+    state = fitted.classifier.state_dict()
+    state["keys"] = torch.ones_like(state["keys"])
+    classifier = type(model.method).restore(fitted.config, 2, state)
+    assert dataclasses.replace(fitted, classifier=classifier).judged_by() == {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.cli.classifiers import format_judged_by
 from lgmnet.model.model import save_model
 from tests.support.command_line import lgmnet, listing
 from tests.support.criterion_models import drawing_model
@@ -14,7 +15,7 @@ from tests.support.images import symbols
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory) -> Path:
+def toy(tmp_path_factory):
     """Folder of a model that knows things from looks."""
     folder = tmp_path_factory.mktemp("models") / "toy"
     save_model(drawing_model(), folder)
@@ -60,3 +61,53 @@ def test_an_unknown_word_is_refused_with_the_known_ones(toy, folder_of_symbols, 
     assert ran.code == 2
     assert "'thing' is not one of 'auto', 'things', 'looks'" in ran.err
     assert listing(tmp_path) == {}
+
+
+def test_the_line_says_what_a_classifier_judges_by(toy, folder_of_symbols, tmp_path):
+    path = tmp_path / "c.safetensors"
+    forge = ("forge", folder_of_symbols, "-o", path, "--model", toy)
+    data = lgmnet(*forge, "--json").json["judged_by"]
+    assert data == pytest.approx(FittedClassifier.load(path).judged_by())
+    shown = [f"{aspect} {100 * share:.0f} %" for aspect, share in data.items() if share >= 0.01]
+    line = f"judges by: {', '.join(shown)}"
+    assert shown
+    rename = ("edit", path, "--rename", "moon=crescent")
+    for words in (forge, ("inspect", path), rename):
+        ran = lgmnet(*words)
+        assert ran.code == 0, ran.err
+        assert line in ran.out.splitlines()
+    assert lgmnet("inspect", path, "--json").json["judged_by"] == pytest.approx(data)
+    back = ("edit", path, "--rename", "crescent=moon", "--json")
+    assert lgmnet(*back).json["judged_by"] == pytest.approx(data)
+
+
+def test_shares_under_one_percent_are_left_out():
+    class Stub:
+        def judged_by(self):
+            return {"things": 0.92, "place and size": 0.0704, "texture": 0.0096}
+
+    fitted = cast("FittedClassifier", Stub())
+    assert format_judged_by(fitted) == ["judges by: things 92 %, place and size 7 %"]
+
+
+def test_a_model_without_profiles_says_nothing(classifier):
+    ran = lgmnet("inspect", classifier)
+    assert ran.code == 0
+    assert "judges by" not in ran.out
+    assert lgmnet("inspect", classifier, "--json").json["judged_by"] == {}
+
+
+def test_forge_hints_at_by_where_one_image_cannot_tell(toy, tiny, tmp_path):
+    one = symbols(tmp_path / "one", {"moon": 1, "star": 1})
+    two = symbols(tmp_path / "two", {"moon": 1, "star": 2})
+    hint = "Say it with --by things or --by looks"
+    for folder, model, by, is_shown in (
+        (one, toy, "auto", True),
+        (one, toy, "things", False),
+        (two, toy, "auto", False),
+        (one, tiny, "auto", False),
+    ):
+        words = ("-o", tmp_path / "c.safetensors", "--model", model, "--by", by)
+        ran = lgmnet("forge", folder, *words)
+        assert ran.code == 0, ran.err
+        assert (hint in ran.err) is is_shown

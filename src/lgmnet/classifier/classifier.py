@@ -265,12 +265,13 @@ class FittedClassifier:
 
         Returns:
             Share of each aspect, such as ``things`` or ``texture``, the largest first; they sum to
-            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`).
+            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`), or nothing does.
         """
         shares = self.classifier.group_shares
-        return (
-            explain_shares(shares[0], self.profiles) if shares is not None and self.profiles else {}
-        )
+        # Where nothing tells the classes apart, the shares are 0 / 0.
+        if not self.profiles or shares is None or not bool(shares.isfinite().all()):
+            return {}
+        return explain_shares(shares[0], self.profiles)
 
     def class_index(self, name: str) -> int:
         """Find the index of a class.
