@@ -17,6 +17,7 @@ from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_mismatch
+from lgmnet.classifier.labels import LABEL_TYPES, check_labels
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
@@ -30,11 +31,8 @@ from lgmnet.model.registry import AUTO_MODEL, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
-LABEL_TYPES = {"b": bool, "i": int, "u": int, "f": float, "U": str}
-"""Types of labels that a file can store, by the letter of their NumPy kind."""
 LABEL_KIND_NOTE = "labels"
 
 
@@ -106,7 +104,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 length, a label has an unknown type, there is one class only, or all classes hold
                 the same samples.
         """
-        labels = self._check_labels(table_labels(X) if y is None else y)
+        labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
         model, notes = self._choose_model(X)
         model.inference_method_by(self.by)  # Raises now, and not after features were computed.
@@ -131,10 +129,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._check_labels(table_labels(X) if y is None else y)
+        labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
+        old.require_samples()
         all_labels = np.concatenate([self.classes_[old.labels], labels])
         merged, indices = np.unique(all_labels, return_inverse=True)
         sources = (*old.sources, *self._sources(X, len(samples)))
@@ -168,7 +167,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         renamed = edit.rename_class(self.classifier_, name, str(new))
         values = self.classes_.tolist()
         values[self.classifier_.class_index(name)] = new
-        labels = self._check_labels(values)
+        labels = check_labels(values)
         if labels.dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
                 f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
@@ -243,21 +242,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: if a label is none of ``classes_``.
         """
         check_is_fitted(self)
-        labels = self._check_labels(y)
+        labels = check_labels(y)
         samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
-        return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
+        model = self._fitting_model() if self.classifier_.support.has_samples else None
+        return report_on(self.classifier_, probabilities, names, sources, model)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False, support: bool = True) -> None:
         """Write the classifier to one file, without pickle; `lgmnet predict` reads it too.
+
+        If ``support`` is False, the file holds no support samples: it predicts the same, but it
+        cannot be edited, nor its answers explained.
 
         Raises:
             UserError: if the file cannot be written, or if a file that is no classifier is there
                 and ``overwrite`` is False.
         """
         check_is_fitted(self)
-        self.classifier_.save(Path(path), overwrite=overwrite)
+        self.classifier_.save(Path(path), overwrite=overwrite, support=support)
 
     @classmethod
     def load(
@@ -339,30 +342,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._load_model(self.classifier_.model if self.model == AUTO_MODEL else self.model)
         self.classifier_.check_model(model)
         return model
-
-    def _check_labels(self, y: Any) -> np.ndarray:
-        """Convert labels to a one-dimensional array of one of the `LABEL_TYPES`."""
-        if y is None:
-            raise DataError(
-                "This FewShotClassifier requires y to be passed, but the target y is None."
-            )
-        labels = np.asarray(y)
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            from sklearn.utils.validation import column_or_1d
-
-            labels = column_or_1d(labels, warn=True)
-        if labels.dtype == object and all(isinstance(label, str) for label in labels.ravel()):
-            labels = labels.astype(str)
-        with warnings.catch_warnings():
-            # One sample of each class is a normal support set.
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            check_classification_targets(labels)
-        if labels.dtype.kind not in LABEL_TYPES or labels.ndim != 1:
-            raise DataError(
-                "Unknown label type: labels must be texts, whole numbers, floats or truth values, "
-                f"one for each sample, but are {labels.dtype} of shape {list(labels.shape)}."
-            )
-        return labels
 
     def _prepare_samples(
         self, X: Any, n_labels: int | None = None, model: Model | None = None

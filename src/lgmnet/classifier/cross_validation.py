@@ -104,7 +104,11 @@ def leave_one_out(
     and so on. So each image is predicted once, by a classifier with one shot less. ``by`` is
     that of the classifier (see `fit_classifier`), and ``embedded`` is the result of
     `embed_support`, if known.
+
+    Raises:
+        ConfigError: if the support has no samples (see `Support`).
     """
+    support.require_samples()
     if embedded is None:
         embedded = embed_support(model, support)
     embedded = embedded.to(to_float(support.samples[:1]).dtype)

@@ -71,10 +71,11 @@ def fit_support(
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
         ConfigError: if a class name cannot be used (see `check_class_names`), or the model cannot
-            judge ``by`` that.
+            judge ``by`` that, or the samples are not here (see `Support`).
         DataError: if all classes hold the same samples.
     """
     check_class_names(classes)
+    support.require_samples()
     method = model.inference_method_by(by)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)

@@ -127,7 +127,8 @@ def report_on(
 ) -> Report:
     """Compare predictions with labels, and search for mislabelled support images.
 
-    ``labels`` are class names. If ``model`` is None, the support is not searched.
+    ``labels`` are class names. The support is not searched if ``model`` is None, or the classifier
+    was saved without it.
 
     Raises:
         UserError: if there are no images.
@@ -145,7 +146,7 @@ def report_on(
         fitted.classes,
         tuple(map(tuple, counts.tolist())),
         tuple(sorted(wrong, key=lambda prediction: -prediction.probability)),
-        None if model is None else find_suspects(fitted, model),
+        find_suspects(fitted, model) if model and fitted.support.has_samples else None,
     )
 
 

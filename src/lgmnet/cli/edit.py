@@ -83,6 +83,7 @@ def edit(
     mismatches: list[str] = []
     started = time.perf_counter()
     if add or remove:
+        fitted.support.require_samples()  # Raises before any image is read.
         original_model = load_original_model(fitted, model)
         for folder in add or ():
             class_folder = scan_class_folder(folder, min_classes=1)

@@ -65,6 +65,14 @@ def forge(
             "(colour, texture, place, ...), or auto for whatever the images show."
         ),
     ] = "auto",
+    no_support: Annotated[
+        bool,
+        typer.Option(
+            "--no-support",
+            help="Leave the images and their names out of the file. It predicts the same, but "
+            "cannot be edited, nor its answers explained.",
+        ),
+    ] = False,
     engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
@@ -108,9 +116,9 @@ def forge(
     embedded = embed_support(loaded, support)
     fitted = fit_support(loaded, support, images.classes, notes, by=by, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
-    if fitted.backbone:
+    if fitted.backbone and not no_support:
         fitted = add_thumbnails(fitted, images.sources, images.images)
-    fitted.save(output, overwrite=force)
+    fitted.save(output, overwrite=force, support=not no_support)
     estimate = leave_one_out(loaded, support, len(images.classes), by=by, embedded=embedded)
     unreadable = report_unreadable(images.problems)
     report_conflicts(fitted, estimate)

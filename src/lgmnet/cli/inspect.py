@@ -25,7 +25,7 @@ def inspect(file: ClassifierPath) -> CommandResult:
         table.add_row(escape(name), str(shot))
     content = (
         f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape {shape}, "
-        f"{size / 1e6:.2f} MB"
+        f"{size / 1e6:.2f} MB{'' if fitted.support.has_samples else ', without its support set'}"
     )
     origin = (
         f"forged by {fitted.model} (weights {fitted.fingerprint}), "
@@ -34,5 +34,5 @@ def inspect(file: ClassifierPath) -> CommandResult:
     data = {"classifier": str(file), "bytes": size, "classes": classes, "samples": shape}
     fields = ("model", "fingerprint", "method", "notes", "by")
     data |= {name: getattr(fitted, name) for name in fields}
-    data |= {"judged_by": fitted.judged_by()}
+    data |= {"judged_by": fitted.judged_by(), "has_support": fitted.support.has_samples}
     return CommandResult(data, [table, escape(content), escape(origin), *format_judged_by(fitted)])

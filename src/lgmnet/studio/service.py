@@ -333,6 +333,7 @@ class Service:
         """Parse a classifier file that a caller sent; see `open`."""
         with upload_errors():
             fitted = parse_classifier(data, UPLOAD)
+        fitted.support.require_samples()  # The studio shows and edits them.
         if not (fitted.backbone or fitted.inputs.is_image):
             raise DataError("This is a classifier of vectors; the studio takes those of images.")
         self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
