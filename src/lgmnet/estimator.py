@@ -17,8 +17,10 @@ from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_mismatch
+from lgmnet.classifier.labels import LABEL_TYPES, check_labels
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
+from lgmnet.criterion import Criterion
 from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.engines.names import AUTO, EngineName
@@ -29,11 +31,8 @@ from lgmnet.model.registry import AUTO_MODEL, model_folder
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 
-LABEL_TYPES = {"b": bool, "i": int, "u": int, "f": float, "U": str}
-"""Types of labels that a file can store, by the letter of their NumPy kind."""
 LABEL_KIND_NOTE = "labels"
 
 
@@ -57,6 +56,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             and gives the same features as ``torch``. Vectors are always computed by PyTorch.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
+        by: Criterion of the classes, which one sample of each cannot show: ``things``, ``looks``
+            (such as colour, texture or place), or ``auto`` for whatever the samples show. The first
+            two need a model that was trained by criterion.
 
     Attributes:
         classes_: The labels, sorted; the columns of `predict_proba`.
@@ -65,7 +67,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
-    {'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, 'unknown': None}
+    {'by': 'auto', 'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, \
+'unknown': None}
 
     After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
     drawings warns if it is given photos.
@@ -79,12 +82,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "cpu",
         engine: EngineName = AUTO,
         unknown: Any = None,
+        by: Criterion = "auto",
     ) -> None:
         self.model = model
         self.random_state = random_state
         self.device = device
         self.engine = engine
         self.unknown = unknown
+        self.by = by
 
     def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
         """Fit to labelled samples in one forward pass.
@@ -94,14 +99,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             y: Label of each sample; None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
-            ConfigError: if there is no such model.
+            ConfigError: if there is no such model, or it cannot judge ``by`` that.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
                 length, a label has an unknown type, there is one class only, or all classes hold
                 the same samples.
         """
-        labels = self._check_labels(table_labels(X) if y is None else y)
+        labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
         model, notes = self._choose_model(X)
+        model.inference_method_by(self.by)  # Raises now, and not after features were computed.
         samples = self._prepare_samples(X, len(labels), model)
         if not len(samples):
             raise DataError("There are no images: expected some of at least two classes.")
@@ -112,7 +118,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{classes.tolist()[0]!r}."
             )
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
-        fitted = fit_support(model, support, self._class_names(classes), notes)
+        fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
         return self
 
@@ -123,16 +129,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._check_labels(table_labels(X) if y is None else y)
+        labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
+        old.require_samples()
         all_labels = np.concatenate([self.classes_[old.labels], labels])
         merged, indices = np.unique(all_labels, return_inverse=True)
         sources = (*old.sources, *self._sources(X, len(samples)))
         support = Support(torch.cat([old.samples, samples]), torch.from_numpy(indices), sources)
-        names, notes = self._class_names(merged), self.classifier_.notes
-        self._set_fitted(fit_support(self._fitting_model(), support, names, notes), merged)
+        names, notes, by = self._class_names(merged), self.classifier_.notes, self.classifier_.by
+        self._set_fitted(fit_support(self._fitting_model(), support, names, notes, by=by), merged)
         return self
 
     def remove_class(self, label: Any) -> FewShotClassifier:
@@ -160,7 +167,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         renamed = edit.rename_class(self.classifier_, name, str(new))
         values = self.classes_.tolist()
         values[self.classifier_.class_index(name)] = new
-        labels = self._check_labels(values)
+        labels = check_labels(values)
         if labels.dtype.kind != self.classes_.dtype.kind:
             raise ConfigError(
                 f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
@@ -171,7 +178,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             indices = torch.from_numpy(np.argsort(order))[renamed.support.labels]
             support = dataclasses.replace(renamed.support, labels=indices)
             names = self._class_names(classes)
-            renamed = fit_support(self._fitting_model(), support, names, renamed.notes)
+            model = self._fitting_model()
+            renamed = fit_support(model, support, names, renamed.notes, by=renamed.by)
         self._set_fitted(renamed, classes)
         return self
 
@@ -215,6 +223,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.classifier_.explain(self._prepare_samples(X)).cpu().numpy()
 
+    def judged_by(self) -> dict[str, float]:
+        """Tell by what the classes are told apart; see `FittedClassifier.judged_by`."""
+        check_is_fitted(self)
+        return self.classifier_.judged_by()
+
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
         """Compute the standard deviation of each probability over ``draws`` task contexts."""
         check_is_fitted(self)
@@ -229,21 +242,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: if a label is none of ``classes_``.
         """
         check_is_fitted(self)
-        labels = self._check_labels(y)
+        labels = check_labels(y)
         samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
-        return report_on(self.classifier_, probabilities, names, sources, self._fitting_model())
+        model = self._fitting_model() if self.classifier_.support.has_samples else None
+        return report_on(self.classifier_, probabilities, names, sources, model)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False, support: bool = True) -> None:
         """Write the classifier to one file, without pickle; `lgmnet predict` reads it too.
+
+        If ``support`` is False, the file holds no support samples: it predicts the same, but it
+        cannot be edited, nor its answers explained.
 
         Raises:
             UserError: if the file cannot be written, or if a file that is no classifier is there
                 and ``overwrite`` is False.
         """
         check_is_fitted(self)
-        self.classifier_.save(Path(path), overwrite=overwrite)
+        self.classifier_.save(Path(path), overwrite=overwrite, support=support)
 
     @classmethod
     def load(
@@ -283,7 +300,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
                 f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
             ) from error
-        estimator = cls(model or fitted.model, device=device, engine=engine)
+        estimator = cls(model or fitted.model, device=device, engine=engine, by=fitted.by)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
         estimator._set_fitted(fitted, classes)
@@ -325,30 +342,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._load_model(self.classifier_.model if self.model == AUTO_MODEL else self.model)
         self.classifier_.check_model(model)
         return model
-
-    def _check_labels(self, y: Any) -> np.ndarray:
-        """Convert labels to a one-dimensional array of one of the `LABEL_TYPES`."""
-        if y is None:
-            raise DataError(
-                "This FewShotClassifier requires y to be passed, but the target y is None."
-            )
-        labels = np.asarray(y)
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            from sklearn.utils.validation import column_or_1d
-
-            labels = column_or_1d(labels, warn=True)
-        if labels.dtype == object and all(isinstance(label, str) for label in labels.ravel()):
-            labels = labels.astype(str)
-        with warnings.catch_warnings():
-            # One sample of each class is a normal support set.
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            check_classification_targets(labels)
-        if labels.dtype.kind not in LABEL_TYPES or labels.ndim != 1:
-            raise DataError(
-                "Unknown label type: labels must be texts, whole numbers, floats or truth values, "
-                f"one for each sample, but are {labels.dtype} of shape {list(labels.shape)}."
-            )
-        return labels
 
     def _prepare_samples(
         self, X: Any, n_labels: int | None = None, model: Model | None = None

@@ -246,6 +246,19 @@ def test_the_estimator_refuses_labels_of_another_kind(content, tmp_path):
             FewShotClassifier.load(path, model="omniglot")
 
 
+def check_without_support(fitted: FittedClassifier, samples: Tensor, path: Path) -> None:
+    """Check that a file without the support gives the same answers, bit for bit."""
+    fitted.save(path, support=False)
+    bare = load_classifier(path)
+    answers, expected = bare.analyze(samples), fitted.analyze(samples)
+    assert torch.equal(answers.log_p, expected.log_p)
+    assert answers.support_attention is None
+    assert (answers.similarity is None) == (expected.similarity is None)
+    if answers.similarity is not None and expected.similarity is not None:
+        assert torch.equal(answers.similarity, expected.similarity)
+    assert (bare.shots, bare.inputs) == (fitted.shots, fitted.inputs)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_classifiers_of_every_method_pass_all_checks(case, tmp_path):
     name, _ = CASES[case]
@@ -261,6 +274,7 @@ def test_classifiers_of_every_method_pass_all_checks(case, tmp_path):
     fitted.save(tmp_path / "c.safetensors")
     loaded = load_classifier(tmp_path / "c.safetensors")
     torch.testing.assert_close(loaded.predict_proba(samples), fitted.predict_proba(samples))
+    check_without_support(loaded, samples, tmp_path / "bare.safetensors")
     tensors, metadata = read_tensors(
         tmp_path / "c.safetensors", CLASSIFIER_KIND, CLASSIFIER_VERSION
     )

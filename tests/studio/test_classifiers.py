@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.studio.app import create_app
 from tests.studio.conftest import form, png, queries
@@ -126,6 +127,16 @@ def test_the_model_is_chosen_by_the_kind_of_the_images(client):
     url = f"/v1/classifiers/{response.json()['id']}/predict"
     prediction = client.post(url, files=queries()).json()["predictions"][0]
     assert prediction["none_of_these"] in (True, False)
+
+
+def test_a_file_without_its_support_is_not_opened(client, sky, tmp_path):
+    path = tmp_path / "sky.safetensors"
+    path.write_bytes(client.get(f"/v1/classifiers/{sky['id']}/export").content)
+    FittedClassifier.load(path).save(path, support=False)
+    assert b"webp" not in path.read_bytes().lower(), "no pictures either"
+    refused = client.post("/v1/classifiers", files={"file": ("s.safetensors", path.read_bytes())})
+    assert refused.status_code == 422
+    assert "was saved without its support set; forge it again" in refused.json()["detail"]
 
 
 def test_an_exported_file_is_opened_and_edited(client, sky):

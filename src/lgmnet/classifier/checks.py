@@ -18,6 +18,9 @@ from lgmnet.nn.pretrained import EFFICIENTNETS, TIMM, find_timm_weights
 MAX_MAP_VALUES = 1 << 26
 """Limit for the number of values that a layer may give for one sample, if it has no pooling before
 it: 256 MB. The weights of a convolution tell nothing of the size of its maps."""
+MAX_SAMPLE_VALUES = 1 << 20
+"""Limit for the number of values of a sample of which the file holds none, nor as large a tensor:
+an empty tensor may state any shape."""
 FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 INFINITE_TENSOR = "frame.scale"
 """Divisors of features; infinite for features that are constant in the support set."""
@@ -27,7 +30,14 @@ N_PROBES = 1
 MAX_SUM_ERROR = 1e-3
 
 
-def check_support(support: Support, way: int, shape: tuple[int, ...], *, any_length: bool) -> None:
+def check_support(
+    support: Support,
+    way: int,
+    shape: tuple[int, ...],
+    *,
+    any_length: bool,
+    has_samples: bool = True,
+) -> None:
     """Check samples, labels and sources of a support set.
 
     Args:
@@ -35,6 +45,7 @@ def check_support(support: Support, way: int, shape: tuple[int, ...], *, any_len
         way: Number of classes, at least 2.
         shape: Shape of a sample that the method takes.
         any_length: If True, samples may be vectors of another length.
+        has_samples: If False, the labels stand alone.
 
     Raises:
         ValueError: if they do not agree with each other or with the arguments.
@@ -46,7 +57,7 @@ def check_support(support: Support, way: int, shape: tuple[int, ...], *, any_len
     types = (torch.uint8,) if len(shape) == 3 else FLOAT_TYPES
     if came != expected or samples.dtype not in types:
         raise ValueError(f"its samples are {samples.dtype} of shape {came}, expected {expected}")
-    if labels.dtype != torch.int64 or labels.shape != (n,) or len(samples) != n:
+    if labels.dtype != torch.int64 or labels.shape != (n,) or len(samples) != n * has_samples:
         raise ValueError(
             f"it has {n} sources, {len(samples)} samples, and labels of shape "
             f"{tuple(labels.shape)} and type {labels.dtype}"
@@ -72,12 +83,25 @@ def check_state(
         raise ValueError(f"{n_layers} layers are described, but there are {len(state)} tensors")
     if n_values > MAX_MAP_VALUES:
         raise ValueError(f"a layer would give {n_values:,} values; at most {MAX_MAP_VALUES:,} may")
+    check_sample_size(support, state)
     for name, tensor in state.items():
         check_tensor(name, tensor)
     check_key_labels(config, support, way, state)
     on_meta = {name: tensor.to("meta") for name, tensor in state.items()}
     with torch.device("meta"), torch.inference_mode():
         restore_classifier(method, config, way, on_meta)
+
+
+def check_sample_size(support: Support, state: Mapping[str, Tensor]) -> None:
+    """Check that a sample is not much larger than the weights, if the file holds no sample.
+
+    Raises:
+        ValueError: if it is.
+    """
+    n_values = math.prod(support.samples.shape[1:])
+    limit = max(MAX_SAMPLE_VALUES, *(tensor.numel() for tensor in state.values()))
+    if not support.has_samples and n_values > limit:
+        raise ValueError(f"a sample would have {n_values:,} values; at most {limit:,} may be")
 
 
 def measure_layers(config: Any) -> tuple[int, int]:
@@ -183,7 +207,7 @@ def check_answers(fitted: FittedClassifier) -> None:
         noise = torch.randn(shape, generator=generator).to(samples)
     else:
         noise = torch.randint(256, shape, generator=generator, dtype=samples.dtype)
-    probes = torch.cat([samples[:N_PROBES], torch.zeros_like(samples[:1]), noise])
+    probes = torch.cat([samples[:N_PROBES], torch.zeros_like(noise[:1]), noise])
     analysis = fitted.analyze(probes)
     if analysis.log_p.shape != (len(probes), len(fitted.classes)):
         raise ValueError(f"an answer has the shape {tuple(analysis.log_p.shape)}")

@@ -21,6 +21,7 @@ from lgmnet.classifier.support import (
     to_float,
     to_support_samples,
 )
+from lgmnet.criterion import Criterion
 from lgmnet.devices import inference_autocast
 from lgmnet.engines.names import AUTO
 from lgmnet.engines.runtimes import check_engine
@@ -42,9 +43,10 @@ BATCH_SIZE = 256
 class FittedClassifier:
     """Classifier of a user's own classes. It predicts without the model and the image files.
 
-    It holds its support set, for explanations and edits. `lgmnet.classifier.edit` makes edited
-    classifiers and needs the model that fitted this one. All methods that take samples raise a
-    `DataError` if these are not of the kind and shape that the model takes.
+    It holds its support set, for explanations and edits, unless it was saved without.
+    `lgmnet.classifier.edit` makes edited classifiers and needs the model that fitted this one. All
+    methods that take samples raise a `DataError` if these are not of the kind and shape that the
+    model takes.
     """
 
     classifier: Classifier
@@ -66,6 +68,8 @@ class FittedClassifier:
     """Texts that the caller stores with the classifier."""
     profiles: tuple[Profile, ...] = ()
     """The model's profiles of known criteria."""
+    by: Criterion = "auto"
+    """Criterion that the user stated (see `fit_classifier`)."""
     engine: str = AUTO
     """Engine of the backbone, or of the embedding of drawings (see `load_model`); it is not
     stored."""
@@ -136,6 +140,8 @@ class FittedClassifier:
 
     def _share_support(self, analysis: QueryAnalysis) -> Float[Tensor, "samples support"] | None:
         """Trace answers back to the support samples, if the method can (`share_support`)."""
+        if not self.support.has_samples:
+            return None
         task = {name: value[None] for name, value in vars(analysis).items() if value is not None}
         support, labels = to_float(self.support.samples)[None], self.support.labels[None]
         shares = self.classifier.share_support(QueryAnalysis(**task), support, labels)
@@ -151,8 +157,10 @@ class FittedClassifier:
         """Compute the share of each prediction that each support sample accounts for.
 
         Raises:
-            ConfigError: if the method does not attend to single support samples.
+            ConfigError: if the method does not attend to single support samples, or the classifier
+                was saved without them.
         """
+        self.support.require_samples()
         attention = self.analyze(samples).support_attention
         if attention is None:
             raise ConfigError(
@@ -242,15 +250,18 @@ class FittedClassifier:
         of None gives different draws each time.
 
         Raises:
-            ConfigError: if another model fitted this classifier.
+            ConfigError: if another model fitted this classifier, or it was saved without its
+                support samples.
         """
         self.check_model(model)
+        self.support.require_samples()
         generator = torch.Generator(model.method.device)
         generator.seed() if seed is None else generator.manual_seed(seed)
         support_x, support_y = to_float(self.support.samples), self.support.labels
         task = (support_x[None], support_y[None], len(self.classes))
+        method = model.inference_method_by(self.by)
         with inference_autocast(support_x):
-            ensemble = Ensemble(model.inference_method, *task, draws, generator=generator)
+            ensemble = Ensemble(method, *task, draws, generator=generator)
         batches = self._run_batches(
             lambda _, queries: ensemble.spread(queries)[0], samples, embed_first=False
         )
@@ -261,12 +272,13 @@ class FittedClassifier:
 
         Returns:
             Share of each aspect, such as ``things`` or ``texture``, the largest first; they sum to
-            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`).
+            1. Empty if the model cannot tell (see `lgmnet.evaluation.aspects`), or nothing does.
         """
         shares = self.classifier.group_shares
-        return (
-            explain_shares(shares[0], self.profiles) if shares is not None and self.profiles else {}
-        )
+        # Where nothing tells the classes apart, the shares are 0 / 0.
+        if not self.profiles or shares is None or not bool(shares.isfinite().all()):
+            return {}
+        return explain_shares(shares[0], self.profiles)
 
     def class_index(self, name: str) -> int:
         """Find the index of a class.
@@ -335,11 +347,11 @@ class FittedClassifier:
                 "which forged it. Use an intact copy, or forge the classifier again."
             )
 
-    def save(self, path: Path, *, overwrite: bool = False) -> None:
+    def save(self, path: Path, *, overwrite: bool = False, support: bool = True) -> None:
         """Write the classifier to a file (see `lgmnet.classifier.file.save_classifier`)."""
         from lgmnet.classifier.file import save_classifier  # That module imports this one.
 
-        save_classifier(self, path, overwrite=overwrite)
+        save_classifier(self, path, overwrite=overwrite, support=support)
 
     @classmethod
     def load(cls, path: Path, *, engine: str = AUTO) -> FittedClassifier:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lgmnet.classifier.copies import MAX_FEATURE_DISTANCE, find_copies
 from lgmnet.classifier.fit import embed_support
 from lgmnet.classifier.support import Support, to_float
+from lgmnet.criterion import Criterion
 from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.model.model import Model
 
@@ -93,19 +94,25 @@ def leave_one_out(
     support: Support,
     way: int,
     *,
+    by: Criterion = "auto",
     embedded: Float[Tensor, "samples *embedding"] | None = None,
 ) -> LeaveOneOut:
     """Predict support samples by classifiers that are fitted to the other samples.
 
     Copies of the same image are left out together and counted once. The first classifier leaves out
     the first image of each class that has more than one, the second leaves out the second image,
-    and so on. So each image is predicted once, by a classifier with one shot less. ``embedded`` is
-    the result of `embed_support`, if known.
+    and so on. So each image is predicted once, by a classifier with one shot less. ``by`` is
+    that of the classifier (see `fit_classifier`), and ``embedded`` is the result of
+    `embed_support`, if known.
+
+    Raises:
+        ConfigError: if the support has no samples (see `Support`).
     """
+    support.require_samples()
     if embedded is None:
         embedded = embed_support(model, support)
     embedded = embedded.to(to_float(support.samples[:1]).dtype)
-    method = model.inference_method.without_embedding()
+    method = model.inference_method_by(by).without_embedding()
     max_distance = MAX_FEATURE_DISTANCE if model.backbone else 0.0
     labels, images = support.labels, find_copies(support.samples, max_distance)
     pairs = torch.stack([images, labels], 1).tolist()

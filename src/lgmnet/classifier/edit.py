@@ -1,8 +1,9 @@
 """Edits of classifiers: classes and samples added, removed or renamed.
 
 Each function returns another classifier and leaves the given one unchanged. Edits that change the
-support set fit the classifier to it again, in one forward pass. They need the model that fitted it,
-and raise a `ConfigError` if it is another.
+support set fit the classifier to it again, in one forward pass. They need the model that fitted it
+and the support samples, and raise a `ConfigError` if it is another model or the samples are not in
+the file.
 """
 
 import dataclasses
@@ -37,6 +38,7 @@ def add_samples(
     """
     fitted.check_model(model)
     old = fitted.support
+    old.require_samples()
     shape = tuple(old.samples.shape[1:])
     samples = to_support_samples(samples, shape, fitted.backbone, model.engine)
     classes = list(dict.fromkeys([*fitted.classes, *labels]))
@@ -46,7 +48,7 @@ def add_samples(
         torch.cat([old.labels, indices]),
         (*old.sources, *(sources or [""] * len(samples))),
     )
-    return fit_support(model, support, classes, fitted.notes)
+    return fit_support(model, support, classes, fitted.notes, by=fitted.by)
 
 
 def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedClassifier:
@@ -65,7 +67,9 @@ def remove_class(fitted: FittedClassifier, model: Model, name: str) -> FittedCla
     rest = fitted.support.select(fitted.support.labels != index)
     labels = rest.labels - (rest.labels > index).long()
     classes = [other for other in fitted.classes if other != name]
-    return fit_support(model, dataclasses.replace(rest, labels=labels), classes, fitted.notes)
+    return fit_support(
+        model, dataclasses.replace(rest, labels=labels), classes, fitted.notes, by=fitted.by
+    )
 
 
 def remove_samples(
@@ -77,6 +81,7 @@ def remove_samples(
         ConfigError: if an index is out of range, or a class would be left without a sample.
     """
     fitted.check_model(model)
+    fitted.support.require_samples()
     count = len(fitted.support.samples)
     if wrong := [index for index in indices if not 0 <= index < count]:
         raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
@@ -87,7 +92,7 @@ def remove_samples(
     if not bool(shots.all()):
         empty = fitted.classes[int(shots.argmin())]
         raise ConfigError(f"'{empty}' would be left without a sample; remove the class instead.")
-    return fit_support(model, support, fitted.classes, fitted.notes)
+    return fit_support(model, support, fitted.classes, fitted.notes, by=fitted.by)
 
 
 def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifier:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,12 @@ def export(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> 
     if rejection is not None:
         metadata["none"] = json.dumps(describe_rejection(rejection))
     network = PixelClassifier(classifier, fitted.backbone, rejection)
-    images = draw_photos(4, shape) if fitted.backbone else fitted.support.samples.cpu()
+    if fitted.backbone:
+        images = draw_photos(4, shape)
+    elif fitted.support.has_samples:
+        images = fitted.support.samples.cpu()
+    else:
+        images = draw_noise(4, shape, torch.Generator().manual_seed(0))
     images = torch.cat([images, images.flip(-1), 255 - images])
     tests = [{"images": batch} for batch in (images, images[:1])]
     return export_network(
@@ -86,13 +92,11 @@ def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
     shape = model.method.inputs.shape
     metadata = build_metadata(shape, model.name, "MetaNets")
     generator = torch.Generator().manual_seed(0)
-
-    def draw_noise(images: int) -> UInt8[Tensor, "images channels height width"]:
-        return (torch.rand(images, *shape, generator=generator) < 0.2).to(torch.uint8) * 255
+    noise = partial(draw_noise, shape=shape, generator=generator)
 
     def draw_task(way: int, shots: Sequence[int], images: int) -> dict[str, Tensor]:
         labels = torch.eye(way)[torch.arange(way).repeat_interleave(torch.tensor(shots))]
-        return {"support": draw_noise(sum(shots)), "labels": labels, "images": draw_noise(images)}
+        return {"support": noise(sum(shots)), "labels": labels, "images": noise(images)}
 
     tests = [draw_task(5, [1] * 5, 3), draw_task(2, [1, 4], 1), draw_task(20, [5] * 20, 7)]
     example = draw_task(3, [2, 1, 2], 4)
@@ -142,7 +146,8 @@ class PixelMetaNet(nn.Module):
 
 def find_rejection(fitted: FittedClassifier) -> Rejection | None:
     """Return the rejection of a classifier whose probabilities are known; else None."""
-    probe = fitted.analyze(fitted.support.samples[:1])
+    samples = fitted.support.samples
+    probe = fitted.analyze(samples.new_zeros(1, *samples.shape[1:]))
     return None if fitted.none_probability(probe) is None else fitted.rejection
 
 
@@ -154,6 +159,13 @@ def describe_rejection(rejection: Rejection) -> dict[str, Any]:
     limits = torch.tensor([rejection.threshold, *rejection.rate_thresholds], dtype=torch.float64)
     threshold, *others = rejection.none_probability(limits).tolist()
     return {"threshold": threshold, "rates": RATES[: len(others)], "thresholds": others}
+
+
+def draw_noise(
+    count: int, shape: Sequence[int], generator: torch.Generator
+) -> UInt8[Tensor, "images channels height width"]:
+    """Draw random drawings of this shape, to test a network on."""
+    return (torch.rand(count, *shape, generator=generator) < 0.2).to(torch.uint8) * 255
 
 
 def draw_photos(count: int, shape: Sequence[int]) -> UInt8[Tensor, "photos 3 height width"]:

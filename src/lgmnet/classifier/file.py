@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -23,7 +23,9 @@ from lgmnet.classifier.checks import (
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support
+from lgmnet.classifier.thumbnails import without_images
 from lgmnet.config import from_json
+from lgmnet.criterion import Criterion, check_criterion
 from lgmnet.engines.names import AUTO
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.aspects import Profile
@@ -37,13 +39,24 @@ MAX_REASON_LENGTH = 500
 """Limit for the length of a reason, which may quote the file, in an error message."""
 
 
-def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> None:
+def save_classifier(
+    fitted: FittedClassifier, path: Path, *, overwrite: bool = False, support: bool = True
+) -> None:
     """Write a classifier to one safetensors file, which appears whole or not at all.
+
+    Args:
+        fitted: The classifier.
+        path: The file.
+        overwrite: If True, a file that is no classifier is replaced.
+        support: If False, the file holds neither the support samples nor their names and pictures.
+            It predicts the same, but the classifier cannot be edited, nor answers explained.
 
     Raises:
         UserError: if the file cannot be written, or if a file that is no classifier is there and
             ``overwrite`` is False.
     """
+    if not support:
+        fitted = without_images(fitted)
     metadata = {
         "method": fitted.method,
         "config": json.dumps(dataclasses.asdict(fitted.config)),
@@ -54,10 +67,14 @@ def save_classifier(fitted: FittedClassifier, path: Path, *, overwrite: bool = F
         "backbone": fitted.backbone,
         "rejections": json.dumps([dataclasses.asdict(r) for r in fitted.rejections]),
         "notes": json.dumps(fitted.notes),
+        "by": fitted.by,
+        "has_samples": json.dumps(fitted.support.has_samples),
         "profiles": json.dumps([dataclasses.asdict(p) for p in fitted.profiles]),
     }
-    support = {SAMPLES_KEY: fitted.support.samples, LABELS_KEY: fitted.support.labels}
-    tensors = {**fitted.classifier.state_dict(), **support}
+    tensors = fitted.classifier.state_dict() | {
+        SAMPLES_KEY: fitted.support.samples,
+        LABELS_KEY: fitted.support.labels,
+    }
     write_tensors(path, tensors, CLASSIFIER_KIND, CLASSIFIER_VERSION, metadata, overwrite=overwrite)
 
 
@@ -112,7 +129,10 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         name: parse_json(metadata[name])
         for name in ("config", "classes", "sources", "rejections", "notes")
     }
-    # Files of earlier versions have no profiles.
+    # Files of earlier versions have neither profiles nor a stated criterion, but all samples.
+    has_samples = parse_json(metadata.get("has_samples", "true"))
+    by = metadata.get("by", "auto")
+    check_criterion(by)
     profiles = [from_json(Profile, p) for p in parse_json(metadata.get("profiles", "[]"))]
     method = METHODS[metadata["method"]]
     config = from_json(method.config_type, parsed["config"])
@@ -124,7 +144,9 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         raise TypeError("its notes are not a JSON object of texts")
     support = Support(tensors.pop(SAMPLES_KEY), tensors.pop(LABELS_KEY), sources)
     spec, way = method.input_spec(config), len(classes)
-    check_support(support, way, spec.shape, any_length=spec.any_length)
+    check_support(
+        support, way, spec.shape, any_length=spec.any_length, has_samples=bool(has_samples)
+    )
     check_state(method, config, support, way, tensors)
     classifier = restore_classifier(method, config, way, tensors)
     check_profiles(classifier, profiles)
@@ -140,6 +162,7 @@ def build_classifier(tensors: dict[str, Tensor], metadata: Mapping[str, str]) ->
         tuple(from_json(Rejection, rejection) for rejection in parsed["rejections"]),
         notes,
         tuple(profiles),
+        cast("Criterion", by),
     )
 
 

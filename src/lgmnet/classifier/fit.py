@@ -11,6 +11,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.embedding import load_embedding
 from lgmnet.classifier.names import check_class_names
 from lgmnet.classifier.support import Support, check_classes_differ, make_support, to_float
+from lgmnet.criterion import Criterion
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
 from lgmnet.model.model import Model
@@ -23,18 +24,22 @@ def fit_classifier(
     classes: Sequence[str],
     *,
     sources: Sequence[str] | None = None,
+    by: Criterion = "auto",
 ) -> FittedClassifier:
     """Fit a classifier to labelled samples in one forward pass.
 
     Drawings have ink = 255 on 0. ``labels`` are indices into ``classes``; uneven shots are fine.
-    ``sources`` tell where each sample is from, such as the name of its file.
+    ``sources`` tell where each sample is from, such as the name of its file. ``by`` says what tells
+    the classes apart, which one sample of each cannot show: ``things``, ``looks`` (such as colour,
+    texture or place), or ``auto`` for whatever the samples show.
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
+        ConfigError: if a class name cannot be used, or the model cannot judge ``by`` that.
         DataError: if the samples are not of the kind and shape that the model takes, or all classes
             hold the same ones.
     """
-    return fit_support(model, make_support(model, samples, labels, sources), classes)
+    return fit_support(model, make_support(model, samples, labels, sources), classes, by=by)
 
 
 @torch.inference_mode()
@@ -56,23 +61,28 @@ def fit_support(
     classes: Sequence[str],
     notes: dict[str, str] | None = None,
     *,
+    by: Criterion = "auto",
     embedded: Float[Tensor, "samples *embedding"] | None = None,
 ) -> FittedClassifier:
-    """Fit a classifier to a support set; ``embedded`` is the result of `embed_support`, if known.
+    """Fit a classifier to a support set.
+
+    ``by`` is that of `fit_classifier`; ``embedded`` is the result of `embed_support`, if known.
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        ConfigError: if a class name cannot be used (see `check_class_names`).
+        ConfigError: if a class name cannot be used (see `check_class_names`), or the model cannot
+            judge ``by`` that, or the samples are not here (see `Support`).
         DataError: if all classes hold the same samples.
     """
     check_class_names(classes)
+    support.require_samples()
+    method = model.inference_method_by(by)
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))
     check_classes_differ(support, len(classes), model.input_kind)
     if embedded is None:
         embedded = embed_support(model, support)
-    method = model.inference_method
     with inference_autocast(samples):
         classifier = method.without_embedding().adapt(embedded[None], labels[None], len(classes))
     if not isinstance(method.embedding, nn.Identity):
@@ -90,5 +100,6 @@ def fit_support(
         model.rejections,
         notes or {},
         model.profiles,
+        by,
         model.engine,
     )

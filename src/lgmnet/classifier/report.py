@@ -127,7 +127,8 @@ def report_on(
 ) -> Report:
     """Compare predictions with labels, and search for mislabelled support images.
 
-    ``labels`` are class names. If ``model`` is None, the support is not searched.
+    ``labels`` are class names. The support is not searched if ``model`` is None, or the classifier
+    was saved without it.
 
     Raises:
         UserError: if there are no images.
@@ -145,7 +146,7 @@ def report_on(
         fitted.classes,
         tuple(map(tuple, counts.tolist())),
         tuple(sorted(wrong, key=lambda prediction: -prediction.probability)),
-        None if model is None else find_suspects(fitted, model),
+        find_suspects(fitted, model) if model and fitted.support.has_samples else None,
     )
 
 
@@ -153,7 +154,7 @@ def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, .
     """Find support samples that a classifier fitted to the others assigns to another class."""
     fitted.check_model(model)
     support = fitted.support
-    validation = leave_one_out(model, support, len(fitted.classes))
+    validation = leave_one_out(model, support, len(fitted.classes), by=fitted.by)
     own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
     order = own.argsort()
     suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lgmnet.engines.names import AUTO
-from lgmnet.errors import DataError, to_utf8
+from lgmnet.errors import ConfigError, DataError, to_utf8
 from lgmnet.input_spec import InputKind
 from lgmnet.model.model import Model
 from lgmnet.nn.pretrained import load_backbone
@@ -19,17 +19,42 @@ from lgmnet.nn.pretrained import load_backbone
 
 @dataclass(frozen=True)
 class Support:
-    """Labelled samples that a classifier is fitted to."""
+    """Labelled samples that a classifier is fitted to.
 
-    samples: Num[Tensor, "samples *feature"]
+    A file may hold the labels alone; then ``samples`` is empty and has only the shape of a sample.
+    """
+
+    samples: Num[Tensor, "stored *feature"]
     """uint8 images, or vectors, of the shape that the model takes."""
     labels: Int[Tensor, " samples"]
     """Class index of each sample."""
     sources: tuple[str, ...]
     """File name of each sample; empty where there is no file."""
 
+    @property
+    def has_samples(self) -> bool:
+        """False if only the labels are here."""
+        return len(self.samples) > 0 or not len(self.labels)
+
+    def require_samples(self) -> None:
+        """Check that the samples are here.
+
+        Raises:
+            ConfigError: if only the labels are.
+        """
+        if not self.has_samples:
+            raise ConfigError(
+                "This classifier was saved without its support set; forge it again without "
+                "--no-support."
+            )
+
+    def without_samples(self) -> Support:
+        """Return the labels alone, without samples and file names."""
+        return Support(self.samples[:0], self.labels, ("",) * len(self.labels))
+
     def select(self, mask: Bool[Tensor, " samples"]) -> Support:
         """Select the samples for which ``mask`` is True."""
+        self.require_samples()
         sources = tuple(compress(self.sources, mask.tolist()))
         return Support(self.samples[mask], self.labels[mask], sources)
 

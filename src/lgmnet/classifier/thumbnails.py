@@ -15,6 +15,9 @@ from lgmnet.tensor_file import parse_json
 
 THUMBNAILS_NOTE = "thumbnails"
 """Note of a classifier: a JSON object with the thumbnail of each photo, in base 64, by source."""
+PICTURES_NOTE = "pictures"
+"""Note of a classifier: a JSON object with the picture of each image, in base 64, by source (see
+`lgmnet.studio.pictures`)."""
 THUMBNAIL_SIDE = 112
 
 
@@ -44,6 +47,13 @@ def add_thumbnails(
     present = {s: thumbnails[s] for s in fitted.support.sources if s in thumbnails}
     notes = {**fitted.notes, THUMBNAILS_NOTE: json.dumps(present)}
     return dataclasses.replace(fitted, notes=notes)
+
+
+def without_images(fitted: FittedClassifier) -> FittedClassifier:
+    """Return a classifier without its support samples, their file names and pictures of them."""
+    names = (THUMBNAILS_NOTE, PICTURES_NOTE)
+    notes = {name: note for name, note in fitted.notes.items() if name not in names}
+    return dataclasses.replace(fitted, support=fitted.support.without_samples(), notes=notes)
 
 
 def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:

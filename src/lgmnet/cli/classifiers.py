@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lgmnet.data.images.folder import ClassFolder, LabelledImages
     from lgmnet.model.model import Model
 
+MIN_SHARE = 0.01
+"""Smallest share of an aspect that is printed."""
+
 
 def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
     """Read the images of a folder in the shape that a model takes.
@@ -27,6 +30,32 @@ def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
     if not model.inputs.is_image:
         raise ConfigError(f"'{model.name}' takes vectors, not images.")
     return folder.read(model.inputs.shape)
+
+
+def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
+    """Choose the shipped model that suits the images of a folder, and print why on stderr.
+
+    Args:
+        folder: The images.
+        name: Name of the model; only ``auto`` leaves a choice.
+
+    Returns:
+        The name of the model, and the note with the kind of the images.
+
+    Raises:
+        DataError: if none of the images can be read.
+    """
+    from lgmnet.classifier.image_kind import kind_note
+    from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
+
+    if not folder.n_files:
+        # Any model will do: reading the folder then reports what is missing.
+        return (DEFAULT_MODELS["drawing"] if name == AUTO_MODEL else name), {}
+    are_drawings, reason = folder.detect_drawings()
+    if name == AUTO_MODEL:
+        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
+        print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
+    return name, kind_note(are_drawings)
 
 
 def load_original_model(fitted: FittedClassifier, name: str | None) -> Model:
@@ -58,6 +87,23 @@ def shots_by_class(fitted: FittedClassifier) -> dict[str, int]:
 def format_classes(fitted: FittedClassifier) -> str:
     """Format the classes with their shots as one line of rich markup."""
     return ", ".join(f"{escape(name)} ({shot})" for name, shot in shots_by_class(fitted).items())
+
+
+def format_judged_by(fitted: FittedClassifier) -> list[str]:
+    """Format what a classifier judges by as one line; none if the model cannot tell."""
+    shares = fitted.judged_by().items()
+    shown = [f"{aspect} {100 * share:.0f} %" for aspect, share in shares if share >= MIN_SHARE]
+    return [escape(f"judges by: {', '.join(shown)}")] if shown else []
+
+
+def judged_by_hint(fitted: FittedClassifier) -> str | None:
+    """Return a hint to state the criterion where it matters and was not stated; else None."""
+    if not fitted.profiles or fitted.by != "auto" or max(fitted.shots) > 1:
+        return None
+    return (
+        "One image of each class cannot show what tells the classes apart. Say it with --by things "
+        "or --by looks, or give two or more images of each class."
+    )
 
 
 def report_unreadable(problems: Iterable[ImageError]) -> list[str]:

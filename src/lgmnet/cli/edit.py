@@ -12,6 +12,7 @@ from rich.markup import escape
 from lgmnet.cli.classifiers import (
     format_classes,
     format_estimate,
+    format_judged_by,
     load_original_model,
     read_images,
     report_conflicts,
@@ -82,6 +83,7 @@ def edit(
     mismatches: list[str] = []
     started = time.perf_counter()
     if add or remove:
+        fitted.support.require_samples()  # Raises before any image is read.
         original_model = load_original_model(fitted, model)
         for folder in add or ():
             class_folder = scan_class_folder(folder, min_classes=1)
@@ -108,13 +110,13 @@ def edit(
         )
     estimate = None
     if add or remove:
-        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes))
+        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes), by=fitted.by)
         report_conflicts(fitted, estimate)
     for mismatch in mismatches[:1]:
         print_notice(f"warning: {mismatch}")
     fitted.save(target, overwrite=force)
     data: dict[str, Any] = {"classifier": str(target), "classes": shots_by_class(fitted)}
-    data |= {"milliseconds": round(milliseconds, 3)}
+    data |= {"milliseconds": round(milliseconds, 3), "judged_by": fitted.judged_by()}
     text = (
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
@@ -122,7 +124,7 @@ def edit(
     if estimate is not None:
         data["leave_one_out"] = estimate.as_json(fitted.support.sources)
     lines = [] if estimate is None else format_estimate(estimate)
-    return CommandResult(data, [text, format_classes(fitted), *lines])
+    return CommandResult(data, [text, format_classes(fitted), *format_judged_by(fitted), *lines])
 
 
 def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) -> list[str]:

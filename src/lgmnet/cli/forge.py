@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from lgmnet import __version__
 from lgmnet.cli.classifiers import (
+    choose_model,
     format_classes,
     format_estimate,
+    format_judged_by,
+    judged_by_hint,
     read_images,
     report_conflicts,
     report_unreadable,
@@ -20,10 +23,8 @@ from lgmnet.cli.classifiers import (
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import Engine, Force
+from lgmnet.criterion import Criterion
 from lgmnet.errors import ConfigError
-
-if TYPE_CHECKING:
-    from lgmnet.data.images.folder import ClassFolder
 
 
 @command(
@@ -57,6 +58,21 @@ def forge(
             "images."
         ),
     ] = "auto",
+    by: Annotated[
+        Criterion,
+        typer.Option(
+            help="What tells the classes apart, which one image of each cannot show: things, looks "
+            "(colour, texture, place, ...), or auto for whatever the images show."
+        ),
+    ] = "auto",
+    no_support: Annotated[
+        bool,
+        typer.Option(
+            "--no-support",
+            help="Leave the images and their names out of the file. It predicts the same, but "
+            "cannot be edited, nor its answers explained.",
+        ),
+    ] = False,
     engine: Engine = "auto",
     force: Force = False,
 ) -> CommandResult:
@@ -92,55 +108,33 @@ def forge(
         raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
     chosen, notes = choose_model(class_folder, model)
     loaded = load_model(chosen, engine=engine)
+    loaded.inference_method_by(by)  # Raises before any image is read.
     images = read_images(class_folder, loaded)
     started = time.perf_counter()
     support = make_support(loaded, images.images, images.labels, images.sources)
     notes |= {"made": f"lgmnet {__version__}, lgmnet forge"}
     embedded = embed_support(loaded, support)
-    fitted = fit_support(loaded, support, images.classes, notes, embedded=embedded)
+    fitted = fit_support(loaded, support, images.classes, notes, by=by, embedded=embedded)
     milliseconds = 1000 * (time.perf_counter() - started)
-    if fitted.backbone:
+    if fitted.backbone and not no_support:
         fitted = add_thumbnails(fitted, images.sources, images.images)
-    fitted.save(output, overwrite=force)
-    estimate = leave_one_out(loaded, support, len(images.classes), embedded=embedded)
+    fitted.save(output, overwrite=force, support=not no_support)
+    estimate = leave_one_out(loaded, support, len(images.classes), by=by, embedded=embedded)
     unreadable = report_unreadable(images.problems)
     report_conflicts(fitted, estimate)
+    if hint := judged_by_hint(fitted):
+        print_notice(hint)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
     classes = shots_by_class(fitted)
     data: dict[str, Any] = {"classifier": str(output), "model": fitted.model, "classes": classes}
     data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
+    data |= {"judged_by": fitted.judged_by()}
     text = (
         f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "
         f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms"
     )
     return CommandResult(
         data | {"leave_one_out": estimate.as_json(support.sources)},
-        [text, format_classes(fitted), *format_estimate(estimate)],
+        [text, format_classes(fitted), *format_judged_by(fitted), *format_estimate(estimate)],
         exit_code=2 if unreadable else 0,
     )
-
-
-def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
-    """Choose the shipped model that suits the images of a folder, and print why on stderr.
-
-    Args:
-        folder: The images.
-        name: Name of the model; only ``auto`` leaves a choice.
-
-    Returns:
-        The name of the model, and the note with the kind of the images.
-
-    Raises:
-        DataError: if none of the images can be read.
-    """
-    from lgmnet.classifier.image_kind import kind_note
-    from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
-
-    if not folder.n_files:
-        # Any model will do: reading the folder then reports what is missing.
-        return (DEFAULT_MODELS["drawing"] if name == AUTO_MODEL else name), {}
-    are_drawings, reason = folder.detect_drawings()
-    if name == AUTO_MODEL:
-        name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
-        print_notice(f"{reason}. The model is therefore '{name}'; --model overrides it.")
-    return name, kind_note(are_drawings)

@@ -3,14 +3,17 @@
 from rich.markup import escape
 from rich.table import Table
 
-from lgmnet.cli.classifiers import shots_by_class
+from lgmnet.cli.classifiers import format_judged_by, shots_by_class
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.options import ClassifierPath
 
 
 @command("Make", example="[bold]lgmnet inspect symbols.safetensors[/]")
 def inspect(file: ClassifierPath) -> CommandResult:
-    """Show the content of a classifier file: classes, shots, model, origin and size."""
+    """Show the content of a classifier file: classes, shots, model, origin and size.
+
+    If the model knows it, also what the classifier judges by.
+    """
     from lgmnet.classifier.classifier import FittedClassifier
 
     fitted = FittedClassifier.load(file)
@@ -22,12 +25,14 @@ def inspect(file: ClassifierPath) -> CommandResult:
         table.add_row(escape(name), str(shot))
     content = (
         f"{len(fitted.classes)} classes, {sum(fitted.shots)} samples of shape {shape}, "
-        f"{size / 1e6:.2f} MB"
+        f"{size / 1e6:.2f} MB{'' if fitted.support.has_samples else ', without its support set'}"
     )
     origin = (
         f"forged by {fitted.model} (weights {fitted.fingerprint}), "
         f"{fitted.method}; made by {fitted.notes.get('made', 'in Python')}"
     )
     data = {"classifier": str(file), "bytes": size, "classes": classes, "samples": shape}
-    data |= {name: getattr(fitted, name) for name in ("model", "fingerprint", "method", "notes")}
-    return CommandResult(data, [table, escape(content), escape(origin)])
+    fields = ("model", "fingerprint", "method", "notes", "by")
+    data |= {name: getattr(fitted, name) for name in fields}
+    data |= {"judged_by": fitted.judged_by(), "has_support": fitted.support.has_samples}
+    return CommandResult(data, [table, escape(content), escape(origin), *format_judged_by(fitted)])

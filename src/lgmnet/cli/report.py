@@ -60,9 +60,10 @@ def report(
         check_page_destination(page, overwrite=force)
     fitted = FittedClassifier.load(file)
     try:
+        fitted.support.require_samples()
         original_model = load_original_model(fitted, model)
     except UserError as error:
-        if model is not None:
+        if model is not None and fitted.support.has_samples:
             raise
         original_model = None
         print_notice(f"The support images are not checked: {error}")

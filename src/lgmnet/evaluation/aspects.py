@@ -20,8 +20,6 @@ from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.methods.base import Method
 from lgmnet.progress import track_progress
 
-Criterion = Literal["auto", "things", "looks"]
-"""Statement of a person about the criterion: none; the things shown; or anything else."""
 THINGS = "things"
 """Aspect of what is shown, such as the class; all others are looks."""
 MIN_SHARE = 1e-3

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgmnet.episode import Episode, check_every_class_shown, check_samples
+from lgmnet.errors import ConfigError
 from lgmnet.input_spec import InputSpec
 
 
@@ -239,6 +240,20 @@ class Method(nn.Module, ABC):
         copied = copy.copy(self)
         copied._modules = {**self._modules, "embedding": nn.Identity()}
         return copied
+
+    def with_emphasis(self, factors: Float[Tensor, " groups"]) -> Method:
+        """Copy this method for a support whose criterion is known; all weights are shared.
+
+        Args:
+            factors: Factor of the gains of each group of features.
+
+        Raises:
+            ConfigError: if features have no gains.
+        """
+        raise ConfigError(
+            f"A {type(self).__name__} of this config has no gains of features, so nobody can say "
+            "what counts. Use 'auto'."
+        )
 
     def adapt(
         self,

@@ -103,12 +103,10 @@ class LGMNet(MetricMethod):
     emphasis: Tensor | None = None
     """Factor of the gains of each group of features; None for 1 (see `with_emphasis`)."""
 
-    def with_emphasis(self, factors: Float[Tensor, " groups"]) -> LGMNet:
-        """Copy this method, with all weights shared, for a support whose criterion is known.
-
-        Args:
-            factors: Factor of the gains of each group of features.
-        """
+    def with_emphasis(self, factors: Float[Tensor, " groups"]) -> Method:
+        """Copy this method for a support whose criterion is known; see `Method`."""
+        if not self.config.has_gains:
+            return super().with_emphasis(factors)
         copied = copy.copy(self)
         copied.emphasis = factors
         return copied

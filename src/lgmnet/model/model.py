@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from lgmnet.config import coerce, from_json
+from lgmnet.criterion import Criterion, check_criterion
 from lgmnet.engines.names import AUTO
 from lgmnet.engines.runtimes import check_engine
 from lgmnet.errors import ConfigError, FileFormatError, to_utf8, unknown_name_error
-from lgmnet.evaluation.aspects import Profile
+from lgmnet.evaluation.aspects import Profile, emphasize
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputKind, InputSpec
@@ -67,6 +68,18 @@ class Model:
         In 32 bits, the 7th digit of an answer depends on the other queries of its batch.
         """
         return copy.deepcopy(self.method).double() if self.method.inputs.any_length else self.method
+
+    def inference_method_by(self, by: Criterion) -> Method:
+        """Return `inference_method` for a criterion that a person states.
+
+        Raises:
+            ConfigError: if there is no such criterion, or the model does not know things from
+                looks.
+        """
+        check_criterion(by)
+        if by == "auto":
+            return self.inference_method
+        return self.inference_method.with_emphasis(emphasize(self.profiles, by))
 
     @property
     def inputs(self) -> InputSpec:

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.thumbnails import encode_image
+from lgmnet.classifier.thumbnails import PICTURES_NOTE, encode_image
 from lgmnet.data.images.read import ImageBytes, to_8_bits, to_white_background
 from lgmnet.errors import ConfigError
 from lgmnet.studio.classifiers import LabelledFile
 from lgmnet.tensor_file import parse_json
 
-PICTURES_NOTE = "pictures"
-"""Note of a classifier: a JSON object with the picture of each image, in base 64, by source."""
 PICTURE_SIDE = 224
 """Shorter side of a picture in pixels; that of the photos that the shipped model takes."""
 MAX_PICTURE_RATIO = 4

@@ -284,7 +284,9 @@ class Service:
         stored = await self._run_io(self.get, id)
         fitted = stored.fitted
         model = self.model_collection.get(fitted.model)
-        job = self.worker.submit(lambda: leave_one_out(model, fitted.support, len(fitted.classes)))
+        job = self.worker.submit(
+            lambda: leave_one_out(model, fitted.support, len(fitted.classes), by=fitted.by)
+        )
         return stored, await asyncio.wrap_future(job)
 
     async def export(self, stored: StoredClassifier) -> bytes:
@@ -331,6 +333,7 @@ class Service:
         """Parse a classifier file that a caller sent; see `open`."""
         with upload_errors():
             fitted = parse_classifier(data, UPLOAD)
+        fitted.support.require_samples()  # The studio shows and edits them.
         if not (fitted.backbone or fitted.inputs.is_image):
             raise DataError("This is a classifier of vectors; the studio takes those of images.")
         self.limits.check_classes(dict(zip(fitted.classes, fitted.shots, strict=True)))
