@@ -50,7 +50,7 @@ def open_classifier(page: Any, studio: Studio, classifier: Any) -> None:
 
 
 def estimate_of(page: Any) -> str:
-    page.locator("#estimate .result", has_text=re.compile("About|Add a second")).wait_for()
+    page.locator('#estimate[aria-busy="false"]').wait_for()
     text: str = page.inner_text("#estimate .result")
     return text
 
@@ -102,7 +102,7 @@ def test_the_bar_says_in_words_what_the_classifier_judges_by(
 
     estimate_of(page)
     (background,) = color("body", "backgroundColor")
-    texts = color("#about h2, #about li, #about .result", "color")
+    texts = color("#about h2, #about li, #about .result, #about summary, #about .progress", "color")
     fills = color("#aspects rect", "fill")
     assert len(set(fills)) == len(expected), "each word has its color"
     assert color("#aspects .dot", "backgroundColor") == fills
@@ -177,9 +177,13 @@ def test_the_page_shows_the_estimate_with_its_interval_and_what_is_confused(
     )
     first = estimate["confusions"][0]
     images = "1 image" if first["images"] == 1 else f"{first['images']} images"
-    assert page.locator("#estimate li").first.inner_text() == (
+    texts = [page.inner_text("#estimate summary")]
+    page.click("#estimate summary")
+    texts += page.locator("#estimate li").all_inner_texts()
+    assert texts[0].removesuffix(f", and {len(texts) - 1} more") == (
         f"{first['label']} taken for {first['predicted']}: {images}"
     )
+    assert len(texts) == len(estimate["confusions"])
     # A change of the classifier gives a new estimate.
     page.hover(".card:nth-child(1) .images > :nth-child(1)")
     page.click(".card:nth-child(1) .images > :nth-child(1) button")
@@ -196,7 +200,9 @@ def test_the_estimate_names_the_classes_that_share_an_image(judging_page, judgin
         timeout=60,
     )
     open_classifier(judging_page, judging_studio, response.json())
-    judging_page.locator("#estimate li", has_text="the same image is in moon and star").wait_for()
+    judging_page.locator(
+        "#estimate summary", has_text="the same image is in moon and star"
+    ).wait_for()
 
 
 def test_many_images_are_estimated_on_demand(judging_page, judging_studio):

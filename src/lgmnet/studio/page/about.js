@@ -9,7 +9,6 @@ const MIN_SHARE = 0.005; // Smaller shares would be shown as 0 %.
 const N_COLORS = 6;
 const ESTIMATE_DELAY = 800; // Milliseconds without a change before the accuracy is estimated.
 const MAX_IMAGES = 200; // Larger classifiers are estimated on demand, which takes a while.
-const MAX_CONFUSIONS = 6;
 
 let waiting = 0;
 let request = null; // Aborts the estimate that runs.
@@ -20,7 +19,8 @@ const countImages = (count) => (count === 1 ? "1 image" : `${count} images`);
 export function updateAbout(classifier, previous) {
   $("#about").hidden = false;
   showAspects(classifier.judged_by);
-  if (classifier.etag !== previous?.etag) scheduleEstimate(classifier);
+  if (classifier.etag !== previous?.etag)
+    scheduleEstimate(classifier, classifier.id !== previous?.id);
 }
 
 export function resetAbout() {
@@ -57,54 +57,65 @@ function cancelEstimate() {
   clearTimeout(waiting);
   request?.abort();
   request = null;
-  showEstimate("");
 }
 
-/** Estimate the accuracy once nothing has changed for a moment. */
-function scheduleEstimate({ class_details: classes }) {
+/** Estimate the accuracy once nothing has changed for a moment; the last estimate stays till then. */
+function scheduleEstimate({ class_details: classes }, isOther) {
   cancelEstimate();
   const nImages = classes.reduce((sum, { shot }) => sum + shot, 0);
-  $("#run-estimate").hidden = nImages <= MAX_IMAGES;
-  if (nImages > MAX_IMAGES) return;
-  showEstimate("Estimating…");
-  waiting = setTimeout(runEstimate, ESTIMATE_DELAY);
+  const isLarge = nImages > MAX_IMAGES;
+  if (isOther || isLarge) showEstimate("");
+  $("#run-estimate").hidden = !isLarge;
+  showProgress(!isLarge);
+  if (!isLarge) waiting = setTimeout(runEstimate, ESTIMATE_DELAY);
 }
 
 async function runEstimate() {
   const controller = new AbortController();
   request = controller;
   $("#run-estimate").hidden = true;
-  showEstimate("Estimating…");
+  showProgress(true);
+  let result;
   try {
-    const estimate = await api.estimate(state.classifier.id, controller.signal);
-    // Another page may have changed the classifier since this one showed it.
-    const isCurrent = estimate.etag === state.classifier?.etag;
-    if (request === controller) showEstimate(...(isCurrent ? describe(estimate) : [""]));
+    result = describe(await api.estimate(state.classifier.id, controller.signal));
   } catch (error) {
-    if (request === controller) showEstimate(`No estimate: ${error.message}`);
+    result = [`No estimate: ${error.message}`];
   }
+  if (request !== controller) return; // The classifier has changed, so the result is outdated.
+  showProgress(false);
+  showEstimate(...result);
+}
+
+function showProgress(isBusy) {
+  $("#estimate").setAttribute("aria-busy", String(isBusy));
+  $("#estimate .progress").textContent = isBusy ? "estimating…" : "";
 }
 
 function showEstimate(result, facts = []) {
+  const [first, ...others] = facts;
   $("#estimate .result").textContent = result;
-  $("#estimate ul").hidden = !facts.length;
+  $("#estimate details").hidden = !facts.length;
+  $("#estimate summary").textContent = others.length ? `${first}, and ${others.length} more` : first;
   $("#estimate ul").replaceChildren(
-    ...facts.map((textContent) => makeElement("li", { textContent })),
+    ...others.map((textContent) => makeElement("li", { textContent })),
   );
 }
 
 /** Describe an estimate: one sentence, and facts for a list. */
-function describe(estimate) {
-  const { asked, right, accuracy, interval, confusions } = estimate;
-  const facts = confusions
-    .slice(0, MAX_CONFUSIONS)
-    .map(({ label, predicted, images }) => `${label} taken for ${predicted}: ${countImages(images)}`);
-  const nMore = confusions.length - facts.length;
-  if (nMore > 0) facts.push(`${nMore} more kinds of mistakes`);
-  if (estimate.not_asked) facts.push(`alone in their class, so not tested: ${countImages(estimate.not_asked)}`);
+function describe({ etag, asked, right, accuracy, interval, ...estimate }) {
+  if (etag !== state.classifier.etag)
+    return ["The classifier was changed elsewhere. Reload the page to see its estimate."];
+  const facts = [
+    ...estimate.in_several_classes.map(
+      (places) => `the same image is in ${places.map(className).join(" and ")}`,
+    ),
+    ...estimate.confusions.map(
+      ({ label, predicted, images }) => `${label} taken for ${predicted}: ${countImages(images)}`,
+    ),
+  ];
+  if (estimate.not_asked)
+    facts.push(`alone in their class, so not tested: ${countImages(estimate.not_asked)}`);
   if (estimate.copies) facts.push(`copies, which count once: ${countImages(estimate.copies)}`);
-  for (const places of estimate.in_several_classes)
-    facts.push(`the same image is in ${places.map(className).join(" and ")}`);
   if (!interval) return ["Add a second image to a class to estimate it.", facts];
   const [low, high] = interval.map((value) => value.toFixed(0));
   return [
