@@ -53,6 +53,7 @@ def main() -> None:
         page.locator(".card").nth(9).wait_for()
         draw(page, DIGIT_FIVE)
         page.locator("#prediction", has_text="5,").wait_for()
+        page.locator("#estimate .result", has_text="About").wait_for(timeout=60_000)
         page.wait_for_timeout(1500)
         page.screenshot(path=DOCS / "studio.png")
         page.emulate_media(color_scheme="dark")

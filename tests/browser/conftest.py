@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,14 @@ def studio(tmp_path_factory) -> Iterator[Studio]:
 
 @pytest.fixture
 def page(browser, studio) -> Iterator[Any]:
-    """Open the studio's page; errors of its scripts and requests to other sites fail the test."""
+    """Open the studio's page."""
+    with open_page(browser, studio) as page:
+        yield page
+
+
+@contextmanager
+def open_page(browser: Any, studio: Studio) -> Iterator[Any]:
+    """Open a studio's page; errors of its scripts and requests to other sites fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     page = context.new_page()
     errors: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -11,13 +13,17 @@ from torch import Tensor
 
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
-from lgmnet.methods import METHODS, LGMNetConfig, Method
+from lgmnet.evaluation.aspects import Profile
+from lgmnet.methods import METHODS, LGMNetConfig, Method, RidgeRegressionConfig
 from lgmnet.model.model import Model
 from lgmnet.model.training_record import TrainingRecord
+from lgmnet.nn.embedding import EmbeddingConfig
 from lgmnet.nn.norms import compute_moments
 from lgmnet.nn.stateless import StatelessNetwork
 from tests.support.configs import TINY
 from tests.support.random import seeded
+
+ASPECTS = ("things", "colour and brightness", "texture", "place and size")
 
 
 def build_method(name: str, config: Any, seed: int = 0) -> Method:
@@ -98,3 +104,22 @@ def force_vmap(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     # its gradient are wrong under vmap.
     monkeypatch.setattr(torch, "batch_norm", batch_norm)
     return devices
+
+
+def model_of_aspects(aspects: Sequence[str] = ASPECTS) -> Model:
+    """Build a model of drawings with random weights that names what its classifiers judge by.
+
+    The groups of its features belong to the aspects in turn.
+    """
+    embedding = EmbeddingConfig(widths=(4, 4), pooled=(True, True), readout="layers")
+    profiles = []
+    for number, aspect in enumerate(aspects):
+        shares = [1.0 + 99 * (i % len(aspects) == number) for i in range(len(embedding.groups))]
+        profiles.append(Profile(aspect, aspect, tuple(s / sum(shares) for s in shares)))
+    return dataclasses.replace(
+        tiny_model(),
+        method=build_method("ridge-regression", RidgeRegressionConfig(embedding)).eval(),
+        method_name="ridge-regression",
+        profiles=tuple(profiles),
+        name="aspects",
+    )

@@ -14,6 +14,7 @@ from lgmnet.classifier.support import Support, to_float
 from lgmnet.criterion import Criterion
 from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.model.model import Model
+from lgmnet.progress import track_progress
 
 MAX_FOLDS = 50
 """Largest number of classifiers that are fitted. If a class has more samples, each classifier
@@ -119,12 +120,14 @@ def leave_one_out(
     first_of_pair = {tuple(pair): i for i, pair in reversed(list(enumerate(pairs)))}
     asked, probabilities = [], []
     # Not one batch of tasks: with uneven shots, their support sets have different sizes.
-    for left_out in draw_folds(labels, images, way):
-        mask = torch.isin(images, left_out)
-        held_out = sorted(i for (image, _), i in first_of_pair.items() if mask[image])
-        classifier = method.adapt(embedded[~mask][None], labels[~mask][None], way)
-        probabilities.append(classifier(embedded[held_out][None])[0].exp())
-        asked += held_out
+    with track_progress("images left out", len(first_of_pair)) as progress:
+        for left_out in draw_folds(labels, images, way):
+            mask = torch.isin(images, left_out)
+            held_out = sorted(i for (image, _), i in first_of_pair.items() if mask[image])
+            classifier = method.adapt(embedded[~mask][None], labels[~mask][None], way)
+            probabilities.append(classifier(embedded[held_out][None])[0].exp())
+            asked += held_out
+            progress.advance(len(held_out))
     order = torch.tensor(asked, dtype=torch.int64)
     by_image: dict[int, list[int]] = {}
     for (image, _), i in sorted(first_of_pair.items(), key=lambda item: item[1]):

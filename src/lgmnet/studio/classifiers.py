@@ -48,6 +48,11 @@ class StoredClassifier:
         ]
 
     @cached_property
+    def judged_by(self) -> dict[str, float]:
+        """Share of each aspect by which the classes are told apart (see `FittedClassifier`)."""
+        return self.fitted.judged_by()
+
+    @cached_property
     def plane(self) -> tuple[Float[Tensor, " features"], Float[Tensor, "2 features"]] | None:
         """Center and two main axes (PCA) of the support embeddings, each scaled to length 1.
 

@@ -1,5 +1,6 @@
 """Responses of the API, as /docs shows them, and how the studio's objects are converted."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, cast
@@ -84,6 +85,12 @@ class ClassifierOut(Summary):
     map: list[tuple[float, float]] = Field(
         description="Point of each image in the plane of the two main axes; empty if there is none."
     )
+    judged_by: dict[str, float] = Field(
+        description="Share of each aspect of the images by which it tells its classes apart, such "
+        "as 'things' or 'texture'. The largest is first, and they sum to 1. Empty if its model "
+        "cannot tell.",
+        examples=[{"things": 0.61, "colour and brightness": 0.22, "texture": 0.17}],
+    )
     milliseconds: float | None = Field(default=None, description="Time that fitting just took.")
     model_reason: str | None = Field(
         default=None, description="Reason for the choice of the model, if it was automatic."
@@ -129,6 +136,14 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class Confusion(BaseModel):
+    """Images of one class that were taken for another."""
+
+    label: str = Field(description="Class of the images.")
+    predicted: str = Field(description="Class that was predicted for them.")
+    images: int = Field(description="Number of these images.")
+
+
 class Estimate(BaseModel):
     """Estimate of a classifier's accuracy by leave-one-out."""
 
@@ -137,6 +152,10 @@ class Estimate(BaseModel):
     right: int = Field(description="Number of them that were classified correctly.")
     accuracy: float | None = Field(description="In percent; null if no image could be left out.")
     interval: tuple[float, float] | None = Field(description="95 % interval of the accuracy.")
+    confusions: list[Confusion] = Field(
+        description="Classes of the images that were classified wrongly, the most frequent pair "
+        "first."
+    )
     not_asked: int = Field(description="Number of images that are alone in their class.")
     copies: int = Field(description="Number of copies of other images, which count once.")
     in_several_classes: list[list[int]] = Field(
@@ -182,6 +201,7 @@ def to_classifier_out(stored: StoredClassifier, response: Response) -> Classifie
         class_details=details,
         detects_none_of_these=bool(fitted.rejections),
         map=stored.project(fitted.support_embedding),
+        judged_by=stored.judged_by,
     )
 
 
@@ -198,7 +218,19 @@ def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
     """Convert the result of leaving out images."""
     numbers = result.as_json(stored.fitted.support.sources)
     conflicts = [list(group) for group in result.conflicts]
-    return Estimate(etag=stored.record.version, **numbers | {"in_several_classes": conflicts})
+    names = stored.fitted.classes
+    predicted = result.probabilities.argmax(1).tolist()
+    pairs = Counter(zip(result.labels.tolist(), predicted, strict=True))
+    confusions = [
+        Confusion(label=names[label], predicted=names[other], images=count)
+        for (label, other), count in pairs.most_common()
+        if label != other
+    ]
+    return Estimate(
+        etag=stored.record.version,
+        confusions=confusions,
+        **numbers | {"in_several_classes": conflicts},
+    )
 
 
 def to_model_out(model: Model) -> ModelOut:

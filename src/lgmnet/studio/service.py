@@ -24,6 +24,7 @@ from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError, ImageError, UserError
 from lgmnet.model.model import Model
+from lgmnet.progress import set_progress_display
 from lgmnet.studio.classifiers import (
     NAME_NOTE,
     FitResult,
@@ -33,6 +34,7 @@ from lgmnet.studio.classifiers import (
     to_metadata,
     with_name,
 )
+from lgmnet.studio.disconnect import stop_if_cancelled
 from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
 from lgmnet.studio.fitting import ModelChooser, fit_images, store_images
 from lgmnet.studio.index import Record, file_name
@@ -85,6 +87,7 @@ class Service:
         self.worker = Worker(on_pass)
         self._io_limiter = anyio.CapacityLimiter(MAX_IO_THREADS)
         self._export_limiter = anyio.CapacityLimiter(1)
+        self._estimate_limiter = anyio.CapacityLimiter(1)
         self.reader = ImageReader(self._io_limiter, self.limits.max_pixels)
         self.chooser = ModelChooser(self.reader, self.model_collection)
         self._cache: OrderedDict[str, StoredClassifier] = OrderedDict()
@@ -284,10 +287,13 @@ class Service:
         stored = await self._run_io(self.get, id)
         fitted = stored.fitted
         model = self.model_collection.get(fitted.model)
-        job = self.worker.submit(
-            lambda: leave_one_out(model, fitted.support, len(fitted.classes), by=fitted.by)
-        )
-        return stored, await asyncio.wrap_future(job)
+
+        def run() -> LeaveOneOut:
+            set_progress_display(stop_if_cancelled)
+            return leave_one_out(model, fitted.support, len(fitted.classes), by=fitted.by)
+
+        # Not in the worker: with hundreds of images, predictions would wait for many seconds.
+        return stored, await anyio.to_thread.run_sync(run, limiter=self._estimate_limiter)
 
     async def export(self, stored: StoredClassifier) -> bytes:
         """Export a classifier as one ONNX file, which takes a few seconds.

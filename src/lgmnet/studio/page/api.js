@@ -21,15 +21,16 @@ async function requestToken() {
   sessionStorage.setItem(TOKEN_KEY, token);
 }
 
-async function send(method, path, { form, etag } = {}) {
+async function send(method, path, { form, etag, signal } = {}) {
   for (;;) {
     const headers = {};
     if (token) headers.Authorization = `Bearer ${token}`;
     if (etag) headers["If-Match"] = `"${etag}"`;
     let response;
     try {
-      response = await fetch(path, { method, body: form, headers });
-    } catch {
+      response = await fetch(path, { method, body: form, headers, signal });
+    } catch (error) {
+      if (signal?.aborted) throw error;
       throw new ApiError(0, "The server cannot be reached. Is lgmnet studio still running?");
     }
     if (response.ok) return response;
@@ -78,6 +79,8 @@ export const predict = (id, files) =>
   });
 export const thumbnail = (id, place) =>
   sendForBlob("GET", `/v1/classifiers/${id}/images/${place}`);
+export const estimate = (id, signal) =>
+  sendForJson("GET", `/v1/classifiers/${id}/estimate`, { signal });
 export const exportFile = (id, format) =>
   sendForBlob("GET", `/v1/classifiers/${id}/export?format=${format}`);
 export const snippet = (id, language) =>

@@ -1,5 +1,6 @@
 // Entry point of the page: connects its parts, and opens the classifier that the address names.
 
+import { resetAbout, updateAbout } from "./about.js";
 import * as api from "./api.js";
 import { resetCards, updateCards } from "./cards.js";
 import { enqueue } from "./changes.js";
@@ -11,8 +12,10 @@ import { listeners, openClassifier, reset } from "./state.js";
 import { clearTrial, updateTrial } from "./trial.js";
 
 // The cards come first: they decide the color of each class.
-listeners.classifier.push(updateCards, updateSettings, updateLibrary, updateStatus, updateTrial);
-listeners.reset.push(resetCards, resetSettings, resetLibrary, resetStatus, clearTrial);
+listeners.classifier.push(
+  updateCards, updateSettings, updateLibrary, updateStatus, updateAbout, updateTrial,
+);
+listeners.reset.push(resetCards, resetSettings, resetLibrary, resetStatus, resetAbout, clearTrial);
 
 function updateStatus(classifier) {
   const { id, class_details: classes, model, model_reason: reason, milliseconds } = classifier;
