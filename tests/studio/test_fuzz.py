@@ -29,6 +29,7 @@ OPERATIONS = [
     ("patch", "/v1/classifiers/{id}"),
     ("delete", "/v1/classifiers/{id}"),
     ("post", "/v1/classifiers/{id}/predict"),
+    ("get", "/v1/classifiers/{id}/estimate"),
     ("get", "/v1/classifiers/{id}/export"),
     ("get", "/v1/classifiers/{id}/snippet"),
     ("get", "/v1/classifiers/{id}/images/{place}"),
