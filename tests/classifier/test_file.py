@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.file import CLASSIFIER_KIND
+from lgmnet.classifier.file import CLASSIFIER_KIND, halve
 from lgmnet.classifier.fit import fit_classifier
 from lgmnet.config import from_json, with_settings
 from lgmnet.errors import FileFormatError
@@ -99,3 +99,11 @@ def test_the_file_holds_the_support_set(fitted, tmp_path):
         assert classifier.support.labels.tolist() == LABELS
         assert classifier.support.sources == tuple(sources)
         assert classifier.fingerprint == tiny_model().fingerprint
+
+
+def test_what_16_bits_hold_exactly_takes_half_the_space() -> None:
+    exact = torch.arange(100.0) / 8
+    assert halve(exact).dtype == torch.float16
+    assert torch.equal(halve(exact).float(), exact)
+    for other in (exact / 3, exact.double(), torch.tensor([1e6]), torch.arange(3)):
+        assert halve(other) is other

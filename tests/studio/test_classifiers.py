@@ -400,8 +400,9 @@ def test_a_classifier_of_photos_keeps_their_thumbnails(client):
     assert [prediction["label"] for prediction in predictions] == ["a", "b"]
     # Thumbnails are part of the exported file, and go when their image is dropped.
     exported = client.get(f"{url}/export").content
-    opened = client.post("/v1/classifiers", files={"file": ("f.safetensors", exported)}).json()
-    copy = client.get(f"/v1/classifiers/{opened['id']}/images/{place}")
+    response = client.post("/v1/classifiers", files={"file": ("f.safetensors", exported)})
+    assert response.status_code == 201, response.text
+    copy = client.get(f"/v1/classifiers/{response.json()['id']}/images/{place}")
     assert copy.content == thumbnail.content
     dropped = client.patch(url, data={"drop": [place]}, headers={"If-Match": classifier["etag"]})
     assert dropped.json()["classes"] == {"a": 2, "b": 1}

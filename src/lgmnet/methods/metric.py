@@ -243,7 +243,7 @@ class MetricMethod(Method):
         layers = self.embedding, self.target
         classifier = self.classifier_type(*layers, weights, keys, key_y, way, scale, self.config)
         if self.log_strength is not None and self.natural is not None:
-            strength = (self.log_strength + log_strength).expand(len(keys), 1, 1)
+            strength = self.log_strength + log_strength + keys.new_zeros(len(keys), 1, 1)
             classifier.register_buffer("log_strength", strength)
         return classifier
 
@@ -292,7 +292,7 @@ class MetricMethod(Method):
         gains = {} if self.log_gains is None else {"gains": self.log_gains.exp()}
         if self.natural is not None:
             gains["natural"] = self.natural
-        return {name: gain.expand(tasks, -1) for name, gain in gains.items()}
+        return {name: gain.repeat(tasks, 1) for name, gain in gains.items()}
 
     def fit_keys(
         self,

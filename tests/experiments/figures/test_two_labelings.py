@@ -31,6 +31,7 @@ def test_the_same_photos_are_labelled_in_two_ways_and_none_comes_twice() -> None
     assert [("red", "green", "blue")[i] for i in change] == looks
 
 
+@pytest.mark.filterwarnings("ignore:The images look like photos")  # A model that is always there.
 def test_the_answers_are_those_of_the_model_that_is_named(options: RunOptions) -> None:
     options = replace(options, model="omniglot")
     picture = options.pages / "figure-criteria.png"
