@@ -179,7 +179,7 @@ def test_missing_and_additional_entries_are_refused(content, tmp_path):
         rest = {other: tensor for other, tensor in tensors.items() if other != name}
         with pytest.raises(FileFormatError):
             load_classifier(write(tmp_path / "bad.safetensors", rest, metadata))
-    for name in metadata.keys() - {"format", "version", "profiles"}:
+    for name in metadata.keys() - {"format", "version", "profiles", "by", "has_samples"}:
         texts = {other: text for other, text in metadata.items() if other != name}
         with pytest.raises(FileFormatError):
             load_classifier(write(tmp_path / "bad.safetensors", tensors, texts))
