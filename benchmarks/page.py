@@ -363,9 +363,24 @@ PyTorch has started.
 
 {value_table(read_result("classifier"))}
 
-## Service under load
+{engines_section()}## Service under load
 
 {value_table(read_result("service"))}
+"""
+
+
+def engines_section() -> str:
+    """Describe the speed of `lgmnet predict` on photos; empty if it was not measured."""
+    if not (RESULTS / "engines.json").is_file():
+        return ""
+    return f"""## Photos and engines
+
+`lgmnet predict` on JPEGs of 640 x 480, next to its engine without reading, and to what a user
+writes with an eager network and scikit-learn. All take turns in one run; ratios are medians over
+the turns.
+
+{value_table(read_result("engines"))}
+
 """
 
 
