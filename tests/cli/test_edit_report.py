@@ -118,6 +118,9 @@ def test_inspect_shows_the_content_of_the_file(classifier, tiny):
         "fingerprint": model.fingerprint,
         "method": "lgm-net",
         "notes": ran.json["notes"],
+        "by": "auto",
+        "has_support": True,
+        "judged_by": {},
     }
     printed = lgmnet("inspect", classifier).out
     for words in ("moon", "3 classes, 7 samples", "tiny", model.fingerprint, "lgmnet forge"):

@@ -247,8 +247,10 @@ class Store:
         is_new = is_new and not self.folder.own_files() and self.folder.read_id() is None
         if is_new:
             set_property(self.engine, "files", uuid4().hex)
+        if id is None:  # Another server may have set it between the reading above and now.
             with self.engine.connect() as connection:
                 id = get_property(connection, "files")
+        if is_new:
             assert id is not None
             self.folder.write_id(id)
         return id
