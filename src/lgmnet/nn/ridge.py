@@ -62,9 +62,7 @@ def ridge_regression(
     wide = torch.promote_types(support.dtype, torch.float32)
     with without_autocast(support.device):
         x, y = F.normalize(support.to(wide), dim=-1), one_hot(support_y, way).to(wide)
-        shots = y.sum(1).gather(1, support_y.long())
-        # A weighted error is an ordinary one of rows multiplied by the root of the weight.
-        roots = (support.shape[1] / way / shots).sqrt()[..., None]
+        roots, _ = weigh_classes(y, support_y)
         x, y = roots * x, roots * y
         is_dual = x.shape[1] < x.shape[2]
         gram = x @ x.mT if is_dual else x.mT @ x
@@ -73,6 +71,24 @@ def ridge_regression(
         if is_dual:
             return (x.mT @ torch.cholesky_solve(y, factor)).mT
         return torch.cholesky_solve(x.mT @ y, factor).mT
+
+
+def weigh_classes(
+    labels: Float[Tensor, "tasks support way"], support_y: Int[Tensor, "tasks support"]
+) -> tuple[Float[Tensor, "tasks support 1"], Float[Tensor, "tasks support"]]:
+    """Weigh the support samples so that each class counts as much as any other.
+
+    A weighted error is an ordinary one of rows multiplied by the root of the weight.
+
+    Args:
+        labels: One-hot labels.
+        support_y: The same labels as numbers.
+
+    Returns:
+        Root of the weight of each sample, and the number of samples of its class.
+    """
+    shots = labels.sum(1).gather(1, support_y.long())
+    return (labels.shape[1] / labels.shape[2] / shots).sqrt()[..., None], shots
 
 
 def mix_ridge_regressions(
@@ -106,8 +122,7 @@ def mix_ridge_regressions(
     wide = torch.promote_types(halves[0].dtype, torch.float32)
     with without_autocast(halves[0].device):
         y = one_hot(support_y, way).to(wide)
-        shots = y.sum(1).gather(1, support_y.long())
-        roots = (support_y.shape[1] / way / shots).sqrt()[..., None]
+        roots, shots = weigh_classes(y, support_y)
         kernels = [roots * (x.to(wide) @ x.to(wide).mT) * roots.mT for x in halves]
         identity = torch.eye(support_y.shape[1]).to(y)
         has_others = (shots > 1).to(y)
@@ -123,15 +138,6 @@ def mix_ridge_regressions(
             errors.append(loss.sum(1) / has_others.sum(1).clamp_min(1))
             duals.append(roots * solution)
         log_weights = torch.tensor(LOG_PRIOR).to(y) - EVIDENCE * torch.stack(errors, 1)
-        weights = log_weights.softmax(1)[:, :, None, None].unbind(1)
-        first, second = (
-            sum(
-                (
-                    weight * share * dual
-                    for weight, share, dual in zip(weights, shares, duals, strict=True)
-                ),
-                torch.zeros_like(y),
-            )
-            for shares in ([1 - part for part in MIXTURES], MIXTURES)
-        )
-        return first, second
+        weights = log_weights.softmax(1)[:, :, None, None] * torch.stack(duals, 1)
+        parts = torch.tensor(MIXTURES).to(y)[:, None, None]
+        return ((1 - parts) * weights).sum(1), (parts * weights).sum(1)
