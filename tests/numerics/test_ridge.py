@@ -106,8 +106,9 @@ def test_shares_of_support_samples_are_those_of_the_dual_solution() -> None:
     support, queries = noise(1, len(row), 5), noise(1, 7, 5, seed=1)
     labels = torch.from_numpy(row)[None]
     classifier = method.adapt(support, labels, WAY)
-    analysis = classifier.analyze(queries)
-    shares = classifier.share_support(analysis, support, labels)
+    analysis, embedded = classifier.analyze(queries), classifier.analyze(support).embedding
+    assert embedded is not None
+    shares = classifier.share_support(analysis, embedded, labels)
     assert shares is not None
     x, q = (F.normalize(part[0], dim=-1).numpy() for part in (support, queries))
     shots = np.bincount(row)

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -140,12 +141,19 @@ class FittedClassifier:
 
     def _share_support(self, analysis: QueryAnalysis) -> Float[Tensor, "samples support"] | None:
         """Trace answers back to the support samples, if the method can (`share_support`)."""
-        if not self.support.has_samples:
+        if not self.support.has_samples or analysis.embedding is None:
             return None
         task = {name: value[None] for name, value in vars(analysis).items() if value is not None}
-        support, labels = to_float(self.support.samples)[None], self.support.labels[None]
+        support, labels = self._embedded_support, self.support.labels[None]
         shares = self.classifier.share_support(QueryAnalysis(**task), support, labels)
         return None if shares is None else shares[0]
+
+    @cached_property
+    def _embedded_support(self) -> Float[Tensor, "1 support features"]:
+        """Support samples as queries are compared; embedded once, not for every answer."""
+        embedded = self.classifier.analyze(to_float(self.support.samples)[None]).embedding
+        assert embedded is not None
+        return embedded
 
     @property
     def support_embedding(self) -> Float[Tensor, "keys features"] | None:

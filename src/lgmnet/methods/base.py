@@ -72,7 +72,7 @@ class Classifier(nn.Module, ABC):
     def share_support(
         self,
         analysis: QueryAnalysis,
-        support_x: Float[Tensor, "tasks support *feature"],
+        support: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
     ) -> Float[Tensor, "tasks query support"] | None:
         """Compute the share of each answer that each support sample accounts for.
@@ -81,7 +81,8 @@ class Classifier(nn.Module, ABC):
 
         Args:
             analysis: Answers to queries (see `analyze`).
-            support_x: Support samples that the classifier was adapted to.
+            support: Support samples that the classifier was adapted to, embedded as queries are
+                (`QueryAnalysis.embedding`).
             support_y: Their labels.
 
         Returns:

@@ -55,7 +55,7 @@ class MetricClassifier(AttentionClassifier):
     def share_support(
         self,
         analysis: QueryAnalysis,
-        support_x: Float[Tensor, "tasks support *feature"],
+        support: Float[Tensor, "tasks support features"],
         support_y: Int[Tensor, "tasks support"],
     ) -> Float[Tensor, "tasks query support"] | None:
         """Trace answers of a ridge regression back; see `Classifier.share_support`.
@@ -68,9 +68,7 @@ class MetricClassifier(AttentionClassifier):
         """
         if self.similarity != "linear" or analysis.embedding is None:
             return None
-        support, queries = (
-            x.to(self.keys) for x in (self.embed_queries(support_x), analysis.embedding)
-        )
+        support, queries = (x.to(self.keys) for x in (support, analysis.embedding))
         labels = one_hot(support_y, self.way).to(support)
         own = support_y.long()[..., None]
         shots = labels.sum(1).gather(1, own[..., 0])
