@@ -163,10 +163,10 @@ lock: export deal = $(deal-program)
 lock: $(UV) ## write the files in requirements/ anew from pyproject.toml
 	echo uv | $(COMPILE) -o requirements/uv.txt -
 	grep -hv $(TORCH_CPU_HASH) requirements/torch.txt requirements/cuda.txt requirements/dev.txt >$(ALL)
-	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev pyproject.toml -
+	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev --group docs pyproject.toml -
 	awk "$$deal" torch=requirements/torch.txt cuda=requirements/cuda.txt rest=requirements/dev.txt $(ALL)
 	rm $(ALL)  # or its pins would be kept, lowest or not
-	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev --resolution lowest-direct pyproject.toml -
+	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev --group docs --resolution lowest-direct pyproject.toml -
 	awk "$$deal" torch=/dev/null cuda=/dev/null rest=requirements/lowest.txt $(ALL)
 
 define deal-program
