@@ -17,8 +17,8 @@ def reproduce(
         typer.Argument(
             metavar="NAME",
             help="table1 to table3, table-photos, table-criteria, table-domains, figure3 to "
-            "figure5, or figure-criteria. table2-miniimagenet needs its data; table2-resnet12 "
-            "needs a GPU.",
+            "figure5, figure-criteria, or figure-generation. table2-miniimagenet needs its data; "
+            "table2-resnet12 needs a GPU.",
         ),
     ],
     from_results: Annotated[

@@ -7,6 +7,7 @@ from lgmnet.errors import ConfigError, unknown_name_error
 from lgmnet.experiments.figures import (
     boundaries,
     generated_weights,
+    generation,
     plane_tasks,
     two_labelings,
 )
@@ -19,6 +20,7 @@ FIGURES: dict[str, Callable[[RunOptions], list[Path]]] = {
     "figure4": boundaries.reproduce,
     "figure5": generated_weights.reproduce,
     two_labelings.NAME: two_labelings.reproduce,
+    generation.NAME: generation.reproduce,
 }
 
 
