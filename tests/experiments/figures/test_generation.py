@@ -59,7 +59,8 @@ def test_page_and_picture_show_the_difference_to_nothing_generated(options: RunO
     # Six of thirty queries; the same in all tasks and for all seeds.
     assert "**+20.0 ± 0.0; +20.0 ± 0.0**" in character
     assert character.endswith("| not run |")  # The paper's context has no row there.
-    assert sum("[table](table-criteria-drawings.md)" in line for line in lines) == 10
+    assert sum("[table](table-criteria-drawings.md)" in line for line in lines) == 12
+    assert sum("| mean: " in line for line in lines) == 2
     with Image.open(picture) as image:
         assert min(image.size) > 100
 

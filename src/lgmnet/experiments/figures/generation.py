@@ -14,7 +14,8 @@ from lgmnet.experiments.criteria_tables import (
 )
 from lgmnet.experiments.results import RunOptions, check_experiment_file, open_picture
 from lgmnet.experiments.row_results import Row, is_current, read_rows
-from lgmnet.experiments.seeds import SeedScores, find_column
+from lgmnet.experiments.sectioned_page import MEAN
+from lgmnet.experiments.seeds import SeedScores, average_columns, find_column
 from lgmnet.experiments.table_definitions import DATA_TITLES, table1, table2
 from lgmnet.experiments.table_page import NOT_RUN, format_difference, format_table
 from lgmnet.experiments.table_rows import (
@@ -43,7 +44,13 @@ class Comparison:
     table: str
     """Name of the table."""
     differences: dict[str, dict[str, SeedScores]]
-    """By row that generates, then by column; empty scores where a row was not run."""
+    """By row that generates, then by column, means over columns last; empty scores where a row was
+    not run."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that are no means."""
+        return [column for column in self.differences[SEES_LABELS] if not column.startswith(MEAN)]
 
 
 def reproduce(options: RunOptions) -> list[Path]:
@@ -103,15 +110,19 @@ def compare(title: str, table: Table, options: RunOptions) -> Comparison | None:
 
     constant = find(NOTHING_GENERATED)
     columns = [column for column in table.columns if column.shot == SHOT]
-    differences = {
-        kind: {
-            f"{column.title or DATA_TITLES[table.data]}, {column.way}-way": find_column(
-                find(kind), column
-            ).minus(find_column(constant, column))
+    differences = {}
+    for kind in KINDS:
+        rows_of_kind = find(kind)
+        by_heading = {
+            column.heading: find_column(rows_of_kind, column).minus(find_column(constant, column))
             for column in columns
         }
-        for kind in KINDS
-    }
+        means = {
+            MEAN + mean.title: average_columns([by_heading[heading] for heading in mean.headings])
+            for mean in table.means
+        }
+        titles = {c.heading: f"{c.title or DATA_TITLES[table.data]}, {c.way}-way" for c in columns}
+        differences[kind] = {titles[h]: by_heading[h] for h in by_heading} | means
     has_any = any(d.by_seed for part in differences.values() for d in part.values())
     return Comparison(title, table.name, differences) if has_any else None
 
@@ -142,13 +153,13 @@ def format_page(comparisons: Sequence[Comparison]) -> str:
 
 def draw_differences(comparisons: Sequence[Comparison], path: Path) -> None:
     """Draw the differences with their intervals over tasks, a panel for each kind of task."""
-    heights = [len(c.differences[SEES_LABELS]) for c in comparisons]
+    heights = [len(comparison.columns) for comparison in comparisons]
     with open_picture(path, 7.5, 0.9 + 0.26 * (sum(heights) + 2.5 * len(heights))) as figure:
         panels = figure.subplots(
             len(comparisons), 1, sharex=True, squeeze=False, height_ratios=[h + 1 for h in heights]
         )[:, 0]
         for comparison, ax in zip(comparisons, panels, strict=True):
-            columns = [*comparison.differences[SEES_LABELS]]
+            columns = comparison.columns
             for offset, (kind, label) in zip((0.12, -0.12), KINDS.items(), strict=True):
                 for i, column in enumerate(columns):
                     if (difference := comparison.differences[kind][column]).by_seed:
