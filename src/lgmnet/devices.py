@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,11 @@ from jaxtyping import Num
 from torch import Tensor
 
 from lgmnet.errors import ConfigError
+
+MAX_INT = 2**31 - 1
+"""Largest threshold that the C library takes."""
+USUAL_TRIM_THRESHOLD, USUAL_MMAP_THRESHOLD = 64 * 2**20, 32 * 2**20
+"""Largest thresholds, in bytes, that the C library of Linux chooses by itself on 64 bits."""
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -73,10 +79,33 @@ def keep_freed_memory() -> None:
     used again: on a CPU this takes a third of the training time. Other systems are left as they
     are.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    trim_threshold, mmap_threshold, max_int = -1, -3, 2**31 - 1  # From <malloc.h>; C takes an int.
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # Other C libraries have none.
-    if set_option is not None:
-        set_option(mmap_threshold, max_int)
-        set_option(trim_threshold, max_int)
+    set_memory_thresholds(trim=MAX_INT, mmap=MAX_INT)
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keep freed memory within the context, and return all of it at the end.
+
+    What comes after a training in the same process opens other data; without the end it would need
+    the memory of both.
+    """
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        set_memory_thresholds(trim=USUAL_TRIM_THRESHOLD, mmap=USUAL_MMAP_THRESHOLD)
+        if (trim := c_function("malloc_trim")) is not None:
+            trim(0)
+
+
+def set_memory_thresholds(*, trim: int, mmap: int) -> None:
+    """Set the sizes, in bytes, from which the C library of Linux returns freed memory."""
+    if (set_option := c_function("mallopt")) is not None:
+        m_trim_threshold, m_mmap_threshold = -1, -3  # From <malloc.h>.
+        set_option(m_mmap_threshold, mmap)
+        set_option(m_trim_threshold, trim)
+
+
+def c_function(name: str) -> Any:
+    """Find a function of the C library of Linux; None elsewhere, or if it has no such function."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

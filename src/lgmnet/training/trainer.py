@@ -16,7 +16,7 @@ from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
 from lgmnet.data.synthetic.criterion_pool import CriterionPool
 from lgmnet.data.task_source import TaskSource, check_feature_shape
-from lgmnet.devices import keep_freed_memory
+from lgmnet.devices import freed_memory_kept
 from lgmnet.episode import Episode
 from lgmnet.errors import ConfigError, UserError
 from lgmnet.evaluation.evaluate import Score, evaluate
@@ -111,12 +111,15 @@ def fit(
         train_source = train_source.with_same_group_fraction(config.same_group_fraction)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
-    keep_freed_memory()
     started = time.perf_counter() - state.seconds
     metrics = TrainingMetrics(config.tasks * fabric.world_size)
     if not fabric.is_global_zero:  # The first process shows the progress, for all of them.
         set_progress_display(show_nothing)
-    with track_progress("training", config.steps) as progress, StopRequest(fabric) as stop:
+    with (
+        track_progress("training", config.steps) as progress,
+        StopRequest(fabric) as stop,
+        freed_memory_kept(),
+    ):
         progress.advance(state.step)
         while state.step < config.steps and not stop.reached_any():
             rate = learning_rate(config, state.step)
