@@ -242,10 +242,6 @@ class MetricMethod(Method):
         scale = scale_views(log_scale.exp(), self.config)
         layers = self.embedding, self.target
         classifier = self.classifier_type(*layers, weights, keys, key_y, way, scale, self.config)
-        if self.config.head.kind == "ridge":
-            first = features if self.natural is None or self.training else features.chunk(2, -1)[0]
-            means = class_means(F.normalize(first, dim=-1), support_y, way)
-            classifier.register_buffer("means", means)
         if self.log_strength is not None and self.natural is not None:
             strength = self.log_strength + log_strength + keys.new_zeros(len(keys), 1, 1)
             classifier.register_buffer("log_strength", strength)
@@ -269,9 +265,6 @@ class MetricMethod(Method):
         check_shapes(state, {"scale": (1, 1, 1) if state["scale"].ndim else ()})
         keys = select_keys(state, way)
         classifier = cls.classifier_type(*layers, weights, *keys, way, state["scale"], config)
-        if config.head.kind == "ridge":
-            check_shapes(state, {"means": (1, way, None)})
-            classifier.register_buffer("means", state["means"])
         if config.target is not None and config.target.natural:
             check_shapes(state, {"log_strength": (1, 1, 1)})
             classifier.register_buffer("log_strength", state["log_strength"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from lgmnet.methods.base import QueryAnalysis
 from lgmnet.methods.classifiers import AttentionClassifier
 from lgmnet.nn.embedding import embed
-from lgmnet.nn.matching import SIMILARITIES, Scale, compute_similarities, one_hot
+from lgmnet.nn.matching import SIMILARITIES, Scale, one_hot
 from lgmnet.nn.ridge import mix_ridge_regressions
 from lgmnet.nn.target import TargetNet, TargetWeights, embed_for_task
 
@@ -47,21 +46,6 @@ class MetricClassifier(AttentionClassifier):
         self.embedding = embedding
         self.target = target
         self.register_buffers(weights)
-
-    def analyze(self, query_x: Float[Tensor, "tasks query *feature"]) -> QueryAnalysis:
-        """See `Classifier.analyze`.
-
-        Weights of a ridge regression tell the classes from each other, so a query of none of them
-        may agree with the weights of one. How near it is to a class is the cosine between its
-        features and the mean of that class instead.
-        """
-        analysis = super().analyze(query_x)
-        if self.similarity != "linear" or analysis.embedding is None:
-            return analysis
-        means = self.get_buffer("means")
-        features = analysis.embedding[..., : means.shape[2]]
-        near = compute_similarities(features, means, "cosine").amax(-1)
-        return dataclasses.replace(analysis, similarity=near)
 
     @property
     def weights(self) -> TargetWeights:

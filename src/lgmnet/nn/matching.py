@@ -92,7 +92,8 @@ class SupportMatch:
     """As `matching_log_p` gives it."""
     similarity: Float[Tensor, "tasks query"]
     """``max_c log mean_k exp(scale * cos(q, s_k)) / scale`` over the keys k of class c: with one
-    shot the largest cosine, between -1 and 1."""
+    shot the largest cosine, between -1 and 1. Of linear keys the largest cosine as well, because
+    the length of the weights depends on the task."""
     attention: Float[Tensor, "tasks query support"]
     """The attention a of `matching_log_p`; over the keys of a class it sums to its probability."""
 
@@ -111,7 +112,10 @@ def match_support(
         by_class = log_mean_exp_by_class(scores, support_y, way)
         shots = one_hot(support_y, way).sum(1).gather(1, support_y.long()).to(scores)
         attention = (scores - shots.log()[:, None]).softmax(-1)
-        return SupportMatch(by_class.log_softmax(-1), (by_class / scale).amax(-1), attention)
+        closeness = by_class / scale
+        if similarity == "linear":
+            closeness = compute_similarities(query, support, "cosine")
+        return SupportMatch(by_class.log_softmax(-1), closeness.amax(-1), attention)
 
 
 def compute_similarities(
