@@ -56,7 +56,7 @@ def edit(
         typer.Option(
             "--force",
             help="Replace a file that lgmnet did not write, and add photos even to a classifier of "
-            "drawings.",
+            "drawings, or drawings to one of photos.",
         ),
     ] = False,
 ) -> CommandResult:
@@ -136,11 +136,12 @@ def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) ->
     Raises:
         DataError: if they are not, or none of them can be read.
     """
-    from lgmnet.classifier.image_kind import describe_mismatch
+    from lgmnet.classifier.image_kind import find_mismatch
+    from lgmnet.data.images.files import MAX_SAMPLED_FILES
 
-    if not folder.n_files or not fitted.inputs.is_image:
+    if not folder.n_files:
         return []  # Reading the folder then reports what is missing.
-    mismatch = describe_mismatch(fitted, *folder.detect_drawings())
+    mismatch = find_mismatch(fitted, folder, MAX_SAMPLED_FILES)
     if mismatch is None:
         return []
     if not force:
