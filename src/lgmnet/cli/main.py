@@ -19,7 +19,7 @@ from lgmnet.cli import predict, report  # noqa: F401
 from lgmnet.cli import evaluate, compare, audit, calibrate  # noqa: F401
 from lgmnet.cli import demo, reproduce, models  # noqa: F401
 from lgmnet.cli import train, publish, download  # noqa: F401
-from lgmnet.cli import studio, serve  # noqa: F401
+from lgmnet.cli import studio, serve, mcp  # noqa: F401
 # isort: on
 
 

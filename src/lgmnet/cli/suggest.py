@@ -57,10 +57,10 @@ def suggest(
     if not readable:
         raise DataError("None of the images could be read, so none can be suggested.")
     suggestions = suggest_samples(fitted, samples, number)
-    table = Table("worth", "label?", "probability", "image", box=None)
+    table = Table("worth", "probability", "label?", "image", box=None)
     for s in suggestions:
-        name = escape(str(readable[s.index]))
-        table.add_row(f"{100 * s.worth:.1f} %", escape(s.label), f"{100 * s.probability:.1f} %", name)
+        shares = (f"{100 * share:.1f} %" for share in (s.worth, s.probability))
+        table.add_row(*shares, escape(s.label), escape(str(readable[s.index])))
     text = [table] if suggestions else ["All images are copies of labelled ones."]
     rows = [{**vars(s), "image": str(readable[s.index])} for s in suggestions]
     for row in rows:
