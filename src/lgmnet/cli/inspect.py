@@ -1,6 +1,6 @@
 """Command ``lgmnet inspect``."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from rich.markup import escape
 from rich.table import Table
@@ -8,12 +8,12 @@ from rich.table import Table
 from lgmnet.cli.classifiers import format_judged_by, load_original_model, shots_by_class
 from lgmnet.cli.console import CommandResult, command
 from lgmnet.cli.estimates import format_expected
-from lgmnet.cli.options import ClassifierPath
+from lgmnet.cli.options import ClassifierPath, OriginalModel
 from lgmnet.errors import UserError
 
 
 @command("Make", example="[bold]lgmnet inspect symbols.safetensors[/]")
-def inspect(file: ClassifierPath) -> CommandResult:
+def inspect(file: ClassifierPath, model: OriginalModel = None) -> CommandResult:
     """Show the content of a classifier file: classes, shots, model, origin and size.
 
     If the model knows it, also what the classifier judges by. If the support images and the model
@@ -25,8 +25,9 @@ def inspect(file: ClassifierPath) -> CommandResult:
     fitted = FittedClassifier.load(file)
     more = None
     if fitted.support.has_samples:
-        with suppress(UserError):  # The model is not here.
-            more = expected_accuracy_with_more(fitted, load_original_model(fitted, None))
+        # The model may not be here; one that is named must be.
+        with suppress(UserError) if model is None else nullcontext():
+            more = expected_accuracy_with_more(fitted, load_original_model(fitted, model))
     size = file.stat().st_size
     shape = list(fitted.inputs.shape)
     classes = shots_by_class(fitted)
