@@ -55,7 +55,7 @@ def test_a_power_law_is_continued():
     """Of many images, so that what is assumed beforehand does not matter."""
     for slope in (0.0, 0.4, 1.0):
         points = [CurvePoint(s, 0.4 * s**-slope, 20_000) for s in (9.0, 5.0, 2.5)]
-        expected = extrapolate(points, 20, 5)
+        expected = extrapolate(points, 20.0, 5)
         truth = 100 * (1 - 0.4 * 20**-slope)
         assert expected.accuracy == pytest.approx(truth, abs=1)
         assert expected.interval[0] - 0.2 <= truth <= expected.interval[1] + 0.2
@@ -64,12 +64,12 @@ def test_a_power_law_is_continued():
 
 def test_few_images_give_a_wide_interval_and_nothing_is_worse_than_guessing():
     few, many = (
-        extrapolate([CurvePoint(4, 0.2, n), CurvePoint(2, 0.3, n)], 10, 5) for n in (25, 2500)
+        extrapolate([CurvePoint(4.0, 0.2, n), CurvePoint(2.0, 0.3, n)], 10.0, 5) for n in (25, 2500)
     )
     assert few.interval[0] < many.interval[0] < many.accuracy < many.interval[1] < few.interval[1]
-    hopeless = extrapolate([CurvePoint(4, 1.0, 10), CurvePoint(2, 1.0, 10)], 10, 2)
+    hopeless = extrapolate([CurvePoint(4.0, 1.0, 10), CurvePoint(2.0, 1.0, 10)], 10.0, 2)
     assert hopeless.interval[0] == pytest.approx(50)
-    perfect = extrapolate([CurvePoint(4, 0.0, 25)], 10, 5)
+    perfect = extrapolate([CurvePoint(4.0, 0.0, 25)], 10.0, 5)
     assert 95 < perfect.accuracy < perfect.interval[1] <= 100
 
 

@@ -110,7 +110,7 @@ def test_paths_are_resolved_before_they_are_compared(tmp_path):
         folder.mkdir(parents=True)
     (outside / "file").write_text("secret")
     (inside / "link").symlink_to(outside)
-    (inside / "deep" / "again").symlink_to(inside)
+    (inside / "deep" / "again").symlink_to(inside / "deep")
     (inside / "circle").symlink_to(inside / "circle")
     allowed = AllowedFolders([inside])
     assert allowed.resolve("deep/../new.st") == inside.resolve() / "new.st"
