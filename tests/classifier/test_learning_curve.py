@@ -78,7 +78,9 @@ def test_copies_do_not_count_and_single_images_give_nothing(fitted):
     expected = expected_accuracy_with_more(fitted, model)
     assert expected is not None
     assert expected.shot == 4, "twice the mean of one, two and three images"
-    assert expected_accuracy_with_more(fitted, model, 5.0).shot == 10
+    further = expected_accuracy_with_more(fitted, model, 5.0)
+    assert further is not None
+    assert further.shot == 10
     samples, labels = fitted.support.samples, fitted.support.labels
     doubled = Support(torch.cat([samples, samples]), torch.cat([labels, labels]), ("",) * 12)
     assert expected_accuracy_with_more(fit_support(model, doubled, "abc"), model) == expected

@@ -86,13 +86,14 @@ def test_an_assistant_forges_predicts_edits_reports_and_asks_what_to_label(tmp_p
         assert (await call("forge", folder="symbols", output="c.safetensors", overwrite=True))[
             "model"
         ]
-        for name, arguments in {
+        outside: dict[str, dict[str, Any]] = {
             "forge": {"folder": str(secret), "output": "e.st"},
             "predict": {"file": "c.safetensors", "images": ["../secret"]},
             "report": {"file": "c.safetensors", "folder": "linked"},
             "suggest": {"file": "../secret/c.st", "images": ["more"]},
             "edit": {"file": "c.safetensors", "remove": ["star"], "output": "../c.st"},
-        }.items():
+        }
+        for name, arguments in outside.items():
             message = await refuse(name, **arguments)
             assert "lies outside the folders that may be used" in message, name
             assert str(work) in message

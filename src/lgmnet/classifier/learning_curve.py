@@ -22,12 +22,12 @@ N_DIVISIONS = 4
 """Number of random divisions of the images into halves, and into quarters."""
 MAX_VALUES = 1 << 24
 """Limit for the values of all queries that one batch of classifiers answers (64 MB)."""
-SLOPE, SLOPE_DEVIATION = 0.5, 0.35
+SLOPE, SLOPE_DEVIATION = 0.5, 0.4
 """Mean and standard deviation of the exponent of a learning curve, before any image is seen."""
-DESIGN_EFFECT = 1.5
+DESIGN_EFFECT = 2.5
 """Variance of an error as a multiple of that of independent answers (see ``docs/dev/log.md``)."""
 MAX_SLOPE = 2.0
-N_SLOPES, N_ERRORS = 81, 400
+N_SLOPES, N_ERRORS = 41, 200
 
 
 @dataclass(frozen=True)
@@ -223,5 +223,5 @@ def find_errors(
     support = torch.stack([embedded[mask] for mask in masks])
     support_y = torch.stack([labels[mask] for mask in masks])
     classifier = method.adapt(support, support_y, way)
-    answers = classifier(embedded.expand(len(masks), *embedded.shape)).argmax(2)
-    return answers != labels
+    log_p: Tensor = classifier(embedded.expand(len(masks), *embedded.shape))
+    return log_p.argmax(2) != labels
