@@ -118,9 +118,9 @@ def extrapolate(points: Sequence[CurvePoint], shot: float, way: int) -> Expected
 
         error(shot) = min(error_0 (shot / shot_0)^-slope, 1 - 1 / way)
 
-    The result is the mean, and the interval the 2.5 % and 97.5 % quantiles, of its posterior on a
-    grid. The slope is normal beforehand (`SLOPE`, `SLOPE_DEVIATION`), but not negative, and the
-    error has Jeffreys' prior. Errors are binomial, of `DESIGN_EFFECT` times fewer answers.
+    The result is the mean of its posterior on a grid, and the shortest interval with 95 % of it.
+    The slope is normal beforehand (`SLOPE`, `SLOPE_DEVIATION`), but not negative, and the error has
+    Jeffreys' prior. Errors are binomial, of `DESIGN_EFFECT` times fewer answers.
 
     Args:
         points: Errors at one or several numbers of images.
@@ -129,7 +129,7 @@ def extrapolate(points: Sequence[CurvePoint], shot: float, way: int) -> Expected
     """
     slopes = torch.linspace(0, MAX_SLOPE, N_SLOPES, dtype=torch.float64)[:, None]
     # At equal distances of this angle, errors are distributed by Jeffreys' prior.
-    angles = (torch.arange(N_ERRORS, dtype=torch.float64) + 0.5) / N_ERRORS * (torch.pi / 2)
+    angles = torch.linspace(0, torch.pi / 2, N_ERRORS, dtype=torch.float64)
     errors = angles.sin().square()[None]
 
     def curve(at: float) -> Float[Tensor, "slopes errors"]:
@@ -138,12 +138,19 @@ def extrapolate(points: Sequence[CurvePoint], shot: float, way: int) -> Expected
     log_p = -0.5 * ((slopes - SLOPE) / SLOPE_DEVIATION).square() + torch.zeros_like(errors)
     for point in points:
         expected = curve(point.shot)
-        log_likelihood = point.error * expected.log() + (1 - point.error) * (-expected).log1p()
+        error = torch.tensor(point.error, dtype=torch.float64)
+        log_likelihood = error.xlogy(expected) + torch.special.xlog1py(1 - error, -expected)
         log_p = log_p + point.n_images / DESIGN_EFFECT * log_likelihood
     weights = (log_p - log_p.max()).exp().flatten()
     values, order = (100 * (1 - curve(shot))).flatten().sort()
     shares = (weights[order] / weights.sum()).cumsum(0)
-    low, high = (float(values[int((shares < q).sum())]) for q in (0.025, 0.975))
+    # The shortest interval, because one between quantiles never contains 100 %.
+    ends = torch.searchsorted(shares, shares + 0.95).clamp_max(len(shares) - 1)
+    starts = (shares <= 0.05).nonzero()[:, 0]
+    widths = values[ends[starts]] - values[starts]
+    first = int(starts[widths.argmin()])
+    low, high = float(values[first]), float(values[ends[first]])
+    high = 100.0 if high > 99.9 else high  # The grid is no finer.
     mean = float((weights[order] * values).sum() / weights.sum())
     return ExpectedAccuracy(shot, mean, (low, high))
 
