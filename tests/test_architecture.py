@@ -47,7 +47,7 @@ FORBIDDEN = {
 
 # Libraries of one subpackage alone: no other one prints with them, parses with them or serves.
 ONLY_IN = {
-    "cli": {"rich", "typer", "click"},
+    "cli": {"rich", "typer", "click", "mcp"},
     "studio": {"fastapi", "prometheus_client", "sqlalchemy", "starlette", "uvicorn"},
 }
 

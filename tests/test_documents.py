@@ -26,6 +26,7 @@ FEWER = {
     "example": "",
     "forge": "",
     "predict": "",
+    "suggest": "",
     "edit": "",
     "inspect": "",
     "report": "",

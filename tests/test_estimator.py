@@ -25,7 +25,7 @@ from lgmnet.data.synthetic.vectors import SyntheticVectors
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
-from lgmnet.evaluation.rejection import Rejection
+from lgmnet.evaluation.rejection import RATES, Rejection
 from lgmnet.model.model import load_model, save_model
 from tests.support.command_line import lgmnet as run_lgmnet
 from tests.support.images import write_drawing
@@ -194,6 +194,33 @@ def test_unknown_samples_in_batches_pass_the_network_once(calibrated):
         labels = classifier.set_params(unknown="neither").predict(images)
     assert batch_sizes == [BATCH_SIZE, 300 - BATCH_SIZE]
     np.testing.assert_array_equal(labels, np.where(fits, plain, "neither"))
+
+
+def test_the_rate_of_false_rejections_can_be_chosen(tmp_path):
+    model, support = tiny_model(), drawings(2, 1)[:, 0]
+    images = drawings(30, 10, seed=3).flatten(0, 1)
+    fitted = lgmnet.fit_classifier(model, support, [0, 1], ["a", "b"])
+    similarity = fitted.analyze(images).similarity
+    assert similarity is not None
+    thresholds = similarity.double().quantile(torch.tensor(RATES, dtype=torch.float64))
+    rejection = Rejection(
+        2, 1, 0.0, "strokes:val", "strokes:test", 0.0, 0.0, rate_thresholds=(*thresholds.tolist(),)
+    )
+    save_model(dataclasses.replace(model, rejections=(rejection,)), tmp_path / "tiny")
+    classifier = FewShotClassifier(tmp_path / "tiny", unknown="neither")
+    classifier.fit(support[:, 0].numpy(), ["a", "b"])
+    pixels = images[:, 0].numpy()
+    shares = [
+        (classifier.set_params(unknown_rate=rate).predict(pixels) == "neither").mean()
+        for rate in (0.05, 0.2, 0.5)
+    ]
+    np.testing.assert_allclose(shares, (0.05, 0.2, 0.5), atol=0.01)
+    for samples in (pixels[:1], pixels[:0]):
+        with pytest.raises(ConfigError, match=r"between 0.001 and 0.5, but is 0.9"):
+            classifier.set_params(unknown_rate=0.9).predict(samples)
+    classifier.set_params(unknown=None, unknown_rate=0.05)
+    with pytest.raises(ConfigError, match="give 'unknown'"):
+        classifier.predict(pixels[:1])
 
 
 def test_the_number_of_features_is_that_of_vectors(tiny, labelled_drawings, tmp_path):

@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
-from lgmnet.classifier.image_kind import choose_model, find_mismatch
+from lgmnet.classifier.image_kind import choose_model, find_input_mismatch
 from lgmnet.classifier.labels import LABEL_TYPES, check_labels
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
@@ -56,6 +56,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             and gives the same features as ``torch``. Vectors are always computed by PyTorch.
         unknown: Label that `predict` gives to samples that belong to no class, such as ``-1`` or
             ``"none of these"``. If None, `predict` always gives a class.
+        unknown_rate: Share of the samples of the classes that may get the label ``unknown`` by
+            mistake, 0.001 to 0.5. If None, as many as samples of no class are accepted.
         by: Criterion of the classes, which one sample of each cannot show: ``things``, ``looks``
             (such as colour, texture or place), or ``auto`` for whatever the samples show. The first
             two need a model that was trained by criterion.
@@ -68,10 +70,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> classifier = FewShotClassifier("omniglot")
     >>> classifier.get_params()
     {'by': 'auto', 'device': 'cpu', 'engine': 'auto', 'model': 'omniglot', 'random_state': 0, \
-'unknown': None}
+'unknown': None, 'unknown_rate': None}
 
     After fitting, ``classifier_.model`` is the name of the model. A classifier that was fitted to
-    drawings warns if it is given photos.
+    drawings warns if it is given photos, and one that was fitted to photos warns if it is given
+    three drawings or more.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "cpu",
         engine: EngineName = AUTO,
         unknown: Any = None,
+        unknown_rate: float | None = None,
         by: Criterion = "auto",
     ) -> None:
         self.model = model
@@ -89,6 +93,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.engine = engine
         self.unknown = unknown
+        self.unknown_rate = unknown_rate
         self.by = by
 
     def fit(self, X: Any, y: Any = None) -> FewShotClassifier:
@@ -194,10 +199,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ConfigError: if ``unknown`` is set, but it is not of the type of the labels, or the
-                model has no threshold.
+                model has no threshold; or if ``unknown_rate`` is out of range, or ``unknown`` is
+                not set beside it.
         """
         check_is_fitted(self)
         samples = self._prepare_samples(X)
+        if self.unknown is None and self.unknown_rate is not None:
+            raise ConfigError(
+                "'unknown_rate' says how often 'unknown' may be given by mistake; give 'unknown', "
+                "the label of samples that belong to no class, as well."
+            )
         if self.unknown is None:
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
@@ -207,10 +218,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
                 f"{self.unknown!r}."
             )
+        self.classifier_.rejection.threshold_for(self.unknown_rate)  # Also without samples.
         batches = []
         for analysis in self.classifier_.analyze_batches(samples):
             labels = self.classes_[analysis.log_p.argmax(1).cpu().numpy()]
-            is_unknown = self.classifier_.rejected(analysis).cpu().numpy()
+            is_unknown = self.classifier_.rejected(analysis, self.unknown_rate).cpu().numpy()
             batches.append(np.where(is_unknown, self.unknown, labels))
         return np.concatenate([self.classes_[:0], *batches])
 
@@ -354,7 +366,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         reset = model is not None
         source = model or self.classifier_
         shape = source.inputs.shape
-        if not reset and (mismatch := find_mismatch(self.classifier_, X)):
+        if not reset and (mismatch := find_input_mismatch(self.classifier_, X)):
             warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
             X = validate_data(self, X, reset=reset, dtype=np.float64)

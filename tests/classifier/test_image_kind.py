@@ -13,7 +13,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.image_kind import KIND_NOTE
 from lgmnet.estimator import FewShotClassifier
 from tests.support.command_line import lgmnet, listing
-from tests.support.images import symbols
+from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings
 
 
@@ -133,3 +133,62 @@ def test_the_estimator_warns_of_photos(tiny, scenes, of_drawings):
     with warnings.catch_warnings(action="error"):
         classifier.predict([Image.fromarray(255 - image) for image in ink])
         classifier.predict(ink)
+
+
+@pytest.fixture
+def of_photos(tiny: Path, scenes: Path, tmp_path: Path) -> Path:
+    """Classifier file that was forged from photos."""
+    file = tmp_path / "photos.safetensors"
+    assert lgmnet("forge", scenes, "-o", file, "--model", tiny).code == 0
+    return file
+
+
+def gray_photos(folder: Path) -> list[Path]:
+    """Write gray parts of the two photos that scikit-learn brings along."""
+    from sklearn.datasets import load_sample_images
+
+    paths = []
+    for number, pixels in enumerate(load_sample_images().images):
+        for part in range(4):
+            cut = Image.fromarray(pixels).crop((150 * part, 100, 150 * part + 150, 250))
+            paths.append(folder / f"{number}-{part}.jpg")
+            cut.convert("L").save(paths[-1])
+    return paths
+
+
+def test_a_classifier_of_photos_warns_once_of_drawings(of_photos, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("lgmnet.classifier.classifier.BATCH_SIZE", 3)
+    drawn = symbols(tmp_path / "drawn", {"a": 4, "b": 4})
+    ran = lgmnet("predict", of_photos, drawn, "--json")
+    assert ran.code == 0
+    assert ran.err.count("warning:") == 1
+    assert "made from photos" in ran.err
+    assert "its answers to drawings mean little" in ran.err
+    before = listing(tmp_path)
+    ran = lgmnet("edit", of_photos, "--model", tiny, "--add", drawn)
+    assert ran.code == 2
+    assert "made from photos" in ran.err
+    assert listing(tmp_path) == before
+    assert lgmnet("edit", of_photos, "--model", tiny, "--add", drawn, "--force").code == 0
+
+    classifier = FewShotClassifier.load(of_photos, model=tiny)
+    ink = [Image.fromarray(255 - image) for image in drawings(2, 2).flatten(0, 1)[:, 0].numpy()]
+    for samples in (ink, drawings(2, 2).flatten(0, 1)[:, 0].numpy(), sorted(drawn.glob("*/*"))):
+        with pytest.warns(UserWarning, match="made from photos") as warned:
+            classifier.predict(samples)
+        assert len(warned) == 1
+
+
+def test_gray_photos_and_single_images_are_no_reason_to_warn(of_photos, tiny, tmp_path):
+    """A thing on white paper passes for a drawing, so two such images are not enough."""
+    folder = tmp_path / "gray"
+    folder.mkdir()
+    paths = gray_photos(folder)
+    lone = write_drawing(tmp_path / "drawn.png", drawings(2, 1)[0, 0])
+    classifier = FewShotClassifier.load(of_photos, model=tiny)
+    for some in (paths, [lone], [lone, lone], [*[lone] * 7, paths[0]]):
+        assert "warning" not in lgmnet("predict", of_photos, *some).err
+        with warnings.catch_warnings(action="error"):
+            classifier.predict(some)
+    with warnings.catch_warnings(action="error"):
+        FewShotClassifier("vectors").fit(np.eye(6), [0, 1] * 3).predict(np.eye(6))

@@ -25,11 +25,11 @@ from tests.support.images import write_drawing
 from tests.support.models import drawings
 
 PANELS = {
-    "Make": ["example", "forge", "edit", "inspect", "quickstart", "export"],
+    "Make": ["example", "forge", "edit", "suggest", "inspect", "quickstart", "export"],
     "Use": ["predict", "report"],
     "Measure": ["evaluate", "compare", "audit", "calibrate", "demo", "reproduce", "models"],
     "Train": ["train", "publish", "download"],
-    "Serve": ["studio", "serve"],
+    "Serve": ["studio", "serve", "mcp"],
 }
 
 

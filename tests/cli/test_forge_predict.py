@@ -52,6 +52,7 @@ def test_forge_reports_the_classifier(tiny, folder_of_symbols, tmp_path):
         "unreadable": [],
         "judged_by": {},
         "leave_one_out": ran.json["leave_one_out"],
+        "with_twice_the_images": ran.json["with_twice_the_images"],
     }
     assert ran.json["leave_one_out"]["asked"] == 6, "the only moon cannot be left out"
     assert listing(tmp_path).keys() == {"symbols.safetensors"}

@@ -54,6 +54,7 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], list[object]]] = {
     "forge": lambda model, folder, file: ["forge", folder, "-o", file, "--model", model],
     "predict": lambda model, folder, file: ["predict", file, folder],
     "predict an absent file": lambda model, folder, file: ["predict", file, folder / "no.png"],
+    "suggest": lambda model, folder, file: ["suggest", file, folder / "no.png"],
     "inspect": lambda model, folder, file: ["inspect", file],
     "report": lambda model, folder, file: ["report", file, folder, "--model", model],
     "edit": lambda model, folder, file: ["edit", file, "--rename", f"{CLASS}={CLASS} 2"],

@@ -32,6 +32,7 @@ COMMANDS = (
     "forge",
     "predict",
     "edit",
+    "suggest",
     "inspect",
     "export",
     "report",
@@ -41,6 +42,7 @@ COMMANDS = (
     "quickstart",
     "studio",
     "serve",
+    "mcp",
 )
 
 

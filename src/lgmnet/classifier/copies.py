@@ -35,3 +35,15 @@ def find_copies(
     while not torch.equal(first, first[first]):
         first = first[first]
     return first
+
+
+def is_copy(
+    sample: Num[Tensor, " *feature"],
+    others: Num[Tensor, "others *feature"],
+    max_distance: float = 0.0,
+) -> bool:
+    """Return True if a sample is a copy of one of the others, by the measure of `find_copies`."""
+    x, y = sample.flatten().double(), others.flatten(1).double()
+    lengths = torch.linalg.vector_norm(y, dim=1).clamp_min(float(torch.linalg.vector_norm(x)))
+    distance = torch.linalg.vector_norm(y - x, dim=1)
+    return bool((distance <= max(max_distance, 1e-7) * lengths).any())

@@ -3,7 +3,8 @@
 from typing import Any
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.images.files import MAX_SAMPLED_FILES
+from lgmnet.data.images.files import MAX_SAMPLED_FILES, ImageFiles
+from lgmnet.data.images.folder import ClassFolder
 from lgmnet.data.inputs import are_vectors, detect_input_drawings
 from lgmnet.model.registry import DEFAULT_MODELS
 
@@ -28,24 +29,24 @@ def is_for_drawings(fitted: FittedClassifier) -> bool:
 
 
 def describe_mismatch(fitted: FittedClassifier, are_drawings: bool, reason: str) -> str | None:
-    """Describe why images do not suit a classifier: they are photos, but it was fitted to drawings.
-
-    The other direction is left out on purpose: one photo in seven, taken alone, such as that of a
-    thing on white paper, passes for a drawing.
+    """Describe why images do not suit a classifier: they are of another kind than its own.
 
     Args:
         fitted: The classifier.
-        are_drawings: True if the images are drawings (see `ImageFiles.detect_drawings`).
+        are_drawings: True if the images are drawings. For a classifier of photos they must be so
+            beyond doubt, because one photo in seven, taken alone, such as that of a thing on white
+            paper, passes for a drawing.
         reason: Reason for that.
 
     Returns:
         One sentence; None if the images suit the classifier.
     """
-    if are_drawings or not is_for_drawings(fitted):
+    if are_drawings == is_for_drawings(fitted):
         return None
+    kind, own = ("drawings", "photos") if are_drawings else ("photos", "drawings")
     return (
-        f"The images look like {reason}. But this classifier was made from drawings, by the model "
-        f"'{fitted.model}', so its answers to photos mean little."
+        f"The images look like {reason}. But this classifier was made from {own}, by the model "
+        f"'{fitted.model}', so its answers to {kind} mean little."
     )
 
 
@@ -67,10 +68,27 @@ def choose_model(inputs: Any) -> tuple[str, dict[str, str]]:
     return DEFAULT_MODELS["drawing" if are_drawings else "photo"], kind_note(are_drawings)
 
 
-def find_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:
-    """Describe why a user's input does not suit a classifier (see `describe_mismatch`)."""
-    # One array of gray images is what drawings are; looking at it would slow predictions down.
-    if not is_for_drawings(fitted) or getattr(inputs, "ndim", 1) == 3:
+def find_mismatch(
+    fitted: FittedClassifier,
+    images: ImageFiles | ClassFolder,
+    max_images: int = MAX_CHECKED_IMAGES,
+) -> str | None:
+    """Describe why images do not suit a classifier (see `describe_mismatch`).
+
+    Raises:
+        DataError: if none of them can be read.
+    """
+    if not fitted.inputs.is_image:
         return None
-    decision = detect_input_drawings(inputs, MAX_CHECKED_IMAGES)
+    decision = images.detect_drawings(max_images, certain=not is_for_drawings(fitted))
+    return describe_mismatch(fitted, *decision)
+
+
+def find_input_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:
+    """Describe why a user's input does not suit a classifier (see `describe_mismatch`)."""
+    is_drawings = is_for_drawings(fitted)
+    # One array of gray images is what drawings are; looking at it would slow predictions down.
+    if not fitted.inputs.is_image or (is_drawings and getattr(inputs, "ndim", 1) == 3):
+        return None
+    decision = detect_input_drawings(inputs, MAX_CHECKED_IMAGES, certain=not is_drawings)
     return None if decision is None else describe_mismatch(fitted, *decision)

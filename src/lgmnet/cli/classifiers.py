@@ -12,7 +12,6 @@ from lgmnet.errors import ConfigError, ImageError, UserError
 
 if TYPE_CHECKING:
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.cross_validation import LeaveOneOut
     from lgmnet.data.images.folder import ClassFolder, LabelledImages
     from lgmnet.model.model import Model
 
@@ -114,36 +113,3 @@ def report_unreadable(problems: Iterable[ImageError]) -> list[str]:
     if len(messages) > 1:
         print_notice(f"{len(messages)} images could not be read.")
     return messages
-
-
-def format_estimate(estimate: LeaveOneOut) -> list[str]:
-    """Format the leave-one-out estimate as lines."""
-    lines = []
-    if estimate.interval is None:
-        lines.append("No estimate of the accuracy: it needs a class with two different images.")
-    else:
-        low, high = estimate.interval
-        lines.append(
-            f"Leave-one-out estimate: {estimate.n_correct} of {estimate.n_samples} images are "
-            f"classified correctly ({estimate.accuracy:.0f} %; 95 % interval {low:.0f} to "
-            f"{high:.0f} %)."
-        )
-        if estimate.n_single:
-            lines.append(
-                f"Images that are alone in their class could not be tested: {estimate.n_single}."
-            )
-    if estimate.n_copies:
-        lines.append(f"Copies of other images, which count once: {estimate.n_copies}.")
-    return lines
-
-
-def report_conflicts(fitted: FittedClassifier, estimate: LeaveOneOut) -> None:
-    """Print on stderr which images are in several classes."""
-    support = fitted.support
-    labels = support.labels.tolist()
-    for group in estimate.conflicts:
-        places = " and ".join(
-            f"'{support.sources[i] or f'sample {i}'}' in '{fitted.classes[labels[i]]}'"
-            for i in group
-        )
-        print_notice(f"warning: the same image is in {len(group)} classes: {places}.")

@@ -11,14 +11,13 @@ from rich.markup import escape
 
 from lgmnet.cli.classifiers import (
     format_classes,
-    format_estimate,
     format_judged_by,
     load_original_model,
     read_images,
-    report_conflicts,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.estimates import estimate_accuracy
 from lgmnet.cli.options import ClassifierPath, OriginalModel
 from lgmnet.errors import ConfigError, DataError
 
@@ -56,7 +55,7 @@ def edit(
         typer.Option(
             "--force",
             help="Replace a file that lgmnet did not write, and add photos even to a classifier of "
-            "drawings.",
+            "drawings, or drawings to one of photos.",
         ),
     ] = False,
 ) -> CommandResult:
@@ -67,7 +66,6 @@ def edit(
     'lgmnet forge'.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.edit import add_samples, remove_class, rename_class
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.thumbnails import add_thumbnails
@@ -108,10 +106,10 @@ def edit(
             f"Nothing was written, because {len(problems)} of the images to add cannot be read. "
             f"Remove or replace them: {' '.join(problems)}"
         )
-    estimate = None
+    estimates: dict[str, Any] = {}
+    lines: list[str] = []
     if add or remove:
-        estimate = leave_one_out(original_model, fitted.support, len(fitted.classes), by=fitted.by)
-        report_conflicts(fitted, estimate)
+        estimates, lines = estimate_accuracy(fitted, original_model)
     for mismatch in mismatches[:1]:
         print_notice(f"warning: {mismatch}")
     fitted.save(target, overwrite=force)
@@ -121,9 +119,7 @@ def edit(
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
     )
-    if estimate is not None:
-        data["leave_one_out"] = estimate.as_json(fitted.support.sources)
-    lines = [] if estimate is None else format_estimate(estimate)
+    data |= estimates
     return CommandResult(data, [text, format_classes(fitted), *format_judged_by(fitted), *lines])
 
 
@@ -136,11 +132,12 @@ def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) ->
     Raises:
         DataError: if they are not, or none of them can be read.
     """
-    from lgmnet.classifier.image_kind import describe_mismatch
+    from lgmnet.classifier.image_kind import find_mismatch
+    from lgmnet.data.images.files import MAX_SAMPLED_FILES
 
-    if not folder.n_files or not fitted.inputs.is_image:
+    if not folder.n_files:
         return []  # Reading the folder then reports what is missing.
-    mismatch = describe_mismatch(fitted, *folder.detect_drawings())
+    mismatch = find_mismatch(fitted, folder, MAX_SAMPLED_FILES)
     if mismatch is None:
         return []
     if not force:

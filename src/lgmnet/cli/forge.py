@@ -13,15 +13,14 @@ from lgmnet import __version__
 from lgmnet.cli.classifiers import (
     choose_model,
     format_classes,
-    format_estimate,
     format_judged_by,
     judged_by_hint,
     read_images,
-    report_conflicts,
     report_unreadable,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
+from lgmnet.cli.estimates import estimate_accuracy
 from lgmnet.cli.options import Engine, Force
 from lgmnet.criterion import Criterion
 from lgmnet.errors import ConfigError
@@ -84,10 +83,10 @@ def forge(
 
     If a class has two images or more, the command also estimates the accuracy by leave-one-out,
     with a 95 % interval: every image is classified by a classifier made without it and its copies.
-    The same image in two classes is named. A file that cannot be read is named
-    and left out; the exit code is then 2, and the classifier is made from all other files.
+    The same image in two classes is named. From classifiers made of parts of the images it also
+    estimates the accuracy with twice as many. A file that cannot be read is named and left out; the
+    exit code is then 2, and the classifier is made from all other files.
     """
-    from lgmnet.classifier.cross_validation import leave_one_out
     from lgmnet.classifier.file import CLASSIFIER_KIND
     from lgmnet.classifier.fit import embed_support, fit_support
     from lgmnet.classifier.support import make_support
@@ -119,9 +118,8 @@ def forge(
     if fitted.backbone and not no_support:
         fitted = add_thumbnails(fitted, images.sources, images.images)
     fitted.save(output, overwrite=force, support=not no_support)
-    estimate = leave_one_out(loaded, support, len(images.classes), by=by, embedded=embedded)
+    estimates, lines = estimate_accuracy(fitted, loaded, embedded)
     unreadable = report_unreadable(images.problems)
-    report_conflicts(fitted, estimate)
     if hint := judged_by_hint(fitted):
         print_notice(hint)
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
@@ -134,7 +132,7 @@ def forge(
         f"(read at {size}), forged by {escape(fitted.model)} in {milliseconds:.0f} ms"
     )
     return CommandResult(
-        data | {"leave_one_out": estimate.as_json(support.sources)},
-        [text, format_classes(fitted), *format_judged_by(fitted), *format_estimate(estimate)],
+        data | estimates,
+        [text, format_classes(fitted), *format_judged_by(fitted), *lines],
         exit_code=2 if unreadable else 0,
     )

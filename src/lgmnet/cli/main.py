@@ -14,12 +14,12 @@ from lgmnet.progress import set_progress_display
 
 # Importing a command registers it. The help lists commands and panels in the order of these lines.
 # isort: off
-from lgmnet.cli import example, forge, edit, inspect, quickstart, export  # noqa: F401
+from lgmnet.cli import example, forge, edit, suggest, inspect, quickstart, export  # noqa: F401
 from lgmnet.cli import predict, report  # noqa: F401
 from lgmnet.cli import evaluate, compare, audit, calibrate  # noqa: F401
 from lgmnet.cli import demo, reproduce, models  # noqa: F401
 from lgmnet.cli import train, publish, download  # noqa: F401
-from lgmnet.cli import studio, serve  # noqa: F401
+from lgmnet.cli import studio, serve, mcp  # noqa: F401
 # isort: on
 
 

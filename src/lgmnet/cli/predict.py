@@ -69,7 +69,7 @@ def predict(
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
     are classified. A last line on stderr counts the labels. Photos that are given to a classifier
-    of drawings cause one warning.
+    of drawings cause one warning, and so do drawings that are given to one of photos.
     """
     from lgmnet.classifier.classifier import FittedClassifier
 

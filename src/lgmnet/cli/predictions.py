@@ -30,22 +30,21 @@ def predict_files(
     """Yield a prediction or an error for every file, in order.
 
     Threads read the images of a batch while the first of them are classified, and no image of a
-    later one. Photos for a classifier of drawings give one warning on stderr. Images whose
-    similarity is below the threshold get the label `NONE_LABEL`.
+    later one. Photos for a classifier of drawings give one warning on stderr, and so do drawings
+    for one of photos. Images whose similarity is below the threshold get the label `NONE_LABEL`.
     """
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
-    from lgmnet.classifier.image_kind import is_for_drawings
     from lgmnet.data.images.files import ImageFiles
 
     remaining, shape = iter(paths), fitted.inputs.shape
-    checks_kind = is_for_drawings(fitted)
+    checks_kind = True
     pool = ThreadPoolExecutor(torch.get_num_threads())
     try:
         while batch := list(itertools.islice(remaining, BATCH_SIZE)):
             files = ImageFiles(batch)
-            if checks_kind and (mismatch := find_mismatch(fitted, files)) is not None:
+            if checks_kind and (mismatch := find_files_mismatch(fitted, files)) is not None:
                 print_notice(f"warning: {mismatch}")
                 checks_kind = False  # Once is enough.
             images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
@@ -56,12 +55,12 @@ def predict_files(
         pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
 
 
-def find_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
+def find_files_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
     """Describe why images are of another kind than a classifier was made from; None if not."""
-    from lgmnet.classifier.image_kind import MAX_CHECKED_IMAGES, describe_mismatch
+    from lgmnet.classifier.image_kind import find_mismatch
 
     try:
-        return describe_mismatch(fitted, *files.detect_drawings(MAX_CHECKED_IMAGES))
+        return find_mismatch(fitted, files)
     except DataError:  # None of them can be read, which their rows will say.
         return None
 

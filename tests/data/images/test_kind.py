@@ -70,3 +70,20 @@ def test_photos_of_caltech(tmp_path):
         paths.append(path)
     sets = (ImageFiles(paths[start : start + 12]) for start in range(0, 120, 12))
     assert not any(files.detect_drawings()[0] for files in sets)
+
+
+@pytest.mark.pack("caltech101")
+def test_gray_photos_of_one_class_are_no_certain_drawings(tmp_path):
+    """Not even those of things on white paper, eight at a time."""
+    dataset = caltech101("train")
+    starts = [*dataset.starts.tolist()]
+    paths = []
+    for start in starts:
+        for i in range(8):
+            path = tmp_path / f"{start}-{i}.png"
+            pixels = dataset.images[start + i].movedim(0, 2).numpy()
+            Image.fromarray(pixels).convert("L").save(path)
+            paths.append(path)
+    sets = [ImageFiles(paths[i : i + 8]) for i in range(0, len(paths), 8)]
+    n_wrong = sum(files.detect_drawings(certain=True)[0] for files in sets)
+    assert n_wrong <= 0.05 * len(sets)

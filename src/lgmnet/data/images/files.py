@@ -7,7 +7,12 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from lgmnet.data.images.kind import ToneStatistics, detect_drawings, measure_tones
+from lgmnet.data.images.kind import (
+    ToneStatistics,
+    detect_certain_drawings,
+    detect_drawings,
+    measure_tones,
+)
 from lgmnet.data.images.read import (
     MIN_DECODED_SIDE,
     REDUCED_FORMATS,
@@ -92,10 +97,15 @@ class ImageFiles:
             raise DataError(f"None of {len(self.files)} images could be read{first}{reason}")
         return detect_drawings(measured)
 
-    def detect_drawings(self, max_files: int = MAX_SAMPLED_FILES) -> tuple[bool, str]:
-        """Decide from a sample of the images whether they are drawings or photos (see `decide`)."""
-        indices = sample_indices(len(self.files), max_files)
-        return self.decide([self.measure_at(index) for index in indices])
+    def detect_drawings(
+        self, max_files: int = MAX_SAMPLED_FILES, *, certain: bool = False
+    ) -> tuple[bool, str]:
+        """Decide from a sample of the images whether they are drawings or photos (see `decide`).
+
+        If ``certain`` is True, they are drawings only beyond doubt (`detect_certain_drawings`).
+        """
+        tones = map(self.measure_at, sample_indices(len(self.files), max_files))
+        return detect_certain_drawings(filter(None, tones)) if certain else self.decide(tones)
 
     def read_at(
         self, index: int, shape: Sequence[int]

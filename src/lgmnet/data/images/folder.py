@@ -8,7 +8,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.files import MAX_SAMPLED_FILES, ImageFiles
 from lgmnet.data.images.layouts import check_class_layout
 from lgmnet.data.images.read import list_class_images
 from lgmnet.errors import DataError, ImageError
@@ -48,9 +48,11 @@ class ClassFolder:
         """Number of image files."""
         return len(self._images.files)
 
-    def detect_drawings(self) -> tuple[bool, str]:
+    def detect_drawings(
+        self, max_files: int = MAX_SAMPLED_FILES, *, certain: bool = False
+    ) -> tuple[bool, str]:
         """Decide whether the images are drawings or photos (see `ImageFiles.detect_drawings`)."""
-        return self._images.detect_drawings()
+        return self._images.detect_drawings(max_files, certain=certain)
 
     def read(self, shape: Sequence[int] = (1, 28, 28)) -> LabelledImages:
         """Read all images as drawings or photos; classes may have different numbers of images.
