@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -256,14 +256,7 @@ def write_file(address: str, name: str, content: bytes, *, replace_existing: boo
             with atomic_write(Path(path) / name) as draft:
                 draft.write_bytes(content)
             return
-        draft = Path(path) / f".{os.getpid()}.{name}"
-        draft.write_bytes(content)
-        try:
-            os.link(draft, Path(path) / name)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        write_once(Path(path) / name, content)
         return
     with explain_errors(f"write '{address}/{name}'"):
         if replace_existing:
@@ -276,6 +269,19 @@ def write_file(address: str, name: str, content: bytes, *, replace_existing: boo
                 raise
 
 
-def iterate_shard(n_parts: int, shard: tuple[int, int]) -> Iterator[int]:
-    """Yield the parts of a shard: every n-th, from the i-th on."""
-    return iter(range(shard[0], n_parts, shard[1]))
+def write_once(path: Path, content: bytes) -> None:
+    """Write a local file, unless another process has written it in the meantime.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    with atomic_write(draft) as file:
+        file.write_bytes(content)
+    try:
+        os.link(draft, path)  # Fails if there is one, unlike a change of name.
+    except FileExistsError:
+        pass
+    except OSError:  # Some file systems have no links.
+        draft.replace(path)
+    draft.unlink(missing_ok=True)

@@ -4,6 +4,8 @@ import importlib.util
 import logging
 import multiprocessing
 import os
+import re
+import socket
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -134,7 +136,8 @@ def run_dataset(
     connect(ray, address)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    n_cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    n_cores = max(1, int(resources.get("CPU", 1)))
     n_workers = min(len(parts), max_workers or n_cores)
     dataset = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
         PartScorer,
@@ -162,18 +165,30 @@ def connect(ray: Any, address: str | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     is_new: dict[str, Any] = {"include_dashboard": False} if address is None else {}
     try:
+        check_reachable(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,
             **is_new,
         )
-    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"No Ray cluster answers at '{address or 'this machine'}'. Start one with 'ray start "
             "--head', give its address, or leave --address out to use this machine alone. "
-            f"Ray says: {error}"
+            f"The reason: {error}"
         ) from error
+
+
+def check_reachable(address: str | None) -> None:
+    """Check that something listens at the address of a cluster; Ray would try for minutes.
+
+    Raises:
+        OSError: if nothing does.
+    """
+    match = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address or "")
+    if match is not None:
+        socket.create_connection((match[1], int(match[2])), timeout=10).close()
 
 
 class PartScorer:
