@@ -79,17 +79,15 @@ def test_a_run_goes_on_where_it_stopped(scored, exported, images, tmp_path, monk
     running = score_parts(folder, Scorer(exported), range(N_PARTS))
     for _ in range(2):
         next(running)
-    running.close()
     draft = out / f".12345678.{folder.part_name(3)}"
     draft.write_bytes(b"half a part")
     before = {path: path.stat().st_ino for path in out.glob("part-*")}
     assert len(before) == 2
     counted: list[int] = []
-    read = parts_module.read_files
 
     def count(addresses: list[str]) -> list[bytes | Exception]:
         counted.append(len(addresses))
-        return read(addresses)
+        return read_files(addresses)
 
     monkeypatch.setattr(parts_module, "read_files", count)
     shutil.copytree(images, tmp_path / "images")  # New images do not change what was begun.
@@ -249,7 +247,7 @@ def s3() -> Iterator[Any]:
 
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
+    _, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "key")

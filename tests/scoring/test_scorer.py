@@ -18,6 +18,7 @@ from lgmnet.data.images.read import read_image
 from lgmnet.errors import ConfigError, FileFormatError
 from lgmnet.scoring import Scorer
 from lgmnet.scoring import scorer as scorer_module
+from lgmnet.scoring.loaded import load_content
 
 CLASSES = ["moon", "star ☆", "sun"]
 COLUMNS = [
@@ -123,11 +124,10 @@ def test_images_of_no_class_get_that_label_with_the_same_threshold(
 
 def test_all_copies_in_a_process_load_the_classifier_once(classifier, exported, monkeypatch):
     loads: list[str] = []
-    load = scorer_module.load_content
 
     def count(content: bytes, name: str, engine: str, none: bool | float):
         loads.append(name)
-        return load(content, name, engine, none)
+        return load_content(content, name, engine, none)
 
     monkeypatch.setattr(scorer_module, "load_content", count)
     monkeypatch.setattr(scorer_module, "_loaded", {})

@@ -1,0 +1,238 @@
+"""Scoring on a Ray cluster of two nodes: a worker, the command, and the cluster are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import lgmnet
+
+pytestmark = pytest.mark.slow
+
+N_IMAGES, PART_SIZE = 24, 4
+BLOCKED = "/a/2.png"
+"""Image that the server keeps back, so that its part is being scored at a known time."""
+PATIENCE = 120.0
+
+
+class PhotoServer(ThreadingHTTPServer):
+    """Serves images, counts the requests, and keeps one image back until it is released."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), PhotoHandler)
+        self.folder = folder
+        self.requests: Counter[str] = Counter()
+        self.released = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def addresses(self) -> list[str]:
+        names = sorted(path.relative_to(self.folder) for path in self.folder.glob("*/*.png"))
+        return [f"http://127.0.0.1:{self.server_port}/{name}" for name in names]
+
+
+class PhotoHandler(BaseHTTPRequestHandler):
+    server: PhotoServer
+
+    def do_GET(self) -> None:
+        self.server.requests[self.path] += 1
+        if self.path == BLOCKED:
+            self.server.released.wait(PATIENCE)
+        content = (self.server.folder / self.path[1:]).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        try:
+            self.wfile.write(content)
+        except OSError:
+            self.close_connection = True  # The worker that asked is dead.
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(images) -> Iterator[PhotoServer]:
+    with PhotoServer(images) as server:
+        yield server
+        server.released.set()
+        server.shutdown()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def node_options() -> dict[str, Any]:
+    """Options of a small node; Ray waits only 15 s for agents whose ports it does not know."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
+    ports = dict(zip((*names, "runtime_env_agent_port"), free_ports(4), strict=True))
+    return {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False, **ports}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with warnings.catch_warnings(action="ignore"):  # Ray's own.
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args=node_options())
+        cluster.add_node(**node_options())
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def start(exported, server, cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts the command on the cluster; its output goes to files."""
+    started = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "lgmnet", "predict", str(exported), "-"]
+        command += ["--out", str(tmp_path / "scores"), "--part-size", str(PART_SIZE)]
+        command += ["--engine-cluster", "ray", "--address", cluster.address]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(tmp_path / "err").open("w"),
+            text=True,
+            env=os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
+        )
+        assert process.stdin is not None
+        process.stdin.write("\n".join(server.addresses))
+        process.stdin.close()
+        process.stdin = None
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Callable[[], object], what: str, tmp_path: Path) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ends, (what, (tmp_path / "err").read_text())
+        time.sleep(0.05)
+
+
+def count_parts(tmp_path: Path) -> int:
+    return len(list((tmp_path / "scores").glob("part-*.parquet")))
+
+
+def wait_for_the_last_part(server: PhotoServer, tmp_path: Path) -> None:
+    """Wait until all parts but that of the image that is kept back are written."""
+
+    def is_last() -> bool:
+        return server.requests[BLOCKED] == 1 and count_parts(tmp_path) == N_IMAGES // PART_SIZE - 1
+
+    wait_for(is_last, "the other parts", tmp_path)
+
+
+def list_workers() -> list[int]:
+    """List the processes of this machine that score parts for Ray."""
+    workers = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"PartScorer" in (folder / "cmdline").read_bytes():
+                workers.append(int(folder.name))
+        except OSError:
+            continue
+    return workers
+
+
+def check_scores(exported: Path, server: PhotoServer, tmp_path: Path) -> None:
+    """Check that the scores are those of one run without Ray, file by file."""
+    server.released.set()
+    listed = tmp_path / "addresses"
+    listed.write_text("\n".join(server.addresses))
+    with listed.open() as stdin, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", stdin)
+        words = ("-", "--out", tmp_path / "one", "--part-size", PART_SIZE)
+        assert lgmnet("predict", exported, *words).code == 0
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "scores" / path.name).read_bytes()
+    assert len(list((tmp_path / "scores").iterdir())) == N_IMAGES // PART_SIZE + 1
+
+
+def test_the_part_of_a_killed_worker_is_scored_by_another(start, exported, server, tmp_path):
+    process = start()
+    wait_for_the_last_part(server, tmp_path)
+    workers = list_workers()
+    assert len(workers) == 2, "one on each node"
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: server.requests[BLOCKED] == 2, "the second try", tmp_path)
+    server.released.set()
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, (tmp_path / "err").read_text()
+    assert "24 images in 6 parts." in out
+    others = {name: count for name, count in server.requests.items() if "/a/" not in name}
+    assert set(others.values()) == {1}, "parts that are written are not scored again"
+    check_scores(exported, server, tmp_path)
+
+
+def test_a_killed_command_goes_on_where_it_stopped(start, exported, server, tmp_path):
+    killed = start()
+    wait_for_the_last_part(server, tmp_path)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    server.released.set()
+    before = {path: path.stat().st_ino for path in (tmp_path / "scores").glob("part-*")}
+    wait_for(lambda: not list_workers(), "the end of Ray's driver and its workers", tmp_path)
+    server.requests.clear()
+    process = start()
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, (tmp_path / "err").read_text()
+    assert "24 images in 6 parts, 5 of them from an earlier run." in out
+    assert {path: path.stat().st_ino for path in before} == before
+    assert server.requests.keys() <= {f"/a/{i}.png" for i in range(PART_SIZE)}
+    check_scores(exported, server, tmp_path)
+
+
+def test_a_cluster_that_is_gone_is_named_and_the_parts_stay(
+    start, exported, server, tmp_path, cluster
+):
+    """The last test of this module: it ends the cluster."""
+    process = start()
+    wait_for_the_last_part(server, tmp_path)
+    with warnings.catch_warnings(action="ignore"):
+        cluster.shutdown()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "error: The Ray cluster" in (tmp_path / "err").read_text()
+    assert "run the same command" in (tmp_path / "err").read_text()
+    assert count_parts(tmp_path) == N_IMAGES // PART_SIZE - 1
+    again = start()
+    again.communicate(timeout=PATIENCE)
+    assert again.returncode == 2
+    assert f"No Ray cluster answers at '{cluster.address}'" in (tmp_path / "err").read_text()
+    server.released.set()
+    words = ("--out", tmp_path / "scores", "--part-size", PART_SIZE)
+    with pytest.MonkeyPatch.context() as patch:
+        (tmp_path / "addresses").write_text("\n".join(server.addresses))
+        with (tmp_path / "addresses").open() as stdin:
+            patch.setattr("sys.stdin", stdin)
+            done = lgmnet("predict", exported, "-", *words)
+    assert done.code == 0
+    assert "5 of them from an earlier run" in done.out
+    check_scores(exported, server, tmp_path)
