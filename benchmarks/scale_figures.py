@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ REQUESTS_PER_SECOND = 5_500
 """Reads per second that S3 documents for one prefix."""
 
 
+REQUESTS_PER_PHOTO = 2
+"""Requests of s3fs for one photo: it asks for the size first."""
+
+
 @dataclass(frozen=True)
 class Prices:
     """Prices in dollars, which the reader can change (`python benchmarks/page.py --help`)."""
@@ -34,40 +39,51 @@ class Prices:
 def describe_scale(result: dict[str, Any] | None, prices: Prices) -> str:
     """Describe the cost and the next limit in Markdown; without a result, how to get one."""
     if result is None:
-        return (
+        return wrap(
             "These figures are not measured yet: `python benchmarks/scoring.py` measures them, and "
             "`make bench-page` writes them here."
         )
     rate, n_bytes = result["photos per second, 1 worker"], result["bytes of a photo"]
-    scaling = min(1.0, result["scaling from 1 to 2 workers, %"] / 100)
-    core_hours = N_PHOTOS / (rate * scaling) / 3600
+    scaling = result["scaling from 1 to 2 workers, %"]
+    core_hours = N_PHOTOS / (rate * min(1.0, scaling / 100)) / 3600
+    requests = N_PHOTOS * REQUESTS_PER_PHOTO / 1000 * prices.requests
+    speed = f"""One core scores {rate:,.1f} photos per second ({result["machine"]["processor"]},
+        JPEGs of 640 x 480 with {n_bytes / 1000:,.0f} kB), and two workers reach {scaling:.0f} % of
+        twice that. So 100 million photos take {core_hours:,.0f} core hours."""
+    cost = f"""At {prices.core_hour:g} dollars per core hour that is
+        {core_hours * prices.core_hour:,.0f} dollars, on however many machines, and
+        {requests:,.0f} dollars for {REQUESTS_PER_PHOTO} requests to read each photo, at
+        {prices.requests:g} dollars per 1,000. For other prices: core hours x price, or `python
+        benchmarks/page.py --core-hour {prices.core_hour:g} --requests {prices.requests:g}`."""
     rows = [f"| {n} | {n * CORES:,} | {core_hours / (n * CORES):,.1f} |" for n in MACHINES]
-    cost, requests = core_hours * prices.core_hour, N_PHOTOS / 1000 * prices.requests
-    per_core = rate * n_bytes
-    network_cores = NETWORK_BITS / 8 / per_core
-    request_cores = REQUESTS_PER_SECOND / rate
-    is_by_requests = request_cores < network_cores
-    nearest = "the requests are" if is_by_requests else "the network of a machine is"
-    return f"""One core scores {rate:,.1f} photos per second ({result["machine"]["processor"]},
-JPEGs of 640 x 480 with {n_bytes / 1000:,.0f} kB), and two workers reach
-{result["scaling from 1 to 2 workers, %"]:.0f} % of twice that. So 100 million photos take
-{core_hours:,.0f} core hours. At {prices.core_hour:g} dollars per core hour that is
-{cost:,.0f} dollars, on however many machines, and {requests:,.0f} dollars for the read requests at
-{prices.requests:g} dollars per 1,000. For other prices: core hours x price, or
-`python benchmarks/page.py --core-hour {prices.core_hour:g} --requests {prices.requests:g}`.
+    table = [f"| machines of {CORES} cores | workers | hours |", "|---:|---:|---:|", *rows]
+    paragraphs = [wrap(speed), wrap(cost), "\n".join(table), wrap(describe_limits(result))]
+    return "\n\n".join(paragraphs)
 
-| machines of {CORES} cores | workers | hours |
-|---:|---:|---:|
-{chr(10).join(rows)}
 
-**The next limit is reading.** A core reads {per_core / 1e6:,.1f} MB per second. A network of
-{NETWORK_BITS / 1e9:.0f} Gbit/s therefore feeds {network_cores:,.0f} cores of one machine. S3
-answers {REQUESTS_PER_SECOND:,} reads per second for one prefix, which is {request_cores:,.0f}
-cores; spread the photos over several prefixes for more. With photos of this size,
-{nearest} the first limit. Photos of phones are ten times as large: then the network feeds
-{network_cores / 10:,.0f} cores. A worker holds
-{result["memory of a worker after a quarter of the time, MB"]:,.0f} MB after a quarter of the time
-and {result["memory of a worker at the end, MB"]:,.0f} MB at the end."""
+def describe_limits(result: dict[str, Any]) -> str:
+    """Describe what limits the speed of many machines, and the memory of a worker."""
+    rate, n_bytes = result["photos per second, 1 worker"], result["bytes of a photo"]
+    network_cores = NETWORK_BITS / 8 / (rate * n_bytes)
+    request_cores = REQUESTS_PER_SECOND / REQUESTS_PER_PHOTO / rate
+    early, late = (
+        result[f"memory of a worker {when}, MB"]
+        for when in ("after a quarter of the time", "at the end")
+    )
+    growth = "does not grow" if late < 1.05 * early else "grows"
+    return f"""**The next limit is reading.** A core reads {rate * n_bytes / 1e6:,.1f} MB per
+        second. A network of {NETWORK_BITS / 1e9:.0f} Gbit/s therefore feeds {network_cores:,.0f}
+        cores of one machine, and {network_cores / 10:,.0f} if photos are ten times as large, as
+        those of phones. S3 answers {REQUESTS_PER_SECOND:,} requests per second for one prefix,
+        which is enough for {request_cores:,.0f} cores: spread the photos over several prefixes for
+        more. Memory {growth}: a worker holds {early:,.0f} MB after a quarter of the time and
+        {late:,.0f} MB at the end."""
+
+
+def wrap(text: str) -> str:
+    """Wrap a paragraph."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(" ".join(text.split()), 100, **options)
 
 
 def write_figures(prices: Prices) -> None:

@@ -103,7 +103,7 @@ def test_an_image_that_cannot_be_read_has_an_error_and_the_others_are_scored(fil
     assert all(len(values) == 0 for values in scorer({"image": []}).values())
 
 
-@pytest.mark.parametrize("none", [True, 0.3, 0.15])
+@pytest.mark.parametrize("none", [True, 0.3, 0.4])
 def test_images_of_no_class_get_that_label_with_the_same_threshold(
     none, fitted, classifier, exported, paths
 ):

@@ -119,7 +119,7 @@ def read_files(addresses: Sequence[str]) -> list[bytes | Exception]:
         by_storage.setdefault(re.split("://[^/]*", address)[0], []).append(address)
     for group in by_storage.values():
         filesystem, _ = open_filesystem(group[0])
-        paths = [filesystem._strip_protocol(address) for address in group]
+        paths = [open_filesystem(address)[1] for address in group]
         with explain_errors(f"read '{group[0]}'"):
             results = filesystem.cat_ranges(paths, None, None, on_error="return")
             for address, result in zip(group, results, strict=True):

@@ -28,7 +28,7 @@ ADDRESS = "address"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all parts of a folder have in common; stored in the list of images."""
+    """Settings that all parts of a folder share; stored in the list of images."""
 
     version: int
     classifier: str
@@ -208,14 +208,17 @@ def read_settings(address: str) -> Settings:
         UserError: if the list of images cannot be read.
     """
     with explain_errors(f"read '{address}/{LIST_NAME}'"):
-        metadata = open_list(address, "").schema_arrow.metadata
-        content = json.loads(metadata[METADATA_KEY])
+        import pyarrow.parquet as pq
+
+        filesystem, path = open_filesystem(address)
+        with filesystem.open(f"{path}/{LIST_NAME}", "rb") as file:
+            content = json.loads(pq.read_schema(file).metadata[METADATA_KEY])
         return from_json(Settings, content)
 
 
 @lru_cache(maxsize=2)
 def open_list(address: str, key: str) -> Any:
-    """Open the list of images of a folder, once in a process for each key of the settings."""
+    """Open the list of images of a folder, once in a process; another list has another key."""
     import pyarrow.parquet as pq
 
     filesystem, path = open_filesystem(address)

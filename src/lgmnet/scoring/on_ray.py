@@ -20,6 +20,7 @@ from lgmnet.scoring.scorer import Scorer
 MAX_TRIES = 5
 """Number of times that a part is tried again after the death of its worker, because an image might
 cause it."""
+PATIENCE_SECONDS = 10.0
 Message = ScoredPart | UserError | None
 """A part that is written, the error that ended the driver, or None at the end of all parts."""
 
@@ -68,7 +69,8 @@ def score_on_ray(
             yield message
     finally:
         driver.terminate()
-        driver.join()
+        driver.join(PATIENCE_SECONDS)
+        driver.kill()
 
 
 def receive(receiver: Connection) -> Message:
@@ -101,6 +103,7 @@ def run_driver(
     try:
         for scored in run_dataset(folder, scorer, parts, address, max_workers):
             results.send(scored)
+        shut_down()
         results.send(None)
     except UserError as error:
         results.send(error)
@@ -112,6 +115,13 @@ def run_driver(
                 "command to go on."
             )
         )
+
+
+def shut_down() -> None:
+    """Leave the cluster, or end the one that this process has started."""
+    import ray
+
+    ray.shutdown()
 
 
 def end_with_parent() -> None:
@@ -141,7 +151,7 @@ def run_dataset(
     n_workers = min(len(parts), max_workers or n_cores)
     dataset = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map_batches(
         PartScorer,
-        fn_constructor_args=(folder, ray.put(scorer)),
+        fn_constructor_args=(folder, scorer),
         batch_size=1,
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(
@@ -197,11 +207,9 @@ def check_reachable(address: str | None) -> None:
 class PartScorer:
     """Actor that scores parts; it loads the classifier once."""
 
-    def __init__(self, folder: ScoreFolder, reference: Any) -> None:
-        import ray
-
+    def __init__(self, folder: ScoreFolder, scorer: Scorer) -> None:
         self.folder = folder
-        self.scorer: Scorer = ray.get(reference)
+        self.scorer = scorer
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Score the part that a batch names, and return its outcome or the problem."""
