@@ -158,7 +158,6 @@ def run_dataset(
             min_size=1,
             initial_size=n_workers,
             max_size=max_workers,
-            max_tasks_in_flight_per_actor=1,  # A part takes long; none should wait for another.
         ),
         max_restarts=-1,
         max_task_retries=MAX_TRIES,
