@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 N_IMAGES, PART_SIZE, N_PARTS = 24, 4, 6
 BLOCKED = "/a/2.png"
 """Image that the server keeps back, so that its part is being scored at a known time."""
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 class PhotoServer(ThreadingHTTPServer):

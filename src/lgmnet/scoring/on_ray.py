@@ -81,7 +81,7 @@ def receive(receiver: Connection) -> Message:
     """
     try:
         message: Message = receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # OSError in the middle of a message.
         return UserError(
             "The Ray cluster is gone. The parts that are written stay: start the cluster again, "
             "and run the same command to go on."
@@ -140,10 +140,12 @@ def run_dataset(
     max_workers: int | None,
 ) -> Iterator[ScoredPart]:
     """Score parts by a Ray Dataset: one block for each part, and a pool of actors that grows."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # This process says what failed.
     with warnings.catch_warnings(action="ignore"):
         import ray
         import ray.data
     connect(ray, address)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
