@@ -86,10 +86,15 @@ def wrap(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, **options)
 
 
+def read_scoring() -> dict[str, Any] | None:
+    """Read the result of benchmarks/scoring.py; None if there is none."""
+    path = RESULTS / "scoring.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 def write_figures(prices: Prices) -> None:
     """Write the figures between the marks of the page."""
-    path = RESULTS / "scoring.json"
-    result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    result = read_scoring()
     before, rest = PAGE.read_text(encoding="utf-8").split(START)
     text = f"{before}{START}\n{describe_scale(result, prices)}\n{END}{rest.split(END)[1]}"
     PAGE.write_text(text, encoding="utf-8")
