@@ -85,6 +85,16 @@ class ScoreFolder:
         names = set(list_names(self.address))
         return {part for part in range(self.n_parts) if self.part_name(part) in names}
 
+    def is_written(self, part: int) -> bool:
+        """Return True if a part is written.
+
+        Raises:
+            UserError: if the folder cannot be read.
+        """
+        filesystem, path = open_filesystem(self.address)
+        with explain_errors(f"read '{self.address}'"):
+            return bool(filesystem.exists(f"{path}/{self.part_name(part)}"))
+
     def write_part(self, part: int, content: bytes) -> None:
         """Write a part, which appears whole or not at all.
 

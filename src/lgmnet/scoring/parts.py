@@ -42,11 +42,15 @@ def score_parts(folder: ScoreFolder, scorer: Scorer, parts: Iterable[int]) -> It
 
 
 def score_part(folder: ScoreFolder, scorer: Scorer, part: int) -> ScoredPart:
-    """Score one part and write it.
+    """Score one part and write it, unless it is written already.
+
+    It is if a worker was killed after it wrote the part and before it said so.
 
     Raises:
         UserError: if a storage fails, or no image of the part may be read.
     """
+    if folder.is_written(part):
+        return ScoredPart(part, folder.count_images(part), folder.count_errors([part]))
     addresses = folder.read_addresses(part)
     batches = [scorer.score(images) for images in read_ahead(scorer, addresses)]
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
