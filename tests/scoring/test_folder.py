@@ -19,7 +19,7 @@ from lgmnet.scoring import addresses as addresses_module
 from lgmnet.scoring import parts as parts_module
 from lgmnet.scoring.addresses import list_addresses, read_files
 from lgmnet.scoring.folder import open_score_folder
-from lgmnet.scoring.parts import score_parts
+from lgmnet.scoring.parts import ScoredPart, score_part, score_parts
 from tests.support.command_line import lgmnet
 
 N_IMAGES, PART_SIZE, N_PARTS = 24, 5, 5
@@ -100,6 +100,16 @@ def test_a_run_goes_on_where_it_stopped(scored, exported, images, tmp_path, monk
     counted.clear()
     assert predict(exported, images, out, "--json").json["parts_scored_before"] == N_PARTS
     assert counted == []
+
+
+def test_a_part_that_a_killed_worker_has_written_is_not_scored_again(
+    scored, exported, images, monkeypatch
+):
+    folder = open_score_folder(str(scored), Scorer(exported), [str(images)], PART_SIZE)
+    monkeypatch.setattr(parts_module, "read_files", pytest.fail)
+    before = read_parts(scored)
+    assert score_part(folder, Scorer(exported), N_PARTS - 1) == ScoredPart(N_PARTS - 1, 4, 0)
+    assert read_parts(scored) == before
 
 
 def test_unreadable_images_have_rows_with_errors_and_all_others_are_scored(

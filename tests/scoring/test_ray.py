@@ -101,33 +101,32 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def start(exported, server, cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def start(exported, server, cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts the command on the cluster; its output goes to files."""
     started = []
 
-    def start() -> subprocess.Popen[str]:
+    def start() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lgmnet", "predict", str(exported), "-"]
         command += ["--out", str(tmp_path / "scores"), "--part-size", str(PART_SIZE)]
         command += ["--engine-cluster", "ray", "--address", cluster.address]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(tmp_path / "err").open("w"),
-            text=True,
-            env=os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
-        )
-        assert process.stdin is not None
-        process.stdin.write("\n".join(server.addresses))
-        process.stdin.close()
-        process.stdin = None
+        listed = tmp_path / "addresses"
+        listed.write_text("\n".join(server.addresses))
+        with (
+            listed.open() as stdin,
+            (tmp_path / "out").open("w") as out,
+            (tmp_path / "err").open("w") as err,
+        ):
+            environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+            process = subprocess.Popen(
+                command, stdin=stdin, stdout=out, stderr=err, env=environment
+            )
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def wait_for(condition: Callable[[], object], what: str, tmp_path: Path) -> None:
@@ -199,8 +198,8 @@ def test_the_part_of_a_killed_worker_is_scored_by_another(start, exported, serve
         os.kill(worker, signal.SIGKILL)
     wait_for(lambda: server.requests[BLOCKED] == 2, "the second try", tmp_path)
     server.released.set()
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, (tmp_path / "err").read_text()
+    assert process.wait(PATIENCE) == 0, (tmp_path / "err").read_text()
+    out = (tmp_path / "out").read_text()
     assert f"{N_IMAGES} images in {N_PARTS} parts." in out
     after = written_parts(tmp_path)
     assert {path: after[path] for path in before} == before, "they are not scored again"
@@ -211,14 +210,14 @@ def test_a_killed_command_goes_on_where_it_stopped(start, exported, server, tmp_
     killed = start()
     wait_until_blocked(server, tmp_path)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.wait()
     wait_for(lambda: not list_workers(), "the end of Ray's driver and its workers", tmp_path)
     before = written_parts(tmp_path)
     assert N_PARTS - 2 <= len(before) < N_PARTS
     server.released.set()
     process = start()
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, (tmp_path / "err").read_text()
+    assert process.wait(PATIENCE) == 0, (tmp_path / "err").read_text()
+    out = (tmp_path / "out").read_text()
     assert f"{N_PARTS} parts, {len(before)} of them from an earlier run." in out
     after = written_parts(tmp_path)
     assert {path: after[path] for path in before} == before, "they are not scored again"
@@ -233,15 +232,13 @@ def test_a_cluster_that_is_gone_is_named_and_the_parts_stay(
     wait_until_blocked(server, tmp_path)
     with warnings.catch_warnings(action="ignore"):
         cluster.shutdown()
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2
+    assert process.wait(PATIENCE) == 2
     assert "error: The Ray cluster" in (tmp_path / "err").read_text()
     assert "run the same command to go on" in (tmp_path / "err").read_text()
     before = written_parts(tmp_path)
     assert N_PARTS - 2 <= len(before) < N_PARTS
     again = start()
-    again.communicate(timeout=PATIENCE)
-    assert again.returncode == 2
+    assert again.wait(PATIENCE) == 2
     assert f"No Ray cluster answers at '{cluster.address}'" in (tmp_path / "err").read_text()
     assert written_parts(tmp_path) == before
     score_here(exported, server, tmp_path, "scores")
