@@ -103,12 +103,12 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def start(exported, server, cluster, tmp_path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts the command on the cluster; its output goes to files."""
-    started = []
+    started, address = [], cluster.address
 
     def start() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lgmnet", "predict", str(exported), "-"]
         command += ["--out", str(tmp_path / "scores"), "--part-size", str(PART_SIZE)]
-        command += ["--engine-cluster", "ray", "--address", cluster.address]
+        command += ["--engine-cluster", "ray", "--address", address]
         listed = tmp_path / "addresses"
         listed.write_text("\n".join(server.addresses))
         with (
@@ -228,7 +228,7 @@ def test_a_cluster_that_is_gone_is_named_and_the_parts_stay(
     start, exported, server, tmp_path, cluster
 ):
     """The last test of this module: it ends the cluster."""
-    process = start()
+    process, address = start(), cluster.address
     wait_until_blocked(server, tmp_path)
     with warnings.catch_warnings(action="ignore"):
         cluster.shutdown()
@@ -239,7 +239,7 @@ def test_a_cluster_that_is_gone_is_named_and_the_parts_stay(
     assert N_PARTS - 2 <= len(before) < N_PARTS
     again = start()
     assert again.wait(PATIENCE) == 2
-    assert f"No Ray cluster answers at '{cluster.address}'" in (tmp_path / "err").read_text()
+    assert f"No Ray cluster answers at '{address}'" in (tmp_path / "err").read_text()
     assert written_parts(tmp_path) == before
     score_here(exported, server, tmp_path, "scores")
     after = written_parts(tmp_path)
