@@ -38,7 +38,7 @@ quickstart: .venv/.package ## adapt to a handful of images and look at the answe
 
 bench: .venv/.package ## run all benchmarks (20 minutes; run nothing else meanwhile)
 	-$(MAKE) --keep-going $(PEERS)  # The page names each peer that cannot be installed.
-	for name in peers utilisation scaling classifier engines service; do $(BIN)/python benchmarks/$$name.py || exit; done
+	for name in peers utilisation scaling classifier engines scoring service; do $(BIN)/python benchmarks/$$name.py || exit; done
 	$(BIN)/python benchmarks/page.py
 
 bench-page: .venv/.package ## draw docs/benchmarks.md from benchmarks/results/

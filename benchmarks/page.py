@@ -1,10 +1,12 @@
 """Draw docs/benchmarks.md and its plots from the files in ``benchmarks/results``.
 
-``make bench-page`` runs it. It measures nothing.
+``make bench-page`` runs it. It measures nothing. It also writes the figures of
+docs/how-to/scale.md, whose prices are options.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
@@ -13,6 +15,7 @@ from typing import Any
 
 import matplotlib
 from harness import RESULTS, ROOT
+from scale_figures import Prices, write_figures
 from scipy.stats import t
 from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
@@ -363,7 +366,7 @@ PyTorch has started.
 
 {value_table(read_result("classifier"))}
 
-{engines_section()}## Service under load
+{engines_section()}{scoring_section()}## Service under load
 
 {value_table(read_result("service"))}
 """
@@ -384,8 +387,31 @@ the turns.
 """
 
 
+def scoring_section() -> str:
+    """Describe the speed of scoring on Ray; empty if it was not measured."""
+    if not (RESULTS / "scoring.json").is_file():
+        return ""
+    return f"""## Scoring on Ray
+
+`lgmnet predict --out --engine-cluster ray` on JPEGs of 640 x 480, with one and two workers of one
+core each, which take turns in one run. A rate counts the time in which all workers are busy. What
+100 million photos cost is in [how to score millions of images](how-to/scale.md).
+
+{value_table(read_result("scoring"))}
+
+"""
+
+
 def main() -> None:
-    """Draw the page and its plots."""
+    """Draw the page and its plots, and write the figures of docs/how-to/scale.md."""
+    parser = argparse.ArgumentParser(description="Draw the pages of the benchmarks.")
+    parser.add_argument(
+        "--core-hour", type=float, default=Prices.core_hour, help="dollars for an hour of a core"
+    )
+    parser.add_argument(
+        "--requests", type=float, default=Prices.requests, help="dollars for 1,000 read requests"
+    )
+    write_figures(Prices(**vars(parser.parse_args())))
     plt.rcParams["svg.hashsalt"] = "lgmnet"  # Makes the identifiers in the files reproducible.
     draw_peers(read_result("peers"), DOCS / "benchmarks-peers.svg")
     draw_scaling(read_result("scaling")["curves"], DOCS / "benchmarks-scaling.svg")

@@ -28,7 +28,7 @@ LAYERS = [
     {"evaluation"},
     {"model"},
     {"training", "classifier"},
-    {"estimator"},
+    {"estimator", "scoring"},
     {ROOT},  # lgmnet/__init__.py, the public surface
     {"experiments"},
     {"__main__", "cli", "studio"},

@@ -15,6 +15,7 @@ from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.errors import DataError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.registry import shipped_models
+from lgmnet.scoring import Scorer
 from tests.support.command_line import lgmnet, run_without_torch
 
 pytest.importorskip(
@@ -65,6 +66,20 @@ def test_photos_are_classified_correctly(folder, classifier_file):
     predictions = ran.json["predictions"]
     assert len(predictions) == 6
     assert all(Path(p["image"]).parent.name == p["label"] for p in predictions)
+
+
+def test_a_scorer_gives_the_same_answers_and_leaves_the_cache_alone(
+    folder, classifier_file, tmp_path, monkeypatch
+):
+    """The features of millions of photos would fill the disk."""
+    paths = sorted((folder / "query").glob("*/*.jpg"))
+    ran = lgmnet("predict", classifier_file, folder / "query", "--json")
+    monkeypatch.setenv("LGMNET_CACHE", str(tmp_path / "cache"))
+    scores = Scorer(classifier_file)(paths)
+    assert not (tmp_path / "cache").exists()
+    for name in KINDS:
+        expected = [p["probabilities"][name] for p in ran.json["predictions"]]
+        np.testing.assert_allclose(scores[f"probability_{name}"], expected, atol=1e-5)
 
 
 def test_a_classifier_of_photos_can_be_edited_and_inspected(folder, classifier_file, tmp_path):

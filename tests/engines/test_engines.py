@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from lgmnet.engines import engine as engine_module
 from lgmnet.engines.engine import MIN_COSINE, load_engine
 from lgmnet.engines.names import ENGINES
-from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime, check_engine
-from lgmnet.errors import ConfigError, UserError
+from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime, check_engine, warn_of_absence
+from lgmnet.errors import ConfigError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.model.feature_cache import embed_photos
 from lgmnet.nn.pretrained import Backbone, draw_test_photos, load_backbone
@@ -140,8 +140,15 @@ def test_an_engine_with_other_features_is_named_once_and_not_used(name, cache, m
         assert tiny_backbone().on_engine().name == "torch"
     with warnings.catch_warnings(action="error"):
         assert tiny_backbone().on_engine().name == "torch"
-    with pytest.raises(ConfigError, match=rf"'{name}' fails the parity check.*Give engine 'torch'"):
-        tiny_backbone().on_engine(name)
+    named = tiny_backbone()
+    with pytest.warns(UserWarning, match=rf"{title} fails the parity check: the cosine"):
+        assert named.on_engine(name).name == "torch"
+    with warnings.catch_warnings(action="error"):
+        assert named.on_engine(name).name == "torch", "it is named once"
+    forget_trials(cache)
+    with pytest.warns(UserWarning, match=title) as caught:
+        assert tiny_backbone().on_engine(name).name == "torch"
+    assert len(caught) == 1, "also where it is tried for the first time"
 
 
 RUNTIMES_BEFORE = dict(RUNTIMES)
@@ -178,19 +185,30 @@ def test_a_network_that_cannot_be_converted_runs_on_torch(cache):
         assert load_engine(Unknown().eval(), lambda: examples).name == "torch"
 
 
+@pytest.mark.filterwarnings("default:The engine:UserWarning")
 @pytest.mark.parametrize("name", list(RUNTIMES))
-def test_an_engine_that_is_not_installed_is_refused_by_name_only(name, cache, monkeypatch):
+def test_torch_takes_the_place_of_an_engine_that_is_not_installed(
+    name, cache, monkeypatch, tiny, folder_of_drawings, tmp_path
+):
     absent = Runtime("lgmnet-absent", "Absent", RUNTIMES[name].extra, RUNTIMES[name].load)
     for other in RUNTIMES:
         monkeypatch.setitem(RUNTIMES, other, absent)
-    with pytest.raises(UserError, match=rf"'{name}' is not installed; pip install 'lgmnet\[\w+\]'"):
-        check_engine(name)
-    assert tiny_backbone().on_engine().name == "torch"
+    warn_of_absence.cache_clear()
+    message = rf"'{name}' is not installed, so PyTorch .*pip install 'lgmnet\[{absent.extra}\]'"
+    with pytest.warns(UserWarning, match=message):
+        assert check_engine(name) == "torch"
+    with warnings.catch_warnings(action="error"):
+        assert tiny_backbone().on_engine(name).name == "torch", "it is named once"
+        assert tiny_backbone().on_engine().name == "torch"
     with pytest.raises(ConfigError, match=r"no engine 'openvin'\. Did you mean 'openvino'"):
         check_engine("openvin")
-    done = lgmnet("predict", "none.safetensors", "none.png", "--engine", name)
-    assert done.code == 2
-    assert f"The engine '{name}' is not installed" in done.err
+    file = tmp_path / "c.safetensors"
+    assert lgmnet("forge", folder_of_drawings, "-o", file, "--model", tiny).code == 0
+    by_torch = lgmnet("predict", file, folder_of_drawings, "--json")
+    warn_of_absence.cache_clear()
+    done = lgmnet("predict", file, folder_of_drawings, "--json", "--engine", name)
+    assert (done.code, done.out) == (0, by_torch.out)
+    assert done.err.count(f"The engine '{name}' is not installed") == 1
 
 
 def test_the_environment_names_the_engine_that_auto_stands_for(cache, monkeypatch):

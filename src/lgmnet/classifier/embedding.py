@@ -31,8 +31,8 @@ def load_embedding(embedding: nn.Module, shape: Sequence[int], engine: str) -> E
         The engine; None if PyTorch runs the embedding, or samples are vectors or not embedded.
 
     Raises:
-        ConfigError: if there is no such engine, or it does not pass the parity check.
-        UserError: if it is not installed.
+        ConfigError: if there is no such engine.
+        UserError: as `load_engine` does.
     """
     name = check_engine(engine)
     if name in (AUTO, TORCH) or len(shape) != 3 or next(embedding.parameters(), None) is None:

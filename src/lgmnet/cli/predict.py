@@ -8,11 +8,22 @@ from typing import Annotated
 
 import typer
 
-from lgmnet.cli.console import command, print_json, stdout
+from lgmnet.cli.console import CommandResult, command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
 from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath, Engine
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
+from lgmnet.cli.scoring import score_to_folder
+from lgmnet.cli.scoring_options import (
+    PART_SIZE,
+    ClusterAddress,
+    EngineCluster,
+    PartSize,
+    ScoresOut,
+    Shard,
+    check_scoring_options,
+    refuse_with_out,
+)
 from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
 from lgmnet.errors import ConfigError
 
@@ -62,15 +73,39 @@ def predict(
         bool, typer.Option("--link", help="With --sort-into: make links in place of copies.")
     ] = False,
     engine: Engine = "auto",
+    out: ScoresOut = None,
+    engine_cluster: EngineCluster = None,
+    address: ClusterAddress = None,
+    shard: Shard = None,
+    part_size: PartSize = PART_SIZE,
     as_json: bool = False,
-) -> None:
+) -> CommandResult | None:
     """Classify images: the label, and the probability of every class.
 
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
     are classified. A last line on stderr counts the labels. Photos that are given to a classifier
     of drawings cause one warning, and so do drawings that are given to one of photos.
+
+    With --out, rows go to a folder of Parquet files, for millions of images and many machines.
     """
+    check_scoring_options(out, engine_cluster, address, shard)
+    if out is not None:
+        others = {"--format": row_format != "table", "--top": top is not None, "--link": link}
+        others |= {"--sort-into": sort_into is not None, "--min-probability": min_probability > 0}
+        refuse_with_out(others)
+        rate = False if none is None else parse_rate(none)
+        return score_to_folder(
+            file,
+            paths,
+            out,
+            engine=engine,
+            none=True if rate is None else rate,
+            cluster=engine_cluster,
+            address=address,
+            shard=shard,
+            part_size=part_size,
+        )
     from lgmnet.classifier.classifier import FittedClassifier
 
     fitted = FittedClassifier.load(file, engine=engine)
@@ -102,6 +137,7 @@ def predict(
             )
     if has_errors:
         raise typer.Exit(2)
+    return None
 
 
 def parse_rate(text: str) -> float | None:

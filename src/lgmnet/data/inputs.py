@@ -5,7 +5,6 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,13 @@ from jaxtyping import Num
 from PIL import Image
 from torch import Tensor
 
+from lgmnet.data.images.arrays import (
+    BYTES,
+    IMAGE_FORMS,
+    move_channels_last,
+    to_image_file,
+    to_pil_image,
+)
 from lgmnet.data.images.files import sample_indices
 from lgmnet.data.images.kind import (
     ToneStatistics,
@@ -24,8 +30,6 @@ from lgmnet.data.images.kind import (
 from lgmnet.data.images.label_table import FILE_COLUMN, LABEL_COLUMN
 from lgmnet.data.images.read import (
     MIN_DECODED_SIDE,
-    ImageBytes,
-    ImageFile,
     convert_image,
     decode_image,
     read_image,
@@ -34,12 +38,6 @@ from lgmnet.data.images.read import (
 from lgmnet.errors import DataError, ImageError
 from lgmnet.input_spec import InputSpec
 
-IMAGE_FORMS = (
-    "paths, PIL images, files as bytes or BytesIO, or arrays [height, width] or [height, width, "
-    "channels]"
-)
-CHANNELS = (1, 3, 4)
-BYTES = (bytes, bytearray, memoryview)
 NUMERIC_KINDS = tuple("buifc")
 
 
@@ -172,28 +170,6 @@ def table_labels(inputs: Any) -> Any:
     return inputs[LABEL_COLUMN] if {FILE_COLUMN, LABEL_COLUMN} <= set(columns) else None
 
 
-def to_image_file(image: Any, index: int) -> ImageFile | None:
-    """Return a path or the content of a file as an image file; None if the image is neither."""
-    if isinstance(image, (str, os.PathLike)):
-        return Path(image)
-    if isinstance(image, BYTES):
-        return ImageBytes(f"image {index}", bytes(image))
-    if isinstance(image, io.IOBase):
-        if image.seekable():
-            image.seek(0)
-        return ImageBytes(f"image {index}", image.read())
-    return None
-
-
-def move_channels_last(array: np.ndarray) -> np.ndarray:
-    """Move the channels of [(images,) channels, height, width] to the last axis, if they are first.
-
-    They are if the last axis cannot be that of channels, but the first can.
-    """
-    is_first = array.shape[-1] not in CHANNELS and array.shape[-3] in CHANNELS
-    return np.moveaxis(array, -3, -1) if is_first else array
-
-
 def warn_of_channels(shape: Sequence[int]) -> None:
     """Warn that an image was read with its channels first."""
     warnings.warn(
@@ -290,40 +266,3 @@ def convert_images(images: Sequence[Any], spec: InputSpec) -> Iterator[Num[Tenso
             f"{largest[0]} x {largest[1]}, are all resized to {spec.shape[2]} x {spec.shape[1]}.",
             stacklevel=2,
         )
-
-
-def to_pil_image(array_like: Any) -> Image.Image:
-    """Convert an array [height, width] or [height, width, channels] to a PIL image.
-
-    Raises:
-        ImageError: if it is no such array.
-    """
-    array = np.asarray(array_like)
-    if array.dtype.kind not in "buif":
-        raise ImageError(f"expected {IMAGE_FORMS}, but it is a {type(array_like).__name__}")
-    if array.ndim == 3:
-        array = move_channels_last(array)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
-        raise ImageError(
-            "expected [height, width] or [height, width, channels] with 1, 3 or 4 channels, but "
-            f"its shape is {list(array.shape)}"
-        )
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    if array.ndim == 2:
-        if array.dtype != np.uint8:
-            array = array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-        return Image.fromarray(array)
-    if array.shape[2] == 2:
-        raise ImageError("it has 2 channels; 1, 3 or 4 can be read")
-    if array.dtype != np.uint8:
-        low, high = float(array.min()), float(array.max())
-        if array.dtype.kind != "f" or not (low >= 0 and high <= 1):
-            raise ImageError(
-                "colour images must be uint8, or floats in 0 to 1, but this is "
-                f"{array.dtype} in {low:g} to {high:g}"
-            )
-        array = (255 * array).round().astype(np.uint8)
-    return Image.fromarray(array)

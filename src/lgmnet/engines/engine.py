@@ -86,8 +86,9 @@ def load_engine(
     """Load a network on an engine; it is converted once, into the cache folder.
 
     ``auto`` takes the fastest engine that is installed and passes the parity check. The outcome of
-    the check is stored beside the converted network. An engine that fails is named in a warning,
-    once. Engines beside PyTorch run on the CPU, on as many threads as PyTorch has at this time.
+    the check is stored beside the converted network. An engine that is not installed or fails is
+    named in a warning, once, and PyTorch takes its place. Engines beside PyTorch run on the CPU, on
+    as many threads as PyTorch has at this time.
 
     Args:
         network: Frozen network in eval mode, from a batch of images to their features.
@@ -95,8 +96,9 @@ def load_engine(
         engine: One of `ENGINES`.
 
     Raises:
-        ConfigError: if there is no such engine, or it does not pass the check.
-        UserError: if the engine is not installed, or the cache folder cannot be written to.
+        ConfigError: if there is no such engine, or another than PyTorch is named for a GPU.
+        UserError: if the packages for the conversion are not installed, or the cache folder cannot
+            be written to.
     """
     name = check_engine(engine)
     device = next(network.parameters()).device
@@ -137,10 +139,9 @@ def convert(network: nn.Module, examples: Tensor, name: str) -> Engine | None:
     """Load a network on the CPU on an engine other than PyTorch, or the fastest of all.
 
     Returns:
-        The engine; None if PyTorch is the fastest, or the only one.
+        The engine; None if PyTorch is the fastest, or the only one that passes the check.
 
     Raises:
-        ConfigError: if the engine is named and does not pass the check.
         UserError: if the packages for the conversion are not installed, or the cache folder cannot
             be written to.
     """
@@ -148,13 +149,11 @@ def convert(network: nn.Module, examples: Tensor, name: str) -> Engine | None:
     if not runtimes:
         return None
     path = converted_path(network, examples)
+    untried = list_untried(read_trials(path), runtimes)
     trials = try_engines(network, examples, path, runtimes)
+    # An engine that is named is expected to run, so its failure is told to every process.
+    warn_of_failures(untried if name == AUTO else runtimes, trials)
     passed = [r for r in runtimes if trials[label(r)].has_passed]
-    if name != AUTO and not passed:
-        raise ConfigError(
-            f"The engine '{name}' {trials[label(runtimes[0])].reason}. Give engine 'torch' or "
-            "'auto'."
-        )
     fastest = min(passed, key=lambda r: trials[label(r)].milliseconds, default=None)
     if fastest is None:
         return None
@@ -232,20 +231,26 @@ def list_untried(trials: dict[str, Trial], runtimes: list[Runtime]) -> list[Runt
 def try_untried(
     network: nn.Module, examples: Tensor, path: Path, runtimes: list[Runtime]
 ) -> dict[str, Trial]:
-    """Convert a network if it is not yet converted, and try engines on it; warn of each failure."""
+    """Convert a network if it is not yet converted, and try engines on it."""
     trials = {torch_label(): Trial(milliseconds=measure_time(on_torch(network), examples))}
     problem = "" if path.is_file() else write_converted(network, examples, path)
     with torch.inference_mode():
         expected = network(examples)
-    failures: dict[str, list[str]] = {}
     for runtime in runtimes:
         trial = Trial(problem=problem) if problem else try_engine(runtime, path, examples, expected)
         trials[label(runtime)] = trial
+    return trials
+
+
+def warn_of_failures(runtimes: list[Runtime], trials: dict[str, Trial]) -> None:
+    """Warn of the engines that cannot take the place of PyTorch, one warning for each reason."""
+    failures: dict[str, list[str]] = {}
+    for runtime in runtimes:
+        trial = trials[label(runtime)]
         if not trial.has_passed:
             failures.setdefault(trial.reason, []).append(runtime.title)
     for reason, titles in failures.items():
         warnings.warn(f"Engine not used: {' and '.join(titles)} {reason}.", stacklevel=2)
-    return trials
 
 
 def write_converted(network: nn.Module, examples: Tensor, path: Path) -> str:

@@ -2,17 +2,19 @@
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lgmnet.engines.names import AUTO, ENGINE_VARIABLE, ENGINES
-from lgmnet.errors import UserError, require_extra, unknown_name_error
+from lgmnet.engines.names import AUTO, ENGINE_VARIABLE, ENGINES, TORCH
+from lgmnet.errors import require_extra, unknown_name_error
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Runs a network on a batch of at least one image; several threads may call it."""
@@ -86,24 +88,43 @@ def load_onnxruntime(path: Path, n_threads: int) -> Run:
     Raises:
         UserError: if ONNX Runtime is not installed.
     """
+    run_outputs, _ = load_onnx_outputs(path.read_bytes(), n_threads)
+    return lambda batch: run_outputs(batch)[0]
+
+
+def load_onnx_outputs(
+    content: bytes, n_threads: int
+) -> tuple[Callable[[np.ndarray], list[np.ndarray]], dict[str, str]]:
+    """Load a network with one input in ONNX Runtime, to run one image on each thread.
+
+    Args:
+        content: Content of the ONNX file, because ONNX Runtime opens no path that is not UTF-8.
+        n_threads: Number of threads.
+
+    Returns:
+        Function from a batch of at least one image to all outputs, and the metadata of the file.
+
+    Raises:
+        UserError: if ONNX Runtime is not installed.
+    """
     with require_extra("photos", "networks in ONNX Runtime"):
         import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    content = path.read_bytes()  # ONNX Runtime opens no path that is not UTF-8.
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (name,) = (node.name for node in session.get_inputs())
 
     pool = ThreadPoolExecutor(n_threads, "lgmnet-engine")
 
-    def run_one(image: np.ndarray) -> np.ndarray:
-        result: np.ndarray = session.run(None, {name: image})[0]
-        return result
+    def run_one(image: np.ndarray) -> list[np.ndarray]:
+        outputs: list[np.ndarray] = session.run(None, {name: image})
+        return outputs
 
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.concatenate(list(pool.map(run_one, np.split(batch, len(batch)))))
+    def run(batch: np.ndarray) -> list[np.ndarray]:
+        results = pool.map(run_one, np.split(batch, len(batch)))
+        return [np.concatenate(outputs) for outputs in zip(*results, strict=True)]
 
-    return run
+    return run, dict(session.get_modelmeta().custom_metadata_map)
 
 
 RUNTIMES = {
@@ -117,21 +138,28 @@ RUNTIMES = {
 
 
 def check_engine(engine: str) -> str:
-    """Check that an engine can be used; `ENGINE_VARIABLE` may replace ``auto``.
+    """Check the name of an engine; `ENGINE_VARIABLE` may replace ``auto``.
 
     Returns:
-        Its name.
+        Its name; ``torch``, with a warning once in a process, if it is not installed.
 
     Raises:
         ConfigError: if there is no such engine.
-        UserError: if it is not installed.
     """
     name = os.environ.get(ENGINE_VARIABLE, AUTO) if engine == AUTO else engine
     if name not in ENGINES:
         raise unknown_name_error("engine", name, ENGINES)
     if name in RUNTIMES and not RUNTIMES[name].version:
-        raise UserError(
-            f"The engine '{name}' is not installed; pip install "
-            f"'lgmnet[{RUNTIMES[name].extra}]', or give engine 'torch'."
-        )
+        warn_of_absence(name, RUNTIMES[name].extra)
+        return TORCH
     return name
+
+
+@cache
+def warn_of_absence(name: str, extra: str) -> None:
+    """Warn, once in a process, that an engine is not installed, and name its extra."""
+    warnings.warn(
+        f"The engine '{name}' is not installed, so PyTorch runs in its place; pip install "
+        f"'lgmnet[{extra}]'.",
+        stacklevel=3,
+    )

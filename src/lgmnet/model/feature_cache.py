@@ -41,8 +41,8 @@ def embed_photos(
         engine: Engine that computes them (see `load_engine`).
 
     Raises:
-        ConfigError: if there is no such engine, or it does not pass the parity check.
-        UserError: if the engine is not installed, or the cache folder cannot be written to.
+        ConfigError: if there is no such engine.
+        UserError: as `load_engine` does, or if the cache folder cannot be written to.
     """
     features = torch.empty(len(photos), backbone.length, dtype=backbone.stored_dtype)
     loaded = backbone.on_engine(engine)

@@ -174,7 +174,7 @@ def load_model(name: str | Path, *, engine: str = AUTO) -> Model:
 
     Raises:
         ConfigError: if there is no such model or engine.
-        UserError: if a model of the hub cannot be downloaded, or the engine is not installed.
+        UserError: if a model of the hub cannot be downloaded.
         FileFormatError: if the folder is incomplete, damaged or of another version.
     """
     check_engine(engine)

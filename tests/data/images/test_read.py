@@ -19,7 +19,7 @@ from PIL import EpsImagePlugin, Image, ImageFile
 from torch import Tensor
 
 from lgmnet.data.images import heif as heif_module
-from lgmnet.data.images import read as read_module
+from lgmnet.data.images import pixels as read_module
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.folder import LabelledImages, scan_class_folder
 from lgmnet.data.images.read import (

@@ -1,0 +1,73 @@
+"""``lgmnet predict --out``: scores of very many images in a folder of Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lgmnet.cli.console import CommandResult
+from lgmnet.cli.scoring_options import parse_shard
+from lgmnet.progress import track_progress
+
+if TYPE_CHECKING:
+    from lgmnet.scoring.folder import ScoreFolder
+
+
+def score_to_folder(
+    file: Path,
+    names: Sequence[str],
+    out: str,
+    *,
+    engine: str,
+    none: bool | float,
+    cluster: str | None,
+    address: str | None,
+    shard: str | None,
+    part_size: int,
+) -> CommandResult:
+    """Score images into a folder, except for the parts that are there already.
+
+    Raises:
+        UserError: if the images, the folder, the classifier or the cluster cannot be used.
+    """
+    from lgmnet.scoring.folder import open_score_folder
+    from lgmnet.scoring.on_ray import score_on_ray
+    from lgmnet.scoring.parts import score_parts
+    from lgmnet.scoring.scorer import Scorer
+
+    index, n_shards = parse_shard(shard)
+    scorer = Scorer(file, engine=engine, none=none)
+    _ = scorer.loaded  # Reports a faulty classifier before the images are listed.
+    folder = open_score_folder(out, scorer, names, part_size)
+    written, own = folder.list_written(), range(index, folder.n_parts, n_shards)
+    missing = [part for part in own if part not in written]
+    n_errors = folder.count_errors([part for part in own if part in written])
+    with track_progress("images", sum(map(folder.count_images, missing))) as progress:
+        if cluster is None or not missing:
+            scored_parts = score_parts(folder, scorer, missing)
+        else:
+            scored_parts = score_on_ray(folder, scorer, missing, address)
+        for scored in scored_parts:
+            n_errors += scored.n_errors
+            progress.advance(scored.n_images)
+    return summarize(folder, own, len(missing), n_errors)
+
+
+def summarize(
+    folder: ScoreFolder, own: Sequence[int], n_scored: int, n_errors: int
+) -> CommandResult:
+    """Summarize what a run has written; the exit code is 2 if an image could not be read."""
+    n_images = sum(map(folder.count_images, own))
+    data = {
+        "out": folder.address,
+        "images": n_images,
+        "errors": n_errors,
+        "parts": len(own),
+        "parts_scored_before": len(own) - n_scored,
+    }
+    text = f"{folder.address}: {n_images:,} images in {len(own):,} parts"
+    if n_scored < len(own):
+        text += f", {len(own) - n_scored:,} of them from an earlier run"
+    problem = f"; {n_errors:,} images could not be read (column error)" if n_errors else ""
+    return CommandResult(data, [f"{text}{problem}."], exit_code=2 if n_errors else 0)
