@@ -275,8 +275,9 @@ class Method(nn.Module, ABC):
         Raises:
             EpisodeError: if these do not make a support set.
         """
-        check_samples("support", support_x, support_y, way)
-        check_every_class_shown(support_y, way)
+        if not torch.cuda.is_current_stream_capturing():  # A CUDA graph cannot read values.
+            check_samples("support", support_x, support_y, way)
+            check_every_class_shown(support_y, way)
         return self._adapt(support_x, support_y, way, generator)
 
     @abstractmethod
