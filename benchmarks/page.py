@@ -18,7 +18,7 @@ from scipy.stats import t
 from targets import target_rows
 from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
-DOCS = ROOT / "docs"
+PAGES = ROOT / "docs"
 
 
 def failure_sentences(result: dict[str, Any]) -> list[str]:
@@ -275,9 +275,9 @@ def time_sentence() -> str:
 
 def main() -> None:
     """Draw the page and its plots."""
-    draw_peers(read_result("peers"), DOCS / "benchmarks-peers.svg")
-    draw_scaling(read_result("scaling")["curves"], DOCS / "benchmarks-scaling.svg")
-    (DOCS / "benchmarks.md").write_text(make_page())
+    draw_peers(read_result("peers"), PAGES / "benchmarks-peers.svg")
+    draw_scaling(read_result("scaling")["curves"], PAGES / "benchmarks-scaling.svg")
+    (PAGES / "benchmarks.md").write_text(make_page())
 
 
 if __name__ == "__main__":

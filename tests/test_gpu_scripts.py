@@ -208,7 +208,86 @@ def test_what_is_missing_is_said_in_a_sentence_before_anything_is_written(
     assert not out.exists()
 
 
+def test_a_run_that_fails_is_named_and_the_others_go_on(scripts, pack, tmp_path, monkeypatch):
+    train = scripts["train"]
+
+    def fit(run: Any, *_: object) -> dict[str, Any]:
+        if run.method == "rfs" and run.start:
+            raise RuntimeError("out of memory")
+        return {"steps": 2}
+
+    monkeypatch.setattr(train, "train", fit)
+    monkeypatch.setattr(train, "keep_weights", lambda *_: None)
+    budget = train.Budget(0.0, 60.0, dict.fromkeys(PARTS, 1.0))
+    results = dict(train.run_trainings(PARTS, pack, tmp_path, "cpu", 0.01, budget))
+    assert len(results) == 6
+    failures = {name: r["failure"] for name, r in results.items() if "failure" in r}
+    assert failures.pop("resnet12-rfs-distilled") == "RuntimeError: out of memory"
+    assert failures.keys() == {f"resnet12-{name}" for name in ("proto-net", "feat", "lgm-net")}
+    assert all("'resnet12-rfs-distilled' failed" in reason for reason in failures.values())
+
+
+def test_the_time_that_is_left_is_shared_out_again(scripts, monkeypatch):
+    train = scripts["train"]
+    now = [100.0]
+    monkeypatch.setattr(train.time, "monotonic", lambda: now[0])
+    budget = train.Budget(100.0, 60.0, {"speeds": 1.0, "embedding": 2.0, "omniglot": 1.0})
+    assert budget.seconds("speeds") == 15.0
+    now[0] = 130.0
+    assert budget.seconds("embedding", 2) == 10.0
+    assert budget.seconds("omniglot") == 30.0
+    now[0] = 999.0
+    assert budget.seconds("omniglot") == 0.0
+
+
 @pytest.mark.slow
+def test_the_code_runs_where_only_pytorch_numpy_and_pillow_are_installed(scripts, tmp_path):
+    """All else that it imports is in the pack, or is named."""
+    pack, needs = scripts["pack"], scripts["needs"]
+    code = (
+        "import json, sys; from pathlib import Path; import pack\n"
+        f"out = Path({str(tmp_path)!r})\n"
+        "pack.copy_code(out)\n"
+        "print(json.dumps(pack.copy_modules(pack.find_modules(), [], out / 'packages')))"
+    )
+    environment = os.environ | {"PYTHONPATH": ":".join(map(str, [*FOLDERS, ROOT / "src"]))}
+    packed = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    left = json.loads(packed.stdout)
+    assert "einops" not in left
+    site = tmp_path / "site"
+    site.mkdir()
+    of_torch = (
+        "typing_extensions",
+        "sympy",
+        "mpmath",
+        "networkx",
+        "jinja2",
+        "markupsafe",
+        "filelock",
+    )
+    installed = (*needs.MODULES, *of_torch, "fsspec", *left)
+    for name in (*installed, "numpy.libs", "pillow.libs"):
+        for path in pack.site_folder(Path(np.__file__)).glob(f"{name}*"):
+            if path.name in (name, f"{name}.py") or path.suffix == ".dist-info":
+                (site / path.name).symlink_to(path)
+    code = "import needs, sys; from pathlib import Path; needs.add_packages(Path(sys.argv[1])); "
+    code += "import runs, train, gpu_speed; print(len(runs.plan_trainings()))"
+    folders = [site, *(tmp_path / part for part in ("src", "scripts/gpu", "benchmarks"))]
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", code, tmp_path],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(map(str, folders))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "6\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_hundredth_of_the_runs_on_the_cpu(pack, tmp_path):
     out = tmp_path / "out"
     small = ("--accelerator", "cpu", "--scale", "0.01", "--minutes", "0.02")

@@ -78,9 +78,11 @@ def check_accelerator(accelerator: str) -> None:
     Raises:
         NeedsError: if it does not.
     """
+    if accelerator == "cpu":
+        return
     import torch
 
-    if accelerator == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         built = torch.version.cuda or "none"
         raise NeedsError(
             f"PyTorch {torch.__version__} (CUDA: {built}) finds no GPU here. Run it on a machine "

@@ -14,6 +14,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from needs import ABOUT_FILE, MODULES, PACKAGES_FOLDER
@@ -70,6 +71,16 @@ def list_files(name: str) -> list[Path]:
     return [f for f in path.parent.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
 
 
+def list_metadata(name: str) -> list[Path]:
+    """List the files about the distributions that a module belongs to, such as its version."""
+    files = []
+    for distribution in sorted(set(metadata.packages_distributions().get(name, ()))):
+        for file in metadata.files(distribution) or ():
+            if file.parts[0].endswith(".dist-info"):
+                files.append(Path(str(file.locate())))
+    return [file for file in files if file.is_file()]
+
+
 def copy_modules(modules: dict[str, list[Path]], wanted: list[str], out: Path) -> list[str]:
     """Copy the modules that are pure Python or ``wanted``; return those that are not copied."""
     left = []
@@ -78,7 +89,7 @@ def copy_modules(modules: dict[str, list[Path]], wanted: list[str], out: Path) -
         if not is_pure and name not in wanted:
             left.append(name)
             continue
-        for file in files:
+        for file in [*files, *list_metadata(name)]:
             place = out / file.relative_to(site_folder(file))
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, place)

@@ -41,6 +41,20 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
+def check_options(options: argparse.Namespace) -> None:
+    """Check the options.
+
+    Raises:
+        NeedsError: if one does not fit.
+    """
+    if not 0 < options.scale <= 1:
+        raise NeedsError(f"--scale must be above 0 and at most 1, but is {options.scale:g}.")
+    if "heads" in options.part and "embedding" not in options.part:
+        raise NeedsError("The part 'heads' starts from 'embedding'; give --part embedding too.")
+    if options.out.exists() and any(options.out.iterdir()):
+        raise NeedsError(f"'{options.out}' is not empty. Name a new folder with --out.")
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a result, completely or not at all."""
     draft = path.with_name(f".{path.name}")
@@ -54,13 +68,8 @@ def main() -> int:
     options = parse_options()
     started = time.monotonic()
     try:
+        check_options(options)
         about = check_needs(options.pack, options.accelerator)
-        if options.out.exists() and any(options.out.iterdir()):
-            raise NeedsError(f"'{options.out}' is not empty. Name a new folder with --out.")
-        if "heads" in options.part and "embedding" not in options.part:
-            raise NeedsError("The part 'heads' starts from 'embedding'; give --part embedding too.")
-        if not 0 < options.scale <= 1:
-            raise NeedsError(f"--scale must be above 0 and at most 1, but is {options.scale:g}.")
         options.out.mkdir(parents=True, exist_ok=True)
     except (NeedsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,6 +79,7 @@ def main() -> int:
     budget = Budget(started, 60 * options.minutes, {p: SHARES[p] for p in options.part})
     shared = {"commit": about["commit"], "images_per_class": about["images_per_class"]}
     shared |= {"scale": options.scale, "minutes": options.minutes}
+    failed: list[str] = []
     try:
         if "speeds" in options.part:
             import torch
@@ -83,11 +93,16 @@ def main() -> int:
             options.part, options.pack, options.out, options.accelerator, options.scale, budget
         ):
             write_json(options.out / f"{name}.json", shared | result)
+            failed += [name] if "failure" in result else []
     except KeyboardInterrupt:
         print("Stopped. Finished parts have their results.", file=sys.stderr)
         return 130
     print(f"All parts took {time.monotonic() - started:.0f} s.")
-    return 0
+    if failed:
+        print(
+            f"error: These runs failed: {', '.join(failed)}; their files say why.", file=sys.stderr
+        )
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

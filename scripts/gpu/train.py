@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,15 @@ def run_trainings(
     scale: float,
     budget: Budget,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Train the runs of some parts; yield the name and the description of each finished one."""
+    """Train the runs of some parts; yield the name and the description of each.
+
+    One that fails has its reason under ``failure``, as has any that would start from it.
+    """
     trainings = [training for training in plan_trainings(scale) if training.part in parts]
     if accelerator == "cuda":
         torch.backends.cudnn.benchmark = True
     sources: dict[str, ClassDataset] = {}
+    failed: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
         for number, training in enumerate(trainings):
             run = training.run
@@ -79,9 +84,17 @@ def run_trainings(
             n_left = sum(other.part == training.part for other in trainings[number:])
             seconds = budget.seconds(training.part, n_left)
             place = Path(folder) / training.name
-            result = train(run, sources[run.data], place, accelerator, seconds)
-            keep_weights(place, out / "models" / training.name)
-            yield training.name, result | {"start": training.start}
+            result: dict[str, Any] = {"start": training.start}
+            try:
+                if training.start in failed:
+                    raise RuntimeError(f"'{training.start}' failed")
+                result |= train(run, sources[run.data], place, accelerator, seconds)
+                keep_weights(place, out / "models" / training.name)
+            except Exception as error:  # The other runs count all the same.
+                traceback.print_exc()
+                failed.add(training.name)
+                result["failure"] = f"{type(error).__name__}: {error}"
+            yield training.name, result
 
 
 def open_source(pack: Path, run: Run) -> ClassDataset:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data import sampler as sampler_module
+from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler, fill_from_bytes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import EpisodeError
