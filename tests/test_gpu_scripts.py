@@ -20,6 +20,7 @@ from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.datasets.omniglot import omniglot, view_characters
 from lgmnet.methods import METHODS
 from lgmnet.model.model import load_model
+from tests.support.command_line import lgmnet
 from tests.support.random import seeded
 
 ROOT = Path(__file__).parents[1]
@@ -206,6 +207,30 @@ def test_what_is_missing_is_said_in_a_sentence_before_anything_is_written(
     assert ran.stderr.startswith("error: ")
     assert message in ran.stderr
     assert not out.exists()
+
+
+@pytest.mark.pack
+def test_the_models_are_joined_and_scored_by_commands_that_run(tiny, tmp_path):
+    """The interpreter is replaced by one that writes its arguments down."""
+    results, stub, lines = tmp_path / "results", tmp_path / "stub", tmp_path / "lines"
+    for name in ("omniglot-10x", "resnet12-rfs"):
+        (results / "models" / name).mkdir(parents=True)
+    stub.write_text(f'#!/bin/sh\necho "$@" >>{lines}\n')
+    stub.chmod(0o755)
+    ran = run_script("gpu_score.sh", results, tmp_path / "scores", PYTHON=str(stub), EPISODES="2")
+    assert ran.returncode == 0, ran.stderr
+    first, *evaluations = lines.read_text().splitlines()
+    assert first == f"scripts/gpu/weights.py {results}"
+    assert len(evaluations) == 4 + 2
+    assert all("--data cifar-fs --split test" in line for line in evaluations[4:])
+    words = evaluations[0].split()
+    assert words[:3] == ["-m", "lgmnet", "evaluate"]
+    words[3] = str(tiny)
+    (tmp_path / "scores" / "gpu-omniglot-10x-5w1s.json").write_text("{}")
+    evaluated = lgmnet(*words[2:])
+    assert evaluated.code == 0, evaluated.err
+    score = json.loads((tmp_path / "scores" / "gpu-omniglot-10x-5w1s.json").read_text())
+    assert {"accuracy", "ci95"} <= score.keys()
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(scripts, pack, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from lgmnet.training.config import Run
 Part = Literal["embedding", "heads", "omniglot"]
 OMNIGLOT_FACTOR = 10
 """Steps of Omniglot's run, as a multiple of those of its recipe."""
-EMBEDDING_SETTINGS = ("train.steps=8000", "weight_decay=0.05")
+EMBEDDING_SETTINGS = ("train.steps=12000", "weight_decay=0.05")
 HEAD_SETTINGS = ("train.steps=2000", "learning_rate=2e-4", "weight_decay=0.05")
 LAST_WEIGHTS = ("val_split=none",)
 """No validation classes travel, so the last weights are kept."""
