@@ -12,16 +12,17 @@ from harness import RESULTS, ROOT
 from page_parts import make_table
 from plain_words import NOT_RUN
 
-CIFAR_TASKS, OMNIGLOT_TASKS = ((5, 1), (5, 5)), ((5, 1), (5, 5), (20, 1), (20, 5))
+TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
+"""Way and shot of the tasks that models are scored on."""
 TRAINED = {
-    "resnet12-rfs": ("ResNet-12, pretrained by classification", CIFAR_TASKS),
-    "resnet12-rfs-distilled": ("the same, self-distilled", CIFAR_TASKS),
-    "resnet12-proto-net": ("ProtoNet with cosines behind it", CIFAR_TASKS),
-    "resnet12-feat": ("FEAT behind it", CIFAR_TASKS),
-    "resnet12-lgm-net": ("LGM-Net behind it", CIFAR_TASKS),
-    "omniglot-10x": ("Omniglot's recipe, up to 10 times the steps", OMNIGLOT_TASKS),
+    "resnet12-rfs": "ResNet-12, pretrained by classification",
+    "resnet12-rfs-distilled": "the same, self-distilled",
+    "resnet12-proto-net": "ProtoNet with cosines behind it",
+    "resnet12-feat": "FEAT behind it",
+    "resnet12-lgm-net": "LGM-Net behind it",
+    "omniglot-10x": "Omniglot's recipe, up to 10 times the steps",
 }
-"""Models of ``scripts/gpu.sh``: their description, and the tasks that they are scored on."""
+"""Descriptions of the models of ``scripts/gpu.sh``."""
 MODES = {False: "eager", True: "compiled"}
 GRAPHS = {False: "eager", True: "by a CUDA graph"}
 
@@ -68,16 +69,10 @@ def adapting_rows(speeds: Mapping[str, Any]) -> list[list[str]]:
 def accuracy_rows(results: Path) -> list[list[str]]:
     """Format the accuracy of the models that were trained on a GPU."""
     rows = []
-    for name, (title, tasks) in TRAINED.items():
-        cells = []
-        for task in OMNIGLOT_TASKS:
-            score = read_json(results / f"gpu-{name}-{task[0]}w{task[1]}s.json")
-            if task not in tasks:
-                cells.append("")
-            elif score is None:
-                cells.append(NOT_RUN)
-            else:
-                cells.append(f"{score['accuracy']:.2f} ± {score['ci95']:.2f}")
+    for name, title in TRAINED.items():
+        files = [results / f"gpu-{name}-{way}w{shot}s.json" for way, shot in TASKS]
+        scores = [read_json(file) for file in files]
+        cells = [f"{s['accuracy']:.2f} ± {s['ci95']:.2f}" if s else NOT_RUN for s in scores]
         rows.append([title, *cells])
     return rows
 
@@ -92,7 +87,7 @@ def gpu_section() -> str:
         else "No GPU was at hand so far."
     )
     training_header = ["training step", "episodes per second", "share of the matrix rate"]
-    tasks = ["5-way 1-shot", "5-way 5-shot", "20-way 1-shot", "20-way 5-shot"]
+    tasks = [f"{way}-way {shot}-shot" for way, shot in TASKS]
     return f"""## On a GPU
 
 `scripts/gpu.sh` measures all this, and trains the models, in at most 10 minutes on one GPU.

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from harness import LGMNET, PLAIN, Comparison, Entry, Worker, WorkerError, write_result
+from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
 N_SEEDS = 4
 N_COMPARED_TASKS = 100
@@ -114,8 +115,10 @@ def compare_accuracy() -> dict[str, Any]:
     try:
         train, test = omniglot("vinyals/train"), omniglot("vinyals/test")
     except DataError as error:
-        return {"failures": {"all": str(error)}}
+        nothing = {"training tasks": 0, "test tasks": 0}
+        return nothing | {"failures": {"all": str(error)}}
     result: dict[str, Any] = {"accuracies": {}, "failures": {}}
+    result |= {"training tasks": N_TRAIN_TASKS, "test tasks": N_TEST_TASKS}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "omniglot.npz"
         np.savez(

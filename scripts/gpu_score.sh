@@ -15,9 +15,9 @@ mkdir -p "$scores"
 "$python" scripts/gpu/weights.py "$results"
 for folder in "$results"/models/*/; do
   name="$(basename "$folder")"
-  data=cifar-fs split=test tasks=("5 1" "5 5")
-  case "$name" in omniglot*) data=omniglot split=vinyals/test tasks=("5 1" "5 5" "20 1" "20 5") ;; esac
-  for task in "${tasks[@]}"; do
+  data=cifar-fs split=test
+  case "$name" in omniglot*) data=omniglot split=vinyals/test ;; esac
+  for task in "5 1" "5 5" "20 1" "20 5"; do
     read -r way shot <<< "$task"
     "$python" -m lgmnet evaluate "$folder" --data "$data" --split "$split" --way "$way" --shot "$shot" \
       --episodes "$episodes" --seed 0 --save "$scores/gpu-$name-${way}w${shot}s.json" --force

@@ -56,7 +56,7 @@ def test_every_measured_number_has_a_row_in_plain_words_or_is_a_setting(benchmar
 def test_no_row_of_the_page_is_a_bare_setting_and_no_header_is_empty(benchmarks):
     page = benchmarks["page"].make_page()
     assert not re.search(r"^\| (threads|clients|duration|photos)[^|]* \|", page, re.MULTILINE)
-    assert "|  |  |" not in page
+    assert not re.search(r"^\|\s*\|", page, re.MULTILINE)
 
 
 def test_rows_that_were_not_run_say_so(benchmarks, tmp_path, monkeypatch):
@@ -89,7 +89,10 @@ def test_rows_that_were_not_run_say_so(benchmarks, tmp_path, monkeypatch):
     assert "| ProtoNet, Conv-4, bf16, eager | 1,234 | 12 % |" in section
     assert "| ProtoNet, ResNet-12, bf16, compiled | RuntimeError: no compiler |" in section
     assert "| LGM-Net, by a CUDA graph | 0.25 |" in section
-    assert "| ResNet-12, pretrained by classification | 74.32 ± 0.50 | not run |  |  |" in section
+    assert (
+        "| ResNet-12, pretrained by classification | 74.32 ± 0.50 | not run | not run | not run |"
+        in section
+    )
 
 
 def test_all_benchmarks_are_run_and_timed_and_failures_are_named(benchmarks, monkeypatch, capsys):

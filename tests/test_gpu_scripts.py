@@ -154,10 +154,12 @@ def test_the_runs_are_those_of_the_recipes_at_full_size(scripts):
 def test_what_is_pure_python_is_packed_and_the_rest_is_named(scripts, tmp_path):
     pack = scripts["pack"]
     modules = {name: pack.list_files(name) for name in ("einops", "safetensors")}
-    assert pack.copy_modules(modules, [], tmp_path) == ["safetensors"]
+    left = {"compiled": [], "modules": ["safetensors"]}
+    assert pack.copy_modules(modules, [], tmp_path) == left
     assert (tmp_path / "einops" / "__init__.py").is_file()
     assert not (tmp_path / "safetensors").exists()
-    assert pack.copy_modules(modules, ["safetensors"], tmp_path) == []
+    brought = {"compiled": ["safetensors"], "modules": []}
+    assert pack.copy_modules(modules, ["safetensors"], tmp_path) == brought
     assert (tmp_path / "safetensors" / "__init__.py").is_file()
 
 
@@ -183,6 +185,7 @@ def test_the_code_of_a_pack_is_all_that_the_script_needs(scripts, tmp_path):
     [
         ([], {}, {"PYTHON": "no-such-python"}, "There is no 'no-such-python' here"),
         ([], {"modules": ["no_such_module"]}, {}, "has no no_such_module. Install it there"),
+        ([], {"platform": "another", "compiled": ["no_such_module"]}, {}, "has no no_such_module"),
         ([], None, {}, "Make it with 'python scripts/gpu/pack.py'"),
         pytest.param(
             [],
@@ -194,7 +197,7 @@ def test_the_code_of_a_pack_is_all_that_the_script_needs(scripts, tmp_path):
         (["--part", "heads", "--accelerator", "cpu"], {}, {}, "give --part embedding too"),
         (["--scale", "2", "--accelerator", "cpu"], {}, {}, "--scale must be above 0"),
     ],
-    ids=["python", "module", "pack", "gpu", "part", "scale"],
+    ids=["python", "module", "platform", "pack", "gpu", "part", "scale"],
 )
 def test_what_is_missing_is_said_in_a_sentence_before_anything_is_written(
     words, about, environment, message, tmp_path
@@ -221,7 +224,7 @@ def test_the_models_are_joined_and_scored_by_commands_that_run(tiny, tmp_path):
     assert ran.returncode == 0, ran.stderr
     first, *evaluations = lines.read_text().splitlines()
     assert first == f"scripts/gpu/weights.py {results}"
-    assert len(evaluations) == 4 + 2
+    assert len(evaluations) == 4 + 4
     assert all("--data cifar-fs --split test" in line for line in evaluations[4:])
     words = evaluations[0].split()
     assert words[:3] == ["-m", "lgmnet", "evaluate"]
@@ -273,26 +276,18 @@ def test_the_code_runs_where_only_pytorch_numpy_and_pillow_are_installed(scripts
         "import json, sys; from pathlib import Path; import pack\n"
         f"out = Path({str(tmp_path)!r})\n"
         "pack.copy_code(out)\n"
-        "print(json.dumps(pack.copy_modules(pack.find_modules(), [], out / 'packages')))"
+        "modules = pack.find_modules()\n"
+        "print(json.dumps(pack.copy_modules(modules, pack.COMPILED, out / 'packages')))"
     )
     environment = os.environ | {"PYTHONPATH": ":".join(map(str, [*FOLDERS, ROOT / "src"]))}
     packed = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    left = json.loads(packed.stdout)
-    assert "einops" not in left
+    names = json.loads(packed.stdout)
+    assert names == {"compiled": ["safetensors"], "modules": []}
     site = tmp_path / "site"
     site.mkdir()
-    of_torch = (
-        "typing_extensions",
-        "sympy",
-        "mpmath",
-        "networkx",
-        "jinja2",
-        "markupsafe",
-        "filelock",
-    )
-    installed = (*needs.MODULES, *of_torch, "fsspec", *left)
+    installed = (*needs.MODULES, *pack.list_modules(pack.find_distributions("torch")))
     for name in (*installed, "numpy.libs", "pillow.libs"):
         for path in pack.site_folder(Path(np.__file__)).glob(f"{name}*"):
             if path.name in (name, f"{name}.py") or path.suffix == ".dist-info":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,11 @@ DISTRIBUTIONS = {"PIL": "Pillow", "torch": "PyTorch", "numpy": "NumPy"}
 
 class NeedsError(Exception):
     """Something that the machine lacks, as a sentence."""
+
+
+def describe_platform() -> str:
+    """Describe what compiled packages depend on: system, processor and version of Python."""
+    return f"{sysconfig.get_platform()}, Python {sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def add_packages(pack: Path) -> None:
@@ -98,8 +104,14 @@ def check_needs(pack: Path, accelerator: str) -> dict[str, object]:
     """
     check_python()
     about = read_about(pack)
+    if about.get("platform") != describe_platform():  # Compiled packages of the pack are of no use.
+        check_modules(list_texts(about.get("compiled")))
     add_packages(pack)
-    modules = about.get("modules", ())
-    check_modules([*MODULES, *(modules if isinstance(modules, list) else ())])
+    check_modules([*MODULES, *list_texts(about.get("modules"))])
     check_accelerator(accelerator)
     return about
+
+
+def list_texts(value: object) -> list[str]:
+    """Return a list of a pack's description; empty if there is none."""
+    return [str(item) for item in value] if isinstance(value, list) else []

@@ -1,9 +1,9 @@
 """Pack what scripts/gpu.sh needs on a machine without network into one folder of at most 64 MiB.
 
 ``python scripts/gpu/pack.py --out outputs/gpu-pack`` writes the code, the training images of
-CIFAR-FS and Omniglot without loss, and the packages that it needs beside PyTorch, as far as they
-are pure Python. Test images stay here. CIFAR-FS gets the first images of each class, as many as
-fit.
+CIFAR-FS and Omniglot without loss, and the packages that it needs beside PyTorch, NumPy and Pillow,
+as far as they are pure Python or small. Test images stay here. CIFAR-FS gets the first images of
+each class, as many as fit.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from needs import ABOUT_FILE, MODULES, PACKAGES_FOLDER
+from needs import ABOUT_FILE, MODULES, PACKAGES_FOLDER, describe_platform
 
 ROOT = Path(__file__).parents[2]
 MAX_BYTES = 64 * 2**20
 CODE = ("src/lgmnet", "scripts/gpu", "scripts/gpu.sh", "benchmarks", "pyproject.toml", "LICENSE")
 LEFT_OUT = ("src/lgmnet/pretrained/", "src/lgmnet/studio/", "benchmarks/results/")
+COMPILED = ("safetensors",)
+"""Compiled packages that are small enough to come along, for machines of the same platform."""
 BINARY_ENDINGS = (".so", ".pyd", ".dylib")
 OMNIGLOT, CIFAR_FS = "omniglot", "cifar-fs"
-TRAINED_BY = ("runs", "gpu_speed")
+ENTRY_MODULES = ("train", "gpu_speed")
 """Modules whose imports tell which packages are needed."""
 
 
@@ -45,20 +49,50 @@ def copy_code(out: Path) -> None:
 
 
 def find_modules() -> dict[str, list[Path]]:
-    """Return the third-party modules that the runs import, with the files of each."""
-    importlib.import_module("torch")  # Whatever it needs is where it is.
-    before = set(sys.modules)
+    """Return the third-party modules that the runs import, with the files of each.
+
+    Those that PyTorch brings along are left out.
+    """
     sys.path.append(str(ROOT / "benchmarks"))
-    for name in TRAINED_BY:
+    for name in ENTRY_MODULES:
         importlib.import_module(name)
+    there = {"lgmnet", *MODULES, *list_modules(find_distributions("torch"))}
     found: dict[str, list[Path]] = {}
-    for name in sorted({module.partition(".")[0] for module in set(sys.modules) - before}):
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        is_installed = file is not None and "site-packages" in Path(file).parts
-        if is_installed and name not in (*MODULES, "lgmnet"):
+    for name in sorted({module.partition(".")[0] for module in sys.modules} - there):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None and "site-packages" in Path(file).parts:
             found[name] = list_files(name)
     return found
+
+
+def find_distributions(name: str) -> set[str]:
+    """Return a distribution and all that it needs, as far as they are installed."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        current = normalize(waiting.pop())
+        try:
+            needed = metadata.requires(current) or []
+        except metadata.PackageNotFoundError:
+            continue
+        if current not in found:
+            found.add(current)
+            plain = (line for line in needed if "extra ==" not in line)
+            waiting += [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in plain]
+    return found
+
+
+def list_modules(distributions: set[str]) -> set[str]:
+    """List the modules of distributions."""
+    owners = metadata.packages_distributions()
+    return {
+        module for module, names in owners.items() if distributions & set(map(normalize, names))
+    }
+
+
+def normalize(name: str) -> str:
+    """Return the normal form of the name of a distribution."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def list_files(name: str) -> list[Path]:
@@ -81,19 +115,31 @@ def list_metadata(name: str) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def copy_modules(modules: dict[str, list[Path]], wanted: list[str], out: Path) -> list[str]:
-    """Copy the modules that are pure Python or ``wanted``; return those that are not copied."""
-    left = []
+def is_compiled(files: list[Path]) -> bool:
+    """Return True if some of the files of a module are machine code."""
+    return any(file.suffix in BINARY_ENDINGS for file in files)
+
+
+def copy_modules(
+    modules: dict[str, list[Path]], wanted: Sequence[str], out: Path
+) -> dict[str, list[str]]:
+    """Copy the modules that are pure Python or ``wanted``.
+
+    Returns:
+        Names of the compiled modules: under ``compiled`` those that are copied, and under
+        ``modules`` those that are not.
+    """
+    names: dict[str, list[str]] = {"compiled": [], "modules": []}
     for name, files in modules.items():
-        is_pure = not any(file.suffix in BINARY_ENDINGS for file in files)
-        if not is_pure and name not in wanted:
-            left.append(name)
-            continue
+        if is_compiled(files):
+            names["compiled" if name in wanted else "modules"].append(name)
+            if name not in wanted:
+                continue
         for file in [*files, *list_metadata(name)]:
             place = out / file.relative_to(site_folder(file))
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, place)
-    return left
+    return names
 
 
 def site_folder(file: Path) -> Path:
@@ -120,7 +166,7 @@ def pack(out: Path, wanted: list[str]) -> dict[str, object]:
 
     modules = find_modules()
     modules |= {name: list_files(name) for name in wanted if name not in modules}
-    left = copy_modules(modules, wanted, out / PACKAGES_FOLDER)
+    names = copy_modules(modules, wanted, out / PACKAGES_FOLDER)
     copy_code(out)
     drawings = EncodedDataset(omniglot("vinyals/train", rotations=False))
     drawings.write(out / f"{OMNIGLOT}.npz", drawings.dataset.max_count)
@@ -136,8 +182,8 @@ def pack(out: Path, wanted: list[str]) -> dict[str, object]:
     about: dict[str, object] = {
         "commit": git_commit(),
         "images_per_class": per_class,
-        "modules": left,
-        "python": sys.version.split()[0],
+        "platform": describe_platform(),
+        **names,
     }
     (out / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     assert count_bytes(out) <= MAX_BYTES, "the pack is too large"
@@ -148,7 +194,12 @@ def main() -> int:
     """Write the pack, print its description and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "gpu-pack")
-    parser.add_argument("--module", action="append", default=[], help="bring along this package")
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=list(COMPILED),
+        help="bring along this compiled package",
+    )
     options = parser.parse_args()
     if options.out.exists() and any(options.out.iterdir()):
         print(f"error: '{options.out}' is not empty; choose another --out.", file=sys.stderr)
