@@ -83,7 +83,7 @@ def gpu_section() -> str:
     about = (
         f"{speeds['device']}, torch {speeds['torch']}; the measured rate of multiplying matrices "
         f"in bf16 is {speeds['matrix_tflop_per_second']:.0f} TFLOP/s."
-        if speeds
+        if "device" in speeds
         else "No GPU was at hand so far."
     )
     training_header = ["training step", "episodes per second", "share of the matrix rate"]

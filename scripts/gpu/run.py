@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--accelerator", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full size")
     options = parser.parse_args()
-    options.part = options.part or list(SHARES)
+    options.part = [part for part in SHARES if part in (options.part or SHARES)]
     return options
 
 
@@ -63,6 +64,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     print(f"wrote {path}", flush=True)
 
 
+def measure_speeds(accelerator: str, scale: float, seconds: float) -> dict[str, Any]:
+    """Measure the speeds; if that fails, return the reason, and the training goes on."""
+    import torch
+    from gpu_speed import measure_all
+
+    try:
+        return measure_all(torch.device(accelerator), scale=scale, seconds=seconds)
+    except Exception as error:
+        traceback.print_exc()
+        return {"failure": f"{type(error).__name__}: {error}"}
+
+
 def main() -> int:
     """Run the parts and return the exit code."""
     options = parse_options()
@@ -82,13 +95,10 @@ def main() -> int:
     failed: list[str] = []
     try:
         if "speeds" in options.part:
-            import torch
-            from gpu_speed import measure_all
-
             seconds = budget.seconds("speeds") * SPEED_SECONDS_SHARE
-            device = torch.device(options.accelerator)
-            measured = measure_all(device, scale=options.scale, seconds=seconds)
+            measured = measure_speeds(options.accelerator, options.scale, seconds)
             write_json(options.out / "speeds.json", shared | measured)
+            failed += ["speeds"] if "failure" in measured else []
         for name, result in run_trainings(
             options.part, options.pack, options.out, options.accelerator, options.scale, budget
         ):
