@@ -96,7 +96,8 @@ def test_rows_that_were_not_run_say_so(benchmarks, tmp_path, monkeypatch):
 
 
 def test_all_benchmarks_are_run_and_timed_and_failures_are_named(benchmarks, monkeypatch, capsys):
-    run_all, written = benchmarks["run_all"], {}
+    run_all = benchmarks["run_all"]
+    written: dict[str, dict[str, Any]] = {}
     ran: list[str] = []
 
     def run(name: str) -> bool:
