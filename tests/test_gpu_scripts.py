@@ -287,10 +287,11 @@ def test_the_code_runs_where_only_pytorch_numpy_and_pillow_are_installed(scripts
     assert names == {"compiled": ["safetensors"], "modules": []}
     site = tmp_path / "site"
     site.mkdir()
-    installed = (*needs.MODULES, *pack.list_modules(pack.find_distributions("torch")))
+    installed = {*needs.MODULES, *pack.list_modules(pack.find_distributions("torch"))}
+    folder = pack.site_folder(Path(np.__file__))
     for name in (*installed, "numpy.libs", "pillow.libs"):
-        for path in pack.site_folder(Path(np.__file__)).glob(f"{name}*"):
-            if path.name in (name, f"{name}.py") or path.suffix == ".dist-info":
+        for path in (folder / name, folder / f"{name}.py", *folder.glob(f"{name}-*.dist-info")):
+            if path.exists():
                 (site / path.name).symlink_to(path)
     code = "import needs, sys; from pathlib import Path; needs.add_packages(Path(sys.argv[1])); "
     code += "import runs, train, gpu_speed; print(len(runs.plan_trainings()))"
