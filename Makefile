@@ -36,10 +36,9 @@ help: ## this list
 quickstart: .venv/.package ## adapt to a handful of images and look at the answer
 	$(BIN)/lgmnet quickstart
 
-bench: .venv/.package ## run all benchmarks (20 minutes; run nothing else meanwhile)
+bench: .venv/.package ## run all benchmarks and draw their page (20 minutes; run nothing else meanwhile)
 	-$(MAKE) --keep-going $(PEERS)  # The page names each peer that cannot be installed.
-	for name in peers utilisation scaling classifier engines scoring service; do $(BIN)/python benchmarks/$$name.py || exit; done
-	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/run_all.py
 
 bench-page: .venv/.package ## draw docs/benchmarks.md from benchmarks/results/
 	$(BIN)/python benchmarks/page.py
@@ -127,29 +126,31 @@ pip = $(UV_ENV)/bin/python -m pip --python $(1)/bin/python --disable-pip-version
 	@touch $@
 
 
-# Environments of the peer libraries in `make bench`. Their pinned versions are not locked by hash.
+# Environments of the peer libraries in `make bench`.
 
 PEERS := $(patsubst %,.venv-peer-%/.done,easyfsl higher learn2learn torchopt)
-PEER_PIP = $(UV) pip install --quiet --python $(@D)
+PEER_PIP = $(UV) pip install --quiet --no-deps --python $(@D)
 
-# easyfsl and learn2learn need an older PyTorch, which is among their pinned versions. The others use ours.
+# easyfsl and learn2learn need an older PyTorch, which is among their locked versions. The others use ours.
 peer-environment = $(call new-environment,$(@D))
 .venv-peer-easyfsl/.done .venv-peer-learn2learn/.done: \
   peer-environment = $(UV) venv --quiet --clear --python $(UV_ENV)/bin/python $(@D)
 .venv-peer-learn2learn/.done: build-peer = $(build-learn2learn)
 
+.venv-peer-learn2learn/.done: benchmarks/peers/learn2learn-source.txt
 $(PEERS): .venv-peer-%/.done: benchmarks/peers/%.txt | $(UV)
 	$(peer-environment)
-	$(PEER_PIP) -r $<
+	$(PEER_PIP) --require-hashes -r $<
 	$(build-peer)
 	@touch $@
 
 # learn2learn's C files do not compile for Python 3.11, so Cython generates them again from the .pyx files.
 define build-learn2learn
-$(@D)/bin/python -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(@D) learn2learn==0.2.0
+$(@D)/bin/python -m pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest $(@D) \
+  --require-hashes -r benchmarks/peers/learn2learn-source.txt
 tar --extract --gzip --file $(@D)/learn2learn-0.2.0.tar.gz --directory $(@D)
 cd $(@D)/learn2learn-0.2.0 && ../bin/cython -3 --force learn2learn/data/*.pyx
-$(PEER_PIP) --no-build-isolation --no-deps $(@D)/learn2learn-0.2.0
+$(PEER_PIP) --no-build-isolation $(@D)/learn2learn-0.2.0
 endef
 
 
@@ -158,9 +159,10 @@ endef
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 ALL := $(UV_ENV)/lock.txt
+LOCKED_PEER := benchmarks/peers/$$peer
 
 lock: export deal = $(deal-program)
-lock: $(UV) ## write the files in requirements/ anew from pyproject.toml
+lock: $(UV) ## write the locks in requirements/ and benchmarks/peers/ anew
 	echo uv | $(COMPILE) -o requirements/uv.txt -
 	grep -hv $(TORCH_CPU_HASH) requirements/torch.txt requirements/cuda.txt requirements/dev.txt >$(ALL)
 	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev --group docs pyproject.toml -
@@ -168,6 +170,13 @@ lock: $(UV) ## write the files in requirements/ anew from pyproject.toml
 	rm $(ALL)  # or its pins would be kept, lowest or not
 	echo torch==$(TORCH) | $(COMPILE) -o $(ALL) --extra all --group dev --group docs --resolution lowest-direct pyproject.toml -
 	awk "$$deal" torch=/dev/null cuda=/dev/null rest=requirements/lowest.txt $(ALL)
+	for peer in easyfsl learn2learn; do $(COMPILE) -o $(LOCKED_PEER).txt $(LOCKED_PEER).in || exit; done
+	$(COMPILE) --no-deps -o benchmarks/peers/learn2learn-source.txt benchmarks/peers/learn2learn-source.in
+	for peer in higher torchopt; do \
+	  rm -f $(ALL); \
+	  echo torch==$(TORCH) | $(COMPILE) -o $(ALL) $(LOCKED_PEER).in - || exit; \
+	  awk "$$deal" torch=/dev/null cuda=/dev/null rest=$(LOCKED_PEER).txt $(ALL); \
+	done
 
 define deal-program
 /^[a-z]/ { out = /^torch==/ ? torch : /^(cuda|nvidia|triton)/ ? cuda : rest }

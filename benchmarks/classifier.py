@@ -1,7 +1,7 @@
 """Measure the time and memory that a fitted classifier and the commands need.
 
 ``python benchmarks/classifier.py`` writes ``benchmarks/results/classifier.json``. Needs the extras
-``sklearn``, ``export`` and ``photos``. Takes ten minutes. Run nothing else at the same time.
+``sklearn``, ``export`` and ``photos``. Takes four minutes. Run nothing else at the same time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.nn.pretrained import load_backbone
 
-N_TURNS, N_PHOTO_TURNS = 51, 17
+N_TURNS, N_PHOTO_TURNS = 51, 11
 N_IMAGES, N_FOLDER_IMAGES = 4 * BATCH_SIZE, 100_000
 
 
@@ -123,7 +123,7 @@ def measure_throughput() -> dict[str, Any]:
             "predict in ONNX Runtime": lambda: run_onnx(onnx_classifier),
             "embedding network only in ONNX Runtime": lambda: run_onnx(onnx_embedding),
         },
-        N_TURNS // 5,
+        N_TURNS // 10,
     )
     torch_ms, torch_embedding_ms, onnx_ms, onnx_embedding_ms = ms.values()
     return {
@@ -234,8 +234,8 @@ def run_command(*arguments: str | Path) -> tuple[float, float]:
 
 
 def median_seconds(*arguments: str | Path) -> float:
-    """Return the median seconds of five runs of the command line, after one that warms up."""
-    seconds = [run_command(*arguments)[0] for _ in range(6)]
+    """Return the median seconds of three runs of the command line, after one that warms up."""
+    seconds = [run_command(*arguments)[0] for _ in range(4)]
     return round(statistics.median(seconds[1:]), 2)
 
 

@@ -7,124 +7,20 @@ docs/how-to/scale.md, whose prices are options.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
-import matplotlib
+from gpu_rows import gpu_section, read_json
 from harness import RESULTS, ROOT
+from page_parts import format_number, make_table, read_result
+from plain_words import CLASSIFIER, ENGINES, NOT_RUN, SCORING, SERVICE, describe_curve, flatten
+from plots import draw_peers, draw_scaling
 from scale_figures import Prices, write_figures
 from scipy.stats import t
-from workload import N_TEST_TASKS, N_TRAIN_TASKS
+from targets import target_rows
 
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-
-DOCS = ROOT / "docs"
-FEW_SHOT_PEERS = ("easyfsl", "learn2learn")
-MAML_PEERS = ("learn2learn", "higher", "torchopt")
-LAYER_ORDERS = {"": "published layer order", ", pool first": "lgmnet's layer order"}
-"""Descriptions of the two layer orders, by the end of an entry's label."""
-PLOTTED = {
-    "sample omniglot": "task sampling, Omniglot's shape",
-    "sample miniimagenet": "task sampling, miniImageNet's shape",
-    "train ProtoNet": "ProtoNet training",
-    "train MAML": "MAML training",
-}
-Rates = dict[str, float]
-
-
-def read_result(name: str) -> dict[str, Any]:
-    """Read a file of ``benchmarks/results``."""
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return result
-
-
-def median_rates(comparison: dict[str, Any]) -> Rates:
-    """Return the median number of tasks per second of each entry."""
-    return {label: rate["median"] for label, rate in comparison["tasks_per_second"].items()}
-
-
-def format_number(value: float) -> str:
-    """Format a number with about three significant digits, and an integer with all digits."""
-    if isinstance(value, int) or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def make_table(header: list[str], rows: list[list[str]]) -> str:
-    """Format a Markdown table whose columns are right-aligned, except the first."""
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
-
-
-def best_peer(rates: Rates, peers: tuple[str, ...], suffix: str = "") -> tuple[str, float]:
-    """Return a description and the rate of the fastest peer that ran.
-
-    The label of an entry is the name of the peer, followed by the suffix.
-    """
-    rate, peer = max((rates[peer + suffix], peer) for peer in peers if peer + suffix in rates)
-    return f"the best peer, {peer}", rate
-
-
-def target_rows(peers: dict[str, Any], utilisation: dict[str, Any]) -> list[list[str]]:
-    """Compare the measurements with their targets, one per row."""
-    rates = {name: median_rates(comparison) for name, comparison in peers["comparisons"].items()}
-    rows: list[list[str]] = []
-
-    def add(
-        measurement: str, reference: str, value: float, bound: float, limit: str = "at least"
-    ) -> None:
-        unit = "%" if measurement.startswith("utilisation") else "x"
-        is_met = value >= bound if limit == "at least" else value <= bound
-        target, measured = f"{limit} {bound:g} {unit}", f"{format_number(value)} {unit}"
-        rows.append([measurement, reference, target, measured, "yes" if is_met else "**no**"])
-
-    omniglot, miniimagenet = rates["sample omniglot"], rates["sample miniimagenet"]
-    measurement = "task sampling, Omniglot's shape, batches of 16"
-    rate = omniglot["lgmnet, batches of 16"]
-    peer, peer_rate = best_peer(omniglot, FEW_SHOT_PEERS)
-    add(measurement, peer, rate / peer_rate, 10)
-    gather = "plain gather, batches of 16"
-    add(measurement, gather, rate / omniglot[gather], 1)
-    measurement = "task sampling, miniImageNet's shape, single tasks"
-    rate = miniimagenet["lgmnet"]
-    peer, peer_rate = best_peer(miniimagenet, FEW_SHOT_PEERS)
-    add(measurement, peer, rate / peer_rate, 3.5)
-    add(measurement, "plain gather", rate / miniimagenet["plain gather"], 0.9)
-    proto_net, maml = rates["train ProtoNet"], rates["train MAML"]
-    for suffix, layer_order in LAYER_ORDERS.items():
-        peer, peer_rate = best_peer(proto_net, FEW_SHOT_PEERS, suffix)
-        reference = f"{peer}, {layer_order}"
-        add("ProtoNet training, bf16", reference, proto_net["lgmnet"] / peer_rate, 2.5)
-        ratio = proto_net["lgmnet, float32"] / peer_rate
-        add("ProtoNet training, float32", reference, ratio, 1.1)
-    for suffix, layer_order in LAYER_ORDERS.items():
-        peer, peer_rate = best_peer(maml, MAML_PEERS, suffix)
-        measurement, reference = "MAML training, 5 steps, second order", f"{peer}, {layer_order}"
-        add(measurement, reference, maml["lgmnet"] / peer_rate, 1.5)
-    evaluation = rates["evaluate"]
-    if "easyfsl" in evaluation:
-        ratio = evaluation["lgmnet, cached embeddings"] / evaluation["easyfsl"]
-        add("evaluation on 10,000 tasks, cached embeddings", "easyfsl", ratio, 500)
-    ratio = rates["train LGM-Net"]["ProtoNet"] / rates["train LGM-Net"]["LGM-Net"]
-    add("training time per task, LGM-Net", "lgmnet's ProtoNet", ratio, 1.4, "at most")
-    adapt = rates["adapt"]
-    for suffix in ("", ", batches of 16"):
-        ratio = adapt[f"LGM-Net{suffix}"] / adapt[f"MAML, 5 steps{suffix}"]
-        add(f"adapting, LGM-Net{suffix}", "lgmnet's MAML, 5 steps", ratio, 10)
-    ratio = adapt["LGM-Net"] / adapt["fine-tuning, 100 steps"]
-    add("adapting, LGM-Net", "fine-tuning, 100 steps", ratio, 100)
-    for step in utilisation["steps"]:
-        measurement = f"utilisation, {step['method']}, {step['precision']}"
-        bound = 35 if step["precision"] == "bf16" else 50
-        add(measurement, "matrix multiplication", step["utilisation_percent"], bound)
-    seconds = peers["import_seconds"]
-    ratio = seconds["lgmnet"] / seconds["torch"]
-    add("time of `import lgmnet`", "`import torch`", ratio, 1.15, "at most")
-    return rows
+PAGES = ROOT / "docs"
 
 
 def failure_sentences(result: dict[str, Any]) -> list[str]:
@@ -132,13 +28,13 @@ def failure_sentences(result: dict[str, Any]) -> list[str]:
     return [f"{label} did not run: {reason}" for label, reason in result["failures"].items()]
 
 
-def rate_table(comparison: dict[str, Any]) -> str:
-    """Format the tasks per second of all entries of a comparison."""
+def rate_table(comparison: dict[str, Any], what: str = "library") -> str:
+    """Format the tasks per second of all entries of a comparison; ``what`` is what they are."""
     rows = [
         [label, *(format_number(rate[key]) for key in ("median", "lowest", "highest"))]
         for label, rate in comparison["tasks_per_second"].items()
     ]
-    table = make_table(["", "tasks per second", "lowest", "highest"], rows)
+    table = make_table([what, "tasks per second", "lowest", "highest"], rows)
     return "\n\n".join([table, *failure_sentences(comparison)])
 
 
@@ -154,7 +50,7 @@ def accuracy_table(result: dict[str, Any]) -> str:
         difference = f"{mean:+.1f} ± {ci95:.1f}, {verdict}" if rows else ""
         mean, ci95 = mean_and_ci95(accuracies)
         rows.append([label, f"{mean:.1f} ± {ci95:.1f}", difference])
-    header = ["", "5-way 1-shot accuracy, %", "difference from the first row"]
+    header = ["library", "5-way 1-shot accuracy, %", "difference from the first row"]
     return "\n\n".join([make_table(header, rows), *failure_sentences(result)])
 
 
@@ -164,60 +60,14 @@ def mean_and_ci95(values: list[float]) -> tuple[float, float]:
     return statistics.mean(values), float(t.ppf(0.975, len(values) - 1)) * error
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Save a figure without a date, so that the same results give the same file."""
-    figure.savefig(path, dpi=110, metadata={"Date": None})
-    plt.close(figure)
-
-
-def draw_peers(peers: dict[str, Any], path: Path) -> None:
-    """Draw a bar for each entry of the comparisons with peer libraries."""
-    figure, axes = plt.subplots(1, len(PLOTTED), figsize=(14, 3.6), layout="constrained")
-    for axis, (name, title) in zip(axes, PLOTTED.items(), strict=True):
-        rates = median_rates(peers["comparisons"][name])
-        labels = sorted(rates, key=lambda label: rates[label])
-        colours = ["#4455cc" if label.startswith("lgmnet") else "#b8bcc8" for label in labels]
-        axis.barh(labels, [rates[label] for label in labels], color=colours)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("tasks per second", fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
-
-
-def draw_scaling(curves: dict[str, Any], path: Path) -> None:
-    """Draw time and memory against each size on logarithmic axes, with the fitted exponents."""
-    sizes = {"way": "way", "shot": "shot", "tasks": "tasks", "image_size": "image size, pixels"}
-    costs = (
-        ("seconds", "time_exponent", 1000, "milliseconds"),
-        ("megabytes", "memory_exponent", 1, "megabytes"),
-    )
-    figure, axes = plt.subplots(2, 4, figsize=(13, 6), layout="constrained", sharey="row")
-    for column, (size, size_label) in enumerate(sizes.items()):
-        for row, (cost, exponent, scale, cost_label) in enumerate(costs):
-            axis = axes[row][column]
-            for operation in ("adapt", "predict", "train"):
-                curve = curves[f"{operation} by {size}"]
-                xs = [point[size] for point in curve["points"]]
-                ys = [scale * max(point[cost], 1e-9) for point in curve["points"]]
-                label = f"{operation}, exponent {curve[exponent]:.2f}"
-                axis.loglog(xs, ys, "o-", markersize=3, label=label)
-            axis.set_xlabel(size_label)
-            axis.legend(fontsize=7)
-            axis.grid(alpha=0.3)
-            if column == 0:
-                axis.set_ylabel(cost_label)
-    save_figure(figure, path)
-
-
 def scaling_table(curves: dict[str, Any]) -> str:
     """Format the fitted exponents."""
     costs = ("time", "memory")
     rows = [
-        [name.replace("_", " "), *(f"{curve[f'{cost}_exponent']:.2f}" for cost in costs)]
+        [describe_curve(name), *(f"{curve[f'{cost}_exponent']:.2f}" for cost in costs)]
         for name, curve in curves.items()
     ]
-    return make_table(["", "time exponent", "memory exponent"], rows)
+    return make_table(["cost of", "time exponent", "memory exponent"], rows)
 
 
 def utilisation_tables(utilisation: dict[str, Any]) -> str:
@@ -234,13 +84,31 @@ def utilisation_tables(utilisation: dict[str, Any]) -> str:
         for kind in steps[0]["time_percent"]
     ]
     header = ["step of 4 tasks", "GFLOP", "ms", "matrix multiplication, GFLOP/s", "utilisation"]
-    return make_table(header, rows) + "\n\n" + make_table(["% of the time", *names], shares)
+    return (
+        make_table(header, rows)
+        + "\n\n"
+        + make_table(["share of the time of a step, %", *names], shares)
+    )
 
 
-def value_table(result: dict[str, Any]) -> str:
-    """Format all numbers of a result."""
-    numbers = {label: value for label, value in result.items() if isinstance(value, int | float)}
-    return make_table(["", ""], [[label, format_number(v)] for label, v in numbers.items()])
+def value_table(result: dict[str, Any], words: dict[str, str]) -> str:
+    """Format the numbers of a result that ``words`` describe, in their order."""
+    numbers = flatten(result)
+    rows = [[text, format_number(numbers[k])] for k, text in words.items() if k in numbers]
+    return make_table(["measured", "value"], rows)
+
+
+def process_table(scaling: dict[str, Any]) -> str:
+    """Format the speed of training with one and with two processes."""
+    processes = scaling.get("processes", {})
+    one, two = (processes.get(f"{n}, tasks per second") for n in (1, 2))
+    share = f"{50 * two / one:.0f}" if one and two else NOT_RUN
+    rows = [
+        [f"tasks per second of training with {n}", format_number(rate) if rate else NOT_RUN]
+        for n, rate in (("one process", one), ("two processes", two))
+    ]
+    rows.append(["rate of two processes divided by twice that of one, %", share])
+    return make_table(["measured", "value"], rows)
 
 
 def make_page() -> str:
@@ -251,14 +119,16 @@ def make_page() -> str:
     for comparison in comparisons.values():
         versions |= comparison["versions"]
     version_list = ", ".join(f"{package} {version}" for package, version in versions.items())
-    header = ["", "compared with", "target", "measured", "met"]
+    header = ["measurement", "compared with", "target", "measured", "met"]
+    service, accuracy = read_result("service"), peers["accuracy"]
     import_seconds, cached_scores = peers["import_seconds"], peers["cached_scores"]
     return f"""# Benchmarks
 
 `make bench-page` draws this page from `benchmarks/results/*.json`. `make bench` repeats all
-measurements in under 20 minutes. Each library runs in its own environment and process. The
-processes take turns, so that only one computes at a time. Each rate is the median of five turns.
-Only ratios carry over to another machine.
+measurements on the CPU and draws it again; it is made to take under 20 minutes on two idle cores.
+Each library runs in its own environment and process. The processes take turns, so that only one
+computes at a time. Each rate is the median of five turns. Only ratios carry over to another
+machine.
 
 Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["system"]},
 Python {machine["python"]}; one thread.
@@ -267,7 +137,7 @@ Versions: {version_list}.
 
 {make_table(header, target_rows(peers, utilisation))}
 
-The benchmarks ran on a CPU only. There are no GPU results.
+{time_sentence()}These benchmarks ran on a CPU; [below](#on-a-gpu) are those for a GPU.
 
 ![Tasks per second of lgmnet and its peer libraries](benchmarks-peers.svg)
 
@@ -297,13 +167,14 @@ if the processor supports it.
 
 {rate_table(comparisons["train ProtoNet"])}
 
-The next table shows the accuracy on Omniglot's test characters after training on {N_TRAIN_TASKS}
-tasks. It is the mean over several seeds, with {N_TEST_TASKS} test tasks per seed. The interval
-refers to the seeds, because the randomness of training is larger than that of testing. Two runs of
-lgmnet with the same seed start from the same weights and get the same tasks. The loss is the same
-for all libraries: easyfsl's distances are squared here, as in the paper.
+The next table shows the accuracy on Omniglot's test characters after training on
+{accuracy["training tasks"]} tasks. It is the mean over several seeds, with
+{accuracy["test tasks"]} test tasks per seed. The interval refers to the seeds, because the
+randomness of training is larger than that of testing. Two runs of lgmnet with the same seed start
+from the same weights and get the same tasks. The loss is the same for all libraries: easyfsl's
+distances are squared here, as in the paper.
 
-{accuracy_table(peers["accuracy"])}
+{accuracy_table(accuracy)}
 
 ## MAML training
 
@@ -324,14 +195,14 @@ cached embeddings, each image is embedded once, before the measurement.
 
 A training step on 4 tasks. Both methods use the default embedding network.
 
-{rate_table(comparisons["train LGM-Net"])}
+{rate_table(comparisons["train LGM-Net"], "method")}
 
 ## Adapting
 
 From a 5-way 1-shot support set to a classifier. Fine-tuning trains all weights. Logistic regression
 is scikit-learn's on the features of a frozen embedding network. Its time includes the features.
 
-{rate_table(comparisons["adapt"])}
+{rate_table(comparisons["adapt"], "method")}
 
 ## Utilisation
 
@@ -357,6 +228,11 @@ PyTorch has started.
 
 {scaling_table(scaling["curves"])}
 
+A run of training may have several processes, each with tasks of its own. Here each has one thread,
+and both are on one machine.
+
+{process_table(scaling)}
+
 ## Import time
 
 `import lgmnet` takes {import_seconds["lgmnet"]:.2f} s.
@@ -364,25 +240,32 @@ PyTorch has started.
 
 ## Classifier and commands
 
-{value_table(read_result("classifier"))}
+The rates are for 5-way 5-shot and two threads, the times for one thread.
+
+{value_table(read_result("classifier"), CLASSIFIER)}
 
 {engines_section()}{scoring_section()}## Service under load
 
-{value_table(read_result("service"))}
-"""
+{service["clients"]} clients send requests for {service["duration, s"]:.0f} seconds.
+{service["server processes"]} processes serve them on the same machine.
+
+{value_table(service, SERVICE)}
+
+{gpu_section()}"""
 
 
 def engines_section() -> str:
     """Describe the speed of `lgmnet predict` on photos; empty if it was not measured."""
     if not (RESULTS / "engines.json").is_file():
         return ""
+    result = read_result("engines")
     return f"""## Photos and engines
 
-`lgmnet predict` on JPEGs of 640 x 480, next to its engine without reading, and to what a user
-writes with an eager network and scikit-learn. All take turns in one run; ratios are medians over
-the turns.
+`lgmnet predict` on {result["photos"]:,} JPEGs of 640 x 480 with {result["threads"]} threads, next
+to its engine without reading, and to what a user writes with an eager network and scikit-learn. All
+take turns in one run; ratios are medians over the turns.
 
-{value_table(read_result("engines"))}
+{value_table(result, ENGINES)}
 
 """
 
@@ -397,9 +280,15 @@ def scoring_section() -> str:
 core each, which take turns in one run. A rate counts the time in which all workers are busy. What
 100 million photos cost is in [how to score millions of images](how-to/scale.md).
 
-{value_table(read_result("scoring"))}
+{value_table(read_result("scoring"), SCORING)}
 
 """
+
+
+def time_sentence() -> str:
+    """Tell how long the last run of all benchmarks took; empty if there was none."""
+    times = read_json(RESULTS / "run_times.json")
+    return f"The last run took {times['total_minutes']:.0f} minutes. " if times else ""
 
 
 def main() -> None:
@@ -412,10 +301,9 @@ def main() -> None:
         "--requests", type=float, default=Prices.requests, help="dollars for 1,000 read requests"
     )
     write_figures(Prices(**vars(parser.parse_args())))
-    plt.rcParams["svg.hashsalt"] = "lgmnet"  # Makes the identifiers in the files reproducible.
-    draw_peers(read_result("peers"), DOCS / "benchmarks-peers.svg")
-    draw_scaling(read_result("scaling")["curves"], DOCS / "benchmarks-scaling.svg")
-    (DOCS / "benchmarks.md").write_text(make_page())
+    draw_peers(read_result("peers"), PAGES / "benchmarks-peers.svg")
+    draw_scaling(read_result("scaling")["curves"], PAGES / "benchmarks-scaling.svg")
+    (PAGES / "benchmarks.md").write_text(make_page())
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
 """Measure how LGM-Net's time and memory scale with way, shot, number of tasks and image size.
 
 ``python benchmarks/scaling.py`` writes ``benchmarks/results/scaling.json``. Each point has its own
-process with one thread, so that its peak memory can be measured. Takes four minutes. Run nothing
-else at the same time.
+process with one thread, so that its peak memory can be measured. The rate of meta-training with one
+process is compared with that of two, which exchange gradients. Takes four minutes. Run nothing else
+at the same time.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 import multiprocessing
+import os
 import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,9 +33,11 @@ from lgmnet.episode import Episode
 from lgmnet.methods import Classifier, LGMNet, LGMNetConfig
 from lgmnet.nn.embedding import EmbeddingConfig
 
-SECONDS_PER_POINT = 0.4
+SECONDS_PER_POINT = 0.3
 PREDICT_QUERIES = 50
 """Number of queries per task for "predict". "train" has one query per class."""
+TRAIN_STEPS, N_RUNS = 200, 2
+"""Steps of a run of meta-training, and its runs with each number of processes."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,38 @@ def fit_exponent(sizes: list[int], costs: list[float]) -> float:
     return statistics.linear_regression(xs, ys).slope
 
 
+def measure_processes(steps: int = TRAIN_STEPS, n_runs: int = N_RUNS) -> dict[str, float]:
+    """Measure the tasks per second of meta-training with one and with two processes, in turns.
+
+    Each process has one thread, and tasks of its own.
+    """
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for run in range(n_runs):
+            for processes, measured in rates.items():
+                measured.append(train(Path(folder) / f"{run}-{processes}", processes, steps))
+    return {f"{n}, tasks per second": statistics.median(rate) for n, rate in rates.items()}
+
+
+def train(out: Path, processes: int, steps: int) -> float:
+    """Train LGM-Net on synthetic characters by the command line, and return its tasks per second.
+
+    It is the median over the lines of its log after the first one, which includes the start.
+    """
+    settings = ("tasks=4", "way=5", "query=15", "log_every=5", f"save_every={steps}")
+    settings += (f"validation.every={steps}", "validation.episodes=2", "validation.way=5")
+    command = [sys.executable, "-m", "lgmnet", "train", "omniglot", "--data", "strokes"]
+    command += ["--accelerator", "cpu", "--out", str(out), "--steps", str(steps)]
+    command += ["--devices", str(processes)]
+    command += [word for setting in settings for word in ("--set", setting)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    (log,) = (out / "logs").rglob("metrics.csv")
+    with log.open(encoding="utf-8", newline="") as file:
+        rates = [row["train/episodes_per_second"] for row in csv.DictReader(file)]
+    return statistics.median(float(rate) for rate in rates[1:] if rate)
+
+
 def main() -> None:
     """Measure and write the result."""
     context = multiprocessing.get_context("fork")
@@ -133,7 +174,10 @@ def main() -> None:
             }
             curves[f"{name} by {axis}"] = curve
             print(name, axis, curve, flush=True)
-    write_result("scaling", {"threads": 1, "torch": torch.__version__, "curves": curves})
+    processes = measure_processes()
+    print(processes, flush=True)
+    result = {"threads": 1, "torch": torch.__version__, "curves": curves, "processes": processes}
+    write_result("scaling", result)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Measure the time that the HTTP service adds to the model's own time, under load.
 
 ``python benchmarks/service.py`` writes ``benchmarks/results/service.json``. Needs the extra
-``studio``. Takes two minutes. Run nothing else at the same time.
+``studio``. Takes a minute. Run nothing else at the same time.
 
-32 clients send requests over loopback for a minute, each over one connection that it keeps open. A
-client sends nine predictions of one 28 x 28 drawing each to a classifier that all clients share.
+32 clients send requests over loopback for 40 seconds, each over one connection that it keeps open.
+A client sends nine predictions of one 28 x 28 drawing each to a classifier that all clients share.
 It then creates a classifier of five classes, deletes it and starts again.
 """
 
@@ -37,7 +37,7 @@ from lgmnet.data.images.read import ImageBytes, read_image
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.episode import EpisodeShape
 
-N_CLIENTS, SECONDS, WARM_UP_SECONDS = 32, 60.0, 10.0
+N_CLIENTS, SECONDS, WARM_UP_SECONDS = 32, 40.0, 10.0
 N_PROCESSES = os.cpu_count() or 1
 WAY, SHOT, N_QUERIES, PREDICTIONS_PER_CLASSIFIER = 5, 1, 64, 9
 

@@ -19,7 +19,7 @@ miniImageNet has 600 images per class. 100 of them fit in memory.
 LR, INNER_STEPS, INNER_LR = 1e-3, 5, 0.4
 N_TEST_CLASSES = 423
 """Number of Omniglot's test classes."""
-N_TRAIN_TASKS, N_TEST_TASKS = 300, 200
+N_TRAIN_TASKS, N_TEST_TASKS = 200, 100
 """Numbers of tasks for training and for testing, where accuracy is compared."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from training_step import make_batch, make_training_step
+from training_step import make_batch, make_training_step, see_labels
 from workload import (
     DATASET_SHAPES,
     INNER_LR,
@@ -128,8 +128,7 @@ def accuracy(*, bf16: bool) -> Callable[[int], list[float]]:
         step = make_training_step(method, bf16=bf16)
         sampler = Sampler(load_split("train"), torch.Generator().manual_seed(seed))
         for _ in range(N_TRAIN_TASKS):
-            episode = sampler.sample(shape)
-            step((episode.support_x, episode.support_y, episode.query_x, episode.query_y), WAY)
+            step(sampler.sample(shape))
         return evaluate(
             method, load_split("test"), shape, episodes=N_TEST_TASKS, seed=seed
         ).accuracy
@@ -152,6 +151,7 @@ OPERATIONS = {
     "evaluate, cached": lambda: evaluate_tasks(cached=True),
     "adapt LGM-Net": lambda: adapt(LGMNet(LGMNetConfig()), 1),
     "adapt LGM-Net, batches of 16": lambda: adapt(LGMNet(LGMNetConfig()), 16),
+    "adapt LGM-Net that sees labels": lambda: adapt(LGMNet(see_labels(LGMNetConfig())), 1),
     "adapt MAML": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 1),
     "adapt MAML, batches of 16": lambda: adapt(MAML(MAMLConfig(inner_steps=INNER_STEPS)), 16),
     "accuracy": lambda: accuracy(bf16=True),

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lgmnet.data import sampler as sampler_module
 from lgmnet.data.class_dataset import ClassDataset
-from lgmnet.data.sampler import Sampler
+from lgmnet.data.sampler import Sampler, fill_from_bytes
 from lgmnet.episode import Episode, EpisodeShape
 from lgmnet.errors import EpisodeError
 
@@ -132,3 +133,12 @@ def test_a_larger_shape_after_a_smaller_one_is_complete():
 def test_the_error_for_too_large_a_task_names_the_available_numbers(shape, message):
     with pytest.raises(EpisodeError, match=message):
         make_sampler().sample(shape)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 50), (5, 3), (40, 1), (7, 2, 2)])
+def test_bytes_are_scaled_to_the_same_bits_in_blocks_of_any_size(shape, monkeypatch):
+    monkeypatch.setattr(sampler_module, "BLOCK_VALUES", 16)
+    raw = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    values = torch.full(shape, -1.0)
+    fill_from_bytes(values, raw)
+    assert torch.equal(values, raw.float().mul(1 / 255))

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from lgmnet.errors import ConfigError
-from lgmnet.methods import ProtoNet, ProtoNetConfig, RFSConfig
+from lgmnet.methods import METHODS, ProtoNet, ProtoNetConfig, RFSConfig
 from lgmnet.methods.rfs import RFS
 from lgmnet.model.model import Model, load_model, save_model
-from lgmnet.nn.embedding import vector_embedding
+from lgmnet.nn.embedding import EmbeddingConfig, vector_embedding
 from tests.numerics import reference
 from tests.numerics.test_rivals import EPISODE
 from tests.support.models import build_method, tiny_model
@@ -91,3 +91,20 @@ def test_a_teacher_must_be_an_rfs_of_the_same_classes() -> None:
         build(1).start_from(ProtoNet(ProtoNetConfig(EMBEDDING)))
     with pytest.raises(ConfigError, match="the same 4 training classes, but classifies 5"):
         build(2, classes=4, teacher=build(1))
+
+
+@pytest.mark.parametrize("name", ["proto-net", "lgm-net", "feat", "ridge-regression"])
+def test_metric_methods_may_start_from_the_embedding(name: str) -> None:
+    """All but the embedding keeps its fresh weights; other methods are still refused."""
+    embedding = EmbeddingConfig((1, 12, 12), widths=(6, 6), pooled=(True, False))
+    method = build_method(name, METHODS[name].config_type(embedding=embedding), seed=1)
+    before = copy.deepcopy(method.state_dict())
+    pretrained = build_method("rfs", RFSConfig(embedding), seed=2)
+    method.start_from(pretrained)
+    for key, tensor in method.state_dict().items():
+        part, _, inner = key.partition(".")
+        expected = pretrained.embedding.state_dict()[inner] if part == "embedding" else before[key]
+        assert torch.equal(tensor, expected), key
+    other = "matching-net" if name == "proto-net" else "proto-net"
+    with pytest.raises(RuntimeError, match="it is a"):
+        method.start_from(build_method(other, METHODS[other].config_type(embedding=embedding)))

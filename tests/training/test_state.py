@@ -56,6 +56,16 @@ def load(path: Path, state: TrainState) -> None:
     load_state(path, state, RUN, rank=0, processes=1)
 
 
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_each_process_gets_back_its_own_generator(tmp_path, rank):
+    file = tmp_path / "training.safetensors"
+    generators = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
+    save_state(file, make_state(), torch.stack([g.get_state() for g in generators]), RUN)
+    state = make_state(1)
+    load_state(file, state, RUN, rank=rank, processes=3)
+    assert torch.equal(state.generator.get_state(), generators[rank].get_state())
+
+
 def test_the_cost_and_the_state_are_read_back(path):
     assert read_training_cost(path, RUN) == TrainingCost(12, 288, 1.5)
     assert read_training_cost(path) == TrainingCost(12, 288, 1.5)

@@ -44,7 +44,9 @@ def train(
     nodes: Annotated[
         int,
         typer.Option(
-            min=1, help="Number of machines, if torchrun starts this command on each of them."
+            min=1,
+            help="Number of machines, if torchrun starts this command on each of them; they share "
+            "the disk of --out.",
         ),
     ] = 1,
     accelerator: Annotated[

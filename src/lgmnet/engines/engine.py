@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from lgmnet import devices
 from lgmnet.config import from_json
+from lgmnet.engines.cuda_graphs import GraphCache
 from lgmnet.engines.names import AUTO, TORCH
 from lgmnet.engines.onnx_file import OPSET, convert_to_onnx
 from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime, check_engine
@@ -76,6 +77,8 @@ class Engine:
 
 _loaded: WeakKeyDictionary[nn.Module, dict[tuple[str, int], Engine | None]] = WeakKeyDictionary()
 """Engines of the networks in use; None for PyTorch, which would hold the network itself."""
+_graphs: WeakKeyDictionary[nn.Module, GraphCache] = WeakKeyDictionary()
+"""CUDA graphs of the networks in use."""
 
 
 def load_engine(
@@ -113,14 +116,25 @@ def load_engine(
 
 
 def on_torch(network: nn.Module) -> Engine:
-    """Run a network in PyTorch, images in bf16 where the device supports it."""
-    device = next(network.parameters()).device
-    is_bf16 = devices.supports_bf16(device.type)
+    """Run a network in PyTorch, images in bf16 where the device supports it; on a GPU by graphs."""
+    weights = next(network.parameters())
+    device = weights.device
+    is_cuda, is_bf16 = device.type == "cuda", devices.supports_bf16(device.type)
+
+    def compute(images: Tensor) -> Tensor:
+        # A graph must not use casts of weights that were cached outside of it.
+        autocast = torch.autocast(
+            device.type, torch.bfloat16, enabled=is_bf16, cache_enabled=not is_cuda
+        )
+        with torch.inference_mode(), autocast:
+            features: Tensor = network(images)
+        return features
 
     def run(images: Tensor) -> Tensor:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-            features: Tensor = network(images.to(device))
-        return features
+        images = images.to(device)
+        if not is_cuda:
+            return compute(images)
+        return _graphs.setdefault(network, GraphCache()).run(compute, images, weights)
 
     return Engine(TORCH, "bf16" if is_bf16 else "f32", run)
 

@@ -275,8 +275,10 @@ class Method(nn.Module, ABC):
         Raises:
             EpisodeError: if these do not make a support set.
         """
-        check_samples("support", support_x, support_y, way)
-        check_every_class_shown(support_y, way)
+        is_recorded = support_x.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not is_recorded:  # The recording of a CUDA graph cannot read values.
+            check_samples("support", support_x, support_y, way)
+            check_every_class_shown(support_y, way)
         return self._adapt(support_x, support_y, way, generator)
 
     @abstractmethod

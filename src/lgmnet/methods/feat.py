@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from lgmnet.config import require
 from lgmnet.episode import Episode
-from lgmnet.methods.base import Method
 from lgmnet.methods.metric import MetricConfig, MetricMethod
 from lgmnet.nn.class_conditioning import seed_torch
 from lgmnet.nn.matching import SIMILARITIES, HeadConfig, class_means, matching_log_p
@@ -70,13 +69,6 @@ class FEAT(MetricMethod):
             n_features = self.target.count_features(config.embedding)
         n_features *= config.embedding.views
         self.attention = SetAttention(n_features, config.width, config.dropout)
-
-    def start_from(self, other: Method) -> None:
-        """Take over the weights of a FEAT, or the embedding of another method."""
-        if isinstance(other, FEAT):
-            super().start_from(other)
-        else:
-            self.embedding.load_state_dict(other.embedding.state_dict())
 
     def fit_keys(
         self,

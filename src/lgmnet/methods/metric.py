@@ -17,6 +17,7 @@ from lgmnet.episode import Episode
 from lgmnet.methods.base import Classifier, Method, TrainingFactors
 from lgmnet.methods.classifiers import check_shapes, select_keys
 from lgmnet.methods.metric_classifier import MetricClassifier
+from lgmnet.methods.pretraining import PretrainedMethod
 from lgmnet.nn.classification import AuxiliaryConfig, ClassHead, require_class_head
 from lgmnet.nn.embedding import EmbeddingConfig, build_embedding, embed, require_size
 from lgmnet.nn.feature_tasks import draw_feature_tasks
@@ -130,6 +131,13 @@ class MetricMethod(Method):
             SharedWeights(shape, weight_norm=self.config.target.weight_norm)
             for shape in (self.target.weight_shapes if self.target else ())
         )
+
+    def start_from(self, other: Method) -> None:
+        """Take over the weights of the same method, or the embedding of one that was pretrained."""
+        if isinstance(other, PretrainedMethod):
+            self.embedding.load_state_dict(other.embedding.state_dict())
+        else:
+            super().start_from(other)
 
     def prepare(
         self,

@@ -90,7 +90,9 @@ def _to_generator(states: Tensor | None, rank: int) -> torch.Generator:
     expected = generator.get_state()
     if states is None or states.ndim != 2 or states.dtype != expected.dtype:
         raise ValueError("the states of the generators are missing or of another form")
-    return generator.set_state(states[rank])
+    # A copy, because set_state reads from the start of a view's storage: for any process but the
+    # first it would refuse the state or crash.
+    return generator.set_state(states[rank].clone())
 
 
 def _split_tensors(

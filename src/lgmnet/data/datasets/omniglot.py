@@ -1,12 +1,15 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings each (Lake et al., 2015)."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.fetch import fetch, unpack
@@ -64,14 +67,32 @@ def omniglot(split: str = "vinyals/train", *, rotations: bool = True) -> ClassDa
     classes = splits[split_name.removesuffix(MIRRORED)]
     rows = np.argsort(arrays["label"], kind="stable").reshape(CLASSES, DRAWINGS_PER_CLASS)[classes]
     images = torch.from_numpy(arrays["images"][rows.ravel()])[:, None]
-    mirrored = {"m": images.flip(3)} if split_name.endswith(MIRRORED) else {}
+    return view_characters(images, names[classes].tolist(), split, rotations=rotations)
+
+
+def view_characters(
+    images: UInt8[Tensor, "images 1 side side"],
+    names: Sequence[str],
+    split: str,
+    *,
+    rotations: bool = True,
+) -> ClassDataset:
+    """Make a data set of characters in which each view of a character is a class.
+
+    Args:
+        images: Drawings as they are, sorted by character.
+        names: Name of each character.
+        split: Name of the split, which tells whether there are mirror images too.
+        rotations: If True, there are rotations too.
+    """
+    mirrored = {"m": images.flip(3)} if split.endswith(MIRRORED) else {}
     views = {
         f"{90 * turns}{mark}": view.rot90(turns, (2, 3))
         for mark, view in {"": images, **mirrored}.items()
         for turns in range(4 if rotations else 1)
     }
-    class_names = [f"{name}@{view}" for view in views for name in names[classes]]
-    groups = [f"{name.rsplit('/', 1)[0]}@{view}" for view in views for name in names[classes]]
+    class_names = [f"{name}@{view}" for view in views for name in names]
+    groups = [f"{name.rsplit('/', 1)[0]}@{view}" for view in views for name in names]
     images, counts = torch.cat([*views.values()]), [DRAWINGS_PER_CLASS] * len(class_names)
     return ClassDataset(images, counts, class_names, name="omniglot", split=split, groups=groups)
 
