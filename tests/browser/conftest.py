@@ -103,7 +103,7 @@ def open_page(browser: Any, studio: Studio) -> Iterator[Any]:
     page.on("console", check_console)
     page.on("request", check_request)
     page.goto(studio.address)
-    page.wait_for_selector(".card canvas")
+    page.wait_for_selector(".card")
     yield page
     context.close()
     assert not errors, errors

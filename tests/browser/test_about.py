@@ -177,16 +177,16 @@ def test_the_page_shows_the_estimate_with_its_interval_and_what_is_confused(
     )
     first = estimate["confusions"][0]
     images = "1 image" if first["images"] == 1 else f"{first['images']} images"
-    texts = [page.inner_text("#estimate summary")]
-    page.click("#estimate summary")
-    texts += page.locator("#estimate li").all_inner_texts()
+    texts = [page.inner_text("#facts summary")]
+    page.click("#facts summary")
+    texts += page.locator("#facts li").all_inner_texts()
     assert texts[0].removesuffix(f", and {len(texts) - 1} more") == (
         f"{first['label']} taken for {first['predicted']}: {images}"
     )
     assert len(texts) == len(estimate["confusions"])
     # A change of the classifier gives a new estimate.
     page.hover(".card:nth-child(1) .images > :nth-child(1)")
-    page.click(".card:nth-child(1) .images > :nth-child(1) button")
+    page.click(".card:nth-child(1) .images > :nth-child(1) .drop")
     page.locator("#estimate .result", has_text="of 11 images").wait_for()
 
 
