@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from lgmnet.model.model import save_model
-from tests.browser.conftest import Studio, open_page
+from tests.browser.conftest import Studio, open_classifier, open_page
+from tests.browser.conftest import make as make_classifier
 from tests.studio.conftest import form
 from tests.support.models import ASPECTS, model_of_aspects
 
@@ -36,17 +37,7 @@ def judging_page(browser, judging_studio) -> Iterator[Any]:
 
 
 def make(studio: Studio, model: str, **classes: int) -> Any:
-    response = httpx.post(
-        f"{studio.address}/v1/classifiers", **form(classes, model=model), timeout=60
-    )
-    assert response.status_code == 201, response.text
-    return response.json()
-
-
-def open_classifier(page: Any, studio: Studio, classifier: Any) -> None:
-    page.goto("about:blank")  # Else only the part behind # changes, and the page stays.
-    page.goto(f"{studio.address}/#{classifier['id']}")
-    page.locator("#status", has_text="classes,").wait_for()
+    return make_classifier(studio, **form(classes, model=model))
 
 
 def estimate_of(page: Any) -> str:

@@ -8,7 +8,6 @@ import math
 import re
 import sqlite3
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lgmnet.data.images.read import read_image
-from tests.browser.conftest import Studio
+from tests.browser.conftest import Studio, drop_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -94,7 +93,9 @@ def fit_ring_and_cross(page: Any) -> None:
     wait_for_status(page, "one more class")
     page.locator(f"{card(1)} .waiting img[src]").wait_for()  # It is shown at once.
     add_drawing(page, 2, CROSS, 1)
-    wait_for_status(page, "2 classes, 2 images, model 'omniglot', chosen because the images are draw")
+    wait_for_status(
+        page, "2 classes, 2 images, model 'omniglot', chosen because the images are draw"
+    )
 
 
 def test_a_new_drawing_of_a_class_is_predicted(page):
@@ -206,7 +207,7 @@ def test_files_that_cannot_be_read_are_reported(page, tmp_path):
         "#alerts p", has_text="Left out of 'ring': 'notes.txt' is not an image."
     ).wait_for()
     assert page.locator(f"{card(1)} .images > *").count() == 1
-    drop(page, "#query", tmp_path / "broken.png")
+    drop_files(page, "#query", tmp_path / "broken.png")
     page.locator("#prediction", has_text="cannot be read as an image").wait_for()
     assert "Traceback" not in page.inner_text("body")
     page.click("#open")
@@ -214,33 +215,19 @@ def test_files_that_cannot_be_read_are_reported(page, tmp_path):
     page.locator("#alerts p", has_text="The file cannot be read").wait_for()
 
 
-def drop(page: Any, selector: str, path: Path) -> None:
-    """Drop a file on an element, as if dragged from a folder."""
-    page.locator(selector).evaluate(
-        """(element, [name, bytes]) => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/png" }));
-            const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
-            Object.defineProperty(event, "dataTransfer", { value: transfer });
-            element.dispatchEvent(event);
-        }""",
-        [path.name, list(path.read_bytes())],
-    )
-
-
 def test_images_are_dropped_on_a_class_and_removed(page, tmp_path):
     fit_ring_and_cross(page)
     picture = Image.new("L", (60, 60), 255)
     picture.paste(0, (10, 25, 50, 35))
     picture.save(tmp_path / "bar.png")
-    drop(page, card(2), tmp_path / "bar.png")
+    drop_files(page, card(2), tmp_path / "bar.png")
     wait_for_status(page, "2 classes, 3 images")
     page.hover(f"{card(2)} .images > :nth-child(2)")
     page.click(f"{card(2)} .images > :nth-child(2) .drop")
     wait_for_status(page, "2 classes, 2 images")
     page.click("#new")
     page.locator("#welcome").wait_for()
-    drop(page, "body", tmp_path / "bar.png")
+    drop_files(page, "body", tmp_path / "bar.png")
     wait_for_status(page, "one more class")
 
 

@@ -76,9 +76,12 @@ function showEstimate(result, facts = []) {
 }
 
 /** Show in one line what twice the images would give, where the estimate says so. */
-function showMoreImages({ with_more_images: text }) {
-  $("#more-images").hidden = !text;
-  $("#more-images").textContent = text ?? "";
+function showMoreImages({ with_twice_the_images: more }) {
+  $("#more-images").hidden = !more;
+  if (!more) return;
+  const [low, high] = more.interval.map((value) => value.toFixed(0));
+  $("#more-images").textContent =
+    `With twice the images: about ${percent(more.accuracy)} (95 % interval ${low} to ${high} %).`;
 }
 
 /** Describe an estimate: one sentence, and facts for a list. */
