@@ -16,6 +16,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+
 def main() -> None:
     """Take one screenshot of desktop size in light colours and one of phone size in dark."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -26,7 +26,7 @@ def findings(page: Any) -> list[str]:
         for rule in response["violations"]
         for node in rule["nodes"]
     ]
-    small = page.locator("button, select, input, textarea, summary, a").evaluate_all(
+    small: list[str] = page.locator("button, select, input, textarea, summary, a").evaluate_all(
         """(elements, min) => elements
             .map((e) => [e.outerHTML.slice(0, 100), e.getBoundingClientRect()])
             .filter(([, box]) => box.width > 1 && box.x >= 0)

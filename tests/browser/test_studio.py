@@ -67,7 +67,7 @@ def name_class(page: Any, number: int, name: str) -> None:
 
 
 def wait_for_status(page: Any, pattern: str) -> None:
-    page.locator("#status").filter(has_text=re.compile(pattern)).wait_for(timeout=20_000)
+    page.locator("#status").filter(has_text=re.compile(pattern)).wait_for(timeout=60_000)
 
 
 def wait_until_idle(page: Any) -> None:
@@ -78,7 +78,7 @@ def wait_until_idle(page: Any) -> None:
 
 def is_predicted(page: Any, name: str) -> bool:
     """Wait for a prediction, and return True if the class has the largest bar."""
-    page.locator("#prediction", has_text=name).wait_for(timeout=20_000)
+    page.locator("#prediction", has_text=name).wait_for(timeout=60_000)
     wait_until_idle(page)
     names = page.locator("#bars li > :first-child").all_inner_texts()
     values = page.locator("#bars li > :last-child").all_inner_texts()
@@ -254,7 +254,7 @@ def test_the_camera_takes_images_and_queries(page):
     assert page.locator(f"{card(1)} video").count() == 0
     assert page.locator(f"{card(1)} .tools >> text=Files…").is_visible()
     page.click("#query .tools >> text=Camera")
-    page.locator("#bars li").nth(1).wait_for(timeout=20_000)
+    page.locator("#bars li").nth(1).wait_for(timeout=60_000)
     page.click("#query .tools >> text=Stop")
 
 

@@ -47,7 +47,9 @@ def test_many_files_are_listed_with_pictures_and_as_csv(page, studio, tmp_path):
     drop_files(page, "#query", *paths, tmp_path / "broken.png")
     rows = page.locator("#all-predictions li")
     rows.nth(5).wait_for(timeout=20_000)
-    page.locator("#all-predictions img[src]").nth(4).wait_for()
+    for i in range(6):
+        rows.nth(i).scroll_into_view_if_needed()
+        rows.nth(i).locator("img[src], .missing").wait_for()
     page.locator("#all-predictions .missing").wait_for()
     assert page.locator("#all-predictions summary").inner_text() == "All 6 predictions"
     with page.expect_download() as download:
@@ -78,7 +80,8 @@ def shell_file(tmp_path_factory):
 
 def test_a_classifier_from_the_shell_opens_with_its_pictures_and_name(page, shell_file, tmp_path):
     page.set_input_files("#open-file", shell_file)
-    wait_for_status(page, "3 classes, 15 images, model 'photos'")
+    opened = page.locator("#status", has_text="3 classes, 15 images, model 'photos'")
+    opened.wait_for(timeout=90_000)
     page.locator(".tile img[src]").nth(14).wait_for()
     assert page.input_value("#name") == "Garden views"
     page.locator(".tile .picture").first.click()

@@ -27,8 +27,10 @@ def classes_of(page: Any) -> dict[str, int]:
 
 def undo(page: Any, key: str = "Control+z") -> dict[str, int]:
     """Undo by the keyboard, with the focus on no text."""
+    page.locator("#status").evaluate("(e) => (e.textContent = '')")
     page.locator("#board").evaluate("(e) => e.focus()")
     page.keyboard.press(key)
+    wait_for_status(page, "Undone|Redone|classes")
     return classes_of(page)
 
 
@@ -104,7 +106,7 @@ def test_new_and_the_example_are_undone(page):
 
 def test_a_deleted_classifier_comes_back(page, studio):
     made = make(studio, **form({"a": 1, "b": 1}, name="precious", model="omniglot"))
-    other = make(studio, **form({"c": 1, "d": 1}, name="other", model="omniglot"))
+    other = make(studio, **form({"c": 1, "d": 1}, name="second", model="omniglot"))
     open_classifier(page, studio, other)
     page.on("dialog", lambda dialog: pytest.fail("deleting asks"))
     page.click("#open")
@@ -118,7 +120,7 @@ def test_a_deleted_classifier_comes_back(page, studio):
     assert page.request.get(f"{studio.address}/v1/classifiers/{made['id']}").ok
     # Also the one that is open.
     page.click("#open")
-    page.locator("#saved li", has_text="other").get_by_text("Delete").click()
+    page.locator("#saved li", has_text="second").get_by_text("Delete").click()
     page.click("#open-dialog [data-close]")
     page.locator("#welcome").wait_for()
     assert undo(page) == {"c": 1, "d": 1}

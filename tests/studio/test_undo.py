@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -96,7 +97,7 @@ def test_a_removed_classifier_is_gone_after_a_day(keeping, monkeypatch):
     other = keeping.add(SKY, writer(b"other"))
     keeping.remove(old.id)
     later = time.time() + versions.REMOVED_SECONDS + 1
-    monkeypatch.setattr(versions.time, "time", lambda: later)
+    monkeypatch.setattr("lgmnet.studio.versions.time.time", lambda: later)
     keeping.remove(other.id)
     with pytest.raises(AbsentError):
         keeping.restore(old.id)
@@ -119,19 +120,22 @@ def test_the_sweep_leaves_earlier_versions_alone(keeping, monkeypatch):
 def test_earlier_versions_make_room_on_a_full_disk(tmp_path):
     store = Store(*store_urls(tmp_path / "store"), n_undo=3)
     record = store.replace(store.add(SKY, writer(b"0")), SKY, writer(b"1"))
-    n_files = len(store.folder.own_files())
-    assert n_files == 2
+    assert len(store.folder.own_files()) == 2
 
     def write_if_room(path: Path) -> None:
         with atomic_write(path) as draft:
-            if len(store.folder.own_files()) >= n_files:
-                raise OSError(errno.ENOSPC, "No space left on device")
             draft.write_bytes(b"2")
+            if len(store.folder.own_files()) > 2:  # With the draft.
+                raise OSError(errno.ENOSPC, "No space left on device")
 
     new = store.replace(record, SKY, write_if_room)
     assert content(store, new) == b"2"
+    other = store.add(SKY, write_if_room)
+    with pytest.raises(ConfigError, match="nothing to undo"):
+        store.step(new, "undo")
     with pytest.raises(StoreFullError):
-        store.add(SKY, write_if_room)
+        store.replace(other, SKY, write_if_room)
+    assert sorted(store.folder.own_files()) == sorted([new.file, other.file])
     store.close()
 
 
@@ -172,10 +176,11 @@ def test_the_api_undoes_redoes_and_restores(client, sky):
 def test_images_move_between_classes(client, sky):
     url = f"/v1/classifiers/{sky['id']}"
 
-    def move(code: int = 200, **fields: object) -> dict:
+    def move(code: int = 200, **fields: object) -> dict[str, Any]:
         response = client.patch(url, data=fields, headers={"If-Match": "*"})
         assert response.status_code == code, response.text
-        return response.json()
+        result: dict[str, Any] = response.json()
+        return result
 
     keys = {image["key"] for one in sky["class_details"] for image in one["images"]}
     moved = move(move=[1, 3], into=["sun ☀", "comet"])

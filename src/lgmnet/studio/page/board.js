@@ -110,8 +110,9 @@ function addFolders(files) {
   }
   const before = capture();
   for (const card of state.cards.filter((card) => card.isUntouched)) card.discard();
-  for (const [name, group] of groups)
-    (state.cards.find((card) => card.name === name) ?? new Card(name)).takeFiles(group);
+  const names = [...groups.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  for (const name of names)
+    (state.cards.find((card) => card.name === name) ?? new Card(name)).takeFiles(groups.get(name));
   arrange();
   uploadImages(before);
 }

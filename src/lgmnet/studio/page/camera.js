@@ -58,6 +58,7 @@ export function makeRecordButton(camera, onFiles) {
   const label = "Hold to record";
   const button = makeElement("button", { type: "button", textContent: label, className: "record primary" });
   let files = null; // Images of the recording that runs.
+  let first = null; // Promise of its first image.
   let timer = 0;
 
   const take = async () => {
@@ -71,14 +72,14 @@ export function makeRecordButton(camera, onFiles) {
     event.preventDefault();
     if (files) return;
     files = [];
-    button.first = take(); // Even a short press takes an image.
+    first = take(); // Even a short press takes an image.
     timer = setInterval(take, RECORD_INTERVAL);
   };
   const stop = async () => {
     if (!files) return;
     clearInterval(timer);
     const recorded = files;
-    await button.first;
+    await first;
     files = null;
     button.textContent = label;
     onFiles(recorded);

@@ -105,7 +105,9 @@ export function uploadImages(before = capture()) {
 
 /** Say in an error which classes did not get their images, unless it says so itself. */
 function nameClasses(error, cards) {
-  if (!error.status || error.message.startsWith("Left out of")) return error;
+  if (!error.status) return error;
+  if (cards.length === 1) [error.topic] = cards;
+  if (error.message.startsWith("Left out of")) return error;
   const names = cards.map((card) => `'${card.name}'`).join(", ");
   error.message = `The images for ${names} were not added: ${error.message}`;
   return error;

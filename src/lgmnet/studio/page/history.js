@@ -8,6 +8,7 @@ import { showStatus } from "./messages.js";
 import { getDrafts, openClassifier, reset, setClassifier, setDrafts, state } from "./state.js";
 
 const MAX_STEPS = 200;
+const DONE = /^(Undone|Redone)\. /;
 
 // Each entry is the state before a change: `id` of the classifier and `drafts`, and what the change
 // did: the number of `versions` that it made, and the id of a classifier that it `created` or
@@ -69,7 +70,8 @@ export function step(kind) {
     stacks[opposite].push({ ...now, versions, created: deleted, deleted: created });
     isExhausted[opposite] = false;
     updateHistory();
-    showStatus(`${kind === "undo" ? "Undone" : "Redone"}. ${$("#status").textContent}`);
+    const text = $("#status").textContent.replace(DONE, "");
+    showStatus(`${kind === "undo" ? "Undone" : "Redone"}. ${text}`);
   }, "history");
 }
 

@@ -107,7 +107,7 @@ export class Pad {
     this.isEmpty = isEmpty;
     this.hint.hidden = !isEmpty;
     this.pen.isDown = false;
-    if (!isEmpty) this.onDone();
+    this.onDone();
   }
 
   /** Clear the pad; this can be undone. */

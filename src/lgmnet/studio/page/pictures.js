@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { makeElement } from "./dom.js";
-import { state } from "./state.js";
+import { findImage, state } from "./state.js";
 
 const SIDE = 224; // Pixels of the picture of a file.
 const MARGIN = "400px"; // Distance from the screen at which pictures begin to load.
@@ -28,7 +28,7 @@ export function classColor(name) {
 /** Make the picture of an image on the server, or of a file; it is loaded when it is visible. */
 export function makePicture(image, alt) {
   const element = makeElement("img", { alt, draggable: false });
-  loaders.set(element, image instanceof Blob ? () => fileUrl(image) : () => serverUrl(image));
+  loaders.set(element, image instanceof Blob ? () => fileUrl(image) : () => serverUrl(image.key));
   observer.observe(element);
   return element;
 }
@@ -61,8 +61,9 @@ function remember(urls, key, promise) {
   return urls.get(key);
 }
 
-const serverUrl = ({ place, key }) =>
-  remember(serverUrls, key, () => api.thumbnail(state.classifier.id, place));
+// The place of an image may have changed since its picture was made.
+const serverUrl = (key) =>
+  remember(serverUrls, key, async () => api.thumbnail(state.classifier.id, findImage(key).place));
 
 function fileUrl(file) {
   return remember(fileUrls, file, () => {

@@ -85,11 +85,11 @@ async function startDrawing() {
 }
 
 async function queryDrawing() {
-  if (pad.isEmpty) {
-    clearTrial();
-    return;
+  queryFiles = pad.isEmpty ? [] : [await pad.toFile()];
+  if (!queryFiles.length) {
+    clearAnswers();
+    drawMap();
   }
-  queryFiles = [await pad.toFile()];
   predict();
 }
 
