@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from lgmnet.errors import UserError
+from lgmnet.errors import DataError, UserError
 
 
 class StoreFullError(UserError):
@@ -29,7 +29,7 @@ class ConflictError(UserError):
     """The classifier was changed or removed since it was read."""
 
 
-class RequestTooLargeError(UserError):
+class RequestTooLargeError(DataError):
     """The images of a request are too many or too large together; smaller requests are allowed."""
 
 
