@@ -48,7 +48,7 @@ $("#query .tools").append(
   drawButton,
   makeButton("Clear", clearTrial),
 );
-acceptImages($("#query"), (files) => queryImages(files.map(({ file }) => file)));
+acceptImages($("#try"), (files) => queryImages(files.map(({ file }) => file)));
 
 /** Show one of: the pad, an image, or the place for one. */
 function showStage(mode) {
