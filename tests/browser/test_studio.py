@@ -197,6 +197,7 @@ def test_files_that_cannot_be_read_are_reported(page, tmp_path):
     fit_ring_and_cross(page)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nonsense" * 20)
     (tmp_path / "notes.txt").write_text("no image")
+    page.click(f"{card(1)} .tools >> text=Done")
     with page.expect_file_chooser() as chooser:
         page.click(f"{card(1)} .tools >> text=Files")
     chooser.value.set_files([tmp_path / "broken.png", tmp_path / "notes.txt"])
