@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra 'studio': pip install lgmnet[studio]")
@@ -84,6 +86,38 @@ def page(browser, studio) -> Iterator[Any]:
         yield page
 
 
+def make(studio: Studio, **request: Any) -> Any:
+    """Make a classifier by the API."""
+    response = httpx.post(f"{studio.address}/v1/classifiers", **request, timeout=60)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+def open_classifier(page: Any, studio: Studio, classifier: Any) -> None:
+    """Open a classifier by its address."""
+    page.goto("about:blank")  # Else only the part behind # changes, and the page stays.
+    page.goto(f"{studio.address}/#{classifier['id']}")
+    page.locator("#status", has_text="classes,").wait_for()
+
+
+def drop_files(page: Any, selector: str, *paths: Path) -> None:
+    """Drop files on an element, as if dragged from a folder."""
+    page.locator(selector).evaluate(
+        """(element, files) => {
+            const transfer = new DataTransfer();
+            for (const [name, data] of files) {
+                const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+                const type = name.endsWith(".png") ? "image/png" : "";
+                transfer.items.add(new File([bytes], name, { type }));
+            }
+            const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
+            Object.defineProperty(event, "dataTransfer", { value: transfer });
+            element.dispatchEvent(event);
+        }""",
+        [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths],
+    )
+
+
 @contextmanager
 def open_page(browser: Any, studio: Studio) -> Iterator[Any]:
     """Open a studio's page; errors of its scripts and requests to other sites fail the test."""
@@ -103,7 +137,7 @@ def open_page(browser: Any, studio: Studio) -> Iterator[Any]:
     page.on("console", check_console)
     page.on("request", check_request)
     page.goto(studio.address)
-    page.wait_for_selector(".card canvas")
+    page.wait_for_selector(".card")
     yield page
     context.close()
     assert not errors, errors

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from lgmnet.model.model import save_model
-from tests.browser.conftest import Studio, open_page
+from tests.browser.conftest import Studio, open_classifier, open_page
+from tests.browser.conftest import make as make_classifier
 from tests.studio.conftest import form
 from tests.support.models import ASPECTS, model_of_aspects
 
@@ -36,17 +37,7 @@ def judging_page(browser, judging_studio) -> Iterator[Any]:
 
 
 def make(studio: Studio, model: str, **classes: int) -> Any:
-    response = httpx.post(
-        f"{studio.address}/v1/classifiers", **form(classes, model=model), timeout=60
-    )
-    assert response.status_code == 201, response.text
-    return response.json()
-
-
-def open_classifier(page: Any, studio: Studio, classifier: Any) -> None:
-    page.goto("about:blank")  # Else only the part behind # changes, and the page stays.
-    page.goto(f"{studio.address}/#{classifier['id']}")
-    page.locator("#status", has_text="classes,").wait_for()
+    return make_classifier(studio, **form(classes, model=model))
 
 
 def estimate_of(page: Any) -> str:
@@ -177,16 +168,16 @@ def test_the_page_shows_the_estimate_with_its_interval_and_what_is_confused(
     )
     first = estimate["confusions"][0]
     images = "1 image" if first["images"] == 1 else f"{first['images']} images"
-    texts = [page.inner_text("#estimate summary")]
-    page.click("#estimate summary")
-    texts += page.locator("#estimate li").all_inner_texts()
+    texts = [page.inner_text("#facts summary")]
+    page.click("#facts summary")
+    texts += page.locator("#facts li").all_inner_texts()
     assert texts[0].removesuffix(f", and {len(texts) - 1} more") == (
         f"{first['label']} taken for {first['predicted']}: {images}"
     )
     assert len(texts) == len(estimate["confusions"])
     # A change of the classifier gives a new estimate.
     page.hover(".card:nth-child(1) .images > :nth-child(1)")
-    page.click(".card:nth-child(1) .images > :nth-child(1) button")
+    page.click(".card:nth-child(1) .images > :nth-child(1) .drop")
     page.locator("#estimate .result", has_text="of 11 images").wait_for()
 
 

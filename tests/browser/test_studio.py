@@ -8,7 +8,6 @@ import math
 import re
 import sqlite3
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lgmnet.data.images.read import read_image
-from tests.browser.conftest import Studio
+from tests.browser.conftest import Studio, drop_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -48,10 +47,17 @@ def card(number: int) -> str:
     return f".card:nth-child({number})"
 
 
-def add_drawing(page: Any, number: int, strokes: list[Stroke], n_images: int) -> None:
-    """Add a drawing to a class, and wait until the class has this number of images."""
+def send_drawing(page: Any, number: int, strokes: list[Stroke]) -> None:
+    """Open the pad of a class, and add a drawing."""
+    if not page.locator(f"{card(number)} canvas").is_visible():
+        page.click(f"{card(number)} .tools >> text=Draw")
     draw(page, f"{card(number)} canvas", strokes)
     page.click(f"{card(number)} .tools >> text=Add")
+
+
+def add_drawing(page: Any, number: int, strokes: list[Stroke], n_images: int) -> None:
+    """Add a drawing to a class, and wait until the class has this number of images."""
+    send_drawing(page, number, strokes)
     page.locator(f"{card(number)} .images > *").nth(n_images - 1).wait_for()
 
 
@@ -61,7 +67,7 @@ def name_class(page: Any, number: int, name: str) -> None:
 
 
 def wait_for_status(page: Any, pattern: str) -> None:
-    page.locator("#status").filter(has_text=re.compile(pattern)).wait_for(timeout=20_000)
+    page.locator("#status").filter(has_text=re.compile(pattern)).wait_for(timeout=60_000)
 
 
 def wait_until_idle(page: Any) -> None:
@@ -72,7 +78,7 @@ def wait_until_idle(page: Any) -> None:
 
 def is_predicted(page: Any, name: str) -> bool:
     """Wait for a prediction, and return True if the class has the largest bar."""
-    page.locator("#prediction", has_text=name).wait_for(timeout=20_000)
+    page.locator("#prediction", has_text=name).wait_for(timeout=60_000)
     wait_until_idle(page)
     names = page.locator("#bars li > :first-child").all_inner_texts()
     values = page.locator("#bars li > :last-child").all_inner_texts()
@@ -83,11 +89,13 @@ def is_predicted(page: Any, name: str) -> bool:
 def fit_ring_and_cross(page: Any) -> None:
     name_class(page, 1, "ring")
     name_class(page, 2, "cross")
-    draw(page, f"{card(1)} canvas", [RING])
-    page.click(f"{card(1)} .tools >> text=Add")
+    send_drawing(page, 1, [RING])
     wait_for_status(page, "one more class")
+    page.locator(f"{card(1)} .waiting img[src]").wait_for()  # It is shown at once.
     add_drawing(page, 2, CROSS, 1)
-    wait_for_status(page, "2 classes, 2 images, model omniglot, fitted in")
+    wait_for_status(
+        page, "2 classes, 2 images, model 'omniglot', chosen because the images are draw"
+    )
 
 
 def test_a_new_drawing_of_a_class_is_predicted(page):
@@ -145,7 +153,7 @@ def test_a_classifier_is_saved_opened_after_a_restart_and_exported(browser, tmp_
         page.click("#saved >> text=signs")
         wait_for_status(page, "2 classes, 2 images")
         assert page.input_value("#name") == "signs"
-        assert page.locator(".images img").count() == 2
+        assert page.locator(".images img[src]").count() == 2
         page.click("#use")
         with page.expect_download(timeout=60_000) as download:
             page.click("#get-onnx")
@@ -189,13 +197,18 @@ def test_files_that_cannot_be_read_are_reported(page, tmp_path):
     fit_ring_and_cross(page)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nonsense" * 20)
     (tmp_path / "notes.txt").write_text("no image")
+    page.click(f"{card(1)} .tools >> text=Done")
     with page.expect_file_chooser() as chooser:
         page.click(f"{card(1)} .tools >> text=Files")
     chooser.value.set_files([tmp_path / "broken.png", tmp_path / "notes.txt"])
-    page.locator("#alerts p", has_text="'broken.png' cannot be read as an image").wait_for()
-    page.locator("#alerts p", has_text="not images: notes.txt").wait_for()
+    page.locator(
+        "#alerts p", has_text="Left out of 'ring': 'broken.png' cannot be read as an image"
+    ).wait_for()
+    page.locator(
+        "#alerts p", has_text="Left out of 'ring': 'notes.txt' is not an image."
+    ).wait_for()
     assert page.locator(f"{card(1)} .images > *").count() == 1
-    drop(page, "#query", tmp_path / "broken.png")
+    drop_files(page, "#query", tmp_path / "broken.png")
     page.locator("#prediction", has_text="cannot be read as an image").wait_for()
     assert "Traceback" not in page.inner_text("body")
     page.click("#open")
@@ -203,33 +216,19 @@ def test_files_that_cannot_be_read_are_reported(page, tmp_path):
     page.locator("#alerts p", has_text="The file cannot be read").wait_for()
 
 
-def drop(page: Any, selector: str, path: Path) -> None:
-    """Drop a file on an element, as if dragged from a folder."""
-    page.locator(selector).evaluate(
-        """(element, [name, bytes]) => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/png" }));
-            const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true });
-            Object.defineProperty(event, "dataTransfer", { value: transfer });
-            element.dispatchEvent(event);
-        }""",
-        [path.name, list(path.read_bytes())],
-    )
-
-
 def test_images_are_dropped_on_a_class_and_removed(page, tmp_path):
     fit_ring_and_cross(page)
     picture = Image.new("L", (60, 60), 255)
     picture.paste(0, (10, 25, 50, 35))
     picture.save(tmp_path / "bar.png")
-    drop(page, card(2), tmp_path / "bar.png")
+    drop_files(page, card(2), tmp_path / "bar.png")
     wait_for_status(page, "2 classes, 3 images")
     page.hover(f"{card(2)} .images > :nth-child(2)")
-    page.click(f"{card(2)} .images > :nth-child(2) button")
+    page.click(f"{card(2)} .images > :nth-child(2) .drop")
     wait_for_status(page, "2 classes, 2 images")
     page.click("#new")
     page.locator("#welcome").wait_for()
-    drop(page, "body", tmp_path / "bar.png")
+    drop_files(page, "body", tmp_path / "bar.png")
     wait_for_status(page, "one more class")
 
 
@@ -238,15 +237,25 @@ def test_the_camera_takes_images_and_queries(page):
     for number in (1, 2):
         page.click(f"{card(number)} .tools >> text=Camera")
         page.locator(f"{card(number)} video").wait_for()
-        assert not page.locator(f"{card(number)} canvas").is_visible()
         page.wait_for_timeout(700)
-        page.click(f"{card(number)} .tools >> text=Take")
+        page.click(f"{card(number)} .tools >> text=Hold to record")
     wait_for_status(page, "2 classes, 2 images")
+    # Held, the button records images until it is released, by mouse or by key.
+    page.locator(f"{card(2)} .record").scroll_into_view_if_needed()
+    page.hover(f"{card(2)} .record")
+    page.mouse.down()
+    page.locator(f"{card(2)} .record", has_text=re.compile("Recording… [3-9]")).wait_for()
+    page.mouse.up()
+    wait_for_status(page, r"2 classes, ([5-9]|1\d) images")
+    page.focus(f"{card(1)} .record")
+    page.keyboard.press("Space")
+    page.locator(f"{card(1)} .images > *").nth(1).wait_for()
+    wait_until_idle(page)
     page.click(f"{card(1)} .tools >> text=Stop")
     assert page.locator(f"{card(1)} video").count() == 0
-    assert page.locator(f"{card(1)} canvas").is_visible()
+    assert page.locator(f"{card(1)} .tools >> text=Files…").is_visible()
     page.click("#query .tools >> text=Camera")
-    page.locator("#bars li").nth(1).wait_for(timeout=20_000)
+    page.locator("#bars li").nth(1).wait_for(timeout=60_000)
     page.click("#query .tools >> text=Stop")
 
 
@@ -272,13 +281,14 @@ def test_the_example_needs_one_click(page):
     wait_for_status(page, "10 classes, 50 images")
     draw(page, "#query canvas", [[(0.5, 0.15), (0.5, 0.85)]])
     assert is_predicted(page, "1")
-    assert page.locator(".images img").count() == 50
+    assert page.locator(".images .tile").count() == 50
 
 
 def test_the_keyboard_is_enough(page):
-    """Tab moves to a pad, arrows and space draw, Enter adds the drawing."""
+    """Enter opens a pad, arrows and space draw, Enter adds the drawing."""
     for number, keys in ((1, ["ArrowDown"] * 8), (2, ["ArrowRight"] * 8)):
-        page.focus(f"{card(number)} canvas")
+        page.focus(f"{card(number)} .tools >> text=Draw")
+        page.keyboard.press("Enter")
         for key in ["Space", *keys, "Space", "Enter"]:
             page.keyboard.press(key)
     wait_for_status(page, "2 classes, 2 images")
@@ -355,12 +365,11 @@ def test_a_damaged_classifier_is_listed_and_can_be_deleted(browser, tmp_path):
             index.commit()
         context = browser.new_context()
         page = context.new_page()
-        page.on("dialog", lambda dialog: dialog.accept())
         page.goto(studio.address)
         page.click("#open")
         page.locator("#saved li", has_text=f"A damaged classifier: {id}").wait_for()
         page.click("#saved li >> text=Delete")
-        page.locator("#saved li").wait_for(state="detached")
+        page.locator("#saved li", has_text="Deleted").wait_for()
         context.close()
     finally:
         assert studio.stop()[0] == 0

@@ -33,7 +33,7 @@ def is_complete(data: bytes) -> bool:
 
 def write_forever(folder: Path, pipe: int, seed: int) -> None:
     """Change classifiers without end, and write a line to the pipe for each operation."""
-    store, rng = Store(*store_urls(folder)), random.Random(seed)
+    store, rng = Store(*store_urls(folder), n_undo=2), random.Random(seed)
     records: list[Record] = []
 
     def write(path: Path) -> None:

@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 from lgmnet.studio.app import Settings, create_app
 from lgmnet.studio.errors import StoreError
 from lgmnet.studio.index import Record
-from lgmnet.studio.schemas import Summary
-from lgmnet.studio.store import RESERVE_SUFFIX, Store
+from lgmnet.studio.index_file import RESERVE_SUFFIX
+from lgmnet.studio.schemas import ClassifierSummary
+from lgmnet.studio.store import Store
 from tests.studio.conftest import LIMITS, form, queries
 
 
@@ -35,7 +36,7 @@ def make(client: TestClient, name: str) -> dict[str, Any]:
 
 def summary_of(classifier: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a classifier that a list shows."""
-    return {name: classifier[name] for name in Summary.model_fields}
+    return {name: classifier[name] for name in ClassifierSummary.model_fields}
 
 
 DAMAGE: list[tuple[str, object]] = [
@@ -109,8 +110,8 @@ def run_on(store: Store, statement: str) -> None:
     ("break_store", "reason"),
     [
         (lambda store: shutil.rmtree(store.folder.top), "does not exist"),
-        (lambda store: shutil.rmtree(store.index_file.parent), "was removed or replaced"),
-        (lambda store: store.index_file.unlink(), "was removed or replaced"),
+        (lambda store: shutil.rmtree(store.index_file.path.parent), "was removed or replaced"),
+        (lambda store: store.index_file.path.unlink(), "was removed or replaced"),
         (lambda store: store.folder.write_id("another"), "belongs to another index"),
         (lambda store: run_on(store, "alter table classifiers drop column shots"), "shots"),
         (lambda store: run_on(store, "update lgmnet_store set value = '9'"), "version 9"),
@@ -138,7 +139,7 @@ def test_a_server_with_a_broken_store_is_not_ready(client, caplog):
 
 def test_nothing_is_accepted_that_a_missing_folder_or_index_would_lose(client, sky, caplog):
     store: Store = client.app.state.service.store
-    files, index = Path(store.folder.top), store.index_file
+    files, index = Path(store.folder.top), store.index_file.path
     assert index is not None
     for path in (files, index):
         hidden = path.rename(path.with_name("hidden"))
@@ -183,7 +184,7 @@ def fail_deletes_while(condition: Callable[[], bool], engine: sa.Engine) -> None
 def test_a_classifier_can_be_removed_when_the_disk_is_full(client, sky):
     """The index keeps some space for it, because a removal writes a log before it frees space."""
     store = client.app.state.service.store
-    reserve = store.index_file.with_suffix(RESERVE_SUFFIX)
+    reserve = store.index_file.path.with_suffix(RESERVE_SUFFIX)
     assert reserve.stat().st_size > 100_000
     fail_deletes_while(reserve.exists, store.engine)
     url = f"/v1/classifiers/{sky['id']}"

@@ -67,7 +67,7 @@ def test_a_model_that_cannot_tell_says_nothing(client):
 
 def test_openapi_describes_the_shares_and_the_confusions(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
-    field = schemas["ClassifierOut"]["properties"]["judged_by"]
+    field = schemas["Classifier"]["properties"]["judged_by"]
     assert field["additionalProperties"] == {"type": "number"}
     assert "sum to 1" in field["description"]
     confusions = schemas["Estimate"]["properties"]["confusions"]

@@ -28,6 +28,9 @@ OPERATIONS = [
     ("get", "/v1/classifiers/{id}"),
     ("patch", "/v1/classifiers/{id}"),
     ("delete", "/v1/classifiers/{id}"),
+    ("post", "/v1/classifiers/{id}/undo"),
+    ("post", "/v1/classifiers/{id}/redo"),
+    ("post", "/v1/classifiers/{id}/restore"),
     ("post", "/v1/classifiers/{id}/predict"),
     ("get", "/v1/classifiers/{id}/estimate"),
     ("get", "/v1/classifiers/{id}/export"),
@@ -76,7 +79,7 @@ def test_no_request_makes_the_service_fail(method, path, app_and_id):
     def send(case) -> None:
         if "{id}" in path and method != "delete" and next(counter) % 4:
             case.path_parameters["id"] = id  # Most requests go to the classifier that exists.
-            if method == "patch":
+            if method == "patch" or path.endswith("do"):
                 case.headers = {**(case.headers or {}), "If-Match": "*"}
         # Schemathesis waits for 10 seconds only; a busy machine may need more.
         response = case.call(timeout=RESPONSE_SECONDS)

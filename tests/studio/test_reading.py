@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +15,18 @@ import httpx
 import pytest
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from starlette.testclient import TestClient
 from starlette.types import Message
 
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.data.images.files import ImageFiles
-from lgmnet.data.images.read import ImageBytes
+from lgmnet.data.images.read import ImageBytes, read_image
 from lgmnet.errors import DataError
 from lgmnet.nn.classification import AuxiliaryConfig
 from lgmnet.studio import reading
 from lgmnet.studio.app import create_app
+from lgmnet.studio.pictures import PICTURE_SIDE
 from lgmnet.studio.reading import ImageReader, split_by_cost
 from lgmnet.studio.worker import Worker
 from tests.studio.conftest import block, form, queries
@@ -65,11 +68,11 @@ def test_the_pixels_of_a_request_are_limited(client, sky, decoded):
         ("/v1/classifiers", {"labels": ["a", "b"] * 10}),
     ):
         response = client.post(path, files=uploads(data, 20), data=fields)
-        assert response.status_code == 422
+        assert response.status_code == 413
         assert "as much as a PNG of 720,000,000 pixels" in response.json()["detail"]
     change = {"data": {"labels": ["moon"] * 20}, "headers": {"If-Match": sky["etag"]}}
     response = client.patch(f"/v1/classifiers/{sky['id']}", files=uploads(data, 20), **change)
-    assert response.status_code == 422
+    assert response.status_code == 413
     assert not decoded
 
 
@@ -84,6 +87,32 @@ def test_images_that_are_too_large_are_refused_one_by_one(client, sky):
         *refused, last = response.json()["predictions"]
         assert all(message in prediction["error"] for prediction in refused)
         assert last["label"]
+
+
+def test_a_jpeg_is_decoded_once_for_its_sample_and_its_picture(monkeypatch):
+    decoded = []
+    draft = JpegImageFile.draft
+
+    def count(self, *args: Any) -> Any:
+        decoded.append(args)
+        return draft(self, *args)
+
+    monkeypatch.setattr(JpegImageFile, "draft", count)
+    photo = as_bytes(Image.effect_noise((900, 700), 90).convert("RGB"), "JPEG")
+
+    async def read(side: int) -> list[Any]:
+        reader = ImageReader(anyio.CapacityLimiter(2), 10**8)
+        opened = await reader.open([ImageBytes("a", photo), ImageBytes("b", photo)])
+        return await reader.read_with_pictures(opened, (3, side, side))
+
+    for side, n_times in ((224, 1), (256, 1), (64, 2)):
+        decoded.clear()
+        for sample, picture in anyio.run(read, side):
+            assert sample.shape == (3, side, side)
+            assert min(Image.open(io.BytesIO(picture)).size) == PICTURE_SIDE
+        assert len(decoded) == 2 * n_times
+    sample, _ = anyio.run(read, 224)[0]
+    assert torch.equal(sample, read_image(ImageBytes("a", photo), (3, 224, 224)))
 
 
 def test_jpegs_cost_an_eighth(settings):

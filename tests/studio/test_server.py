@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
+from starlette.testclient import TestClient
+
+from lgmnet.studio.app import create_app
 from tests.studio.conftest import queries
 
 
@@ -27,3 +31,35 @@ def test_health_models_metrics_and_documentation(client, sky):
         "patch",
         "delete",
     }
+
+
+def test_names_in_the_schema_suit_generated_clients(client):
+    schema = client.get("/openapi.json").json()
+    names = schema["components"]["schemas"]
+    assert {"Classifier", "ClassifierSummary", "Model", "Prediction", "Error"} <= names.keys()
+    assert {"CreateClassifierRequest", "UpdateClassifierRequest", "PredictRequest"} <= names.keys()
+    for name, component in names.items():
+        assert re.fullmatch(r"([A-Z][a-z]+)+", name)
+        assert component["title"] == name
+        assert not name.endswith("Out")
+    operations = [
+        operation["operationId"] for path in schema["paths"].values() for operation in path.values()
+    ]
+    assert len(set(operations)) == len(operations)
+    assert {"create_classifier", "list_classifiers", "predict", "undo"} <= set(operations)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", operation) for operation in operations)
+    assert client.get("/openapi.json").json() == schema
+    text = client.get("/openapi.json").text
+    for reference in re.findall(r"#/components/schemas/(\w+)", text):
+        assert reference in names
+
+
+def test_a_server_without_the_page_links_to_its_documentation(settings):
+    settings = dataclasses.replace(settings, page=False, token="s3cret")
+    with TestClient(create_app(settings)) as client:
+        home = client.get("/")
+        assert home.status_code == 200
+        links = re.findall(r"href='(.*?)'", home.text)
+        assert links == ["/docs", "/openapi.json"]
+        assert all(client.get(link).status_code == 200 for link in links)
+        assert client.get("/static/studio.js").status_code in (401, 404)

@@ -82,10 +82,8 @@ def remove_samples(
     """
     fitted.check_model(model)
     fitted.support.require_samples()
-    count = len(fitted.support.samples)
-    if wrong := [index for index in indices if not 0 <= index < count]:
-        raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
-    mask = torch.ones(count, dtype=torch.bool)
+    check_indices(fitted, indices)
+    mask = torch.ones(len(fitted.support.samples), dtype=torch.bool)
     mask[list(indices)] = False
     support = fitted.support.select(mask)
     shots = support.labels.bincount(minlength=len(fitted.classes))
@@ -93,6 +91,46 @@ def remove_samples(
         empty = fitted.classes[int(shots.argmin())]
         raise ConfigError(f"'{empty}' would be left without a sample; remove the class instead.")
     return fit_support(model, support, fitted.classes, fitted.notes, by=fitted.by)
+
+
+def move_samples(
+    fitted: FittedClassifier, model: Model, indices: Sequence[int], names: Sequence[str]
+) -> FittedClassifier:
+    """Move the support samples with these indices to other classes, which may be new.
+
+    ``names`` are the classes that they move to. A class that loses all its samples is removed.
+
+    Raises:
+        ConfigError: if an index is out of range, or fewer than two classes would be left.
+    """
+    fitted.check_model(model)
+    fitted.support.require_samples()
+    check_indices(fitted, indices)
+    classes = list(dict.fromkeys([*fitted.classes, *names]))
+    labels = fitted.support.labels.clone()
+    for index, name in zip(indices, names, strict=True):
+        labels[index] = classes.index(name)
+    present = labels.unique().tolist()
+    if len(present) < 2:
+        raise ConfigError(
+            f"All images would be of the class '{classes[present[0]]}'; a classifier needs two "
+            "classes. Add images of another first."
+        )
+    labels = torch.tensor([present.index(label) for label in labels.tolist()])
+    support = dataclasses.replace(fitted.support, labels=labels)
+    kept = [classes[label] for label in present]
+    return fit_support(model, support, kept, fitted.notes, by=fitted.by)
+
+
+def check_indices(fitted: FittedClassifier, indices: Sequence[int]) -> None:
+    """Check that a classifier has support samples with these indices.
+
+    Raises:
+        ConfigError: if it has not.
+    """
+    count = len(fitted.support.samples)
+    if wrong := [index for index in indices if not 0 <= index < count]:
+        raise ConfigError(f"There is no sample {wrong[0]}; there are 0 to {count - 1}.")
 
 
 def rename_class(fitted: FittedClassifier, old: str, new: str) -> FittedClassifier:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.cross_validation import leave_one_out
+from lgmnet.classifier.cross_validation import LeaveOneOut, leave_one_out
 from lgmnet.errors import UserError, require_extra, to_utf8
 from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.io import check_destination, write_text
@@ -155,12 +155,17 @@ def find_suspects(fitted: FittedClassifier, model: Model) -> tuple[Prediction, .
     fitted.check_model(model)
     support = fitted.support
     validation = leave_one_out(model, support, len(fitted.classes), by=fitted.by)
-    own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
-    order = own.argsort()
-    suspect = order[own[order] < MAX_SUSPECT_PROBABILITY]
+    suspect = rank_suspects(validation)
     sources = [support.sources[i] or f"sample {i}" for i in validation.indices.tolist()]
     probabilities, labels = validation.probabilities, validation.labels
     return select_predictions(fitted.classes, probabilities, labels, sources, suspect)
+
+
+def rank_suspects(validation: LeaveOneOut) -> Int[Tensor, " suspects"]:
+    """Rank the rows of a validation whose own class is improbable, the most suspect first."""
+    own = validation.probabilities.gather(1, validation.labels[:, None])[:, 0]
+    order = own.argsort()
+    return order[own[order] < MAX_SUSPECT_PROBABILITY]
 
 
 def select_predictions(

@@ -1,6 +1,8 @@
 """ASGI application of the studio and its HTTP API."""
 
+import json
 import logging
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from lgmnet.studio.errors import (
     AbsentError,
     ConflictError,
     DamagedError,
+    RequestTooLargeError,
     StoreError,
     StoreFullError,
 )
@@ -27,13 +30,14 @@ from lgmnet.studio.limits import Limits
 from lgmnet.studio.metrics import Metrics
 from lgmnet.studio.middleware import GuardMiddleware, RequestLimiter
 from lgmnet.studio.routes import classifiers, server
-from lgmnet.studio.schemas import Problem
+from lgmnet.studio.schemas import Error
 from lgmnet.studio.service import Service
 from lgmnet.studio.store import Store
 
 STATUS_CODES: dict[type[UserError], int] = {
     AbsentError: 404,
     ConflictError: 412,
+    RequestTooLargeError: 413,
     DamagedError: 500,
     StoreFullError: 507,
     StoreError: 503,
@@ -43,7 +47,7 @@ WRITING_METHODS = ("POST", "PATCH")
 UNUSABLE = "The store cannot be used at the moment. The server's log says why."
 LOGGER = logging.getLogger("lgmnet.studio")
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": description}
+    status: {"model": Error, "description": description}
     for status, description in {
         400: "The request is malformed.",
         401: "A token is needed.",
@@ -98,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         responses=PROBLEMS,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={
             UserError: handle_user_error,
             RequestValidationError: handle_validation_error,
@@ -107,7 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.metrics, app.state.limiter, app.state.bodies = metrics, limiter, bodies
     app.state.is_ready, app.state.problem = False, None
-    store = Store(settings.database, settings.files)
+    store = Store(settings.database, settings.files, settings.limits.n_undo)
     app.state.service = Service(store, settings.models, settings.limits, metrics.count_pass)
     app.add_middleware(
         GuardMiddleware,
@@ -121,7 +126,24 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(server.router)
     if settings.page:
         server.add_page(app)
+    else:
+        server.add_welcome(app)
+    make_schema = app.openapi
+    app.openapi = lambda: name_bodies(make_schema())  # type: ignore[method-assign]
     return app
+
+
+def name_bodies(schema: dict[str, Any]) -> dict[str, Any]:
+    """Name the bodies of forms in a schema: CreateClassifierRequest, not Body_create_classifier."""
+    if any(name.startswith("Body_") for name in schema["components"]["schemas"]):
+        text = re.sub(r"Body_(\w+)", lambda m: f"{to_camel(m[1])}Request", json.dumps(schema))
+        schema |= json.loads(text)  # The application caches this object.
+    return schema
+
+
+def to_camel(name: str) -> str:
+    """Convert a name such as ``create_classifier`` to ``CreateClassifier``."""
+    return name.title().replace("_", "")
 
 
 @asynccontextmanager

@@ -1,22 +1,20 @@
 """Stored classifiers: their names, images, thumbnails and map, and what computing gives."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.thumbnails import encode_image, find_thumbnail
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ImageError
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.studio.errors import AbsentError
 from lgmnet.studio.index import Metadata, Record
 
 NAME_NOTE = "name"
@@ -119,20 +117,6 @@ def image_source(file: ImageBytes) -> str:
     return f"{sha256(file.data).hexdigest()[:16]} {file.name}"
 
 
-def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
-    """Return the support image with this index as PNG (a drawing) or WebP (a photo).
-
-    Raises:
-        AbsentError: if there is no such image, or no thumbnail of it.
-    """
-    support = fitted.support
-    if not 0 <= place < len(support.samples):
-        raise AbsentError(f"There is no image {place}; there are 0 to {len(support.samples) - 1}.")
-    sample = support.samples[place]
-    if sample.ndim == 3 and sample.dtype == torch.uint8:
-        pixels = 255 - sample[0] if len(sample) == 1 else sample.movedim(0, 2)
-        return encode_image(Image.fromarray(pixels.numpy()), "PNG")
-    data = find_thumbnail(fitted, place)
-    if data is None:
-        raise AbsentError("The classifier has no thumbnail of this photo, only its features.")
-    return data
+def source_file_name(source: str) -> str:
+    """Return the file name in the source of an image (see `image_source`), which may be empty."""
+    return re.sub(r"^[0-9a-f]{16} ", "", source)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from lgmnet.errors import UserError
+from lgmnet.errors import DataError, UserError
 
 
 class StoreFullError(UserError):
@@ -29,6 +29,10 @@ class ConflictError(UserError):
     """The classifier was changed or removed since it was read."""
 
 
+class RequestTooLargeError(DataError):
+    """The images of a request are too many or too large together; smaller requests are allowed."""
+
+
 class AbsentError(UserError):
     """There is no such classifier or image."""
 
@@ -43,6 +47,15 @@ def conflict_error(id: str) -> ConflictError:
     return ConflictError(
         f"The classifier '{id}' was changed or removed by somebody else since it was read. Read it "
         "again."
+    )
+
+
+def damaged_file_error(id: str, reason: str) -> DamagedError:
+    """Create the error for a classifier whose file is damaged or missing."""
+    return DamagedError(
+        f"The classifier '{id}' is damaged in the store: {reason}. Remove the classifier, or "
+        "restore its file from a backup.",
+        reason,
     )
 
 

@@ -130,7 +130,7 @@ class ModelChooser:
         results = await self.reader.read_with_pictures(opened, shape)
         for image, result in zip(images, results, strict=True):
             if isinstance(result, ImageError):
-                messages.append(str(result))
+                messages.append(f"Left out of '{image.label}': {result}")
             else:
                 labels.append(image.label)
                 sources.append(image_source(image.file))

@@ -3,7 +3,7 @@
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -101,6 +101,11 @@ class FileFolder:
         """Remove a file, if present. One that cannot be removed now is swept later."""
         with suppress(OSError):
             self.fs.rm_file(self.path(name))
+
+    def remove_all(self, names: Iterable[str]) -> None:
+        """Remove files (see `remove`)."""
+        for name in names:
+            self.remove(name)
 
     def move_to_trash(self, keep: Set[str], min_age: float) -> int:
         """Move the store's own files to the trash, apart from some names and from young files.

@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,17 @@ PROPERTIES = sa.Table(
     sa.Column("value", sa.String(200), nullable=False),
 )
 """Properties of the index: ``schema``, the version of its tables; ``files``, its folder's id."""
-# As text, because one entry that is no JSON must not make the other rows unreadable.
-RECORD_COLUMNS = [
-    sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
-    for column in CLASSIFIERS.c
-]
+
+
+def to_text_columns(columns: Iterable[sa.Column[Any]]) -> list[sa.ColumnElement[Any]]:
+    """Return columns to select, where JSON is text: one bad entry must not spoil other rows."""
+    return [
+        sa.cast(column, sa.Text).label(column.name) if isinstance(column.type, sa.JSON) else column
+        for column in columns
+    ]
+
+
+RECORD_COLUMNS = to_text_columns(CLASSIFIERS.c)
 # Building a statement takes longer than executing it, so these are built once.
 IS_ID = CLASSIFIERS.c.id == sa.bindparam("id")
 SELECT_RECORD = sa.select(*RECORD_COLUMNS).where(IS_ID)
@@ -214,12 +220,12 @@ def set_property(engine: sa.Engine, name: str, value: str) -> None:
 
 
 def row_to_record(row: Any) -> Record:
-    """Convert a row of `RECORD_COLUMNS` to a record.
+    """Convert a row with the fields of a record; others are ignored.
 
     Raises:
         DamagedError: if the row does not describe a classifier.
     """
-    values = dict(row._mapping)
+    values = {field.name: row._mapping[field.name] for field in fields(Record)}
     try:
         values |= {name: tuple(json.loads(values[name])) for name in ("classes", "shots")}
     except (ValueError, TypeError) as error:

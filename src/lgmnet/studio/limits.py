@@ -3,10 +3,12 @@
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from lgmnet.classifier.names import has_controls
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError, DataError
+from lgmnet.studio.errors import RequestTooLargeError
 
 BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
@@ -27,6 +29,8 @@ class Limits:
     max_classes: int = 200
     max_images_per_class: int = 500
     max_name_length: int = 200
+    n_undo: int = 20
+    """Number of earlier versions of a classifier that are kept; see `Store`."""
     max_in_flight: int = 64
     body_seconds: float = 10.0
     """Seconds in which the next part of a body must arrive; see `BodyReader`."""
@@ -35,10 +39,11 @@ class Limits:
         """Check number and size of the images of a request.
 
         Raises:
-            DataError: if there are too many images, or one is too large.
+            RequestTooLargeError: if there are too many images.
+            DataError: if one is too large.
         """
         if len(files) > self.max_images:
-            raise DataError(
+            raise RequestTooLargeError(
                 f"Expected at most {self.max_images} images in one request, but got {len(files)}. "
                 "Send them in several requests."
             )
@@ -63,6 +68,15 @@ class Limits:
                 )
             if has_controls(name):
                 raise ConfigError(f"The name {name!a} holds control characters; leave them out.")
+
+    def name_of_file(self, file_name: str) -> str:
+        """Return the name of a file without its ending, as the name of a classifier.
+
+        Characters that no name may have are left out.
+        """
+        stem = PurePath(file_name.replace("\\", "/")).stem
+        name = "".join(c for c in stem if not has_controls(c))[: self.max_name_length].strip()
+        return "opened" if is_blank(name) else name
 
     def check_classes(self, n_images: Mapping[str, int]) -> None:
         """Check the number of classes, and the number of images of each.

@@ -9,9 +9,10 @@ import anyio
 from torch import Tensor
 
 from lgmnet.data.images.files import ImageFiles
-from lgmnet.data.images.read import ImageBytes, decoding_cost
-from lgmnet.errors import DataError, ImageError
-from lgmnet.studio.pictures import encode_picture
+from lgmnet.data.images.read import ImageBytes, decoded_side, decoding_cost
+from lgmnet.errors import ImageError
+from lgmnet.studio.errors import RequestTooLargeError
+from lgmnet.studio.pictures import PICTURE_SIDE, encode_picture
 
 T = TypeVar("T")
 MAX_SMALL_COST = 4_000_000
@@ -55,14 +56,14 @@ class ImageReader:
         """Estimate the cost of decoding images from their headers.
 
         Raises:
-            DataError: if they cost more than ``max_cost`` together.
+            RequestTooLargeError: if they cost more than ``max_cost`` together.
         """
         sizes = [len(file.data) for file in files]
         costs = await self._run_parts(
             lambda index: decoding_cost(files[index]), range(len(files)), sizes, MAX_SMALL_BYTES
         )
         if sum(costs) > self.max_cost:
-            raise DataError(
+            raise RequestTooLargeError(
                 f"The {len(files)} images of this request are too large: decoding them costs as "
                 f"much as a PNG of {sum(costs):,} pixels, and at most {self.max_cost:,} are "
                 "allowed (JPEGs cost an eighth). Make them smaller, or send them in several "
@@ -82,9 +83,11 @@ class ImageReader:
     ) -> list[tuple[Tensor, bytes] | ImageError]:
         """Read images in a shape, each with its picture (see `encode_picture`)."""
         files, costs = images.files, images.costs
+        # One size serves both, so that a JPEG is decoded once, unless the model takes tiny photos.
+        side = max(decoded_side(shape), PICTURE_SIDE)
 
         def read_at(index: int) -> tuple[Tensor, bytes] | ImageError:
-            decoded = files.decode_at(index)
+            decoded = files.decode_at(index, side)
             sample = files.read_at(index, shape)
             if isinstance(decoded, ImageError) or isinstance(sample, ImageError):
                 return decoded if isinstance(decoded, ImageError) else cast(ImageError, sample)

@@ -9,10 +9,16 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from lgmnet.classifier.cross_validation import LeaveOneOut
+from lgmnet.classifier.report import rank_suspects
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
-from lgmnet.model.model import Model
-from lgmnet.studio.classifiers import FitResult, PredictResult, StoredClassifier
+from lgmnet.model.model import Model as LoadedModel
+from lgmnet.studio.classifiers import (
+    FitResult,
+    PredictResult,
+    StoredClassifier,
+    source_file_name,
+)
 from lgmnet.studio.index import Record
 from lgmnet.studio.service import Service
 
@@ -27,30 +33,31 @@ async def get_service(request: Request) -> Service:
 StudioService = Annotated[Service, Depends(get_service)]
 
 
-class Problem(BaseModel):
+class Error(BaseModel):
     """Error message: what was expected, what came, and how to mend it."""
 
     detail: str
 
 
-class ImageOut(BaseModel):
+class SupportImage(BaseModel):
     """Support image of a classifier."""
 
     place: int = Field(
         description="Index for /images/{place} and 'drop'; it changes when the classifier changes."
     )
     key: str = Field(description="Key of the image, which is the same in every version.")
+    file: str = Field(description="Name of the image's file; empty if unknown.")
 
 
-class ClassOut(BaseModel):
+class ClassifierClass(BaseModel):
     """Class of a classifier."""
 
     name: str
     shot: int = Field(description="Number of its images.")
-    images: list[ImageOut]
+    images: list[SupportImage]
 
 
-class Summary(BaseModel):
+class ClassifierSummary(BaseModel):
     """Classifier in a list."""
 
     id: str
@@ -63,10 +70,10 @@ class Summary(BaseModel):
     changed: float
 
 
-class Page(BaseModel):
+class ClassifierPage(BaseModel):
     """Page of a list of classifiers, newest first."""
 
-    items: list[Summary]
+    items: list[ClassifierSummary]
     damaged: list[str] = Field(
         description="Ids of classifiers in this page whose entry in the index is damaged; they can "
         "only be removed."
@@ -74,11 +81,11 @@ class Page(BaseModel):
     next: str | None = Field(description="Value of 'after' for the next page; null at the end.")
 
 
-class ClassifierOut(Summary):
+class Classifier(ClassifierSummary):
     """Classifier with its classes and images."""
 
     kind: str = Field(description="'drawings' or 'photos'.")
-    class_details: list[ClassOut]
+    class_details: list[ClassifierClass]
     detects_none_of_these: bool = Field(
         description="True if it can tell that an image belongs to none of its classes."
     )
@@ -144,6 +151,15 @@ class Confusion(BaseModel):
     images: int = Field(description="Number of these images.")
 
 
+class Suspect(BaseModel):
+    """Support image that may be in the wrong class, as a classifier without it judges."""
+
+    image: int = Field(description="Place of the image, for /images/{place}.")
+    label: str = Field(description="Its class.")
+    predicted: str = Field(description="Class that was predicted for it.")
+    probability: float = Field(description="Probability of the predicted class.")
+
+
 class Estimate(BaseModel):
     """Estimate of a classifier's accuracy by leave-one-out."""
 
@@ -156,6 +172,9 @@ class Estimate(BaseModel):
         description="Classes of the images that were classified wrongly, the most frequent pair "
         "first."
     )
+    suspects: list[Suspect] = Field(
+        description="Images whose own class is improbable, to check; the most suspect first."
+    )
     not_asked: int = Field(description="Number of images that are alone in their class.")
     copies: int = Field(description="Number of copies of other images, which count once.")
     in_several_classes: list[list[int]] = Field(
@@ -163,7 +182,7 @@ class Estimate(BaseModel):
     )
 
 
-class ModelOut(BaseModel):
+class Model(BaseModel):
     """Model that can fit classifiers."""
 
     name: str
@@ -173,29 +192,30 @@ class ModelOut(BaseModel):
     missing_extra: str | None = Field(default=None, description="Packages to install first.")
 
 
-class Snippet(BaseModel):
+class CodeSnippet(BaseModel):
     """Code that runs the exported classifier."""
 
     language: str
     lines: str
 
 
-def to_summary(record: Record) -> Summary:
+def to_summary(record: Record) -> ClassifierSummary:
     """Convert a record of the store."""
     classes = dict(zip(record.classes, record.shots, strict=True))
-    return Summary(**vars(record) | {"classes": classes, "etag": record.version})
+    return ClassifierSummary(**vars(record) | {"classes": classes, "etag": record.version})
 
 
-def to_classifier_out(stored: StoredClassifier, response: Response) -> ClassifierOut:
+def to_classifier_out(stored: StoredClassifier, response: Response) -> Classifier:
     """Convert a classifier, and set the response's ETag header to its version."""
     response.headers["ETag"] = f'"{stored.record.version}"'
     fitted = stored.fitted
-    details = [ClassOut(name=name, shot=0, images=[]) for name in fitted.classes]
+    details = [ClassifierClass(name=name, shot=0, images=[]) for name in fitted.classes]
     labels = fitted.support.labels.tolist()
     for place, (label, key) in enumerate(zip(labels, stored.image_keys, strict=True)):
+        file = source_file_name(fitted.support.sources[place])
         details[label].shot += 1
-        details[label].images.append(ImageOut(place=place, key=key))
-    return ClassifierOut(
+        details[label].images.append(SupportImage(place=place, key=key, file=file))
+    return Classifier(
         **to_summary(stored.record).model_dump(),
         kind="photos" if fitted.inputs.kind == "photo" else "drawings",
         class_details=details,
@@ -205,7 +225,7 @@ def to_classifier_out(stored: StoredClassifier, response: Response) -> Classifie
     )
 
 
-def to_fitted_out(result: FitResult, response: Response) -> ClassifierOut:
+def to_fitted_out(result: FitResult, response: Response) -> Classifier:
     """Convert a classifier that was just fitted or edited, and set the ETag header."""
     out = to_classifier_out(result.stored, response)
     out.milliseconds = round(result.milliseconds, 2)
@@ -226,19 +246,29 @@ def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
         for (label, other), count in pairs.most_common()
         if label != other
     ]
+    suspects = [
+        Suspect(
+            image=int(result.indices[row]),
+            label=names[int(result.labels[row])],
+            predicted=names[predicted[row]],
+            probability=float(result.probabilities[row, predicted[row]]),
+        )
+        for row in rank_suspects(result).tolist()
+    ]
     return Estimate(
         etag=stored.record.version,
         confusions=confusions,
+        suspects=suspects,
         **numbers | {"in_several_classes": conflicts},
     )
 
 
-def to_model_out(model: Model) -> ModelOut:
+def to_model_out(model: LoadedModel) -> Model:
     """Convert a model."""
     missing = None
     if model.backbone and find_spec("efficientnet_lite_pytorch") is None:
         missing = "Photos need the extra 'photos': pip install 'lgmnet[photos]'."
-    return ModelOut(
+    return Model(
         name=model.name,
         kind="photos" if model.input_kind == "photo" else "drawings",
         shape=list(model.inputs.shape) if missing is None else [],

@@ -19,7 +19,13 @@ import torch
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.cross_validation import LeaveOneOut, leave_one_out
-from lgmnet.classifier.edit import add_samples, remove_class, remove_samples, rename_class
+from lgmnet.classifier.edit import (
+    add_samples,
+    move_samples,
+    remove_class,
+    remove_samples,
+    rename_class,
+)
 from lgmnet.classifier.file import parse_classifier, try_classifier
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError, ImageError, UserError
@@ -35,13 +41,14 @@ from lgmnet.studio.classifiers import (
     with_name,
 )
 from lgmnet.studio.disconnect import stop_if_cancelled
-from lgmnet.studio.errors import ConflictError, DamagedError, StoreError, translated_errors
+from lgmnet.studio.errors import ConflictError, StoreError, damaged_file_error, translated_errors
 from lgmnet.studio.fitting import ModelChooser, fit_images, store_images
 from lgmnet.studio.index import Record, file_name
 from lgmnet.studio.limits import Limits
 from lgmnet.studio.models import ModelCollection
 from lgmnet.studio.reading import ImageReader
 from lgmnet.studio.store import Store
+from lgmnet.studio.versions import StepKind
 from lgmnet.studio.worker import Worker
 
 T = TypeVar("T")
@@ -153,15 +160,18 @@ class Service:
         stored = await self._run_io(save)
         return FitResult(stored, milliseconds, read.unreadable, chosen.reason)
 
-    async def open(self, data: bytes, name: str | None) -> FitResult:
-        """Store a classifier that comes as a file, under a new name or, with None, the file's.
+    async def open(self, file: ImageBytes, name: str | None) -> FitResult:
+        """Store a classifier that comes as a file, under a new name.
+
+        Without one it gets the name that the file states, such as one from the studio does, or else
+        that of the file.
 
         Raises:
             UserError: if the file is no classifier of images, or was fitted by a model that this
                 service does not have.
         """
-        fitted = await self.reader.run(partial(self._parse, data), is_large=True)
-        name = name or fitted.notes.get(NAME_NOTE) or "opened"
+        fitted = await self.reader.run(partial(self._parse, file.data), is_large=True)
+        name = name or fitted.notes.get(NAME_NOTE) or self.limits.name_of_file(file.name)
         self.limits.check_names([name])
         # Among the predictions, because it computes as they do.
         trial = self.worker.submit(partial(try_classifier, fitted, UPLOAD))
@@ -178,12 +188,14 @@ class Service:
         drop: Sequence[int],
         remove: Sequence[str],
         add: Sequence[LabelledFile],
+        move: Sequence[tuple[int, str]] = (),
         model: str | None = None,
     ) -> FitResult:
         """Edit a classifier and store it as a new version.
 
         Classes are renamed first, from the old name of each pair to the new one. Then images are
-        dropped, by their places before the edit, classes removed and images added. At last the
+        moved to other classes and dropped, both by their places before the edit. Then classes are
+        removed and images added. At last the
         model is switched, if ``model`` names another, or if the model of a classifier with less
         than three classes was chosen automatically and another suits all images better.
 
@@ -193,7 +205,7 @@ class Service:
                 changed then.
         """
         self._check_new_images(add)
-        self.limits.check_names(new for _, new in rename)
+        self.limits.check_names(new for _, new in (*rename, *move))
         old_model = self.model_collection.get(stored.fitted.model)
         opened = await self.reader.open([image.file for image in add])
         chosen = await self.chooser.choose_for_edit(stored.fitted, add, opened, model)
@@ -206,7 +218,10 @@ class Service:
             fitted = stored.fitted
             for old, new in rename:
                 fitted = rename_class(fitted, old, new)
-            # Drop images before anything else moves them: the places are those before the edit.
+            # Before anything else gives the images other places.
+            if move:
+                places, names = zip(*move, strict=True)
+                fitted = move_samples(fitted, old_model, places, names)
             if drop:
                 fitted = remove_samples(fitted, old_model, drop)
             for removed in remove:
@@ -236,6 +251,25 @@ class Service:
 
         return FitResult(await self._run_io(save), milliseconds, read.unreadable, chosen.reason)
 
+    def step(self, stored: StoredClassifier, kind: StepKind) -> StoredClassifier:
+        """Undo the last change of a classifier, or redo the change that was undone last.
+
+        Raises:
+            ConfigError: if there is nothing to undo or to redo.
+            ConflictError: if the classifier was changed meanwhile.
+        """
+        self.store.step(stored.record, kind)
+        return self.get(stored.record.id)
+
+    def restore(self, id: str) -> StoredClassifier:
+        """Restore a classifier that was removed less than a day ago.
+
+        Raises:
+            AbsentError: if there is no such classifier.
+        """
+        self.store.restore(id)
+        return self.get(id)
+
     def get(self, id: str) -> StoredClassifier:
         """Return the current version of a classifier.
 
@@ -263,7 +297,8 @@ class Service:
 
         Raises:
             AbsentError: if there is no classifier with this id.
-            DataError: if there are too many images, or one is too large.
+            RequestTooLargeError: if there are too many images.
+            DataError: if one is too large.
         """
         self.limits.check_images(files)
 
@@ -377,12 +412,3 @@ class Service:
     def _check_new_images(self, images: Sequence[LabelledFile]) -> None:
         self.limits.check_images([image.file for image in images])
         self.limits.check_names(image.label for image in images)
-
-
-def damaged_file_error(id: str, reason: str) -> DamagedError:
-    """Create the error for a classifier whose file is damaged or missing."""
-    return DamagedError(
-        f"The classifier '{id}' is damaged in the store: {reason}. Remove the classifier, or "
-        "restore its file from a backup.",
-        reason,
-    )

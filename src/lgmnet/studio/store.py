@@ -11,7 +11,6 @@ folder that has its id, and only by moving files to the folder ``trash`` inside.
 import dataclasses
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -51,12 +50,20 @@ from lgmnet.studio.index import (
     row_to_record,
     set_property,
 )
+from lgmnet.studio.index_file import IndexFile
+from lgmnet.studio.versions import (
+    StepKind,
+    drop_all,
+    drop_old,
+    drop_removed,
+    drop_undone,
+    keep_version,
+    take_version,
+    version_files,
+)
 
 ORPHAN_AGE = 3600.0
 """Age in seconds from which a file that the index does not name counts as left over."""
-RESERVE_BYTES = 262_144
-"""Space on the index's disk that is kept for removing classifiers when the disk is full."""
-RESERVE_SUFFIX = ".reserve"
 
 LOGGER = logging.getLogger("lgmnet.studio")
 
@@ -67,6 +74,8 @@ class Store:
     Args:
         database: SQLAlchemy URL of the index: SQLite or PostgreSQL.
         files: Folder or fsspec URL of the files, such as ``s3://bucket/classifiers``.
+        n_undo: Number of earlier versions of a classifier that are kept for `step`. If it is not
+            0, removed classifiers are kept for a day for `restore`.
 
     Raises:
         ConfigError: if a URL is malformed or needs a package that is not installed.
@@ -74,22 +83,23 @@ class Store:
             lgmnet made them.
     """
 
-    def __init__(self, database: str, files: str) -> None:
+    def __init__(self, database: str, files: str, n_undo: int = 0) -> None:
+        self.n_undo = n_undo
         with translated_errors():
             try:
                 self.engine = create_database(database)
                 self.folder = FileFolder(files)
             except (ImportError, ValueError, ArgumentError) as error:
                 raise ConfigError(f"The store cannot be opened: {error}") from error
-        self.index_file = database_file(self.engine)
+        path = database_file(self.engine)
         try:
             self.id = self._open_index()
             """Id that the index and its folder share, None if the index has none."""
         except StoreFullError:  # SQLite needs space even to open an index.
-            self._free_reserve()
+            IndexFile(path).free_reserve()
             self.id = self._open_index()
-        self._index_identity = self._identify_index()
-        self._fill_reserve()
+        self.index_file = IndexFile(path)
+        self.index_file.fill_reserve()
 
     def check(self) -> None:
         """Check that index and files can be used, and are those with which the store was opened.
@@ -98,7 +108,7 @@ class Store:
             StoreError: if they are not.
         """
         with translated_errors():
-            self._check_index_present()
+            self.index_file.check()
             with self.engine.connect() as connection:
                 check_schema(connection)
             if not self.folder.exists():
@@ -124,14 +134,51 @@ class Store:
     def replace(self, old: Record, metadata: Metadata, write: Callable[[Path], None]) -> Record:
         """Replace the version ``old`` of a classifier by a new one; for the rest see `add`.
 
+        What was undone before cannot be redone afterwards.
+
         Raises:
             ConflictError: if ``old`` is no longer the current version; nothing is changed then.
         """
         is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
         update = sa.update(CLASSIFIERS).where(is_old)
-        new = self._write(metadata, old.id, old.created, write, update)
-        self.folder.remove(old.file)
-        return new
+
+        def keep_old(connection: sa.Connection) -> list[str]:
+            keep_version(connection, old, "undo")
+            return drop_undone(connection, old.id) + drop_old(connection, old.id, self.n_undo)
+
+        return self._write(metadata, old.id, old.created, write, update, keep_old)
+
+    def step(self, old: Record, kind: StepKind) -> Record:
+        """Return from the version ``old`` to the one before, or redo what was undone last.
+
+        Raises:
+            ConfigError: if there is nothing to undo or to redo.
+            ConflictError: if ``old`` is no longer the current version; nothing is changed then.
+        """
+        with translated_errors(), self.engine.begin() as connection:
+            is_old = (CLASSIFIERS.c.id == old.id) & (CLASSIFIERS.c.version == old.version)
+            other = take_version(connection, old.id, kind)
+            if other is None:
+                raise ConfigError(f"There is nothing to {kind}.")
+            other = dataclasses.replace(other, changed=time.time())
+            update = sa.update(CLASSIFIERS).where(is_old).values(**dataclasses.asdict(other))
+            if connection.execute(update).rowcount == 0:
+                raise conflict_error(old.id)
+            keep_version(connection, old, "redo" if kind == "undo" else "undo")
+        return other
+
+    def restore(self, id: str) -> Record:
+        """Restore a classifier that was removed less than a day ago.
+
+        Raises:
+            AbsentError: if there is no such classifier.
+        """
+        with translated_errors(), self.engine.begin() as connection:
+            record = take_version(connection, id, "removed")
+            if record is None:
+                raise absent_error(id)
+            connection.execute(sa.insert(CLASSIFIERS).values(**dataclasses.asdict(record)))
+        return record
 
     def get(self, id: str) -> Record:
         """Return the record of a classifier.
@@ -180,18 +227,19 @@ class Store:
     def remove(self, id: str, version: str | None = None) -> None:
         """Remove a classifier, with a version only if that is the current one.
 
+        It can be restored for a day, unless its entry is damaged or the disk is full.
+
         Raises:
             AbsentError: if there is no classifier with this id.
             ConflictError: if the current version is another one.
         """
         try:
-            removed = self._remove_entry(id, version)
+            files = self._remove_entry(id, version, is_kept=self.n_undo > 0)
         except StoreFullError:  # Even removing needs space: SQLite writes a log of each change.
-            self._free_reserve()
-            removed = self._remove_entry(id, version)
-        if is_hex_id(removed):
-            self.folder.remove(file_name(id, removed))
-        self._fill_reserve()
+            self.index_file.free_reserve()
+            files = self._remove_entry(id, version, is_kept=False)
+        self.folder.remove_all(files)
+        self.index_file.fill_reserve()
 
     @contextmanager
     def file(self, record: Record) -> Iterator[Path]:
@@ -222,9 +270,12 @@ class Store:
                     self.folder.top,
                 )
                 return 0
-            with self.engine.connect() as connection:
+            with self.engine.begin() as connection:
+                expired = drop_removed(connection)
                 rows = connection.execute(sa.select(CLASSIFIERS.c.id, CLASSIFIERS.c.version))
                 named = {file_name(row.id, row.version) for row in rows}
+                named |= version_files(connection)
+            self.folder.remove_all(expired)
             return self.folder.move_to_trash(named, ORPHAN_AGE)
 
     def close(self) -> None:
@@ -255,25 +306,6 @@ class Store:
             self.folder.write_id(id)
         return id
 
-    def _identify_index(self) -> tuple[int, int] | None:
-        """Return device and number of the index's file, None if it is gone or is no file."""
-        with suppress(OSError):
-            if self.index_file is not None:
-                status = self.index_file.stat()
-                return status.st_dev, status.st_ino
-        return None
-
-    def _check_index_present(self) -> None:
-        """Check that the index's file is there: SQLite goes on writing to a file that was removed.
-
-        Raises:
-            StoreError: if it was removed or replaced.
-        """
-        if self._identify_index() != self._index_identity:
-            raise StoreError(
-                f"The index '{self.index_file}' was removed or replaced; restart the server."
-            )
-
     def _write_file(self, name: str, write: Callable[[Path], None]) -> int:
         """Write a file and return its size in bytes.
 
@@ -285,8 +317,12 @@ class Store:
         except UserError as error:  # The system's error is the cause of that of `atomic_write`.
             raise StoreError(str(error)) from error.__cause__
 
-    def _remove_entry(self, id: str, version: str | None) -> str:
-        """Remove a classifier from the index, and return the version that it had."""
+    def _remove_entry(self, id: str, version: str | None, *, is_kept: bool) -> list[str]:
+        """Remove a classifier from the index, and return the names of files to remove."""
+        record = None
+        if is_kept:
+            with suppress(DamagedError):
+                record = self.get(id)
         with translated_errors(), self.engine.begin() as connection:
             present = connection.execute(SELECT_VERSION, {"id": id}).scalar()
             if present is None:
@@ -298,24 +334,13 @@ class Store:
                 or connection.execute(sa.delete(CLASSIFIERS).where(is_present)).rowcount == 0
             ):
                 raise conflict_error(id)
-        return str(present)
-
-    def _fill_reserve(self) -> None:
-        """Write the file that keeps space, if it is absent and there is space for it."""
-        if self.index_file is None:
-            return
-        path = self.index_file.with_suffix(RESERVE_SUFFIX)
-        if path.exists():
-            return
-        try:
-            path.write_bytes(os.urandom(RESERVE_BYTES))  # File systems compress zeros away.
-        except OSError:
-            self._free_reserve()
-
-    def _free_reserve(self) -> None:
-        if self.index_file is not None:
-            with suppress(OSError):
-                self.index_file.with_suffix(RESERVE_SUFFIX).unlink()
+            files = drop_removed(connection)
+            if record is not None and record.version == present:
+                removed = dataclasses.replace(record, changed=time.time())
+                keep_version(connection, removed, "removed")
+                return files
+            files += drop_all(connection, id)
+        return files + ([file_name(id, str(present))] if is_hex_id(present) else [])
 
     def _write(
         self,
@@ -324,8 +349,13 @@ class Store:
         created: float,
         write: Callable[[Path], None],
         statement: sa.Insert | sa.Update,
+        keep_old: Callable[[sa.Connection], list[str]] = lambda connection: [],
     ) -> Record:
-        """Write the file of a new version, then the row of the index."""
+        """Write the file of a new version, then the row of the index.
+
+        ``keep_old`` keeps the old version in the same transaction, and returns the names of files
+        that are no longer needed. On a full disk, earlier versions make room.
+        """
         record = Record(
             **dataclasses.asdict(metadata),
             id=id,
@@ -335,19 +365,45 @@ class Store:
             changed=time.time(),
         )
         try:
+            return self._write_record(record, write, statement, keep_old)
+        except StoreFullError:
+            if not self._free_versions():
+                raise
+            return self._write_record(record, write, statement, keep_old)
+
+    def _write_record(
+        self,
+        record: Record,
+        write: Callable[[Path], None],
+        statement: sa.Insert | sa.Update,
+        keep_old: Callable[[sa.Connection], list[str]],
+    ) -> Record:
+        try:
             with translated_errors():
-                self._check_index_present()
+                self.index_file.check()
                 record = dataclasses.replace(record, bytes=self._write_file(record.file, write))
                 with self.engine.begin() as connection:
                     row = dataclasses.asdict(record)
                     if connection.execute(statement.values(**row)).rowcount == 0:
-                        raise conflict_error(id)
+                        raise conflict_error(record.id)
+                    unneeded = keep_old(connection)
+                self.folder.remove_all(unneeded)
                 return record
         except (ConflictError, StoreFullError):
             # After other errors the index may still name the file: the commit may have succeeded
             # although no answer came back.
             self.folder.remove(record.file)
             raise
+
+    def _free_versions(self) -> bool:
+        """Remove all earlier versions because the disk is full; return False if there are none."""
+        try:
+            with translated_errors(), self.engine.begin() as connection:
+                files = drop_all(connection)
+        except StoreFullError:
+            return False
+        self.folder.remove_all(files)
+        return bool(files)
 
 
 def store_urls(folder: Path) -> tuple[str, str]:

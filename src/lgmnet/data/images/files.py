@@ -50,26 +50,38 @@ class ImageFiles:
         self.files = files
         self.max_cached_pixels = max_cached_pixels
         self._decoded: dict[int, Image.Image | ImageError] = {}
+        self._sides: dict[int, int] = {}
+        """Side at which each of these was decoded."""
 
     @property
     def sampled(self) -> Sequence[int]:
         """Indices of the files that decide whether the images are drawings."""
         return sample_indices(len(self.files))
 
-    def decode_at(self, index: int) -> Image.Image | ImageError:
-        """Decode one file and cache the image for `read_at`, if there is room."""
-        if (cached := self._decoded.get(index)) is not None:
+    def decode_at(self, index: int, side: int = MIN_DECODED_SIDE) -> Image.Image | ImageError:
+        """Decode one file and cache the image for `read_at`, if there is room.
+
+        ``side`` is the least height and width of a JPEG (see `decode_image`).
+        """
+        if (cached := self._take(index, side)) is not None:
+            self._decoded[index] = cached
             return cached
         try:
-            image = decode_image(self.files[index], MIN_DECODED_SIDE)
+            image = decode_image(self.files[index], side)
         except ImageError as problem:
             self._decoded[index] = problem
             return problem
         waiting = [other for other in self._decoded.values() if isinstance(other, Image.Image)]
         n_pixels = sum(other.width * other.height for other in [*waiting, image])
         if n_pixels <= self.max_cached_pixels:
-            self._decoded[index] = image
+            self._decoded[index], self._sides[index] = image, side
         return image
+
+    def _take(self, index: int, side: int) -> Image.Image | ImageError | None:
+        """Take a file out of the cache; None if it is absent, or a JPEG decoded at another side."""
+        cached = self._decoded.pop(index, None)
+        is_reduced = isinstance(cached, Image.Image) and cached.format in REDUCED_FORMATS
+        return None if is_reduced and self._sides[index] != side else cached
 
     def measure_at(self, index: int) -> ToneStatistics | None:
         """Decode one file and measure its tones; None if it cannot be read as a photo."""
@@ -111,12 +123,9 @@ class ImageFiles:
         self, index: int, shape: Sequence[int]
     ) -> UInt8[Tensor, "channels height width"] | ImageError:
         """Read one file (see `read_image`); return its error if it cannot be read."""
-        decoded = self._decoded.pop(index, None)
+        decoded = self._take(index, decoded_side(shape))
         if isinstance(decoded, ImageError):
             return decoded
-        is_reduced = decoded is not None and decoded.format in REDUCED_FORMATS
-        if is_reduced and decoded_side(shape) != MIN_DECODED_SIDE:
-            decoded = None
         try:
             return read_image(self.files[index], shape, decoded)
         except ImageError as problem:

@@ -1,13 +1,16 @@
 // Client of the HTTP API. Every failure is an Error with a message for the user.
 
 import { $ } from "./dom.js";
+import { clearErrors } from "./messages.js";
 
 const TOKEN_KEY = "lgmnet-token";
+const CONNECTION = "connection";
 
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status; // 0 if the server cannot be reached.
+    if (!status) this.topic = CONNECTION; // The error goes when the server is there again.
   }
 }
 
@@ -33,6 +36,7 @@ async function send(method, path, { form, etag, signal } = {}) {
       if (signal?.aborted) throw error;
       throw new ApiError(0, "The server cannot be reached. Is lgmnet studio still running?");
     }
+    clearErrors(CONNECTION);
     if (response.ok) return response;
     if (response.status === 401) {
       await requestToken();
@@ -68,6 +72,10 @@ export const list = (after) =>
   sendForJson("GET", `/v1/classifiers?limit=20${after ? `&after=${encodeURIComponent(after)}` : ""}`);
 export const get = (id) => sendForJson("GET", `/v1/classifiers/${id}`);
 export const remove = (id) => send("DELETE", `/v1/classifiers/${id}`);
+export const restore = (id) => sendForJson("POST", `/v1/classifiers/${id}/restore`);
+/** Undo or redo one change. */
+export const step = (id, etag, kind) =>
+  sendForJson("POST", `/v1/classifiers/${id}/${kind}`, { etag });
 export const fit = (fields) => sendForJson("POST", "/v1/classifiers", { form: makeForm(fields) });
 export const fitDigits = () => sendForJson("POST", "/v1/examples/digits");
 export const openFile = (file) => fit({ file });

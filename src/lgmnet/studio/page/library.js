@@ -3,10 +3,12 @@
 import * as api from "./api.js";
 import { enqueue } from "./changes.js";
 import { $, makeButton, makeElement } from "./dom.js";
+import { capture, remember } from "./history.js";
 import { reportErrors, showError } from "./messages.js";
 import { openClassifier, reset, state } from "./state.js";
 
 const MAX_CLASSES_SHOWN = 6;
+const TOPIC = "library";
 
 let nextPage = null;
 
@@ -25,14 +27,17 @@ async function listPage(after = null) {
 
 function makeItem({ id, name, classes, model, changed }) {
   const names = Object.keys(classes);
-  const more = names.length > MAX_CLASSES_SHOWN ? ", …" : "";
+  const nMore = names.length - MAX_CLASSES_SHOWN;
+  const more = nMore > 0 ? ` and ${nMore} more` : "";
   const time = new Date(1000 * changed).toLocaleString();
   const textContent = `${names.slice(0, MAX_CLASSES_SHOWN).join(", ")}${more} · ${model} · ${time}`;
   const open = makeButton(name || "untitled", () =>
     enqueue(async () => {
+      const before = capture();
       openClassifier(await api.get(id));
+      remember(before);
       $("#open-dialog").close();
-    }),
+    }, TOPIC),
   );
   open.append(makeElement("small", { textContent }));
   return addDelete(makeElement("li", {}, open), id, name);
@@ -45,32 +50,53 @@ function makeDamagedItem(id) {
 
 function addDelete(item, id, name) {
   const remove = makeButton("Delete", () =>
-    reportErrors(async () => {
-      if (!confirm(`Delete '${name}' permanently?`)) return;
+    enqueue(async () => {
+      const before = capture();
       await api.remove(id);
-      item.remove();
       if (state.classifier?.id === id) reset();
-    }),
+      remember(before, { deleted: id });
+      showDeleted(item, id, name);
+    }, TOPIC),
   );
   item.append(remove);
   return item;
+}
+
+/** Show in place of a deleted classifier that it can be restored. */
+function showDeleted(item, id, name) {
+  const undo = makeButton("Undo", () =>
+    enqueue(async () => {
+      const restored = await api.restore(id);
+      item.replaceWith(makeItem(restored));
+    }, TOPIC),
+  );
+  item.replaceChildren(makeElement("span", { textContent: `Deleted '${name || "untitled"}'.` }), undo);
+  undo.focus();
 }
 
 $("#open").addEventListener("click", () =>
   reportErrors(async () => {
     await listPage();
     $("#open-dialog").showModal();
-  }),
+  }, TOPIC),
 );
-$("#saved-more").addEventListener("click", () => reportErrors(() => listPage(nextPage)));
+$("#saved-more").addEventListener("click", () =>
+  reportErrors(() => listPage(nextPage), TOPIC),
+);
 $("#open-file").addEventListener("change", (event) => {
   const [file] = event.target.files;
   event.target.value = "";
   $("#open-dialog").close();
-  if (file) enqueue(async () => openClassifier(await api.openFile(file)));
+  if (!file) return;
+  enqueue(async () => {
+    const before = capture();
+    const classifier = await api.openFile(file);
+    openClassifier(classifier);
+    remember(before, { created: classifier.id });
+  }, TOPIC);
 });
 
-function download(blob, name) {
+export function download(blob, name) {
   const link = makeElement("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

@@ -9,14 +9,14 @@ import { state } from "./state.js";
 const THEME_KEY = "lgmnet-theme";
 
 export function updateSettings(classifier, previous) {
-  $("#model").disabled = true;
+  $("#model").value = classifier.model;
   $("#save").disabled = false;
   const isOther = previous?.id !== classifier.id;
   if (isOther || document.activeElement !== $("#name")) $("#name").value = classifier.name;
 }
 
 export function resetSettings() {
-  $("#model").disabled = false;
+  $("#model").value = "auto";
   $("#save").disabled = true;
   $("#name").value = "untitled";
 }
@@ -35,12 +35,19 @@ export async function loadModels() {
 
 async function save() {
   const name = $("#name").value.trim() || "untitled";
-  await editClassifier({ name });
+  if (name !== state.classifier.name) await editClassifier({ name });
   if (state.classifier?.name === name) showStatus(`Saved as '${name}'. Find it again with Open…`);
 }
 
 $("#save").addEventListener("click", save);
 $("#name").addEventListener("change", () => state.classifier && save());
+
+// Switch the model of the classifier; without one, the choice is for the first images.
+$("#model").addEventListener("change", () => {
+  if (!state.classifier) return;
+  const revert = () => ($("#model").value = state.classifier?.model ?? "auto");
+  editClassifier({ model: $("#model").value }, revert, "model");
+});
 
 const root = document.documentElement;
 const savedTheme = localStorage.getItem(THEME_KEY);

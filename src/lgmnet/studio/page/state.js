@@ -8,6 +8,7 @@ export const state = {
 export const listeners = {
   classifier: [], // Called with the new version of the classifier and the version before.
   reset: [], // Called with the number of empty classes to start with.
+  drafts: [], // Called with the classes that are not on the server yet, to show them again.
 };
 
 export function setClassifier(classifier) {
@@ -26,4 +27,21 @@ export function reset(nClasses = 2) {
 export function openClassifier(classifier) {
   reset(0);
   setClassifier(classifier);
+}
+
+/** Return the classes that are not on the server yet: their names and images. */
+export const getDrafts = () =>
+  state.cards
+    .filter((card) => card.className === null)
+    .map(({ name, waiting }) => ({ name, waiting: [...waiting] }));
+
+export function setDrafts(drafts) {
+  for (const listener of listeners.drafts) listener(drafts);
+}
+
+/** Find an image of the classifier by its key; its place changes with every version. */
+export function findImage(key) {
+  for (const { name, images } of state.classifier?.class_details ?? [])
+    for (const image of images) if (image.key === key) return { ...image, className: name };
+  throw new Error("This image is no longer in the classifier.");
 }

@@ -1,20 +1,21 @@
-// The panel to try the classifier: draw, drop, paste or film a query, and see its prediction.
+// The panel to try the classifier: draw, drop, paste, choose or film a query.
 
 import * as api from "./api.js";
+import { Camera } from "./camera.js";
 import { MAX_BATCH_IMAGES } from "./changes.js";
-import { $, makeButton, makeElement, makeSvg } from "./dom.js";
-import { Camera, Pad, acceptImages, chooseFiles, isImage } from "./inputs.js";
+import { $, makeButton, makeElement } from "./dom.js";
+import { acceptImages, chooseFiles, sortFiles } from "./files.js";
 import { drawMap } from "./map.js";
 import { reportErrors, showError } from "./messages.js";
-import { classColor, makeThumbnail } from "./pictures.js";
+import { Pad } from "./pad.js";
+import { clearAnswers, showAnswers } from "./answers.js";
 import { state } from "./state.js";
 
-const MAX_BARS = 12;
-const MAX_ATTENTION_IMAGES = 6;
-const MIN_ATTENTION = 0.02;
+const MAX_BATCH_BYTES = 30e6;
 const STROKE_INTERVAL = 120; // Milliseconds between two predictions while the user draws.
 const CAMERA_INTERVAL = 300;
-const NONE = "none of these";
+const TOO_LARGE = 413;
+const TOPIC = "query";
 
 let queryFiles = [];
 let isPredicting = false;
@@ -35,50 +36,88 @@ const pad = new Pad(stage, {
   onDone: queryDrawing,
   onEnter: queryDrawing,
 });
-const cameraButton = makeButton("Camera", () => reportErrors(toggleCamera));
+const chooseButton = makeButton("Drop, paste or choose an image", chooseQuery);
+chooseButton.className = "choose";
+const photo = makeElement("img", { alt: "The image to classify", className: "query-image" });
+stage.append(chooseButton, photo);
+const cameraButton = makeButton("Camera", () => reportErrors(toggleCamera, TOPIC));
+const drawButton = makeButton("Draw", () => startDrawing());
 $("#query .tools").append(
-  makeButton("Clear", clearTrial),
-  makeButton("Files…", async () => queryImages(await chooseFiles())),
+  makeButton("Files…", chooseQuery),
   cameraButton,
+  drawButton,
+  makeButton("Clear", clearTrial),
 );
-acceptImages($("#query"), (files) => queryImages(files.map(({ file }) => file)));
+acceptImages($("#try"), (files) => queryImages(files.map(({ file }) => file)));
 
-// On a phone, show the link to this panel while the panel is out of sight.
-new IntersectionObserver(([entry]) => ($(".jump").hidden = entry.isIntersecting)).observe($("#query"));
+/** Show one of: the pad, an image, or the place for one. */
+function showStage(mode) {
+  pad.canvas.hidden = mode !== "draw";
+  pad.hint.hidden = mode !== "draw" || !pad.isEmpty;
+  photo.hidden = mode !== "image";
+  chooseButton.hidden = mode !== "choose";
+  drawButton.hidden = mode === "draw";
+}
+
+const emptyMode = () => (state.classifier?.kind === "photos" ? "choose" : "draw");
 
 export function clearTrial() {
-  pad.clear();
+  pad.wipe();
   queryFiles = [];
-  showPredictions(null);
+  showStage(emptyMode());
+  clearAnswers();
+  drawMap();
 }
 
 /** Predict the query again with the new classifier. */
-export function updateTrial() {
+export function updateTrial(classifier, previous) {
+  if (!queryFiles.length && pad.isEmpty && classifier.kind !== previous?.kind)
+    showStage(emptyMode());
   drawMap();
   predict();
 }
 
+async function startDrawing() {
+  if (camera) await toggleCamera();
+  clearTrial();
+  showStage("draw");
+  pad.canvas.focus();
+}
+
 async function queryDrawing() {
-  if (pad.isEmpty) return;
-  queryFiles = [await pad.toFile()];
+  queryFiles = pad.isEmpty ? [] : [await pad.toFile()];
+  if (!queryFiles.length) {
+    clearAnswers();
+    drawMap();
+  }
   predict();
 }
 
+async function chooseQuery() {
+  queryImages(await chooseFiles());
+}
+
 async function queryImages(files) {
-  const images = files.filter(isImage);
-  if (!images.length) {
-    if (files.length) showError(new Error(`'${files[0].name}' is not an image.`));
-    return;
-  }
+  if (!files.length) return;
+  const { images, problems } = sortFiles(files);
+  await reportErrors(async () => {
+    if (problems.length) throw new Error(`Not classified: ${problems.join(" ")}`);
+  }, TOPIC);
+  if (!images.length) return;
   if (camera) await toggleCamera();
-  queryFiles = images.slice(0, MAX_BATCH_IMAGES);
-  pad.clear();
-  try {
-    await pad.show(images[0]);
-  } catch {
-    // The browser cannot show the image; the server may still read it, or says why it cannot.
-  }
+  queryFiles = images;
+  pad.wipe();
+  showQuery(images[0]);
+  clearAnswers(images.length > 1 ? `Classifying ${images.length} images…` : "");
   predict();
+}
+
+/** Show an image; one that the browser cannot show leaves its name. */
+function showQuery(file) {
+  URL.revokeObjectURL(photo.src);
+  photo.src = URL.createObjectURL(file);
+  photo.alt = file.name;
+  showStage("image");
 }
 
 async function toggleCamera() {
@@ -106,11 +145,12 @@ async function predict() {
   $("#try").setAttribute("aria-busy", "true");
   while (isOutdated && state.classifier && queryFiles.length) {
     isOutdated = false;
+    const files = queryFiles;
     try {
-      const response = await api.predict(state.classifier.id, queryFiles);
-      if (queryFiles.length) showPredictions(response);
+      const answers = await predictAll(files);
+      if (queryFiles === files && answers) showAnswers(files, answers, camera ? null : showQuery);
     } catch (error) {
-      if (error.status !== 404) showError(error);
+      if (error.status !== 404) showError(error, TOPIC);
       isOutdated = false;
     }
   }
@@ -118,79 +158,33 @@ async function predict() {
   $("#try").setAttribute("aria-busy", "false");
 }
 
-const percent = (value, digits) => `${(100 * value).toFixed(digits)} %`;
-const labelOf = ({ label, none_of_these: isNone }) => (isNone ? NONE : label);
-
-function showPredictions(response) {
-  const first = response?.predictions[0];
-  $("#attention").hidden = $("#all-predictions").hidden = true;
-  $("#bars").replaceChildren();
-  drawMap(first?.map);
-  if (!first || first.error) {
-    const textContent = first?.error ?? "The prediction appears here as you draw.";
-    $("#prediction").replaceChildren(makeElement("p", { className: "note", textContent }));
-  } else {
-    const { label, none_of_these: isNone, probabilities } = first;
-    const text = isNone ? NONE : `${label}, ${percent(probabilities[label], 0)}`;
-    const detail = isNone
-      ? `It fits no class; the closest is ${label}.`
-      : `predicted in ${response.milliseconds.toFixed(0)} ms`;
-    $("#prediction").replaceChildren(
-      makeElement("p", { textContent: text }),
-      makeElement("small", { textContent: detail }),
-    );
-    showBars(probabilities);
-    showAttention(first.support_attention);
+/** Predict files in several requests if they are many or large; null if the query has changed. */
+async function predictAll(files) {
+  const predictions = [];
+  let milliseconds = 0;
+  let maxImages = MAX_BATCH_IMAGES;
+  while (predictions.length < files.length) {
+    if (isOutdated && predictions.length) return null;
+    const batch = takeBatch(files, predictions.length, maxImages);
+    try {
+      const response = await api.predict(state.classifier.id, batch);
+      predictions.push(...response.predictions);
+      milliseconds += response.milliseconds;
+    } catch (error) {
+      if (error.status !== TOO_LARGE || batch.length === 1) throw error;
+      maxImages = Math.ceil(batch.length / 2);
+    }
   }
-  if (response?.predictions.length > 1) showTable(response.predictions);
+  return { predictions, milliseconds };
 }
 
-function showBars(probabilities) {
-  let entries = Object.entries(probabilities);
-  if (entries.length > MAX_BARS) entries = entries.sort((a, b) => b[1] - a[1]).slice(0, MAX_BARS);
-  $("#bars").append(
-    ...entries.map(([name, probability]) => {
-      const bar = makeSvg("svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" });
-      bar.append(makeSvg("rect", { width: 100 * probability, height: 12, fill: classColor(name) }));
-      return makeElement(
-        "li",
-        {},
-        makeElement("span", { textContent: name, title: name }),
-        makeElement("div", { className: "bar" }, bar),
-        makeElement("span", { textContent: percent(probability, 1) }),
-      );
-    }),
-  );
-}
-
-function showAttention(attention) {
-  const images = new Map();
-  for (const { name, images: ofClass } of state.classifier.class_details)
-    for (const image of ofClass) images.set(image.place, { ...image, name });
-  const visible = attention
-    .filter(({ image, weight }) => weight >= MIN_ATTENTION && images.has(image))
-    .slice(0, MAX_ATTENTION_IMAGES);
-  $("#attention .row").replaceChildren(
-    ...visible.map(({ image, weight }) =>
-      makeElement(
-        "figure",
-        {},
-        makeThumbnail(images.get(image), `An image of ${images.get(image).name}`),
-        makeElement("figcaption", { textContent: percent(weight, 0) }),
-      ),
-    ),
-  );
-  $("#attention").hidden = !visible.length;
-}
-
-function showTable(predictions) {
-  $("#all-predictions").hidden = false;
-  $("#all-predictions summary").textContent = `All ${predictions.length} predictions`;
-  $("#all-predictions tbody").replaceChildren(
-    ...predictions.map((prediction) => {
-      const { image, error, label, probabilities } = prediction;
-      const texts = error ? [image, error, ""] : [image, labelOf(prediction), percent(probabilities[label], 0)];
-      return makeElement("tr", {}, ...texts.map((textContent) => makeElement("td", { textContent })));
-    }),
-  );
+function takeBatch(files, start, maxImages) {
+  const batch = [];
+  let bytes = 0;
+  for (const file of files.slice(start, start + maxImages)) {
+    bytes += file.size;
+    if (batch.length && bytes > MAX_BATCH_BYTES) break;
+    batch.push(file);
+  }
+  return batch;
 }

@@ -1,13 +1,14 @@
 """Routes that create, list, read, edit, remove, use and export classifiers."""
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import anyio
-from fastapi import APIRouter, File, Form, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, File, Form, Path, Query, Request, Response
 from PIL import Image
 from pydantic import GetPydanticSchema, WithJsonSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
@@ -18,16 +19,24 @@ from lgmnet.classifier.thumbnails import encode_image
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError
 from lgmnet.model.registry import AUTO_MODEL
-from lgmnet.studio.classifiers import LabelledFile, thumbnail
+from lgmnet.studio.classifiers import LabelledFile
 from lgmnet.studio.disconnect import while_connected
-from lgmnet.studio.errors import ConflictError
 from lgmnet.studio.index import DamagedEntry, Record
+from lgmnet.studio.pictures import thumbnail
+from lgmnet.studio.routes.conditions import (
+    IfMatch,
+    IfNoneMatch,
+    check_match,
+    etag_header,
+    not_modified,
+    require_match,
+)
 from lgmnet.studio.schemas import (
-    ClassifierOut,
+    Classifier,
+    ClassifierPage,
+    CodeSnippet,
     Estimate,
-    Page,
     Predictions,
-    Snippet,
     StudioService,
     to_classifier_out,
     to_estimate,
@@ -35,6 +44,8 @@ from lgmnet.studio.schemas import (
     to_predictions,
     to_summary,
 )
+from lgmnet.studio.service import Service
+from lgmnet.studio.versions import StepKind
 
 DEFAULT_NAME = "untitled"
 MAX_FILE_NAME_LENGTH = 200
@@ -67,13 +78,6 @@ Labels = Annotated[
     Sequence[str], Form(description="Class of each image, in the order of the images.")
 ]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the classifier.")]
-IfMatch = Annotated[
-    str | None, Header(description="Etag of the version to change, or * for the current version.")
-]
-
-IfNoneMatch = Annotated[
-    str | None, Header(description="Etags of versions that need not be sent again.")
-]
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The caller has the current version."}
 }
@@ -83,7 +87,7 @@ router = APIRouter(tags=["classifiers"])
 
 # Routes that need a network are coroutines: they wait for the worker without a thread of their own.
 @router.post("/v1/classifiers", status_code=201)
-async def forge(
+async def create_classifier(
     service: StudioService,
     request: Request,
     response: Response,
@@ -94,53 +98,53 @@ async def forge(
     file: Annotated[
         Upload | None, File(description="A classifier's own file, in place of images.")
     ] = None,
-) -> ClassifierOut:
+) -> Classifier:
     """Fit a classifier to labelled images, or add one that comes as a file."""
     if file is not None:
         new_name = None if name == DEFAULT_NAME else name
-        work = service.open(file.data, new_name)
+        work = service.open(file, new_name)
     else:
         work = service.fit(name, model, pair(images, labels))
     return to_fitted_out(await while_connected(request, work), response)
 
 
 @router.post("/v1/examples/digits", status_code=201)
-async def digits(service: StudioService, response: Response) -> ClassifierOut:
+async def create_example(service: StudioService, response: Response) -> Classifier:
     """Fit a classifier to an example: five of scikit-learn's handwritten digits of each class."""
     images = await anyio.to_thread.run_sync(example_digits)
     return to_fitted_out(await service.fit("digits", "omniglot", images), response)
 
 
 @router.get("/v1/classifiers")
-def page(
+def list_classifiers(
     service: StudioService,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(description="'next' of the page before.")] = None,
-) -> Page:
+) -> ClassifierPage:
     """List classifiers, newest first."""
     entries = service.store.page(limit + 1, None if after is None else parse_cursor(after))
     shown, has_more = entries[:limit], len(entries) > limit
     damaged = [entry for entry in shown if isinstance(entry, DamagedEntry)]
     for entry in damaged:
         LOGGER.warning("The index's entry of '%s' is damaged: %s", entry.id, entry.reason)
-    return Page(
+    return ClassifierPage(
         items=[to_summary(entry) for entry in shown if isinstance(entry, Record)],
         damaged=[entry.id for entry in damaged],
         next=f"{min(shown[-1].created, MAX_TIME)!r}_{shown[-1].id}" if has_more else None,
     )
 
 
-@router.get("/v1/classifiers/{id}", response_model=ClassifierOut, responses=NOT_MODIFIED)
-def get(
+@router.get("/v1/classifiers/{id}", response_model=Classifier, responses=NOT_MODIFIED)
+def get_classifier(
     service: StudioService, id: Id, response: Response, if_none_match: IfNoneMatch = None
-) -> ClassifierOut | Response:
+) -> Classifier | Response:
     """Return a classifier with its classes and images."""
     stored = service.get(id)
     return not_modified(if_none_match, stored.record) or to_classifier_out(stored, response)
 
 
 @router.patch("/v1/classifiers/{id}")
-async def edit(
+async def update_classifier(
     service: StudioService,
     request: Request,
     id: Id,
@@ -153,34 +157,40 @@ async def edit(
     to: Annotated[Sequence[str], Form(description="Their new names, in the same order.")] = (),
     drop: Annotated[Sequence[int], Form(description="Places of images to drop.")] = (),
     remove: Annotated[Sequence[str], Form(description="Classes to remove.")] = (),
+    move: Annotated[Sequence[int], Form(description="Places of images to move.")] = (),
+    into: Annotated[
+        Sequence[str], Form(description="Classes that they move into, in the same order.")
+    ] = (),
     model: Annotated[
         str | None, Form(description="Name of the model to switch to, or auto.")
     ] = None,
-) -> ClassifierOut:
-    """Rename classes, drop images, remove classes and add images: in this order, all or nothing.
+) -> Classifier:
+    """Rename classes, move and drop images, remove classes, add images: all of it or nothing.
 
+    This is the order of the changes. A class that loses all images because they move is removed.
     With 'model', the classifier is then fitted by that model. Without it, the model of a classifier
     of less than three classes is chosen anew if it was chosen automatically before.
     """
-    if if_match is None:
-        raise HTTPException(
-            428,
-            "Send the header If-Match with the etag of the version to change, so that nobody's "
-            "work is overwritten; or with * for the current version.",
-        )
+    etags = require_match(if_match)
     if len(rename) != len(to):
         raise ConfigError(
             f"Expected a new name for each class to rename, but got {len(rename)} of 'rename' and "
             f"{len(to)} of 'to'."
         )
+    if len(move) != len(into):
+        raise ConfigError(
+            f"Expected a class for each image to move, but got {len(move)} of 'move' and "
+            f"{len(into)} of 'into'."
+        )
     if name is None and "name" in await request.form():
         name = ""  # FastAPI takes an empty field for an absent one.
     stored = await anyio.to_thread.run_sync(service.get, id)
-    check_match(if_match, stored.record)
+    check_match(etags, stored.record)
     work = service.edit(
         stored,
         name=name,
         rename=list(zip(rename, to, strict=True)),
+        move=list(zip(move, into, strict=True)),
         drop=drop,
         remove=remove,
         add=pair(images, labels),
@@ -190,8 +200,8 @@ async def edit(
 
 
 @router.delete("/v1/classifiers/{id}", status_code=204, response_model=None)
-def remove(service: StudioService, id: Id, if_match: IfMatch = None) -> None:
-    """Remove a classifier."""
+def delete_classifier(service: StudioService, id: Id, if_match: IfMatch = None) -> None:
+    """Remove a classifier; it can be restored for a day."""
     if if_match is None or if_match.strip() == "*":
         service.store.remove(id)  # Also if its entry is damaged.
         return
@@ -200,12 +210,47 @@ def remove(service: StudioService, id: Id, if_match: IfMatch = None) -> None:
     service.store.remove(id, record.version)
 
 
+@router.post("/v1/classifiers/{id}/undo")
+def undo(
+    service: StudioService, id: Id, response: Response, if_match: IfMatch = None
+) -> Classifier:
+    """Undo the last change, whoever made it; this can be repeated, and redone."""
+    return step(service, id, response, if_match, "undo")
+
+
+@router.post("/v1/classifiers/{id}/redo")
+def redo(
+    service: StudioService, id: Id, response: Response, if_match: IfMatch = None
+) -> Classifier:
+    """Redo the change that was undone last, unless another change followed."""
+    return step(service, id, response, if_match, "redo")
+
+
+def step(
+    service: Service,
+    id: str,
+    response: Response,
+    if_match: str | None,
+    kind: StepKind,
+) -> Classifier:
+    """Undo or redo a change of a classifier."""
+    stored = service.get(id)
+    check_match(require_match(if_match), stored.record)
+    return to_classifier_out(service.step(stored, kind), response)
+
+
+@router.post("/v1/classifiers/{id}/restore")
+def restore_classifier(service: StudioService, id: Id, response: Response) -> Classifier:
+    """Restore a classifier that was removed less than a day ago."""
+    return to_classifier_out(service.restore(id), response)
+
+
 @router.get(
     "/v1/classifiers/{id}/images/{place}",
     response_class=Response,
     responses={200: {"content": {"image/png": {}, "image/webp": {}}}, **NOT_MODIFIED},
 )
-def picture(
+def get_image(
     service: StudioService,
     id: Id,
     place: Annotated[int, Path(ge=0, le=10**9)],
@@ -237,7 +282,7 @@ async def predict(
 
 
 @router.get("/v1/classifiers/{id}/estimate")
-async def estimate(service: StudioService, request: Request, id: Id) -> Estimate:
+async def estimate_accuracy(service: StudioService, request: Request, id: Id) -> Estimate:
     """Estimate the accuracy: every image is classified without it and its copies."""
     stored, result = await while_connected(request, service.estimate(id))
     return to_estimate(stored, result)
@@ -248,7 +293,7 @@ async def estimate(service: StudioService, request: Request, id: Id) -> Estimate
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {}}}, **NOT_MODIFIED},
 )
-async def export(
+async def export_classifier(
     service: StudioService,
     request: Request,
     id: Id,
@@ -264,23 +309,22 @@ async def export(
         record, data = stored.record, await while_connected(request, service.export(stored))
     else:
         record, data = await anyio.to_thread.run_sync(service.file, id)
-    name = quote(f"{record.name or 'classifier'}.{format}", safe="")
-    disposition = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    disposition = content_disposition(f"{record.name or 'classifier'}.{format}")
     return Response(
         data,
         media_type="application/octet-stream",
-        headers=disposition | etag_header(record),
+        headers={"Content-Disposition": disposition} | etag_header(record),
     )
 
 
 @router.get("/v1/classifiers/{id}/snippet")
-def lines(
+def get_snippet(
     service: StudioService,
     id: Id,
     language: Annotated[Literal["python", "javascript"], Query()] = "python",
-) -> Snippet:
+) -> CodeSnippet:
     """Return the lines of code that run the exported ONNX file."""
-    return Snippet(language=language, lines=snippet(language, service.get(id).fitted))
+    return CodeSnippet(language=language, lines=snippet(language, service.get(id).fitted))
 
 
 def example_digits(shot: int = 5) -> list[LabelledFile]:
@@ -313,35 +357,10 @@ def pair(images: Sequence[ImageBytes], labels: Sequence[str]) -> list[LabelledFi
     return [LabelledFile(label, image) for image, label in zip(images, labels, strict=True)]
 
 
-def check_match(if_match: str, record: Record) -> None:
-    """Check that a classifier has a version that If-Match names.
-
-    Raises:
-        ConflictError: if it has another version.
-    """
-    if not names_version(if_match, record):
-        raise ConflictError(
-            "The classifier was changed by somebody else since you read it. Read it again, then "
-            "repeat your change."
-        )
-
-
-def etag_header(record: Record) -> dict[str, str]:
-    """Return the header ETag of everything that shows a version of a classifier."""
-    return {"ETag": f'"{record.version}"'}
-
-
-def not_modified(if_none_match: str | None, record: Record) -> Response | None:
-    """Return the response 304 if If-None-Match names the version, None if it does not."""
-    if if_none_match is None or not names_version(if_none_match, record):
-        return None
-    return Response(status_code=304, headers=etag_header(record))
-
-
-def names_version(condition: str, record: Record) -> bool:
-    """Return True if If-Match or If-None-Match names the version of a record, or is ``*``."""
-    etags = {tag.strip().removeprefix("W/").strip('"') for tag in condition.split(",")}
-    return bool(etags & {"*", record.version})
+def content_disposition(name: str) -> str:
+    """Return the header for a download: the name in full, and in ASCII for simple clients."""
+    plain = re.sub(r"[^A-Za-z0-9 ._()+-]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def parse_cursor(after: str) -> tuple[float, str]:

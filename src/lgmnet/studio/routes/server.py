@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lgmnet.studio.schemas import ModelOut, StudioService, to_model_out
+from lgmnet.studio.schemas import Model, StudioService, to_model_out
 
 PAGE_FOLDER = Path(__file__).parents[1] / "page"
 CONTENT_SECURITY_POLICY = (
@@ -24,19 +24,19 @@ router = APIRouter()
 
 
 @router.get("/v1/models", tags=["models"])
-def models(service: StudioService) -> list[ModelOut]:
+def list_models(service: StudioService) -> list[Model]:
     """List the models that can fit classifiers."""
     return [to_model_out(model) for model in service.models()]
 
 
 @router.get("/healthz", tags=["state"])
-async def alive() -> dict[str, str]:
+async def get_health() -> dict[str, str]:
     """Report that the process is running."""
     return {"status": "alive"}
 
 
 @router.get("/readyz", tags=["state"])
-def ready(service: StudioService, request: Request) -> dict[str, str]:
+def get_readiness(service: StudioService, request: Request) -> dict[str, str]:
     """Report if requests can be served: models loaded, store usable, not shutting down.
 
     Anybody may ask, so only the log says why the server is not ready.
@@ -53,7 +53,7 @@ def ready(service: StudioService, request: Request) -> dict[str, str]:
 
 
 @router.get("/metrics", tags=["state"], response_class=Response)
-def metrics(request: Request) -> Response:
+def get_metrics(request: Request) -> Response:
     """Return the metrics in Prometheus's text format."""
     return Response(request.app.state.metrics.export(), media_type=CONTENT_TYPE_LATEST)
 
@@ -62,6 +62,20 @@ def index() -> FileResponse:
     """Return the page."""
     headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "cache-control": "no-cache"}
     return FileResponse(PAGE_FOLDER / "index.html", headers=headers)
+
+
+def welcome() -> HTMLResponse:
+    """Return the page of a server without the studio's page: links to its documentation."""
+    return HTMLResponse(
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>lgmnet</title>"
+        "<h1>lgmnet</h1><p>This server has an HTTP API: its "
+        "<a href='/docs'>documentation</a> and its <a href='/openapi.json'>schema</a>.</p></html>"
+    )
+
+
+def add_welcome(app: FastAPI) -> None:
+    """Add a page with links to the documentation to an application."""
+    app.add_api_route("/", welcome, include_in_schema=False)
 
 
 def add_page(app: FastAPI) -> None:
