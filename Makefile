@@ -41,7 +41,7 @@ bench: .venv/.package ## run all benchmarks (20 minutes; run nothing else meanwh
 	for name in peers utilisation scaling classifier engines service; do $(BIN)/python benchmarks/$$name.py || exit; done
 	$(BIN)/python benchmarks/page.py
 
-bench-page: .venv/.package ## draw docs/benchmarks.md from benchmarks/results/
+bench-page: .venv/.package ## draw docs/results/benchmarks.md from benchmarks/results/
 	$(BIN)/python benchmarks/page.py
 
 test: lint types ## all that CI runs: lint, types, tests, coverage

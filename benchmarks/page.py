@@ -1,4 +1,4 @@
-"""Draw docs/benchmarks.md and its plots from the files in ``benchmarks/results``.
+"""Draw docs/results/benchmarks.md and its plots from the files in ``benchmarks/results``.
 
 ``make bench-page`` runs it. It measures nothing.
 """
@@ -19,7 +19,7 @@ from workload import N_TEST_TASKS, N_TRAIN_TASKS
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-DOCS = ROOT / "docs"
+PAGES = ROOT / "docs" / "results"
 FEW_SHOT_PEERS = ("easyfsl", "learn2learn")
 MAML_PEERS = ("learn2learn", "higher", "torchopt")
 LAYER_ORDERS = {"": "published layer order", ", pool first": "lgmnet's layer order"}
@@ -387,9 +387,9 @@ the turns.
 def main() -> None:
     """Draw the page and its plots."""
     plt.rcParams["svg.hashsalt"] = "lgmnet"  # Makes the identifiers in the files reproducible.
-    draw_peers(read_result("peers"), DOCS / "benchmarks-peers.svg")
-    draw_scaling(read_result("scaling")["curves"], DOCS / "benchmarks-scaling.svg")
-    (DOCS / "benchmarks.md").write_text(make_page())
+    draw_peers(read_result("peers"), PAGES / "benchmarks-peers.svg")
+    draw_scaling(read_result("scaling")["curves"], PAGES / "benchmarks-scaling.svg")
+    (PAGES / "benchmarks.md").write_text(make_page())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from lgmnet.data.examples import write_example
 from lgmnet.data.images.archives import data_folders
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/tutorial.md")
+DOCUMENTS = ("README.md", "docs/tutorials/first-model.md")
+CONCEPTS = ("docs/concepts/leak.md", "docs/concepts/audit.md")
 FEWER = {
     "train": "--steps 2 --set validation.episodes=2 --set every=2 --set tasks=1 --set way=4",
     "evaluate": "--episodes 2",
@@ -79,7 +80,9 @@ def expand(word: str) -> list[str]:
     return sorted(glob.glob(word)) if "*" in word else [word]
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/leak.md", "docs/audit.md"])
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, "docs/concepts/leak.md", "docs/concepts/audit.md"]
+)
 def test_the_python_code_runs_as_printed(document, reader_folder):
     write_example("drawings", reader_folder)
     blocks = find_blocks(document, "python")
@@ -98,10 +101,10 @@ def test_links_to_files_exist():
     for document in [
         *DOCUMENTS,
         "CONTRIBUTING.md",
-        "docs/method.md",
-        "docs/criteria.md",
-        "docs/leak.md",
-        "docs/audit.md",
+        "docs/concepts/method.md",
+        "docs/concepts/criteria.md",
+        "docs/concepts/leak.md",
+        "docs/concepts/audit.md",
         "docs/dev/log.md",
     ]:
         text = (ROOT / document).read_text(encoding="utf-8")

@@ -79,7 +79,8 @@ class LGMNet(MetricMethod):
     https://arxiv.org/abs/1905.06331
 
     A MetaNet looks at the support set and generates the weights of a TargetNet for exactly this
-    task; nothing is fine-tuned. For task i with support set S_i (docs/method.md, same numbers)::
+    task; nothing is fine-tuned. For task i with support set S_i (numbers as in
+    docs/concepts/method.md)::
 
         mu_i, log sigma_i^2 = mean over S_i of encoder(embedding(x))      (1)
         c_i ~ N(mu_i, diag(sigma_i^2))                                    (2)
