@@ -15,8 +15,8 @@ from lgmnet.devices import without_autocast
 Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
 """Inverse temperature: one for all tasks, or one for each."""
 Similarity = Literal["cosine", "euclidean", "linear"]
-"""Similarity of a query q to a key k: ``cosine``; ``euclidean``: -|q - k|^2; ``linear``: the inner
-product of k with q / |q|."""
+"""Similarity of a query q to a key k: ``cosine``; ``euclidean``: the negative squared
+distance; ``linear``: the inner product of k with q at unit length."""
 HeadKind = Literal["attention", "means", "euclidean", "ridge"]
 SIMILARITIES: dict[HeadKind, Similarity] = {
     "attention": "cosine",
