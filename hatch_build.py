@@ -1,7 +1,7 @@
 """Metadata of the package that depend on where the repository lies: addresses and the long text.
 
-The address is LGMNET_REPOSITORY (the release workflow sets its own), else that of an unpacked sdist,
-else the placeholder. In README.md links are relative, so that they work in a checkout and wherever
+The address is LGMNET_REPOSITORY (the release workflow sets its own), else that of an unpacked
+sdist, else the placeholder. In README.md links are relative, so that they work in a checkout and wherever
 the repository is hosted; on the page of a package index they must be absolute.
 """
 

@@ -40,7 +40,8 @@ def main() -> None:
     """Train, and score the result beside the model that it started from."""
     run = refined_on_strokes()
     with tempfile.TemporaryDirectory() as folder:
-        train, val, test = (open_source("strokes", s, run.feature_shape) for s in ("train", "val", "test"))
+        splits = ("train", "val", "test")
+        train, val, test = (open_source("strokes", split) for split in splits)
         model = launch(run, train, val, Path(folder, "refined"), accelerator="cpu")
         assert model is not None
         methods = {"omniglot": lgmnet.load_model("omniglot").method, "refined": model.method}

@@ -1,4 +1,4 @@
-"""Check the built site: every link inside leads somewhere, and no page loads anything from elsewhere.
+"""Check the built site: links inside lead somewhere, and no page loads anything from elsewhere.
 
 Usage: python scripts/check_site.py docs/_build/html. Exits with code 1 and lists what is wrong.
 """
@@ -69,13 +69,13 @@ def find_faults(site: Path) -> Iterator[str]:
         for target in [*page.links, *page.loaded]:
             if is_elsewhere(target) or target.startswith(("mailto:", "data:", "javascript:")):
                 continue
-            name, _, anchor = target.partition("#")
-            goal = path if not name else (path.parent / unquote(name.partition("?")[0])).resolve()
+            name, _, anchor = unquote(target).partition("#")
+            goal = path if not name else (path.parent / name.partition("?")[0]).resolve()
             if goal.is_dir():
                 goal /= "index.html"
             if not goal.is_file():
                 yield f"{path}: the link to {target} is dead"
-            elif anchor and goal.suffix == ".html" and unquote(anchor) not in read_page(goal).anchors:
+            elif goal.suffix == ".html" and anchor not in ("", *read_page(goal).anchors):
                 yield f"{path}: the link to {target} names no place of that page"
     for path in sorted(site.rglob("*.css")):
         text = path.read_text(encoding="utf-8")

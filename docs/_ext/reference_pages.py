@@ -85,9 +85,7 @@ def draw_route(method: str, path: str, route: Mapping[str, Any], schema: Mapping
         (f"`{status}`", escape(answer.get("description", "")))
         for status, answer in route["responses"].items()
     ]
-    text = (
-        f"## {method} {escape(path)}\n\n{escape(route.get('description', route['summary']))}\n\n"
-    )
+    text = f"## {method} {escape(path)}\n\n{escape(route.get('description', route['summary']))}\n\n"
     if parameters:
         text += draw_table(("parameter", "meaning"), parameters) + "\n"
     return text + draw_table(("status", "answer"), answers)

@@ -28,6 +28,9 @@ class LGMNetConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> LGMNetConfig().head.kind
+    'attention'
     """
 
     generates_nothing = False
@@ -96,6 +99,13 @@ class LGMNet(MetricMethod):
     those of `HeadConfig`.
 
     The paper draws the context at test too; here it is its mean unless a generator is given.
+
+    >>> import torch
+    >>> method = LGMNet(LGMNetConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = LGMNetConfig
@@ -206,6 +216,12 @@ class LGMClassifier(MetricClassifier):
     """TargetNet with its generated weights, and the keys in the space of its output.
 
     A query goes through TargetNet, eq. (4), and is compared with the keys, eq. (5) and (6).
+
+    >>> import torch
+    >>> method = LGMNet(LGMNetConfig()).eval()
+    >>> classifier = method.adapt(torch.rand(1, 2, 1, 28, 28), torch.tensor([[0, 1]]), way=2)
+    >>> isinstance(classifier, LGMClassifier)
+    True
     """
 
 

@@ -19,8 +19,8 @@ with require_extra("hub", "models of the Hugging Face hub"):
 class HubModel(ModelHubMixin, library_name="lgmnet"):
     """`Model` with ``from_pretrained``, ``save_pretrained`` and ``push_to_hub`` of the hub.
 
-    `Model` itself can be loaded from the hub and uploaded to it too. This class is for programs that
-    treat models of all libraries alike, and so expect the mixin's arguments (``token``,
+    `Model` itself can be loaded from the hub and uploaded to it too. This class is for programs
+    that treat models of all libraries alike, and so expect the mixin's arguments (``token``,
     ``cache_dir``, ``local_files_only``, ``commit_message``, ...).
 
     Args:
