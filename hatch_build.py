@@ -1,8 +1,8 @@
 """Metadata of the package that depend on where the repository lies: addresses and the long text.
 
 The address is LGMNET_REPOSITORY (the release workflow sets its own), else that of an unpacked
-sdist, else the placeholder. In README.md links are relative, so that they work in a checkout and wherever
-the repository is hosted; on the page of a package index they must be absolute.
+sdist, else the placeholder. In README.md links are relative, so that they work in a checkout and
+wherever the repository is hosted; on the page of a package index they must be absolute.
 """
 
 import os

@@ -159,7 +159,8 @@ def describe_protocol(method: Method, draws: int = 0) -> str:
 def mean_and_ci95(scores: Float[Tensor, " episodes"]) -> tuple[float, float]:
     """Mean over episodes and half-width of its 95 % interval, 1.96 standard errors.
 
-    >>> mean_and_ci95(torch.tensor([0.5, 1.0]))
+    >>> mean, ci95 = mean_and_ci95(torch.tensor([0.5, 1.0]))
+    >>> mean, round(ci95, 2)
     (0.75, 0.49)
     """
     return scores.mean().item(), 1.96 * scores.std().item() / math.sqrt(len(scores))

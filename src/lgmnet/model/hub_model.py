@@ -4,8 +4,10 @@
 its own, which nothing else of lgmnet imports: `load_model` needs no `huggingface_hub`.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lgmnet.errors import require_extra
 from lgmnet.model.folder import check_model_folder
@@ -34,7 +36,7 @@ class HubModel(ModelHubMixin, library_name="lgmnet"):
     'vectors'
     """
 
-    def __new__(cls, model: Model) -> Self:
+    def __new__(cls, model: Model) -> HubModel:
         """Create the object; the mixin would copy the whole model as a config."""
         return object.__new__(cls)
 
@@ -69,7 +71,7 @@ class HubModel(ModelHubMixin, library_name="lgmnet"):
         local_files_only: bool,
         token: str | bool | None,
         **model_kwargs: Any,
-    ) -> Self:
+    ) -> HubModel:
         folder = Path(model_id)
         if not folder.is_dir():
             folder = Path(
