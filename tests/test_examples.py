@@ -6,6 +6,7 @@ import functools
 import http.server
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,9 +65,7 @@ def test_the_page_classifies_a_drawing_in_a_browser() -> None:
     if not (SITE / "ort.wasm.min.mjs").is_file():
         pytest.skip("needs examples/onnx_in_browser/site: make test-examples")
     playwright = pytest.importorskip("playwright.sync_api")
-    chromium = next(
-        (p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None
-    )
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))

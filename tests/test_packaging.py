@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
 from lgmnet import __version__
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-hatch_build = pytest.importorskip("hatch_build", reason="needs hatchling")
-
 from scripts.check_site import find_faults
 
+ROOT = Path(__file__).parents[1]
 
-def test_links_of_the_long_text_are_absolute() -> None:
+
+@pytest.fixture(scope="module")
+def hatch_build() -> ModuleType:
+    """Load the hook of the build, which lies beside pyproject.toml."""
+    pytest.importorskip("hatchling")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_links_of_the_long_text_are_absolute(hatch_build: ModuleType) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     absolute = hatch_build.make_links_absolute(text, "https://example.org/x")
     targets = re.findall(r"\]\(([^)\s]+)\)", absolute)
@@ -30,7 +39,7 @@ def test_links_of_the_long_text_are_absolute() -> None:
 
 
 def test_an_unpacked_sdist_keeps_the_address_of_its_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hatch_build: ModuleType
 ) -> None:
     monkeypatch.delenv("LGMNET_REPOSITORY", raising=False)
     assert hatch_build.find_repository(tmp_path) == hatch_build.PLACEHOLDER
