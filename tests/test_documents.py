@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from lgmnet.cli.main import app
+from lgmnet.cli import main  # noqa: F401  # Importing it registers the commands.
+from lgmnet.cli.console import app
 from lgmnet.data.examples import write_example
 
 ROOT = Path(__file__).parents[1]

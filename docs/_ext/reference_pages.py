@@ -16,7 +16,8 @@ import typer.main
 from sphinx.application import Sphinx
 
 from lgmnet import errors
-from lgmnet.cli.main import app as command_line
+from lgmnet.cli import main  # noqa: F401  # Importing it registers the commands.
+from lgmnet.cli.console import app as command_line
 from lgmnet.model.registry import PRETRAINED_FOLDER, shipped_models
 from lgmnet.studio.app import Settings, create_app
 
