@@ -25,19 +25,21 @@ def own_server(store: Path) -> Iterator[str]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         address = json.loads(server.stdout.readline())["address"]
-        yield address.removesuffix("/docs")
-        server.terminate()
+        try:
+            yield address.removesuffix("/docs")
+        finally:
+            server.terminate()
 
 
 def use(address: str, images: Path) -> None:
     """Make a classifier, add a class, ask it, and remove it."""
     token = os.environ.get("LGMNET_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=f"{address}/v1/classifiers", headers=headers, timeout=60) as client:
-        response = client.post("", **form(images / "symbols", name="symbols"))
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+        response = client.post("/v1/classifiers", **form(images / "symbols", name="symbols"))
         response.raise_for_status()
         classifier = response.json()
-        path = f"/{classifier['id']}"
+        path = f"/v1/classifiers/{classifier['id']}"
         # The etag says to which version the change applies; another person's change is not lost.
         response = client.patch(
             path, headers={"If-Match": classifier["etag"]}, **form(images / "more")

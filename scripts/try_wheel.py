@@ -60,9 +60,11 @@ def use(python: Path, extra: str, folder: Path) -> None:
             words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
         ) as studio:
             assert studio.stdout is not None
-            address = json.loads(studio.stdout.readline())["address"]
-            assert b"<html" in urllib.request.urlopen(address, timeout=30).read()
-            studio.terminate()
+            try:
+                address = json.loads(studio.stdout.readline())["address"]
+                assert b"<html" in urllib.request.urlopen(address, timeout=30).read()
+            finally:
+                studio.terminate()
 
 
 def is_installed(step: Step) -> bool:
