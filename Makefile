@@ -21,7 +21,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest lock clean
+.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest docs dist test-wheel test-examples lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,15 +40,16 @@ bench: .venv/.package ## run all benchmarks and draw their page (20 minutes; run
 	-$(MAKE) --keep-going $(PEERS)  # The page names each peer that cannot be installed.
 	$(BIN)/python benchmarks/run_all.py
 
-bench-page: .venv/.package ## draw docs/benchmarks.md from benchmarks/results/
+bench-page: .venv/.package ## draw docs/results/benchmarks.md from benchmarks/results/
 	$(BIN)/python benchmarks/page.py
 
 test: lint types ## all that CI runs: lint, types, tests, coverage
 	$(BIN)/pytest --cov --numprocesses auto --dist worksteal
 
-lint: .venv/.package ## ruff: rules and formatting
+lint: .venv/.package ## ruff: rules and formatting; codespell
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 
 types: .venv/.package ## mypy, strict on src
 	$(BIN)/mypy
@@ -66,6 +67,23 @@ test-highest: $(UV) ## the tests on the newest dependencies of today, nothing lo
 	$(UV) pip install --quiet --python .venv-highest --group dev
 	$(UV) pip install --quiet --python .venv-highest --no-build-isolation -e '.[all]'
 	.venv-highest/bin/pytest
+
+docs: .venv/.package ## the site, in docs/_build/html: no warning, no dead link, nothing from elsewhere
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(BIN)/python scripts/check_site.py docs/_build/html
+
+dist: export SOURCE_DATE_EPOCH = $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
+dist: .venv/.package ## wheel and sdist, built twice with the same hashes, the wheel once from the sdist
+	rm -rf dist
+	$(BIN)/python scripts/build_dist.py dist
+	$(BIN)/twine check --strict dist/*
+
+test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: forge, predict, export, studio
+	$(BIN)/python scripts/try_wheel.py dist base photos studio all
+
+test-examples: .venv/.package ## all examples, the one in the browser too (npm fetches onnxruntime-web)
+	bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site
+	$(BIN)/pytest tests/test_examples.py
 
 clean: ## remove the environments and the caches
 	rm -rf .venv .venv-lowest .venv-highest .venv-peer-* $(UV_ENV) dist

@@ -1,4 +1,4 @@
-"""Draw docs/benchmarks.md and its plots from the files in ``benchmarks/results``.
+"""Draw docs/results/benchmarks.md and its plots from the files in ``benchmarks/results``.
 
 ``make bench-page`` runs it. It measures nothing. It also writes the figures of
 docs/how-to/scale.md, whose prices are options.
@@ -20,7 +20,7 @@ from scale_figures import Prices, write_figures
 from scipy.stats import t
 from targets import target_rows
 
-PAGES = ROOT / "docs"
+PAGES = ROOT / "docs" / "results"
 
 
 def failure_sentences(result: dict[str, Any]) -> list[str]:
@@ -278,7 +278,7 @@ def scoring_section() -> str:
 
 `lgmnet predict --out --engine-cluster ray` on JPEGs of 640 x 480, with one and two workers of one
 core each, which take turns in one run. A rate counts the time in which all workers are busy. What
-100 million photos cost is in [how to score millions of images](how-to/scale.md).
+100 million photos cost is in [how to score millions of images](../how-to/scale.md).
 
 {value_table(read_result("scoring"), SCORING)}
 

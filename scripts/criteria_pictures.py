@@ -1,4 +1,4 @@
-"""Draw docs/criteria-drawings.png and docs/criteria-photos.png: one task of each criterion."""
+"""Draw the pictures of docs/concepts/criteria.md: one task of each criterion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lgmnet.data.synthetic.criterion_drawings import CriterionDrawings
 from lgmnet.data.synthetic.criterion_photos import criterion_photos
 from lgmnet.episode import EpisodeShape
 
-DOCS = Path(__file__).parents[1] / "docs"
+CONCEPTS = Path(__file__).parents[1] / "docs" / "concepts"
 WAY, SHOT, SEED = 5, 3, 1
 
 
@@ -76,8 +76,8 @@ def draw(rows: dict[Factor, tuple[list[str], Tensor]], path: Path) -> None:
 
 def main() -> None:
     """Draw both pictures."""
-    draw(drawing_rows(), DOCS / "criteria-drawings.png")
-    draw(photo_rows(), DOCS / "criteria-photos.png")
+    draw(drawing_rows(), CONCEPTS / "criteria-drawings.png")
+    draw(photo_rows(), CONCEPTS / "criteria-photos.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Score the models that scripts/gpu.sh trained, on the CPU, on the lossless test images. Needs CIFAR-100 and Omniglot
 # (LGMNET_DATA). Weights are joined first. Writes results/gpu-*.json and benchmarks/results/gpu.json, and draws
-# docs/benchmarks.md. With two threads it takes a few hours; EPISODES=100 is a quick trial.
+# docs/results/benchmarks.md. With two threads it takes a few hours; EPISODES=100 is a quick trial.
 #
 #   scripts/gpu_score.sh RESULTS [FOLDER OF THE SCORES]
 set -euo pipefail

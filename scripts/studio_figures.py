@@ -1,4 +1,4 @@
-"""Write the paragraph on load in docs/studio.md from the result of `benchmarks/service.py`."""
+"""Write the paragraph on load in docs/how-to/studio.md from `benchmarks/results/service.json`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_paragraph() -> str:
 
 def main() -> None:
     """Replace the paragraph between the two markers."""
-    page = ROOT / "docs/studio.md"
+    page = ROOT / "docs/how-to/studio.md"
     before, rest = page.read_text(encoding="utf-8").split(START)
     _, after = rest.split(END)
     page.write_text(f"{before}{START}\n{make_paragraph()}{END}{after}", encoding="utf-8")

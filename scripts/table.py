@@ -1,4 +1,4 @@
-"""Write the tables in README.md and docs/leak.md from the result files.
+"""Write the tables in README.md and docs/concepts/leak.md from the result files.
 
 With ``--check``, write nothing and exit with code 1 if a table differs from its result files.
 """
@@ -51,12 +51,12 @@ def make_leak_table() -> str:
     note = (
         f"{result['way']}-way {result['shot']}-shot, {result['episodes']:,} episodes, "
         f"{result['steps']} training steps, seed {result['seed']}; the command is in "
-        "[`scripts/leak.sh`](../scripts/leak.sh)."
+        "[`scripts/leak.sh`](../../scripts/leak.sh)."
     )
     return "\n".join([*lines, "", note])
 
 
-TABLES = {"README.md": make_accuracy_table, "docs/leak.md": make_leak_table}
+TABLES = {"README.md": make_accuracy_table, "docs/concepts/leak.md": make_leak_table}
 
 
 def main() -> int:

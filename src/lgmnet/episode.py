@@ -19,6 +19,9 @@ class EpisodeShape:
 
     Raises:
         EpisodeError: if a number is too small for a task.
+
+    >>> EpisodeShape(way=5, shot=1, query=15).samples
+    80
     """
 
     way: int
@@ -56,6 +59,12 @@ class Episode:
 
     Raises:
         EpisodeError: if the tensors do not make such a batch; names the wrong number.
+
+    >>> import torch
+    >>> support_y, query_y = torch.tensor([[0, 1]]), torch.tensor([[1]])
+    >>> episode = Episode(torch.rand(1, 2, 4), support_y, torch.rand(1, 1, 4), query_y, way=2)
+    >>> episode.support_x.shape
+    torch.Size([1, 2, 4])
     """
 
     support_x: Float[Tensor, "tasks support *feature"]

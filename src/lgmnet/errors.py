@@ -20,11 +20,23 @@ from contextlib import contextmanager
 
 
 class LgmnetError(Exception):
-    """Base class of all errors that lgmnet raises on purpose."""
+    """Base class of all errors that lgmnet raises on purpose.
+
+    >>> issubclass(UserError, LgmnetError)
+    True
+    """
 
 
 class UserError(LgmnetError, ValueError):
-    """Invalid input that the caller can correct."""
+    """Invalid input that the caller can correct.
+
+    >>> from lgmnet import EpisodeShape
+    >>> try:
+    ...     EpisodeShape(way=1, shot=1, query=1)
+    ... except UserError as error:
+    ...     print(error)
+    'way' must be at least 2, but is 1.
+    """
 
 
 class EpisodeError(UserError):

@@ -205,11 +205,11 @@ def test_pages_pictures_and_results_of_an_experiment_are_replaced_by_the_next(tm
 
 def test_the_files_of_the_documents_and_results_are_recognized():
     root = Path(__file__).parents[2]
-    documents = [*root.glob("docs/table*.md"), *root.glob("docs/figure*.*")]
+    documents = [*root.glob("docs/results/table*.md"), *root.glob("docs/results/figure*.*")]
     results = [*root.glob("results/table*/*.json"), *root.glob("results/figure*.json")]
     assert len(documents) > 5
     assert len(results) > 5
-    for path in [*documents, *results, root / "docs" / "quickstart.png"]:
+    for path in [*documents, *results, root / "docs" / "results" / "quickstart.png"]:
         check_experiment_file(path)
 
 

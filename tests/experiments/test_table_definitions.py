@@ -78,5 +78,5 @@ def test_rows_of_the_ablation_are_those_of_the_other_tables_where_these_have_the
 def test_the_pages_are_those_of_the_result_files(name: str) -> None:
     options = RunOptions(results=ROOT / "results")
     for table in TABLES[name]():
-        page = (ROOT / "docs" / f"{table.name}.md").read_text(encoding="utf-8")
+        page = (ROOT / "docs" / "results" / f"{table.name}.md").read_text(encoding="utf-8")
         assert page == draw_page(table, options), f"update: lgmnet reproduce {name} --from-results"

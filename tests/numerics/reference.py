@@ -102,7 +102,7 @@ def softmax(x: Array) -> Array:
 
 
 def matching(query: Array, support: Array, labels: Array, way: int, scale: float) -> Array:
-    """Compute the probabilities [way] of one query [features] (docs/method.md, eq. 5 and 6).
+    """Compute the probabilities [way] of one query [features] (eq. 5 and 6 of LGM-Net).
 
     At uneven shots the attention that a class gets is divided by its number of samples.
     """

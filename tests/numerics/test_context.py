@@ -1,4 +1,4 @@
-"""The task context (docs/method.md, eq. 1 and 2) against plain NumPy."""
+"""The task context (eq. 1 and 2 of LGM-Net) against plain NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated weights, TargetNet and class detectors (docs/method.md, eq. 3 and 4) against NumPy."""
+"""Generated weights, TargetNet and class detectors (eq. 3 and 4 of LGM-Net) against NumPy."""
 
 from __future__ import annotations
 

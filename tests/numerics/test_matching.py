@@ -1,4 +1,4 @@
-"""The matching head (docs/method.md, eq. 5 and 6) against plain NumPy."""
+"""The matching head (eq. 5 and 6 of LGM-Net) against plain NumPy."""
 
 from __future__ import annotations
 

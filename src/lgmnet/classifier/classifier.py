@@ -48,6 +48,13 @@ class FittedClassifier:
     `lgmnet.classifier.edit` makes edited classifiers and needs the model that fitted this one. All
     methods that take samples raise a `DataError` if these are not of the kind and shape that the
     model takes.
+
+    >>> import lgmnet
+    >>> samples = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> model = lgmnet.load_model("vectors")
+    >>> fitted = lgmnet.fit_classifier(model, samples, [0, 1], ["left", "right"])
+    >>> fitted.classes[fitted.predict_proba(samples[:1]).argmax()]
+    'left'
     """
 
     classifier: Classifier

@@ -38,6 +38,11 @@ def fit_classifier(
         ConfigError: if a class name cannot be used, or the model cannot judge ``by`` that.
         DataError: if the samples are not of the kind and shape that the model takes, or all classes
             hold the same ones.
+
+    >>> from lgmnet import load_model
+    >>> samples = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> fit_classifier(load_model("vectors"), samples, [0, 1], ["left", "right"]).classes
+    ('left', 'right')
     """
     return fit_support(model, make_support(model, samples, labels, sources), classes, by=by)
 

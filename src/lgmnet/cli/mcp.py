@@ -22,7 +22,7 @@ def mcp(
     """Serve the tools forge, predict, edit, report and suggest to an assistant on this machine.
 
     The assistant's program starts this command and talks to it over stdin and stdout, by the Model
-    Context Protocol. Nothing listens on the network. See docs/mcp.md.
+    Context Protocol. Nothing listens on the network. See docs/how-to/mcp.md.
     """
     from lgmnet.cli.mcp_tools import make_server
 

@@ -26,7 +26,7 @@ def reproduce(
     ] = False,
     results: Annotated[Path, typer.Option(help="Folder of the result files.")] = Path("results"),
     pages: Annotated[Path, typer.Option("--out", help="Folder of the pages and pictures.")] = Path(
-        "docs"
+        "docs/results"
     ),
     models: Annotated[
         Path, typer.Option(help="Folder of trained models; missing ones are trained into it.")

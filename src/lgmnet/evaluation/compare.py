@@ -52,6 +52,15 @@ def compare(
     Raises:
         ConfigError: if there are fewer than two methods.
         EpisodeError: if the source does not have enough classes or samples.
+
+    >>> from lgmnet.data.synthetic.vectors import SyntheticVectors
+    >>> from lgmnet.model.model import load_model
+    >>> method = load_model("vectors").method
+    >>> rows = compare(
+    ...     {"a": method, "b": method}, SyntheticVectors("test"), EpisodeShape(5, 1, 5), episodes=4
+    ... )
+    >>> rows[1].difference
+    0.0
     """
     if len(methods) < 2:
         raise ConfigError(f"A comparison needs at least two models; there is {len(methods)}.")

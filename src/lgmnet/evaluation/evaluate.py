@@ -25,7 +25,12 @@ ECE_BINS = 15
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy of a method on one kind of task, with everything needed to measure it again."""
+    """Accuracy of a method on one kind of task, with everything needed to measure it again.
+
+    >>> protocol, accuracy = ("test", "", "inductive", 5, 1, 15, 2, 0), (75.0, 49.0)
+    >>> Score("digits", *protocol, *accuracy, seconds=0.1, scores=(1.0, 0.5)).task
+    '5-way 1-shot'
+    """
 
     data: str
     split: str
@@ -72,6 +77,13 @@ def evaluate(
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
         ConfigError: if there are too few episodes for an interval.
+
+    >>> from lgmnet import load_model
+    >>> from lgmnet.data.synthetic.vectors import SyntheticVectors
+    >>> method = load_model("vectors").method
+    >>> score = evaluate(method, SyntheticVectors("test"), EpisodeShape(5, 1, 5), episodes=4)
+    >>> score.protocol
+    'inductive'
     """
     if episodes < 2:
         raise ConfigError(f"'episodes' must be at least 2 for an interval, but is {episodes}.")
@@ -134,13 +146,23 @@ def tasks_per_batch(shape: EpisodeShape) -> int:
 
 
 def describe_protocol(method: Method, draws: int = 0) -> str:
-    """Describe how queries are classified, in the words that stand beside every score."""
+    """Describe how queries are classified, in the words that stand beside every score.
+
+    >>> from lgmnet.methods import ProtoNet, ProtoNetConfig
+    >>> describe_protocol(ProtoNet(ProtoNetConfig()))
+    'inductive'
+    """
     kind = "transductive" if method.is_transductive else "inductive"
     return f"{kind}, mean of {draws} draws" if draws else kind
 
 
 def mean_and_ci95(scores: Float[Tensor, " episodes"]) -> tuple[float, float]:
-    """Mean over episodes and half-width of its 95 % interval, 1.96 standard errors."""
+    """Mean over episodes and half-width of its 95 % interval, 1.96 standard errors.
+
+    >>> mean, ci95 = mean_and_ci95(torch.tensor([0.5, 1.0]))
+    >>> mean, round(ci95, 2)
+    (0.75, 0.49)
+    """
     return scores.mean().item(), 1.96 * scores.std().item() / math.sqrt(len(scores))
 
 

@@ -181,7 +181,8 @@ def photo_criteria() -> Table:
         command="table-criteria",
         title="Photos by any criterion",
         about="Photos and classes of Caltech-101 and CIFAR-FS that no training saw, labelled by "
-        "one criterion at a time ([criteria.md](criteria.md)). In training, the criteria marked * "
+        "one criterion at a time ([tasks by criterion](../concepts/criteria.md)). In training, "
+        "the criteria marked * "
         f"never varied. The five seen looks are {', '.join(LOOKS)}. {ABOUT_PHOTO_ROWS}",
         entries=photo_entries(),
         data=data,
@@ -214,7 +215,8 @@ def drawing_criteria() -> Table:
         command="table-criteria",
         title="Drawings by any criterion",
         about="Characters of alphabets that no training saw, labelled by one criterion at a time "
-        "([criteria.md](criteria.md)). In training, the criteria marked * never varied. All rows "
+        "([tasks by criterion](../concepts/criteria.md)). In training, the criteria marked * never "
+        "varied. All rows "
         "are trained from scratch on the same tasks, with three seeds, and have the same four "
         "layers. With nothing generated, the gains of the features are learned and equal for all "
         "tasks. ProtoNet compares the last layer alone.",
@@ -273,7 +275,8 @@ def table_domains() -> tuple[Table, ...]:
     table = Table(
         name="table-domains",
         title="Photos of other domains",
-        about="Sets of real photos ([criteria.md](criteria.md)) that no row was trained on. "
+        about="Sets of real photos ([tasks by criterion](../concepts/criteria.md)) that no row was "
+        "trained on. "
         "Designs and settings were chosen with coins among others; the other sets are for testing "
         "alone. Groceries and clothing are not here: all their photos are training data, on which "
         f"scores say nothing. {ABOUT_PHOTO_ROWS}",

@@ -32,7 +32,7 @@ class RunOptions:
 
     results: Path = Path("results")
     """Folder of the result files."""
-    pages: Path = Path("docs")
+    pages: Path = Path("docs/results")
     """Folder of the pages and pictures."""
     models: Path = Path("outputs")
     """Folder of the trained models; missing models are trained into it."""

@@ -23,6 +23,13 @@ class QueryAnalysis:
     """Answers of a classifier to queries, with everything it can say about them, from one pass.
 
     A fitted classifier is one task, so its analyses have no tasks axis.
+
+    >>> import torch
+    >>> from lgmnet.methods import MatchingNet, MatchingNetConfig
+    >>> method = MatchingNet(MatchingNetConfig()).eval()
+    >>> classifier = method.adapt(torch.rand(1, 2, 1, 28, 28), torch.tensor([[0, 1]]), way=2)
+    >>> classifier.analyze(torch.rand(1, 3, 1, 28, 28)).support_attention.shape
+    torch.Size([1, 3, 2])
     """
 
     log_p: Float[Tensor, "*tasks query way"]
@@ -43,6 +50,13 @@ class Classifier(nn.Module, ABC):
 
     Its ``state_dict`` is complete, so a classifier can be written to a file and read back without
     the method that made it.
+
+    >>> import torch
+    >>> from lgmnet.methods import RandomWeights, RandomWeightsConfig
+    >>> method = RandomWeights(RandomWeightsConfig()).eval()
+    >>> classifier = method.adapt(torch.rand(1, 2, 1, 28, 28), torch.tensor([[0, 1]]), way=2)
+    >>> classifier.way
+    2
     """
 
     way: int
@@ -139,7 +153,12 @@ class TrainingFactors:
 
 
 class Method(nn.Module, ABC):
-    """Few-shot learner: one file of `lgmnet.methods`, one paper."""
+    """Few-shot learner: one file of `lgmnet.methods`, one paper.
+
+    >>> from lgmnet.methods import ProtoNet, ProtoNetConfig
+    >>> isinstance(ProtoNet(ProtoNetConfig()), Method)
+    True
+    """
 
     config_type: ClassVar[type[Any]]
     """Frozen dataclass of the method's config."""

@@ -24,6 +24,15 @@ class Ensemble(Classifier):
 
     Raises:
         ConfigError: if ``draws`` is less than 1.
+
+    >>> import torch
+    >>> from lgmnet.methods import LGMNet, LGMNetConfig
+    >>> method = LGMNet(LGMNetConfig()).eval()
+    >>> support_x, support_y = torch.rand(1, 2, 1, 28, 28), torch.tensor([[0, 1]])
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> ensemble = Ensemble(method, support_x, support_y, 2, draws=3, generator=generator)
+    >>> ensemble.spread(torch.rand(1, 4, 1, 28, 28)).shape
+    torch.Size([1, 4, 2])
     """
 
     def __init__(

@@ -21,6 +21,9 @@ class FEATConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> FEATConfig().embedding.feature_shape
+    (1, 28, 28)
     """
 
     head: HeadConfig = HeadConfig("euclidean", temperature=1 / 64)
@@ -56,6 +59,13 @@ class FEAT(MetricMethod):
     In training, the contrastive regularizer passes all samples of one class, support and queries,
     through the same layer; every sample must then be classified by the means of what comes out.
     Training may start from an embedding that another method has learned, as in the paper.
+
+    >>> import torch
+    >>> method = FEAT(FEATConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = FEATConfig

@@ -20,6 +20,9 @@ class FineTuneConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> FineTuneConfig().steps
+    100
     """
 
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -58,6 +61,13 @@ class FineTune(PretrainedMethod):
 
     The paper trains with SGD in batches of 4; here it is Adam on the whole support, for all tasks
     at once.
+
+    >>> import torch
+    >>> method = FineTune(FineTuneConfig(steps=2)).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = FineTuneConfig

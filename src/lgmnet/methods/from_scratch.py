@@ -20,6 +20,9 @@ class TrainFromScratchConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> TrainFromScratchConfig().embedding.feature_shape
+    (1, 28, 28)
     """
 
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -40,6 +43,13 @@ class TrainFromScratch(Method):
 
     The paper's second column of figure 4. Every task gets a network of its own; nothing is carried
     from task to task, so there is nothing to meta-train.
+
+    >>> import torch
+    >>> method = TrainFromScratch(TrainFromScratchConfig(steps=2)).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = TrainFromScratchConfig

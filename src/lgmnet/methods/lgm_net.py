@@ -28,6 +28,9 @@ class LGMNetConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> LGMNetConfig().head.kind
+    'attention'
     """
 
     generates_nothing = False
@@ -79,7 +82,8 @@ class LGMNet(MetricMethod):
     https://arxiv.org/abs/1905.06331
 
     A MetaNet looks at the support set and generates the weights of a TargetNet for exactly this
-    task; nothing is fine-tuned. For task i with support set S_i (docs/method.md, same numbers)::
+    task; nothing is fine-tuned. For task i with support set S_i (numbers as in
+    docs/concepts/method.md)::
 
         mu_i, log sigma_i^2 = mean over S_i of encoder(embedding(x))      (1)
         c_i ~ N(mu_i, diag(sigma_i^2))                                    (2)
@@ -95,6 +99,13 @@ class LGMNet(MetricMethod):
     those of `HeadConfig`.
 
     The paper draws the context at test too; here it is its mean unless a generator is given.
+
+    >>> import torch
+    >>> method = LGMNet(LGMNetConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = LGMNetConfig
@@ -205,6 +216,12 @@ class LGMClassifier(MetricClassifier):
     """TargetNet with its generated weights, and the keys in the space of its output.
 
     A query goes through TargetNet, eq. (4), and is compared with the keys, eq. (5) and (6).
+
+    >>> import torch
+    >>> method = LGMNet(LGMNetConfig()).eval()
+    >>> classifier = method.adapt(torch.rand(1, 2, 1, 28, 28), torch.tensor([[0, 1]]), way=2)
+    >>> isinstance(classifier, LGMClassifier)
+    True
     """
 
 

@@ -55,6 +55,9 @@ class LGMNetFeaturesConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> LGMNetFeaturesConfig().feature_shape
+    (1280,)
     """
 
     feature_shape: tuple[int, ...] = (1280,)
@@ -101,6 +104,13 @@ class LGMNetFeatures(Method):
     their class. One small network g serves all axes, so it cannot memorize classes. Each training
     task uses an m, A and v that were computed without its classes, as in every test task.
     Our own method, not a paper's.
+
+    >>> import torch
+    >>> method = LGMNetFeatures(LGMNetFeaturesConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1280), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1280)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = LGMNetFeaturesConfig

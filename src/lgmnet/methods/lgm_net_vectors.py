@@ -28,6 +28,9 @@ class LGMNetVectorsConfig(LGMNetConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> LGMNetVectorsConfig().head.kind
+    'attention'
     """
 
     embedding: EmbeddingConfig = vector_embedding(64)
@@ -55,6 +58,13 @@ class LGMNetVectors(Method):
     that the cosine between two vectors depends on their lengths.
 
     So one set of weights serves vectors of any length. Our own method, not a paper's.
+
+    >>> import torch
+    >>> method = LGMNetVectors(LGMNetVectorsConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 7), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 7)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = LGMNetVectorsConfig

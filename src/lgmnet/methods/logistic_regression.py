@@ -23,6 +23,9 @@ class LogisticRegressionConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> LogisticRegressionConfig().strength
+    1.0
     """
 
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -45,6 +48,13 @@ class LogisticRegression(PretrainedMethod):
 
     As in Rethinking Few-Shot Image Classification: a Good Embedding Is All You Need? (Tian and
     others, ECCV 2020), https://arxiv.org/abs/2003.11539.
+
+    >>> import torch
+    >>> method = LogisticRegression(LogisticRegressionConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = LogisticRegressionConfig

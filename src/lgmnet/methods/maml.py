@@ -21,6 +21,9 @@ class MAMLConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> MAMLConfig().inner_steps
+    5
     """
 
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -57,6 +60,13 @@ class MAML(Method):
 
     The head starts at zero instead of learned weights, so that tasks may have any number of classes
     and no class is favoured by its position (Kao, Chiu and Chen, ICLR 2022: it even helps).
+
+    >>> import torch
+    >>> method = MAML(MAMLConfig(inner_steps=2)).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = MAMLConfig

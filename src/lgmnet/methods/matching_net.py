@@ -24,6 +24,9 @@ class MatchingNetConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> MatchingNetConfig().head.kind
+    'attention'
     """
 
     full_context_steps: int = 0
@@ -69,6 +72,13 @@ class MatchingNet(MetricMethod):
         h_k = h_k^ + f'(x)                                                    (3)
         r_k-1 = sum over i of softmax(h_k-1^T g(x_i)) g(x_i)                  (4), (5)
         f(x, S) = h_K
+
+    >>> import torch
+    >>> method = MatchingNet(MatchingNetConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = MatchingNetConfig

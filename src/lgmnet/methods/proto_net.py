@@ -14,6 +14,9 @@ class ProtoNetConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> ProtoNetConfig().head.kind
+    'euclidean'
     """
 
     head: HeadConfig = HeadConfig("euclidean", temperature=None)
@@ -42,6 +45,13 @@ class ProtoNet(MetricMethod):
         p(k | x) = softmax over k of -scale * |embedding(x) - c_k|^2          (2)
 
     The mean is that of samples of unit length where cosines stand in place of distances.
+
+    >>> import torch
+    >>> method = ProtoNet(ProtoNetConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = ProtoNetConfig

@@ -22,6 +22,9 @@ class RandomWeightsConfig:
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> RandomWeightsConfig().embedding.feature_shape
+    (1, 28, 28)
     """
 
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -35,7 +38,15 @@ class RandomWeightsConfig:
 
 
 class RandomWeights(Method):
-    """Matching head on a network with random weights: the paper's first column of figure 4."""
+    """Matching head on a network with random weights: the paper's first column of figure 4.
+
+    >>> import torch
+    >>> method = RandomWeights(RandomWeightsConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
+    """
 
     config_type = RandomWeightsConfig
     config: RandomWeightsConfig

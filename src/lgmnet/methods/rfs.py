@@ -25,6 +25,9 @@ class RFSConfig(LogisticRegressionConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> RFSConfig().strength
+    1.0
     """
 
     distillation_weight: float = 0.5
@@ -49,6 +52,13 @@ class RFS(LogisticRegression):
     the next generation: it begins with fresh weights, and the earlier model is its teacher, f_t::
 
         loss = (1 - w) cross-entropy + w T^2 KL(softmax f_t(x) / T, softmax f(x) / T)     (5)
+
+    >>> import torch
+    >>> method = RFS(RFSConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = RFSConfig

@@ -12,6 +12,9 @@ class RidgeRegressionConfig(MetricConfig):
 
     Raises:
         ConfigError: if a field has a value that is not allowed.
+
+    >>> RidgeRegressionConfig().head.kind
+    'ridge'
     """
 
     head: HeadConfig = HeadConfig("ridge")
@@ -33,6 +36,13 @@ class RidgeRegression(MetricMethod):
     lambda and alpha are learned. The shift beta is left out: it is the same for all classes, so a
     softmax does not depend on it. Features have unit length here, so that lambda means the same for
     all embeddings; the paper leaves their lengths as they are.
+
+    >>> import torch
+    >>> method = RidgeRegression(RidgeRegressionConfig()).eval()
+    >>> support_x, support_y = torch.rand(2, 5, 1, 28, 28), torch.arange(5).expand(2, -1)
+    >>> classifier = method.adapt(support_x, support_y, way=5)  # Two tasks, 5-way 1-shot.
+    >>> classifier(torch.rand(2, 3, 1, 28, 28)).shape
+    torch.Size([2, 3, 5])
     """
 
     config_type = RidgeRegressionConfig

@@ -4,7 +4,9 @@ Every saved model gets a card, so the card is written without the optional `hugg
 """
 
 import json
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from lgmnet.evaluation.evaluate import Score
 from lgmnet.evaluation.rejection import Rejection
@@ -30,12 +32,11 @@ def format_model_card(
 ) -> str:
     """Format the card of a model from the fields of `lgmnet.Model`."""
     parameters = sum(p.numel() for p in method.parameters())
-    # JSON is valid YAML, whatever the name of a folder of images contains.
+    is_of_images = bool(backbone) or method.inputs.is_image
     card = f"""\
 {CARD_START}
 license: mit
-datasets: {json.dumps([training.data])}
-tags: [few-shot-learning, image-classification, meta-learning, weight-generation]
+{format_metadata(name, training, scores, is_of_images=is_of_images)}
 ---
 
 # {name}
@@ -55,6 +56,46 @@ tags: [few-shot-learning, image-classification, meta-learning, weight-generation
     if rejections:
         card += f"\n## Rejection thresholds\n\n{format_rejections(rejections)}\n"
     return card
+
+
+def format_metadata(
+    name: str, training: TrainingRecord, scores: Sequence[Score], *, is_of_images: bool
+) -> str:
+    """Format the metadata by which the Hugging Face hub finds and shows a model.
+
+    Each line is a key with JSON, which is valid YAML, whatever the name of a folder contains.
+    """
+    task = "image-classification" if is_of_images else "tabular-classification"
+    fields: dict[str, Any] = {
+        "pipeline_tag": task,
+        "tags": ["few-shot-learning", "meta-learning", "weight-generation"],
+    }
+    if is_data_id(training.data):
+        fields["datasets"] = [training.data]
+    if results := [describe_score(score, task) for score in scores if is_data_id(score.data)]:
+        fields["model-index"] = [{"name": name, "results": results}]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    return "\n".join(lines)
+
+
+def is_data_id(name: str) -> bool:
+    """Return True if data has a name of its own, in the form of an id, and is no folder."""
+    return re.fullmatch(r"\w[\w.-]*", name, re.ASCII) is not None
+
+
+def describe_score(score: Score, task: str) -> dict[str, Any]:
+    """Describe a test score as an entry of the hub's ``model-index``."""
+    return {
+        "task": {"type": task, "name": f"{score.task}, {score.protocol}"},
+        "dataset": {"type": score.data, "name": score.data, "split": score.split},
+        "metrics": [
+            {
+                "type": "accuracy",
+                "name": f"accuracy in %, ± {score.ci95:.2f} (95 %)",
+                "value": round(score.accuracy, 2),
+            }
+        ],
+    }
 
 
 def describe_training(training: TrainingRecord) -> str:

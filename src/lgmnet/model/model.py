@@ -34,7 +34,11 @@ from lgmnet.tensor_file import checksum
 
 @dataclass(frozen=True)
 class Model:
-    """Trained method with its training record, test scores and rejection thresholds."""
+    """Trained method with its training record, test scores and rejection thresholds.
+
+    >>> Model.from_pretrained("vectors").method_name
+    'lgm-net-vectors'
+    """
 
     method: Method
     method_name: str
@@ -176,6 +180,9 @@ def load_model(name: str | Path, *, engine: str = AUTO) -> Model:
         ConfigError: if there is no such model or engine.
         UserError: if a model of the hub cannot be downloaded.
         FileFormatError: if the folder is incomplete, damaged or of another version.
+
+    >>> load_model("vectors").input_kind
+    'vector'
     """
     check_engine(engine)
     if is_hub_name(name):
@@ -237,6 +244,11 @@ def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         UserError: if the folder cannot be made, or files of others would be replaced.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(load_model("vectors"), Path(folder, "mine"))
+    ...     load_model(Path(folder, "mine")).name
+    'mine'
     """
     state = model.method.inference_state()
     if model.half_precision:

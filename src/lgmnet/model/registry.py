@@ -24,7 +24,11 @@ DEFAULT_MODELS: dict[InputKind, str] = {
 
 
 def shipped_models() -> list[str]:
-    """List the names of the models that ship with the package."""
+    """List the names of the models that ship with the package.
+
+    >>> "omniglot" in shipped_models()
+    True
+    """
     return sorted(path.parent.name for path in PRETRAINED_FOLDER.glob(f"*/{CONFIG_FILE}"))
 
 

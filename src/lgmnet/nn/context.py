@@ -44,7 +44,7 @@ class Context:
     """None where the context is a point."""
 
     def draw(self, generator: torch.Generator | None) -> Float[Tensor, "tasks context"]:
-        """Draw by reparameterization (docs/method.md, eq. 2); return the mean without generator."""
+        """Draw by reparameterization (eq. 2 of LGM-Net); without generator, the mean."""
         if generator is None or self.log_variance is None:
             return self.mean
         noise = torch.randn(

@@ -11,7 +11,7 @@ from lgmnet.devices import without_autocast
 
 
 class WeightGenerator(nn.Module):
-    """Dense layer from the context to one layer's kernels and biases (docs/method.md, eq. 3).
+    """Dense layer from the context to one layer's kernels and biases (eq. 3 of LGM-Net).
 
     The bias of the dense layer starts as ordinary He-initialized kernels, so that TargetNet starts
     as an ordinary network, which each context then changes.

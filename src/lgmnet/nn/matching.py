@@ -15,8 +15,8 @@ from lgmnet.devices import without_autocast
 Scale = Float[Tensor, ""] | Float[Tensor, "tasks 1 1"] | float
 """Inverse temperature: one for all tasks, or one for each."""
 Similarity = Literal["cosine", "euclidean", "linear"]
-"""Similarity of a query q to a key k: ``cosine``; ``euclidean``: -|q - k|^2; ``linear``: the inner
-product of k with q / |q|."""
+"""Similarity of a query q to a key k: ``cosine``; ``euclidean``: the negative squared
+distance; ``linear``: the inner product of k with q at unit length."""
 HeadKind = Literal["attention", "means", "euclidean", "ridge"]
 SIMILARITIES: dict[HeadKind, Similarity] = {
     "attention": "cosine",
@@ -62,7 +62,7 @@ def matching_log_p(
     scale: Scale = 1.0,
     similarity: Similarity = "cosine",
 ) -> Float[Tensor, "tasks query way"]:
-    """Compute log-probabilities by attention over the support (docs/method.md, eq. 5 and 6).
+    """Compute log-probabilities by attention over the support (eq. 5 and 6 of LGM-Net).
 
     ``a = softmax_k(scale * cos(q, s_k))``, ``p(c) = sum_k a_k [y_k = c]``. At uneven shots each
     class's attention is divided by its number of samples, so that a class does not win by having

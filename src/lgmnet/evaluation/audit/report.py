@@ -27,7 +27,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Audit:
-    """Results of all checks of one method on one source."""
+    """Results of all checks of one method on one source.
+
+    >>> Audit(()).outcome
+    'passed'
+    """
 
     checks: tuple[Check, ...]
 

@@ -72,6 +72,12 @@ def audit(
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
+
+    >>> import lgmnet
+    >>> from lgmnet.data.synthetic.vectors import SyntheticVectors
+    >>> method = lgmnet.load_model("vectors").method
+    >>> audit(method, SyntheticVectors("test"), episodes=16).names("not checked")
+    ['training overlap']
     """
     planned = plan_checks(
         method,
