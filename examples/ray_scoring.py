@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 import ray
-from lgmnet.scoring import Scorer
 
 from lgmnet import FewShotClassifier
 from lgmnet.data.examples import write_example
+from lgmnet.scoring import Scorer
 
 
 def main() -> None:
