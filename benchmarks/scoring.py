@@ -3,7 +3,7 @@
 ``python benchmarks/scoring.py [PHOTOS [ROUNDS [PART_SIZE]]]`` writes
 ``benchmarks/results/scoring.json``. It needs the extras ``ray``, ``fast`` and ``sklearn``, and
 takes a quarter of an hour with 4,000 photos and 3 rounds, the default. Run nothing else at the same
-time. ``make bench-page`` draws the figures into docs/results/benchmarks.md and docs/how-to/scale.md.
+time. ``make bench-page`` draws the figures into the page of the benchmarks and into that on scale.
 """
 
 from __future__ import annotations
