@@ -82,7 +82,7 @@ test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: 
 	$(BIN)/python scripts/try_wheel.py dist base photos studio all
 
 test-examples: .venv/.package ## all examples, the one in the browser too (npm fetches onnxruntime-web)
-	bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site
 	$(BIN)/pytest tests/test_examples.py
 
 clean: ## remove the environments and the caches

@@ -24,9 +24,9 @@ extensions = [
 exclude_patterns = ["_build", "**/generated", "_ext"]
 templates_path: list[str] = []
 
-# Pages of code run when the site is built. Their output is kept by the content of the page and of
-# the package, so a page runs again only if one of the two has changed.
-_sources = hashlib.sha256()
+# Pages of code run when the site is built. Their output is kept by the content of the page, of the
+# package and of this file, so a page runs again only if one of them has changed.
+_sources = hashlib.sha256(Path(__file__).read_bytes())
 for _path in sorted((ROOT / "src/lgmnet").rglob("*")):
     if _path.suffix in (".py", ".safetensors"):
         _sources.update(_path.read_bytes())

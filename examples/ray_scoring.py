@@ -26,7 +26,10 @@ def main() -> None:
         ray.data.DataContext.get_current().enable_progress_bars = False
         images = ray.data.read_binary_files([str(Path(folder, "test"))], include_paths=True)
         scores = images.map_batches(
-            Scorer, fn_constructor_args=[str(file)], batch_size=8, concurrency=1
+            Scorer,
+            fn_constructor_args=[str(file)],
+            batch_size=8,
+            compute=ray.data.ActorPoolStrategy(size=1),
         )
         scores.write_parquet(str(Path(folder, "scores")))
         rows = ray.data.read_parquet(str(Path(folder, "scores"))).take_all()

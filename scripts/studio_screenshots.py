@@ -40,6 +40,8 @@ def main() -> None:
         page.press("#name", "Tab")
         page.set_input_files("#folder", images / "photos")
         page.locator("#status", has_text="4 classes, 18 images").wait_for(timeout=120_000)
+        page.reload()  # The first classifier takes seconds, because the network is loaded for it.
+        page.locator("#status", has_text="4 classes, 18 images").wait_for()
         with page.expect_file_chooser() as chooser:
             page.click("#query >> text=Files")
         chooser.value.set_files(images / "test" / "temple" / "1.jpg")

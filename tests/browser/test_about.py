@@ -208,3 +208,31 @@ def test_many_images_are_estimated_on_demand(judging_page, judging_studio):
     page.click("#run-estimate")
     assert "of 201 images" in estimate_of(page)
     assert not page.locator("#run-estimate").is_visible()
+
+
+def test_an_image_in_the_wrong_class_is_shown_and_moved(page, studio):
+    request = form({"moon": 5, "star": 5}, model="omniglot")
+    request["data"]["labels"][9] = "moon"
+    made = make_classifier(studio, **request)
+    estimate = httpx.get(
+        f"{studio.address}/v1/classifiers/{made['id']}/estimate", timeout=60
+    ).json()
+    assert [(s["image"], s["label"], s["predicted"]) for s in estimate["suspects"]] == [
+        (9, "moon", "star")
+    ]
+    open_classifier(page, studio, made)
+    summary = page.locator("#suspects summary", has_text="Check 1 image: the class may be wrong")
+    summary.click(timeout=60_000)
+    page.locator("#suspects img[src]").wait_for()
+    assert "In moon, looks like star, 100 % (4.png)" in page.inner_text("#suspects li")
+    page.click("#suspects >> text=Move to star")
+    page.locator("#estimate .result", has_text="10 of 10 images").wait_for(timeout=60_000)
+    assert not page.locator("#suspects").is_visible()
+    # With twice the images: one line, where the server says so.
+    expected = {"with_twice_the_images": {"accuracy": 97.2, "interval": [90.1, 99.4]}}
+    etag = httpx.get(f"{studio.address}/v1/classifiers/{made['id']}").json()["etag"]
+    page.route("**/estimate", partial(answer_with, estimate | expected | {"etag": etag}))
+    page.reload()
+    page.locator(
+        "#more-images", has_text=("With twice the images: about 97 % (95 % interval 90 to 99 %).")
+    ).wait_for()

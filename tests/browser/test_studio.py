@@ -72,8 +72,8 @@ def wait_for_status(page: Any, pattern: str) -> None:
 
 def wait_until_idle(page: Any) -> None:
     page.wait_for_timeout(150)
-    page.locator('#board:not([aria-busy="true"])').wait_for(timeout=30_000)
-    page.locator('#try:not([aria-busy="true"])').wait_for(timeout=30_000)
+    page.locator('#board:not([aria-busy="true"])').wait_for(state="attached", timeout=30_000)
+    page.locator('#try:not([aria-busy="true"])').wait_for(state="attached", timeout=30_000)
 
 
 def is_predicted(page: Any, name: str) -> bool:

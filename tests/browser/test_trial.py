@@ -78,7 +78,9 @@ def shell_file(tmp_path_factory):
     return file
 
 
-def test_a_classifier_from_the_shell_opens_with_its_pictures_and_name(page, shell_file, tmp_path):
+def test_a_classifier_from_the_shell_opens_with_its_pictures_and_name(
+    page, studio, shell_file, tmp_path
+):
     page.set_input_files("#open-file", shell_file)
     opened = page.locator("#status", has_text="3 classes, 15 images, model 'photos'")
     opened.wait_for(timeout=90_000)
@@ -91,6 +93,8 @@ def test_a_classifier_from_the_shell_opens_with_its_pictures_and_name(page, shel
     fitted = FittedClassifier.load(shell_file)
     bare = tmp_path / "bare.safetensors"
     dataclasses.replace(fitted, notes={}).save(bare)
+    page.goto("about:blank")  # The page remembers pictures.
+    page.goto(studio.address)
     page.set_input_files("#open-file", bare)
     page.locator(".missing").nth(14).wait_for()
     assert page.input_value("#name") == "bare"

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 def classes_of(page: Any) -> dict[str, int]:
     """Return the number of images of each class that the page shows."""
     page.wait_for_timeout(100)
-    page.locator('#board:not([aria-busy="true"])').wait_for()
+    page.locator('#board:not([aria-busy="true"])').wait_for(state="attached")
     pairs = page.locator(".card").evaluate_all(
         "(cards) => cards.map((e) => [e.querySelector('.label').value, "
         "e.querySelectorAll('.tile').length])"
