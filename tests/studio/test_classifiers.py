@@ -429,4 +429,6 @@ def test_the_accuracy_is_estimated_with_its_interval(client, sky):
     assert estimate["in_several_classes"] == [[3, 6]], "places of the image in two classes"
     low, high = estimate["interval"]
     assert 0 <= low <= estimate["accuracy"] <= high <= 100
+    more = estimate["with_twice_the_images"]
+    assert 0 <= more["interval"][0] <= more["accuracy"] <= more["interval"][1] <= 100
     assert client.get(f"/v1/classifiers/{'0' * 32}/estimate").status_code == 404

@@ -58,6 +58,29 @@ class ExpectedAccuracy:
         return {"shot": self.shot, "accuracy": self.accuracy, "interval": list(self.interval)}
 
 
+def estimate_accuracies(
+    fitted: FittedClassifier,
+    model: Model,
+    embedded: Float[Tensor, "samples *embedding"] | None = None,
+) -> tuple[LeaveOneOut, ExpectedAccuracy | None]:
+    """Estimate the accuracy of a classifier now, and with twice as many images.
+
+    Args:
+        fitted: The classifier, with its support samples.
+        model: Model that fitted it.
+        embedded: Result of `embed_support` for it, if known.
+
+    Returns:
+        Results of `leave_one_out` and of `expected_accuracy_with_more`.
+    """
+    support = fitted.support
+    if embedded is None:
+        embedded = embed_support(model, support)
+    way = len(fitted.classes)
+    now = leave_one_out(model, support, way, by=fitted.by, embedded=embedded)
+    return now, expected_accuracy_with_more(fitted, model, estimate=now, embedded=embedded)
+
+
 @torch.inference_mode()
 def expected_accuracy_with_more(
     fitted: FittedClassifier,

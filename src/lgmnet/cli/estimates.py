@@ -30,19 +30,12 @@ def estimate_accuracy(
     Returns:
         The estimates for JSON, and as lines.
     """
-    from lgmnet.classifier.cross_validation import leave_one_out
-    from lgmnet.classifier.fit import embed_support
-    from lgmnet.classifier.learning_curve import expected_accuracy_with_more
+    from lgmnet.classifier.learning_curve import estimate_accuracies
 
-    support = fitted.support
-    if embedded is None:
-        embedded = embed_support(model, support)
-    way = len(fitted.classes)
-    estimate = leave_one_out(model, support, way, by=fitted.by, embedded=embedded)
+    estimate, more = estimate_accuracies(fitted, model, embedded)
     report_conflicts(fitted, estimate)
-    more = expected_accuracy_with_more(fitted, model, estimate=estimate, embedded=embedded)
     data = {
-        "leave_one_out": estimate.as_json(support.sources),
+        "leave_one_out": estimate.as_json(fitted.support.sources),
         "with_twice_the_images": more and more.as_json(),
     }
     return data, [*format_estimate(estimate), *format_expected(more)]

@@ -9,6 +9,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from lgmnet.classifier.cross_validation import LeaveOneOut
+from lgmnet.classifier.learning_curve import ExpectedAccuracy
 from lgmnet.classifier.report import rank_suspects
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.methods.base import QueryAnalysis
@@ -160,6 +161,14 @@ class Suspect(BaseModel):
     probability: float = Field(description="Probability of the predicted class.")
 
 
+class MoreImages(BaseModel):
+    """Accuracy that a classifier is expected to have with more images."""
+
+    shot: float = Field(description="Mean number of images of a class that it would have then.")
+    accuracy: float = Field(description="In percent.")
+    interval: tuple[float, float] = Field(description="95 % interval of the accuracy.")
+
+
 class Estimate(BaseModel):
     """Estimate of a classifier's accuracy by leave-one-out."""
 
@@ -179,6 +188,10 @@ class Estimate(BaseModel):
     copies: int = Field(description="Number of copies of other images, which count once.")
     in_several_classes: list[list[int]] = Field(
         description="Places of the images that are the same one, but in several classes."
+    )
+    with_twice_the_images: MoreImages | None = Field(
+        description="Expected accuracy with twice the images; null if no class has two different "
+        "ones."
     )
 
 
@@ -234,8 +247,10 @@ def to_fitted_out(result: FitResult, response: Response) -> Classifier:
     return out
 
 
-def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
-    """Convert the result of leaving out images."""
+def to_estimate(
+    stored: StoredClassifier, result: LeaveOneOut, more: ExpectedAccuracy | None
+) -> Estimate:
+    """Convert the result of leaving out images, and what more images would give."""
     numbers = result.as_json(stored.fitted.support.sources)
     conflicts = [list(group) for group in result.conflicts]
     names = stored.fitted.classes
@@ -259,6 +274,7 @@ def to_estimate(stored: StoredClassifier, result: LeaveOneOut) -> Estimate:
         etag=stored.record.version,
         confusions=confusions,
         suspects=suspects,
+        with_twice_the_images=MoreImages(**more.as_json()) if more else None,
         **numbers | {"in_several_classes": conflicts},
     )
 

@@ -18,7 +18,7 @@ import torch
 
 from lgmnet import __version__
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.cross_validation import LeaveOneOut, leave_one_out
+from lgmnet.classifier.cross_validation import LeaveOneOut
 from lgmnet.classifier.edit import (
     add_samples,
     move_samples,
@@ -27,6 +27,7 @@ from lgmnet.classifier.edit import (
     rename_class,
 )
 from lgmnet.classifier.file import parse_classifier, try_classifier
+from lgmnet.classifier.learning_curve import ExpectedAccuracy, estimate_accuracies
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import DataError, ImageError, UserError
 from lgmnet.model.model import Model
@@ -313,8 +314,10 @@ class Service:
         analysis = await asyncio.wrap_future(future)
         return PredictResult(stored, errors, analysis)
 
-    async def estimate(self, id: str) -> tuple[StoredClassifier, LeaveOneOut]:
-        """Estimate the accuracy of a classifier by leaving out its images, with its interval.
+    async def estimate(
+        self, id: str
+    ) -> tuple[StoredClassifier, LeaveOneOut, ExpectedAccuracy | None]:
+        """Estimate the accuracy of a classifier, now and with twice the images.
 
         Raises:
             AbsentError: if there is no classifier with this id.
@@ -323,12 +326,13 @@ class Service:
         fitted = stored.fitted
         model = self.model_collection.get(fitted.model)
 
-        def run() -> LeaveOneOut:
+        def run() -> tuple[LeaveOneOut, ExpectedAccuracy | None]:
             set_progress_display(stop_if_cancelled)
-            return leave_one_out(model, fitted.support, len(fitted.classes), by=fitted.by)
+            return estimate_accuracies(fitted, model)
 
         # Not in the worker: with hundreds of images, predictions would wait for many seconds.
-        return stored, await anyio.to_thread.run_sync(run, limiter=self._estimate_limiter)
+        results = await anyio.to_thread.run_sync(run, limiter=self._estimate_limiter)
+        return stored, *results
 
     async def export(self, stored: StoredClassifier) -> bytes:
         """Export a classifier as one ONNX file, which takes a few seconds.

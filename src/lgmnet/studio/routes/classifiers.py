@@ -284,8 +284,8 @@ async def predict(
 @router.get("/v1/classifiers/{id}/estimate")
 async def estimate_accuracy(service: StudioService, request: Request, id: Id) -> Estimate:
     """Estimate the accuracy: every image is classified without it and its copies."""
-    stored, result = await while_connected(request, service.estimate(id))
-    return to_estimate(stored, result)
+    stored, result, more = await while_connected(request, service.estimate(id))
+    return to_estimate(stored, result, more)
 
 
 @router.get(
