@@ -79,7 +79,7 @@ dist: .venv/.package ## wheel and sdist, built twice with the same hashes, the w
 	$(BIN)/twine check --strict dist/*
 
 test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: forge, predict, export, studio
-	$(BIN)/python scripts/try_wheel.py dist base photos studio all
+	UV=$(UV) $(BIN)/python scripts/try_wheel.py dist base photos studio all
 
 test-examples: .venv/.package ## all examples, the one in the browser too (npm fetches onnxruntime-web)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site

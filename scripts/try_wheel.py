@@ -28,9 +28,10 @@ def install(wheel: Path, extra: str, folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # PyTorch first, where its index is named: pip would choose the build with CUDA.
-    if os.environ.get("TORCH_BACKEND") == "cpu" and "TORCH_INDEX" in os.environ:
-        subprocess.run([*pip, "torch", "--index-url", os.environ["TORCH_INDEX"]], check=True)
+    # pip would choose the build with CUDA. uv knows the index of the others, and pip keeps them.
+    if backend := os.environ.get("TORCH_BACKEND"):
+        uv = [os.environ.get("UV", "uv"), "pip", "install", "--quiet", "--python", python]
+        subprocess.run([*uv, "--torch-backend", backend, "torch"], check=True)
     name = "lgmnet" if extra == "base" else f"lgmnet[{extra}]"
     subprocess.run([*pip, f"{name} @ {wheel.resolve().as_uri()}"], check=True)
     return python
