@@ -87,6 +87,11 @@ SCORING = {
     "memory of a worker at the end, MB": "memory of a worker at the end, MB",
     "bytes of a photo": "size of a photo, bytes",
 }
+SETTINGS = {
+    *("clients", "server processes", "duration, s", "threads", "photos", "rounds"),
+    "photos of a part",
+}
+"""Numbers that say how something was measured; they stand in the text, not in a table."""
 OPERATIONS = {"adapt": "adapting", "predict": "predicting 50 queries", "train": "a training step"}
 SIZES = {
     "way": "with the way",

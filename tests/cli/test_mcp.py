@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def converse(folders: list[Path], use: Callable[[Any], Awaitable[None]]) -> None
             await session.initialize()
             await use(session)
 
-    asyncio.run(run())
+    # In a thread of its own: the browser of other tests may have left an event loop in this one.
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(asyncio.run, run()).result()
 
 
 def test_an_assistant_forges_predicts_edits_reports_and_asks_what_to_label(tmp_path):
