@@ -21,7 +21,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest docs dist test-wheel test-examples lock clean
+.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest docs dist test-wheel test-examples test-machines lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ dist: .venv/.package ## wheel and sdist, built twice with the same hashes, the w
 
 test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: forge, predict, export, studio
 	UV=$(UV) $(BIN)/python scripts/try_wheel.py dist base photos studio all
+
+test-machines: .venv/.package ## the tests of several machines: a Ray cluster, torchrun, what runs on a GPU
+	$(BIN)/pytest -m machines
 
 test-examples: .venv/.package ## all examples, the one in the browser too (npm fetches onnxruntime-web)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site

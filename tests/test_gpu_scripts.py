@@ -307,7 +307,7 @@ def test_the_code_runs_where_only_pytorch_numpy_and_pillow_are_installed(scripts
     assert ran.stdout == "6\n"
 
 
-@pytest.mark.slow
+@pytest.mark.machines
 @pytest.mark.timeout(900)
 def test_a_hundredth_of_the_runs_on_the_cpu(pack, tmp_path):
     out = tmp_path / "out"

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.command_line import lgmnet
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.machines
 
 N_IMAGES, PART_SIZE, N_PARTS = 24, 4, 6
 BLOCKED = "/a/2.png"

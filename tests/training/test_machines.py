@@ -18,7 +18,7 @@ from lgmnet.training.trainer import STATE_FILE
 from tests.training.runs import ONE_THREAD, assert_same_run, build_command, run_command
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.machines,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc"),
 ]
 STEPS = ("--steps", "60")
