@@ -153,7 +153,8 @@ def test_a_classifier_is_saved_opened_after_a_restart_and_exported(browser, tmp_
         page.click("#saved >> text=signs")
         wait_for_status(page, "2 classes, 2 images")
         assert page.input_value("#name") == "signs"
-        page.wait_for_function("document.querySelectorAll('.images img[src]').length === 2")
+        page.locator(".images img[src]").nth(1).wait_for()
+        assert page.locator(".images img[src]").count() == 2
         page.click("#use")
         with page.expect_download(timeout=60_000) as download:
             page.click("#get-onnx")

@@ -66,7 +66,8 @@ def summarize(
         "parts": len(own),
         "parts_scored_before": len(own) - n_scored,
     }
-    text = f"{folder.address}: {n_images:,} images in {len(own):,} parts"
+    images, parts = ("" if n == 1 else "s" for n in (n_images, len(own)))
+    text = f"{folder.address}: {n_images:,} image{images} in {len(own):,} part{parts}"
     if n_scored < len(own):
         text += f", {len(own) - n_scored:,} of them from an earlier run"
     problem = f"; {n_errors:,} images could not be read (column error)" if n_errors else ""
