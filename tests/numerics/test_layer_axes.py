@@ -1,5 +1,8 @@
 """Axes of features against NumPy, and the recognition of changes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -179,3 +182,18 @@ def test_the_embedding_of_training_samples_is_compression_and_cross_fitted_answe
     assert torch.equal(embedded[:, :7], layers.axes(x))
     assert embedded.shape == (N_SAMPLES, 9)
     assert not torch.allclose(embedded[:, 7:], layers(x)[:, 7:]), "not by the final network"
+
+
+def test_axes_on_the_meta_device_do_not_load_the_compiler():
+    """Classifiers from files are checked there; the compiler would take a second to import."""
+    program = (
+        "import sys, torch\n"
+        "from lgmnet.nn.axes import AxisGroup, GroupedAxes\n"
+        "with torch.device('meta'):\n"
+        "    GroupedAxes([AxisGroup('a', 0, 4, 2)])\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    start = GroupedAxes([AxisGroup("a", 0, 4, 2)]).get_buffer("projection_0")
+    assert torch.equal(start, torch.eye(4)[:, :2])

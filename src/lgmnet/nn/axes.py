@@ -60,7 +60,11 @@ class GroupedAxes(nn.Module):
         for i, group in enumerate(self.groups):
             width = group.stop - group.start
             self.register_buffer(f"centre_{i}", torch.zeros(width))
-            self.register_buffer(f"projection_{i}", torch.eye(width)[:, : group.axes].contiguous())
+            projection = torch.zeros(width, group.axes)
+            # Not `torch.eye`: on the meta device, where classifiers from files are checked, that
+            # imports PyTorch's compiler, which takes a second.
+            projection.diagonal().fill_(1.0)
+            self.register_buffer(f"projection_{i}", projection)
         self.register_buffer("natural", torch.ones(self.n_axes))
 
     @property
