@@ -14,8 +14,8 @@ from lgmnet.experiments.criteria_tables import (
 )
 from lgmnet.experiments.results import RunOptions, check_experiment_file, open_picture
 from lgmnet.experiments.row_results import Row, is_current, read_rows
-from lgmnet.experiments.sectioned_page import MEAN
-from lgmnet.experiments.seeds import SeedScores, average_columns, find_column
+from lgmnet.experiments.sectioned_page import MEAN, Scores, collect_scores
+from lgmnet.experiments.seeds import SeedScores
 from lgmnet.experiments.table_definitions import DATA_TITLES, table1, table2
 from lgmnet.experiments.table_page import NOT_RUN, format_difference, format_table
 from lgmnet.experiments.table_rows import (
@@ -108,21 +108,18 @@ def compare(title: str, table: Table, options: RunOptions) -> Comparison | None:
         name = with_auxiliary(name) if AUXILIARY in table.references[0] else name
         return [row for row in rows.get(name, ()) if is_current(row, entries[name])]
 
-    constant = find(NOTHING_GENERATED)
-    columns = [column for column in table.columns if column.shot == SHOT]
-    differences = {}
-    for kind in KINDS:
-        rows_of_kind = find(kind)
-        by_heading = {
-            column.heading: find_column(rows_of_kind, column).minus(find_column(constant, column))
-            for column in columns
-        }
-        means = {
-            MEAN + mean.title: average_columns([by_heading[heading] for heading in mean.headings])
-            for mean in table.means
-        }
-        titles = {c.heading: f"{c.title or DATA_TITLES[table.data]}, {c.way}-way" for c in columns}
-        differences[kind] = {titles[h]: by_heading[h] for h in by_heading} | means
+    def collect(name: str) -> Scores:
+        # A table without the row has empty scores; its columns are those of any entry.
+        return collect_scores(find(name), entries.get(name, table.entries[0]), table, SHOT)
+
+    constant = collect(NOTHING_GENERATED)
+    titles = {
+        c.heading: f"{c.title or DATA_TITLES[table.data]}, {c.way}-way" for c in table.columns
+    }
+    differences = {
+        kind: {titles.get(h, h): scores.minus(constant[h]) for h, scores in collect(kind).items()}
+        for kind in KINDS
+    }
     has_any = any(d.by_seed for part in differences.values() for d in part.values())
     return Comparison(title, table.name, differences) if has_any else None
 
