@@ -96,12 +96,9 @@ def compare(title: str, table: Table, options: RunOptions) -> Comparison | None:
     Returns:
         The differences, or None if there are no results.
     """
-    try:
-        rows = read_rows(options, table)
-    except FileFormatError:
-        if (options.results / (table.results or table.name)).is_dir():
-            raise
+    if not (options.results / (table.results or table.name)).is_dir():
         return None
+    rows = read_rows(options, table)
     entries = {entry.name: entry for entry in table.entries}
 
     def find(name: str) -> Sequence[Row]:
