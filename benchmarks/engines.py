@@ -26,6 +26,7 @@ from lgmnet.cli.predictions import predict_files
 from lgmnet.data.images.read import read_image
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.nn.pretrained import load_backbone
+from lgmnet.scoring.loaded import load_content
 
 N_PHOTOS, N_ROUNDS, N_THREADS = 2_000, 10, 2
 WIDTH, HEIGHT = 640, 480
@@ -78,11 +79,11 @@ def measure(n_photos: int, n_threads: int) -> dict[str, float]:
         paths = write_photos(folder, n_photos)
         shown, classifier = paths[: len(LABELS)], folder / "photos.safetensors"
         FewShotClassifier("photos").fit(list(map(str, shown)), LABELS).save(classifier)
-        fitted = FittedClassifier.load(classifier)
-        backbone = load_backbone(fitted.backbone)
+        loaded = load_content(classifier.read_bytes(), str(classifier))
+        on_torch = load_content(classifier.read_bytes(), str(classifier), "torch")
+        backbone = load_backbone(FittedClassifier.load(classifier).backbone)
         engine = backbone.on_engine()
-        on_torch = FittedClassifier.load(classifier, engine="torch")
-        photos = torch.stack([read_image(path, fitted.inputs.shape) for path in shown])
+        photos = torch.stack([read_image(path, loaded.shape) for path in shown])
         eager = fit_eager(backbone, shown)
 
         def run_bare(some: Sequence[Path]) -> None:
@@ -91,7 +92,7 @@ def measure(n_photos: int, n_threads: int) -> dict[str, float]:
 
         ways: dict[str, Callable[[Sequence[Path]], object]] = {
             "the engine alone": run_bare,
-            "predict": lambda some: list(predict_files(fitted, some)),
+            "predict": lambda some: list(predict_files(loaded, some)),
             "predict with the engine torch": lambda some: list(predict_files(on_torch, some)),
             "eager PyTorch and scikit-learn": eager,
         }

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from lgmnet.errors import UserError
+from lgmnet.errors import FileFormatError, UserError
 
 OVERWRITE_ADVICE = (
     "Choose another path, or allow it: --force in the shell, overwrite=True in Python."
@@ -59,6 +59,20 @@ def check_writable(path: Path) -> None:
         raise UserError(f"Cannot write '{path}': it is a folder.")
     if path.exists() and not path.is_file():
         raise UserError(f"Cannot write '{path}': it is not a regular file.")
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file with one opening, so that its content is of one version beside a writer.
+
+    Raises:
+        FileFormatError: if the file is absent or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise FileFormatError(f"There is no file '{path}'.") from error
+    except (OSError, ValueError) as error:  # A ValueError if the path holds a null character.
+        raise FileFormatError(f"'{path}' cannot be read: {error}.") from error
 
 
 def check_destination(

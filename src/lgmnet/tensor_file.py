@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lgmnet.errors import FileFormatError
-from lgmnet.io import atomic_write, check_destination
+from lgmnet.io import atomic_write, check_destination, read_file
 
 CHECKSUM = "sha256"
 MAX_TENSORS = 5000
@@ -80,20 +80,6 @@ def read_tensors(path: Path, kind: str, version: int) -> tuple[dict[str, Tensor]
         FileFormatError: if the file is absent, damaged, altered, or of another kind or version.
     """
     return parse_tensors(read_file(path), path, kind, version)
-
-
-def read_file(path: Path) -> bytes:
-    """Read a file with one opening, so that its content is of one version beside a writer.
-
-    Raises:
-        FileFormatError: if the file is absent or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise FileFormatError(f"There is no file '{path}'.") from error
-    except (OSError, ValueError) as error:  # A ValueError if the path holds a null character.
-        raise FileFormatError(f"'{path}' cannot be read: {error}.") from error
 
 
 def parse_tensors(

@@ -21,7 +21,7 @@ from lgmnet.errors import ConfigError, DataError, UserError
 from lgmnet.model.feature_cache import embed_dataset, embed_photos
 from lgmnet.model.sources import open_model_source, open_training_splits, open_unseen_source
 from lgmnet.nn.embedding import vector_embedding
-from lgmnet.nn.pretrained import Backbone, load_backbone
+from lgmnet.nn.pretrained import EFFICIENTNETS, Backbone, load_backbone
 from lgmnet.progress import ProgressTask, set_progress_display
 from tests.support.configs import lgm_net_config
 from tests.support.models import tiny_model
@@ -210,6 +210,14 @@ def test_a_model_with_a_backbone_is_not_scored_on_its_training_classes(
     with pytest.raises(DataError, match=r"'mine' was trained on .*, split 'train', which shares"):
         open_unseen_source([("mine", model)], str(folder), "test")
     assert backbone.network.images == 4, "the training photos are not embedded to compare names"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EFFICIENTNETS)
+def test_the_stated_number_of_features_of_a_packaged_backbone_is_true(name):
+    backbone = load_backbone(name)
+    with torch.inference_mode():
+        assert backbone(photos(1, side=32)).shape == (1, backbone.length)
 
 
 @pytest.mark.slow

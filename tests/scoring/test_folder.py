@@ -209,7 +209,7 @@ def test_what_is_refused_is_named_and_nothing_is_written(
     refuse("leave --shard out", exported, images, *cluster, "--shard", "0/2")
     others = ("--top", 1, "--min-probability", 0.5)
     refuse("leave --top and --min-probability out", exported, images, "--out", new, *others)
-    refuse("no classifier file", "absent.onnx", images, "--out", new)
+    refuse("There is no file", "absent.onnx", images, "--out", new)
 
 
 def test_an_unknown_kind_of_address_is_named(exported, tmp_path):

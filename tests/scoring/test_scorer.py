@@ -145,7 +145,7 @@ def test_all_copies_in_a_process_load_the_classifier_once(classifier, exported, 
 
 
 def test_an_exported_classifier_needs_no_torch(exported, classifier, images, paths, tmp_path):
-    """Neither the scorer nor `lgmnet predict --out` imports it."""
+    """Neither the scorer nor `lgmnet predict`, with or without ``--out``, imports it."""
     code = f"""
 import json, pathlib, sys
 sys.modules["torch"] = None  # An import of it would fail.
@@ -153,25 +153,25 @@ from lgmnet.scoring import Scorer
 paths = {list(map(str, paths))}
 scores = Scorer({str(exported)!r})({{"bytes": [pathlib.Path(p).read_bytes() for p in paths]}})
 from lgmnet.cli import main
-sys.argv = ["lgmnet", "predict", {str(exported)!r}, {str(images)!r}]
-sys.argv += ["--out", {str(tmp_path / "scores")!r}, "--json"]
-try:
-    main()
-except SystemExit as end:
-    assert not end.code, end.code
+for words in (["--out", {str(tmp_path / "scores")!r}], []):
+    sys.argv = ["lgmnet", "predict", {str(exported)!r}, {str(images)!r}, "--json", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
 print(json.dumps(scores["probability"].tolist()))
 """
     ended = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
-    summary, scores = map(json.loads, ended.stdout.splitlines())
-    assert summary["images"] == len(paths)
+    summary, printed, scores = map(json.loads, ended.stdout.splitlines())
+    assert summary["images"] == len(paths) == len(printed["predictions"])
     np.testing.assert_allclose(scores, Scorer(classifier)(paths)["probability"], atol=1e-5)
 
 
 def test_wrong_files_and_arguments_are_named(exported, classifier, tmp_path):
-    with pytest.raises(FileFormatError, match=r"no classifier file 'absent\.onnx'.*No such file"):
+    with pytest.raises(FileFormatError, match=r"There is no file 'absent\.onnx'"):
         Scorer("absent.onnx")
     other = tmp_path / "other.onnx"
     for content in (b"", b"no network at all", exported.read_bytes()[:1000]):

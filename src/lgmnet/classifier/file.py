@@ -31,8 +31,9 @@ from lgmnet.engines.names import AUTO
 from lgmnet.errors import FileFormatError
 from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.rejection import Rejection
+from lgmnet.io import read_file
 from lgmnet.methods import METHODS
-from lgmnet.tensor_file import are_texts, parse_json, parse_tensors, read_file, write_tensors
+from lgmnet.tensor_file import are_texts, parse_json, parse_tensors, write_tensors
 
 CLASSIFIER_KIND, CLASSIFIER_VERSION = "lgmnet-classifier", 3
 SAMPLES_KEY, LABELS_KEY = "support.samples", "support.labels"

@@ -6,6 +6,7 @@ from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.data.images.files import MAX_SAMPLED_FILES, ImageFiles
 from lgmnet.data.images.folder import ClassFolder
 from lgmnet.data.inputs import are_vectors, detect_input_drawings
+from lgmnet.errors import DataError
 from lgmnet.model.registry import DEFAULT_MODELS
 
 KIND_NOTE = "images"
@@ -82,6 +83,14 @@ def find_mismatch(
         return None
     decision = images.detect_drawings(max_images, certain=not is_for_drawings(fitted))
     return describe_mismatch(fitted, *decision)
+
+
+def find_files_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
+    """Describe why image files do not suit a classifier (see `describe_mismatch`)."""
+    try:
+        return find_mismatch(fitted, files)
+    except DataError:  # None of them can be read, which will be told of each.
+        return None
 
 
 def find_input_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:

@@ -45,7 +45,7 @@ def find_images(names: Sequence[str]) -> tuple[Iterable[Path], int | None]:
 
 def list_images_recursively(folder: Path) -> list[Path]:
     """List the image files in a folder and its subfolders, without hidden ones."""
-    from lgmnet.data.images.read import list_images
+    from lgmnet.data.images.listing import list_images
 
     paths = []
     for parent, subfolders, _ in os.walk(folder):

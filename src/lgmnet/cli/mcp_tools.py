@@ -14,11 +14,12 @@ from lgmnet.cli.allowed_folders import AllowedFolders
 from lgmnet.cli.edit import edit as run_edit
 from lgmnet.cli.forge import forge as run_forge
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.predictions import find_files_mismatch, predict_files
+from lgmnet.cli.predictions import predict_files
 from lgmnet.cli.report import report as run_report
 from lgmnet.cli.suggest import suggest as run_suggest
 from lgmnet.criterion import Criterion
 from lgmnet.errors import ConfigError, UserError, require_extra
+from lgmnet.io import read_file
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -91,17 +92,16 @@ def make_server(folders: Sequence[Path]) -> "MCPServer":
         ] = None,
     ) -> dict[str, Any]:
         """Classify images: label and probability of every class, at most 500 images at a time."""
-        from lgmnet.classifier.classifier import FittedClassifier
-        from lgmnet.data.images.files import ImageFiles
+        from lgmnet.scoring.loaded import load_content
 
-        fitted = FittedClassifier.load(allowed.resolve(file))
+        content = read_file(allowed.resolve(file))
+        loaded = load_content(content, file, "auto", False if none_rate is None else none_rate)
         names = [str(allowed.resolve_tree(path)) for path in images]
         paths = [allowed.resolve(path) for path in find_images(names)[0]]
-        threshold = None if none_rate is None else fitted.rejection.threshold_for(none_rate)
-        rows = list(itertools.islice(predict_files(fitted, paths, threshold), MAX_PREDICTIONS))
-        mismatch = find_files_mismatch(fitted, ImageFiles(paths)) if paths else None
+        rows = list(itertools.islice(predict_files(loaded, paths), MAX_PREDICTIONS))
+        mismatch = loaded.find_mismatch(paths)
         return {
-            "classes": list(fitted.classes),
+            "classes": list(loaded.classes),
             "predictions": rows,
             "left_out": max(0, len(paths) - len(rows)),
             "warnings": [] if mismatch is None else [mismatch],

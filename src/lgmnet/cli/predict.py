@@ -10,7 +10,7 @@ import typer
 
 from lgmnet.cli.console import CommandResult, command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import DEFAULT_VALUE, ClassifierPath, Engine
+from lgmnet.cli.options import DEFAULT_VALUE, Engine
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
 from lgmnet.cli.scoring import score_to_folder
@@ -26,6 +26,7 @@ from lgmnet.cli.scoring_options import (
 )
 from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
 from lgmnet.errors import ConfigError
+from lgmnet.io import read_file
 
 
 @command(
@@ -34,7 +35,14 @@ from lgmnet.errors import ConfigError
     "[bold]lgmnet predict symbols.safetensors scans --format csv > answers.csv[/]",
 )
 def predict(
-    file: ClassifierPath,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Classifier file written by 'lgmnet forge', or by 'lgmnet export', which starts "
+            "faster because it needs no PyTorch.",
+        ),
+    ],
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -85,39 +93,37 @@ def predict(
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
     are classified. A last line on stderr counts the labels. Photos that are given to a classifier
-    of drawings cause one warning, and so do drawings that are given to one of photos.
+    of drawings cause one warning, and so do drawings that are given to one of photos; an exported
+    classifier cannot tell.
 
     With --out, rows go to a folder of Parquet files, for millions of images and many machines.
     """
     check_scoring_options(out, engine_cluster, address, shard)
+    rate = False if none is None else parse_rate(none)
     if out is not None:
         others = {"--format": row_format != "table", "--top": top is not None, "--link": link}
         others |= {"--sort-into": sort_into is not None, "--min-probability": min_probability > 0}
         refuse_with_out(others)
-        rate = False if none is None else parse_rate(none)
         return score_to_folder(
             file,
             paths,
             out,
             engine=engine,
-            none=True if rate is None else rate,
+            none=rate,
             cluster=engine_cluster,
             address=address,
             shard=shard,
             part_size=part_size,
         )
-    from lgmnet.classifier.classifier import FittedClassifier
+    from lgmnet.scoring.loaded import load_content
 
-    fitted = FittedClassifier.load(file, engine=engine)
+    loaded = load_content(read_file(file), str(file), engine, rate)
     images, n_images = find_images(paths)
-    threshold = None
-    if none is not None:  # Raises now and not after the first rows if there is no threshold.
-        threshold = fitted.rejection.threshold_for(parse_rate(none))
     if sort_into is not None:
         check_sort_folder(sort_into)
     elif link:
         raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
-    predictions = mark_uncertain(predict_files(fitted, images, threshold), min_probability)
+    predictions = mark_uncertain(predict_files(loaded, images), min_probability)
     if top is not None:
         predictions = keep_top(predictions, top)
     if sort_into is not None:
@@ -130,24 +136,24 @@ def predict(
         if as_json:
             rows = list(predictions)
             has_errors = any("error" in row for row in rows)
-            print_json({"classifier": str(file), "classes": fitted.classes, "predictions": rows})
+            print_json({"classifier": str(file), "classes": loaded.classes, "predictions": rows})
         else:
             has_errors = write_rows(
-                predictions, fitted.classes, row_format, allow_none=none is not None, top=top
+                predictions, loaded.classes, row_format, allow_none=none is not None, top=top
             )
     if has_errors:
         raise typer.Exit(2)
     return None
 
 
-def parse_rate(text: str) -> float | None:
-    """Parse the value of ``--none``; None for its default.
+def parse_rate(text: str) -> float | bool:
+    """Parse the value of ``--none``; True for its default.
 
     Raises:
         ConfigError: if it is no number.
     """
     if text == DEFAULT_VALUE:
-        return None
+        return True
     try:
         return float(text)
     except ValueError as error:

@@ -11,88 +11,77 @@ from typing import TYPE_CHECKING, Any
 
 from lgmnet.cli.console import print_notice
 from lgmnet.cli.prediction_rows import NONE_LABEL
-from lgmnet.errors import DataError, ImageError
+from lgmnet.errors import ImageError
 from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
-    from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.data.images.files import ImageFiles
+    from lgmnet.scoring.loaded import LoadedClassifier
 
+BATCH_SIZE = 256
+"""Number of images that are read at a time."""
 PASS_SIZE = 64
 """Number of images that are classified in one pass, while others are read."""
 
 
 def predict_files(
-    fitted: FittedClassifier, paths: Iterable[Path], threshold: float | None = None
+    loaded: LoadedClassifier, paths: Iterable[Path]
 ) -> Generator[dict[str, Any], None, None]:
     """Yield a prediction or an error for every file, in order.
 
     Threads read the images of a batch while the first of them are classified, and no image of a
-    later one. Photos for a classifier of drawings give one warning on stderr, and so do drawings
-    for one of photos. Images whose similarity is below the threshold get the label `NONE_LABEL`.
+    later one. If the first batch shows photos to a classifier of drawings, or drawings to one of
+    photos, a warning goes to stderr.
     """
-    import torch
+    from lgmnet.scoring.loaded import count_threads
 
-    from lgmnet.classifier.classifier import BATCH_SIZE
-    from lgmnet.data.images.files import ImageFiles
-
-    remaining, shape = iter(paths), fitted.inputs.shape
-    checks_kind = True
-    pool = ThreadPoolExecutor(torch.get_num_threads())
+    remaining, is_first = iter(paths), True
+    pool = ThreadPoolExecutor(count_threads())
     try:
         while batch := list(itertools.islice(remaining, BATCH_SIZE)):
-            files = ImageFiles(batch)
-            if checks_kind and (mismatch := find_files_mismatch(fitted, files)) is not None:
+            if is_first and (mismatch := loaded.find_mismatch(batch)) is not None:
                 print_notice(f"warning: {mismatch}")
-                checks_kind = False  # Once is enough.
-            images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
+            is_first = False
+            images = pool.map(partial(try_reading, shape=loaded.shape), batch)
             read = zip(batch, images, strict=True)
             while some := list(itertools.islice(read, PASS_SIZE)):
-                yield from predict_read(fitted, some, threshold)
+                yield from predict_read(loaded, some)
     finally:
         pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
 
 
-def find_files_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
-    """Describe why images are of another kind than a classifier was made from; None if not."""
-    from lgmnet.classifier.image_kind import find_mismatch
+def try_reading(path: Path, shape: Sequence[int]) -> np.ndarray | ImageError:
+    """Read the pixels of an image file; return the error if it cannot be read."""
+    from lgmnet.data.images.pixels import read_pixels
 
     try:
-        return find_mismatch(fitted, files)
-    except DataError:  # None of them can be read, which their rows will say.
-        return None
+        return read_pixels(path, shape)
+    except ImageError as error:
+        return error
 
 
 def predict_read(
-    fitted: FittedClassifier,
-    files: Sequence[tuple[Path, Tensor | ImageError]],
-    threshold: float | None,
+    loaded: LoadedClassifier, files: Sequence[tuple[Path, np.ndarray | ImageError]]
 ) -> Iterator[dict[str, Any]]:
     """Yield the prediction of each file that was read, or its error."""
-    import torch
+    import numpy as np
 
     images = [image for _, image in files if not isinstance(image, ImageError)]
-    predictions = iter(predict_batch(fitted, torch.stack(images), threshold) if images else ())
+    predictions = iter(predict_batch(loaded, np.stack(images)) if images else ())
     for path, image in files:
         is_error = isinstance(image, ImageError)
         yield {"image": str(path), **({"error": str(image)} if is_error else next(predictions))}
 
 
-def predict_batch(
-    fitted: FittedClassifier, images: Tensor, threshold: float | None
-) -> Iterator[dict[str, Any]]:
+def predict_batch(loaded: LoadedClassifier, images: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yield the label of each image and the probability of every class, and of none."""
-    analysis = fitted.analyze(images)
-    is_rejected, none = [False] * len(images), None
-    if threshold is not None:
-        is_rejected = (fitted.require_similarity(analysis) < threshold).tolist()
-        none = fitted.none_probability(analysis)
-    for i, row in enumerate(analysis.log_p.exp().tolist()):
-        probabilities = dict(zip(fitted.classes, row, strict=True))
+    answers = loaded.run(images)
+    none = answers.none_probability if loaded.finds_none else None
+    for i, row in enumerate(answers.probabilities.tolist()):
+        probabilities = dict(zip(loaded.classes, row, strict=True))
         best = max(probabilities, key=lambda name: probabilities[name])
-        label = NONE_LABEL if is_rejected[i] else best
+        label = NONE_LABEL if answers.is_none[i] else best
         prediction: dict[str, Any] = {"label": label, "probabilities": probabilities}
         yield prediction if none is None else prediction | {"none_probability": float(none[i])}
 

@@ -13,7 +13,6 @@ from lgmnet.cli.classifiers import report_unreadable
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.image_paths import find_images
 from lgmnet.cli.options import ClassifierPath, Engine
-from lgmnet.cli.predictions import find_files_mismatch
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
 
@@ -82,6 +81,7 @@ def read_samples(
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
+    from lgmnet.classifier.image_kind import find_files_mismatch
     from lgmnet.classifier.support import to_support_samples
     from lgmnet.data.images.files import ImageFiles
 

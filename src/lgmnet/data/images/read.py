@@ -1,10 +1,10 @@
-"""Image files and PIL images as tensors; folders of image files.
+"""Image files and PIL images as tensors.
 
-What needs no PyTorch is in `lgmnet.data.images.pixels`; its public names can be imported from here.
+What needs no PyTorch is in `lgmnet.data.images.pixels` and `lgmnet.data.images.listing`; its public
+names can be imported from here.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image
 from torch import Tensor
 
+from lgmnet.data.images.listing import list_class_images, list_images
 from lgmnet.data.images.pixels import (
     IMAGE_FORMATS,
     IMAGE_SUFFIXES,
@@ -33,7 +34,6 @@ from lgmnet.data.images.pixels import (
     to_pixels,
     to_white_background,
 )
-from lgmnet.errors import check_utf8
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -89,29 +89,3 @@ def to_drawings(
 ) -> UInt8[Tensor, "images 1 side side"]:
     """Convert gray images of any range to drawings (see `drawings_pixels`)."""
     return torch.from_numpy(drawings_pixels(gray, side))
-
-
-def list_class_images(folder: Path) -> dict[str, list[Path]]:
-    """List the image files of each class of ``folder/<class>/<image>``, sorted by name.
-
-    Hidden folders are skipped, and files as in `list_images`.
-
-    Raises:
-        DataError: if the name of a class is not UTF-8.
-    """
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for class_folder in classes:
-        check_utf8("class folder", class_folder.name)
-    return {class_folder.name: list_images(class_folder) for class_folder in classes}
-
-
-def list_images(folder: Path) -> list[Path]:
-    """List the files directly in a folder that have the suffix of an image, sorted by name.
-
-    Hidden files are skipped.
-    """
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in IMAGE_SUFFIXES
-    )
