@@ -74,18 +74,15 @@ class GroupedAxes(nn.Module):
 
     def forward(self, x: Float[Tensor, "samples features"]) -> Float[Tensor, "samples axes"]:
         """Compress features."""
-        return torch.cat([self.compress(i, x) for i in range(len(self.groups))], 1)
-
-    def compress(
-        self, number: int, x: Float[Tensor, "samples features"]
-    ) -> Float[Tensor, "samples axes"]:
-        """Compress the features of one group."""
-        centre, projection = (
-            self.get_buffer(f"{name}_{number}") for name in ("centre", "projection")
+        buffers = dict(self.named_buffers(recurse=False))
+        # All groups in one pass where that is possible: each operation takes microseconds, however
+        # few columns it has.
+        columns = torch.cat([select_columns(x, group) for group in self.groups], 1)
+        centre = torch.cat([buffers[f"centre_{i}"] for i in range(len(self.groups))])
+        parts = (columns - centre.to(columns)).split([g.stop - g.start for g in self.groups], 1)
+        return torch.cat(
+            [part @ buffers[f"projection_{i}"].to(part) for i, part in enumerate(parts)], 1
         )
-        part = select_columns(x, self.groups[number])
-        compressed: Tensor = (part - centre.to(part)) @ projection.to(part)
-        return compressed
 
     @torch.no_grad()
     def fit(
@@ -151,7 +148,8 @@ def select_columns(
 ) -> Float[Tensor, "samples columns"]:
     """Select the columns of a group, and take their roots if it is rooted."""
     part = x[:, group.start : group.stop]
-    part = part.to(torch.promote_types(part.dtype, torch.float32))
+    if part.dtype != torch.float64:
+        part = part.float()
     return F.normalize(part.clamp_min(0), p=1, dim=1).sqrt() if group.is_rooted else part
 
 
