@@ -14,7 +14,7 @@ from lgmnet.cli.allowed_folders import AllowedFolders
 from lgmnet.cli.edit import edit as run_edit
 from lgmnet.cli.forge import forge as run_forge
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.predictions import find_files_mismatch, predict_files
+from lgmnet.cli.predictions import predict_files
 from lgmnet.cli.report import report as run_report
 from lgmnet.cli.suggest import suggest as run_suggest
 from lgmnet.criterion import Criterion
@@ -92,6 +92,7 @@ def make_server(folders: Sequence[Path]) -> "MCPServer":
     ) -> dict[str, Any]:
         """Classify images: label and probability of every class, at most 500 images at a time."""
         from lgmnet.classifier.classifier import FittedClassifier
+        from lgmnet.classifier.image_kind import find_mismatch
         from lgmnet.data.images.files import ImageFiles
 
         fitted = FittedClassifier.load(allowed.resolve(file))
@@ -99,7 +100,7 @@ def make_server(folders: Sequence[Path]) -> "MCPServer":
         paths = [allowed.resolve(path) for path in find_images(names)[0]]
         threshold = None if none_rate is None else fitted.rejection.threshold_for(none_rate)
         rows = list(itertools.islice(predict_files(fitted, paths, threshold), MAX_PREDICTIONS))
-        mismatch = find_files_mismatch(fitted, ImageFiles(paths)) if paths else None
+        mismatch = find_mismatch(fitted, ImageFiles(paths))
         return {
             "classes": list(fitted.classes),
             "predictions": rows,

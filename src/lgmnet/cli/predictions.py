@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from lgmnet.cli.console import print_notice
 from lgmnet.cli.prediction_rows import NONE_LABEL
-from lgmnet.errors import DataError, ImageError
+from lgmnet.errors import ImageError
 from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.data.images.files import ImageFiles
 
 PASS_SIZE = 64
 """Number of images that are classified in one pass, while others are read."""
@@ -36,6 +35,7 @@ def predict_files(
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
+    from lgmnet.classifier.image_kind import find_mismatch
     from lgmnet.data.images.files import ImageFiles
 
     remaining, shape = iter(paths), fitted.inputs.shape
@@ -44,7 +44,7 @@ def predict_files(
     try:
         while batch := list(itertools.islice(remaining, BATCH_SIZE)):
             files = ImageFiles(batch)
-            if checks_kind and (mismatch := find_files_mismatch(fitted, files)) is not None:
+            if checks_kind and (mismatch := find_mismatch(fitted, files)) is not None:
                 print_notice(f"warning: {mismatch}")
                 checks_kind = False  # Once is enough.
             images = pool.map(partial(files.read_at, shape=shape), range(len(batch)))
@@ -53,16 +53,6 @@ def predict_files(
                 yield from predict_read(fitted, some, threshold)
     finally:
         pool.shutdown(cancel_futures=True)  # Nobody may want the rest of the rows.
-
-
-def find_files_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
-    """Describe why images are of another kind than a classifier was made from; None if not."""
-    from lgmnet.classifier.image_kind import find_mismatch
-
-    try:
-        return find_mismatch(fitted, files)
-    except DataError:  # None of them can be read, which their rows will say.
-        return None
 
 
 def predict_read(

@@ -35,6 +35,10 @@ class LoadedClassifier:
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     """[1, side, side] of a drawing, [3, height, width] of a photo."""
+    model: str
+    """Name of the model that made the classifier."""
+    is_for_drawings: bool
+    """True if it was made from drawings, False for photos."""
     knows_none: bool
     """True if the answers have a `none_probability`."""
     run: Callable[[UInt8[np.ndarray, "images channels height width"]], Answers]
@@ -69,6 +73,7 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
 
     from lgmnet.classifier.export import find_rejection
     from lgmnet.classifier.file import parse_classifier, try_classifier
+    from lgmnet.classifier.image_kind import is_for_drawings
     from lgmnet.nn.pretrained import load_backbone
 
     parsed = parse_classifier(content, Path(name))
@@ -99,7 +104,14 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
         )
 
     knows_none = find_rejection(fitted) is not None
-    return LoadedClassifier(fitted.classes, fitted.inputs.shape, knows_none, run)
+    return LoadedClassifier(
+        fitted.classes,
+        fitted.inputs.shape,
+        fitted.model,
+        is_for_drawings(fitted),
+        knows_none,
+        run,
+    )
 
 
 def load_exported(content: bytes, name: str, engine: str, none: bool | float) -> LoadedClassifier:
@@ -112,6 +124,7 @@ def load_exported(content: bytes, name: str, engine: str, none: bool | float) ->
     try:
         run_outputs, metadata = load_onnx_outputs(content, count_threads())
         classes, shape = json.loads(metadata["classes"]), json.loads(metadata["shape"])
+        model = metadata["model"]
     except UserError:  # ONNX Runtime is not installed.
         raise
     except Exception as error:  # ONNX Runtime raises exceptions of its own.
@@ -126,7 +139,11 @@ def load_exported(content: bytes, name: str, engine: str, none: bool | float) ->
         is_none = np.zeros(len(images), dtype=bool) if limit is None else others[0] > limit
         return Answers(probabilities, is_none, others[0] if others else None)
 
-    return LoadedClassifier(tuple(classes), tuple(shape), "none" in metadata, run)
+    # Releases that did not store the kind of the images stored the shape that tells it.
+    kind = metadata.get("images", "drawings" if shape[0] == 1 else "photos")
+    return LoadedClassifier(
+        tuple(classes), tuple(shape), model, kind == "drawings", "none" in metadata, run
+    )
 
 
 def find_limit(metadata: Mapping[str, str], name: str, none: bool | float) -> float:
