@@ -19,7 +19,7 @@ from torch import Tensor
 import lgmnet
 from lgmnet.errors import FileFormatError, UserError
 from lgmnet.io import atomic_write, check_destination, make_folder, write_text
-from lgmnet.tensor_file import read_tensors, write_tensors
+from lgmnet.tensor_file import has_format, read_tensors, write_tensors
 
 SOURCES = sorted(Path(lgmnet.__file__).parent.rglob("*.py"))
 
@@ -353,3 +353,19 @@ def test_the_file_that_a_link_points_to_is_replaced_and_the_link_stays(tmp_path)
     assert link.is_symlink()
     assert target.read_text() == "new"
     assert sorted(read_files(target.parent)) == ["v3.txt"]
+
+
+def test_the_kind_of_a_file_is_told_by_its_header_alone(tmp_path):
+    """The file is longer than memory, and has a hole."""
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.zeros(2)}, "kind", 1, {})
+    try:
+        os.truncate(path, 1 << 40)
+    except OSError as error:
+        pytest.skip(f"this file system has no such files: {error.strerror}")
+    assert has_format(path, "kind")
+    assert not has_format(path, "another kind")
+    path.write_bytes(b"\xff" * 100)
+    assert not has_format(path, "kind"), "its header would be longer than the file"
+    assert not has_format(tmp_path, "kind")
+    assert not has_format(tmp_path / "absent", "kind")

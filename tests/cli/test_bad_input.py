@@ -47,6 +47,13 @@ def class_without_images(folder: Path) -> Path:
     return folder
 
 
+def mixed_layouts(folder: Path) -> Path:
+    symbols(folder, {"beach": 2, "town": 2})
+    symbols(folder / "day1", {"boat": 2})
+    write_drawing(folder / "0.png", drawings(2, 1)[0, 0])
+    return folder
+
+
 def class_of_bad_images(folder: Path) -> Path:
     symbols(folder, {"full": 2, "broken": 2})
     (folder / "broken" / "0.png").write_bytes(b"")
@@ -71,7 +78,8 @@ BAD_FOLDERS: dict[Callable[[Path], Path], tuple[str, ...]] = {
     empty_folder: ("images", "at least two classes", "none"),
     images_without_classes: ("images", "at least two classes", "none"),
     one_class: ("images", "at least two classes", "'lonely'"),
-    class_without_images: ("'empty'",),
+    class_without_images: ("at least two classes", "images in 'full'; no images in 'empty'"),
+    mixed_layouts: ("at least two classes", "'beach', 'town'", "'day1/boat'", "'0.png'"),
     class_of_bad_images: ("'broken'", "0.png", "1.png"),
 }
 
@@ -91,6 +99,21 @@ def test_forge_from_an_unusable_folder(make, names, old, tiny, classifier, tmp_p
     before = listing(tmp_path)
     assert_error(lgmnet("forge", folder, "-o", output, "--model", tiny, "--json"), *names)
     assert listing(tmp_path) == before
+
+
+def test_images_outside_class_folders_are_not_passed_over_in_silence(tiny, tmp_path):
+    folder, file = symbols(tmp_path / "images", {"moon": 2, "star": 2}), tmp_path / "c.safetensors"
+    write_drawing(folder / "0.png", drawings(2, 1)[0, 0])
+    forged = lgmnet("forge", folder, "-o", file, "--model", tiny, "--json")
+    edited = lgmnet("edit", file, "--add", folder, "--model", tiny, "--json")
+    reported = lgmnet("report", file, folder, "--model", tiny, "--json")
+    for ran in (forged, edited, reported):
+        assert ran.code == 0, ran.err
+        assert "1 image was left out, such as '" in ran.err
+        assert [f"{folder}/0.png" in line for line in ran.json["unused"]] == [True]
+    (folder / "0.png").unlink()
+    ran = lgmnet("forge", folder, "-o", file, "--model", tiny, "--json")
+    assert (ran.json["unused"], ran.err) == ([], "")
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)

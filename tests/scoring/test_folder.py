@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import shutil
@@ -12,7 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from lgmnet.classifier.export import export
 from lgmnet.errors import UserError
 from lgmnet.scoring import Scorer
 from lgmnet.scoring import addresses as addresses_module
@@ -161,6 +164,34 @@ def test_names_of_files_may_hold_anything(exported, images, tmp_path):
     assert len({row["probability"] for row in rows}) == 1
     assert str(folder / r"latin-\udce4.png") in {row["image"] for row in rows}
     assert list_addresses([str(folder / "[1].png")]) == [str(folder / "[1].png")]
+
+
+@pytest.mark.parametrize("file", ["classifier", "exported"])
+def test_photos_for_a_classifier_of_drawings_give_one_warning(file, images, request, tmp_path):
+    file, out = request.getfixturevalue(file), tmp_path / "scores"
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(pixels).resize((72, 60)).save(photos / f"{i}.png")
+    ran = predict(file, photos, out, "--part-size", 2, "--json")
+    assert ran.code == 0
+    assert ran.err.count("warning:") == 1
+    assert "this classifier was made from drawings, by the model 'tiny'" in ran.err
+    assert predict(file, photos, out, "--part-size", 2).err == "", "all is scored already"
+    shard = predict(file, photos, tmp_path / "shard", "--part-size", 2, "--shard", "1/3")
+    assert shard.err.count("warning:") == 1
+    assert "warning" not in predict(file, images, tmp_path / "drawings").err
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert "warning" not in predict(file, tmp_path / "bad.png", tmp_path / "bad").err
+
+
+def test_the_kind_of_the_images_is_exported(fitted, tmp_path):
+    """It is a note of the classifier, where that has one: a model of photos reads drawings too."""
+    for kind in ("photos", "drawings"):
+        noted = dataclasses.replace(fitted, notes={"images": kind})
+        export(noted, tmp_path / f"{kind}.onnx")
+        assert Scorer(tmp_path / f"{kind}.onnx").loaded.is_for_drawings == (kind == "drawings")
 
 
 def test_patterns_and_names_on_stdin(exported, images, tmp_path, monkeypatch):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 from starlette.testclient import TestClient
 
+import lgmnet.studio
+from lgmnet.data.images.pixels import IMAGE_SUFFIXES
 from lgmnet.studio.app import create_app
 from tests.studio.conftest import queries
 
@@ -63,3 +66,13 @@ def test_a_server_without_the_page_links_to_its_documentation(settings):
         assert links == ["/docs", "/openapi.json"]
         assert all(client.get(link).status_code == 200 for link in links)
         assert client.get("/static/studio.js").status_code in (401, 404)
+
+
+def test_the_page_takes_every_file_that_is_read():
+    """What is in a zip and has another suffix is left out there without a word."""
+    script = Path(lgmnet.studio.__path__[0]) / "page" / "files.js"
+    pattern = re.search(r"const IMAGE_NAME =\s*/(.+)/i;", script.read_text("utf-8"))
+    assert pattern is not None
+    is_image = re.compile(pattern[1], re.IGNORECASE)
+    assert [suffix for suffix in sorted(IMAGE_SUFFIXES) if not is_image.search(f"a{suffix}")] == []
+    assert not is_image.search("notes.txt")

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from lgmnet.classifier.classifier import FittedClassifier
+from lgmnet.classifier.image_kind import KIND_NOTE, is_for_drawings
 from lgmnet.classifier.support import to_float
 from lgmnet.engines.onnx_file import convert_to_onnx
 from lgmnet.errors import ConfigError, UserError, require_extra, unknown_name_error
@@ -55,6 +56,7 @@ def export(fitted: FittedClassifier, path: Path, *, overwrite: bool = False) -> 
     """
     shape = fitted.inputs.shape
     metadata = build_metadata(shape, fitted.model, "classifiers")
+    metadata[KIND_NOTE] = "drawings" if is_for_drawings(fitted) else "photos"
     metadata["classes"] = json.dumps(fitted.classes, ensure_ascii=False)
     # The classifier's tensors are inference tensors, which the exporter does not take: clone them.
     state = {name: t.cpu().clone() for name, t in fitted.classifier.state_dict().items()}

@@ -3,16 +3,19 @@
 from typing import Any
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.data.images.files import MAX_SAMPLED_FILES, ImageFiles
+from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.folder import ClassFolder
-from lgmnet.data.inputs import are_vectors, detect_input_drawings
-from lgmnet.errors import DataError
+from lgmnet.data.images.kind import (
+    MAX_CHECKED_IMAGES,
+    MAX_SAMPLED_FILES,
+    describe_mismatch,
+    detect_drawings,
+)
+from lgmnet.data.inputs import are_vectors, measure_inputs
 from lgmnet.model.registry import DEFAULT_MODELS
 
 KIND_NOTE = "images"
 """Note of a classifier: ``drawings`` or ``photos``, as found when it was fitted."""
-MAX_CHECKED_IMAGES = 8
-"""Number of the images of a batch that are measured before it is predicted."""
 
 
 def kind_note(are_drawings: bool) -> dict[str, str]:
@@ -29,28 +32,6 @@ def is_for_drawings(fitted: FittedClassifier) -> bool:
     return fitted.notes.get(KIND_NOTE, model_kind) == "drawings"
 
 
-def describe_mismatch(fitted: FittedClassifier, are_drawings: bool, reason: str) -> str | None:
-    """Describe why images do not suit a classifier: they are of another kind than its own.
-
-    Args:
-        fitted: The classifier.
-        are_drawings: True if the images are drawings. For a classifier of photos they must be so
-            beyond doubt, because one photo in seven, taken alone, such as that of a thing on white
-            paper, passes for a drawing.
-        reason: Reason for that.
-
-    Returns:
-        One sentence; None if the images suit the classifier.
-    """
-    if are_drawings == is_for_drawings(fitted):
-        return None
-    kind, own = ("drawings", "photos") if are_drawings else ("photos", "drawings")
-    return (
-        f"The images look like {reason}. But this classifier was made from {own}, by the model "
-        f"'{fitted.model}', so its answers to {kind} mean little."
-    )
-
-
 def choose_model(inputs: Any) -> tuple[str, dict[str, str]]:
     """Choose the shipped model that suits a user's input (see `lgmnet.data.inputs.to_samples`).
 
@@ -62,10 +43,10 @@ def choose_model(inputs: Any) -> tuple[str, dict[str, str]]:
     """
     if are_vectors(inputs):
         return DEFAULT_MODELS["vector"], {}
-    decision = detect_input_drawings(inputs, MAX_SAMPLED_FILES)
-    if decision is None:  # Any model will do: converting the images then reports the fault.
+    tones = list(measure_inputs(inputs, MAX_SAMPLED_FILES))
+    if not tones:  # Any model will do: converting the images then reports the fault.
         return DEFAULT_MODELS["drawing"], {}
-    are_drawings, _ = decision
+    are_drawings, _ = detect_drawings(tones)
     return DEFAULT_MODELS["drawing" if are_drawings else "photo"], kind_note(are_drawings)
 
 
@@ -74,30 +55,19 @@ def find_mismatch(
     images: ImageFiles | ClassFolder,
     max_images: int = MAX_CHECKED_IMAGES,
 ) -> str | None:
-    """Describe why images do not suit a classifier (see `describe_mismatch`).
-
-    Raises:
-        DataError: if none of them can be read.
-    """
+    """Describe why images do not suit a classifier (see `describe_mismatch`)."""
     if not fitted.inputs.is_image:
         return None
-    decision = images.detect_drawings(max_images, certain=not is_for_drawings(fitted))
-    return describe_mismatch(fitted, *decision)
-
-
-def find_files_mismatch(fitted: FittedClassifier, files: ImageFiles) -> str | None:
-    """Describe why image files do not suit a classifier (see `describe_mismatch`)."""
-    try:
-        return find_mismatch(fitted, files)
-    except DataError:  # None of them can be read, which will be told of each.
-        return None
+    return describe_mismatch(
+        images.measure(max_images), are_for_drawings=is_for_drawings(fitted), model=fitted.model
+    )
 
 
 def find_input_mismatch(fitted: FittedClassifier, inputs: Any) -> str | None:
     """Describe why a user's input does not suit a classifier (see `describe_mismatch`)."""
-    is_drawings = is_for_drawings(fitted)
+    are_for_drawings = is_for_drawings(fitted)
     # One array of gray images is what drawings are; looking at it would slow predictions down.
-    if not fitted.inputs.is_image or (is_drawings and getattr(inputs, "ndim", 1) == 3):
+    if not fitted.inputs.is_image or (are_for_drawings and getattr(inputs, "ndim", 1) == 3):
         return None
-    decision = detect_input_drawings(inputs, MAX_CHECKED_IMAGES, certain=not is_drawings)
-    return None if decision is None else describe_mismatch(fitted, *decision)
+    tones = measure_inputs(inputs, MAX_CHECKED_IMAGES)
+    return describe_mismatch(tones, are_for_drawings=are_for_drawings, model=fitted.model)

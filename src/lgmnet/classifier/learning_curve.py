@@ -58,39 +58,29 @@ class ExpectedAccuracy:
         return {"shot": self.shot, "accuracy": self.accuracy, "interval": list(self.interval)}
 
 
-def estimate_accuracies(
-    fitted: FittedClassifier,
-    model: Model,
-    embedded: Float[Tensor, "samples *embedding"] | None = None,
-) -> tuple[LeaveOneOut, ExpectedAccuracy | None]:
-    """Estimate the accuracy of a classifier now, and with twice as many images.
-
-    Args:
-        fitted: The classifier, with its support samples.
-        model: Model that fitted it.
-        embedded: Result of `embed_support` for it, if known.
+def expected_accuracy_with_more(
+    fitted: FittedClassifier, model: Model, factor: float = 2.0
+) -> ExpectedAccuracy | None:
+    """Estimate the accuracy with ``factor`` times as many images, from the images at hand.
 
     Returns:
-        Results of `leave_one_out` and of `expected_accuracy_with_more`.
+        The second result of `estimate_accuracies`.
+
+    Raises:
+        ConfigError: as `estimate_accuracies` does.
     """
-    support = fitted.support
-    if embedded is None:
-        embedded = embed_support(model, support)
-    way = len(fitted.classes)
-    now = leave_one_out(model, support, way, by=fitted.by, embedded=embedded)
-    return now, expected_accuracy_with_more(fitted, model, estimate=now, embedded=embedded)
+    return estimate_accuracies(fitted, model, factor)[1]
 
 
 @torch.inference_mode()
-def expected_accuracy_with_more(
+def estimate_accuracies(
     fitted: FittedClassifier,
     model: Model,
     factor: float = 2.0,
     *,
-    estimate: LeaveOneOut | None = None,
     embedded: Float[Tensor, "samples *embedding"] | None = None,
-) -> ExpectedAccuracy | None:
-    """Estimate the accuracy with ``factor`` times as many images, from the images at hand.
+) -> tuple[LeaveOneOut, ExpectedAccuracy | None]:
+    """Estimate the accuracy of a classifier now, and with ``factor`` times as many images.
 
     Classifiers are fitted to all images but one, to halves and to quarters, and asked about the
     others (`leave_one_out`, `measure_curve`). Their errors are extrapolated (`extrapolate`).
@@ -99,11 +89,11 @@ def expected_accuracy_with_more(
         fitted: The classifier, with its support samples.
         model: Model that fitted it.
         factor: Number of images as a multiple of those of the classifier, copies left out.
-        estimate: Result of `leave_one_out` for it, if known.
         embedded: Result of `embed_support` for it, if known.
 
     Returns:
-        None if no class has two different images.
+        The result of `leave_one_out`, and the accuracy with more images; None if no class has two
+        different images.
 
     Raises:
         ConfigError: if another model fitted the classifier, or it was saved without its support
@@ -114,10 +104,9 @@ def expected_accuracy_with_more(
     support.require_samples()
     if embedded is None:
         embedded = embed_support(model, support)
-    if estimate is None:
-        estimate = leave_one_out(model, support, way, by=fitted.by, embedded=embedded)
-    if not estimate.n_samples:
-        return None
+    now = leave_one_out(model, support, way, by=fitted.by, embedded=embedded)
+    if not now.n_samples:
+        return now, None
     images = find_copies(support.samples, MAX_FEATURE_DISTANCE if fitted.backbone else 0.0)
     pairs = torch.stack([images, support.labels], 1).tolist()
     first_of_pair = {tuple(pair): i for i, pair in reversed(list(enumerate(pairs)))}
@@ -127,10 +116,9 @@ def expected_accuracy_with_more(
     labels = support.labels[kept]
     shots = labels.bincount(minlength=way)
     shot = float((shots - (shots > 1).long()).double().mean())  # A lone image is never left out.
-    error = 1 - estimate.n_correct / estimate.n_samples
-    points = [CurvePoint(shot, error, estimate.n_samples)]
+    points = [CurvePoint(shot, 1 - now.n_correct / now.n_samples, now.n_samples)]
     points += measure_curve(method, distinct, labels, way)
-    return extrapolate(points, factor * estimate.shot, way)
+    return now, extrapolate(points, factor * now.shot, way)
 
 
 def extrapolate(points: Sequence[CurvePoint], shot: float, way: int) -> ExpectedAccuracy:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from lgmnet.errors import ConfigError
 
+BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
+
 
 def check_class_names(names: Sequence[object]) -> None:
     """Check the names of all classes of a classifier.
@@ -30,13 +33,18 @@ def check_class_name(name: str) -> None:
         ConfigError: if it is blank, or holds control characters or halves of
             surrogate pairs.
     """
-    if not name.strip():
-        raise ConfigError(f"A class must have a name that is not blank, but one has {name!r}.")
+    if is_blank(name):
+        raise ConfigError(f"A class must have a name that is not blank, but one has {name!a}.")
     if has_controls(name):
         raise ConfigError(
             f"The class name {name[:100]!r} holds control characters or is not valid UTF-8. Rename "
             "the class, or its folder."
         )
+
+
+def is_blank(name: str) -> bool:
+    """Return True if a name shows nothing: spaces, control and format characters, fillers."""
+    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)
 
 
 def has_controls(name: str) -> bool:

@@ -47,9 +47,6 @@ def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:
     from lgmnet.classifier.image_kind import kind_note
     from lgmnet.model.registry import AUTO_MODEL, DEFAULT_MODELS
 
-    if not folder.n_files:
-        # Any model will do: reading the folder then reports what is missing.
-        return (DEFAULT_MODELS["drawing"] if name == AUTO_MODEL else name), {}
     are_drawings, reason = folder.detect_drawings()
     if name == AUTO_MODEL:
         name = DEFAULT_MODELS["drawing" if are_drawings else "photo"]
@@ -103,6 +100,14 @@ def judged_by_hint(fitted: FittedClassifier) -> str | None:
         "One image of each class cannot show what tells the classes apart. Say it with --by things "
         "or --by looks, or give two or more images of each class."
     )
+
+
+def report_unused(folder: ClassFolder) -> list[str]:
+    """Print on stderr which images of a folder are not used, and return the message, if any."""
+    if folder.unused is None:
+        return []
+    print_notice(f"warning: {folder.unused}")
+    return [folder.unused]
 
 
 def report_unreadable(problems: Iterable[ImageError]) -> list[str]:

@@ -14,6 +14,7 @@ from lgmnet.cli.classifiers import (
     format_judged_by,
     load_original_model,
     read_images,
+    report_unused,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
@@ -79,12 +80,14 @@ def edit(
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
     problems: list[str] = []
     mismatches: list[str] = []
+    unused: list[str] = []
     started = time.perf_counter()
     if add or remove:
         fitted.support.require_samples()  # Raises before any image is read.
         original_model = load_original_model(fitted, model)
         for folder in add or ():
             class_folder = scan_class_folder(folder, min_classes=1)
+            unused += report_unused(class_folder)
             mismatches += check_kind(fitted, class_folder, force=force)
             images = read_images(class_folder, original_model)
             problems += map(str, images.problems)
@@ -119,7 +122,7 @@ def edit(
         f"{escape(str(target))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images, "
         f"edited in {milliseconds:.0f} ms"
     )
-    data |= estimates
+    data |= {"unused": unused, **estimates}
     return CommandResult(data, [text, format_classes(fitted), *format_judged_by(fitted), *lines])
 
 
@@ -130,13 +133,11 @@ def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) ->
         The warning if they are not, but ``force`` allows it.
 
     Raises:
-        DataError: if they are not, or none of them can be read.
+        DataError: if they are not.
     """
     from lgmnet.classifier.image_kind import find_mismatch
-    from lgmnet.data.images.files import MAX_SAMPLED_FILES
+    from lgmnet.data.images.kind import MAX_SAMPLED_FILES
 
-    if not folder.n_files:
-        return []  # Reading the folder then reports what is missing.
     mismatch = find_mismatch(fitted, folder, MAX_SAMPLED_FILES)
     if mismatch is None:
         return []

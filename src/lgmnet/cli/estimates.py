@@ -32,7 +32,7 @@ def estimate_accuracy(
     """
     from lgmnet.classifier.learning_curve import estimate_accuracies
 
-    estimate, more = estimate_accuracies(fitted, model, embedded)
+    estimate, more = estimate_accuracies(fitted, model, embedded=embedded)
     report_conflicts(fitted, estimate)
     data = {
         "leave_one_out": estimate.as_json(fitted.support.sources),

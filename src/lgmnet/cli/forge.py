@@ -17,6 +17,7 @@ from lgmnet.cli.classifiers import (
     judged_by_hint,
     read_images,
     report_unreadable,
+    report_unused,
     shots_by_class,
 )
 from lgmnet.cli.console import CommandResult, command, print_notice
@@ -105,6 +106,7 @@ def forge(
         class_folder = scan_class_folder(folder)
     else:
         raise ConfigError("Nothing to do: give IMAGES_DIR, or a table with --labels CSV.")
+    unused = report_unused(class_folder)
     chosen, notes = choose_model(class_folder, model)
     loaded = load_model(chosen, engine=engine)
     loaded.inference_method_by(by)  # Raises before any image is read.
@@ -125,7 +127,7 @@ def forge(
     size = " x ".join(map(str, fitted.inputs.shape[1:]))
     classes = shots_by_class(fitted)
     data: dict[str, Any] = {"classifier": str(output), "model": fitted.model, "classes": classes}
-    data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable}
+    data |= {"milliseconds": round(milliseconds, 3), "unreadable": unreadable, "unused": unused}
     data |= {"judged_by": fitted.judged_by()}
     text = (
         f"{escape(str(output))}: {len(fitted.classes)} classes, {sum(fitted.shots)} images "

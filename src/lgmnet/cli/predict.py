@@ -93,8 +93,7 @@ def predict(
     Rows are written while the images are read, so their number is not limited by memory. An image
     that cannot be read gets a row with the reason; the exit code is then 2, and all other images
     are classified. A last line on stderr counts the labels. Photos that are given to a classifier
-    of drawings cause one warning, and so do drawings that are given to one of photos; an exported
-    classifier cannot tell.
+    of drawings cause one warning, and so do drawings that are given to one of photos.
 
     With --out, rows go to a folder of Parquet files, for millions of images and many machines.
     """

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lgmnet.cli.changes import find_changes, format_changes
-from lgmnet.cli.classifiers import load_original_model, report_unreadable
+from lgmnet.cli.classifiers import load_original_model, report_unreadable, report_unused
 from lgmnet.cli.console import CommandResult, command, print_notice
 from lgmnet.cli.options import ClassifierPath, Force, ImagesDir, OriginalModel
 from lgmnet.errors import DataError, UserError
@@ -74,6 +74,7 @@ def report(
             f"'{folder}' has folders that are no classes of this classifier: {', '.join(unknown)}. "
             f"Its classes: {', '.join(fitted.classes)}."
         )
+    unused = report_unused(class_folder)
     images = class_folder.read(fitted.inputs.shape)
     labels = [images.classes[label] for label in images.labels]
     probabilities = fitted.predict_proba(images.images)
@@ -81,6 +82,7 @@ def report(
     unreadable = report_unreadable(images.problems)
     text = format_report(result)
     data = {"classifier": str(file), **result.as_json(), "unreadable": unreadable}
+    data["unused"] = unused
     if against is not None:
         changes = find_changes(fitted, FittedClassifier.load(against), probabilities, images)
         data["changes"] = {"against": str(against), **changes.as_json()}

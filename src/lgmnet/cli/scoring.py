@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lgmnet.cli.console import CommandResult
+from lgmnet.cli.console import CommandResult, print_notice
 from lgmnet.cli.scoring_options import parse_shard
 from lgmnet.progress import track_progress
 
@@ -28,10 +28,13 @@ def score_to_folder(
 ) -> CommandResult:
     """Score images into a folder, except for the parts that are there already.
 
+    Images of another kind than the classifier was made from give one warning on stderr.
+
     Raises:
         UserError: if the images, the folder, the classifier or the cluster cannot be used.
     """
     from lgmnet.scoring.folder import open_score_folder
+    from lgmnet.scoring.image_kind import find_mismatch
     from lgmnet.scoring.on_ray import score_on_ray
     from lgmnet.scoring.parts import score_parts
     from lgmnet.scoring.scorer import Scorer
@@ -43,6 +46,8 @@ def score_to_folder(
     written, own = folder.list_written(), range(index, folder.n_parts, n_shards)
     missing = [part for part in own if part not in written]
     n_errors = folder.count_errors([part for part in own if part in written])
+    if missing and (mismatch := find_mismatch(folder, scorer, missing[0])) is not None:
+        print_notice(f"warning: {mismatch}")
     with track_progress("images", sum(map(folder.count_images, missing))) as progress:
         if cluster is None or not missing:
             scored_parts = score_parts(folder, scorer, missing)

@@ -81,7 +81,7 @@ def read_samples(
     import torch
 
     from lgmnet.classifier.classifier import BATCH_SIZE
-    from lgmnet.classifier.image_kind import find_files_mismatch
+    from lgmnet.classifier.image_kind import find_mismatch
     from lgmnet.classifier.support import to_support_samples
     from lgmnet.data.images.files import ImageFiles
 
@@ -91,7 +91,7 @@ def read_samples(
         for start in range(0, len(paths), BATCH_SIZE):
             batch = paths[start : start + BATCH_SIZE]
             files = ImageFiles(batch)
-            if not start and (mismatch := find_files_mismatch(fitted, files)) is not None:
+            if not start and (mismatch := find_mismatch(fitted, files)) is not None:
                 print_notice(f"warning: {mismatch}")
             images = []
             for path, image in zip(batch, files.read(fitted.inputs.shape), strict=True):

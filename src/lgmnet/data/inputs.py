@@ -20,12 +20,10 @@ from lgmnet.data.images.arrays import (
     to_image_file,
     to_pil_image,
 )
-from lgmnet.data.images.files import sample_indices
 from lgmnet.data.images.kind import (
     ToneStatistics,
-    detect_certain_drawings,
-    detect_drawings,
     measure_tones,
+    sample_indices,
 )
 from lgmnet.data.images.label_table import FILE_COLUMN, LABEL_COLUMN
 from lgmnet.data.images.read import (
@@ -84,31 +82,16 @@ def are_vectors(inputs: Any) -> bool:
     return not isinstance(first, BYTES) and np.ndim(first) == 1
 
 
-def detect_input_drawings(
-    inputs: Any, max_images: int, *, certain: bool = False
-) -> tuple[bool, str] | None:
-    """Decide from a sample of a user's images whether they are drawings or photos.
+def measure_inputs(inputs: Any, max_images: int) -> Iterator[ToneStatistics]:
+    """Yield the tones of a sample of a user's images, without those that cannot be measured.
 
     Args:
         inputs: What `to_samples` takes for a model of images.
         max_images: Largest number of images to measure.
-        certain: If True, they are drawings only beyond doubt (`detect_certain_drawings`).
-
-    Returns:
-        True for drawings, and the reason in words; None if no image of the sample can be measured.
 
     Raises:
         DataError: if the input is a single image.
     """
-    tones = measure_inputs(inputs, max_images)
-    if certain:
-        return detect_certain_drawings(tones)
-    measured = list(tones)
-    return detect_drawings(measured) if measured else None
-
-
-def measure_inputs(inputs: Any, max_images: int) -> Iterator[ToneStatistics]:
-    """Yield the tones of a sample of a user's images, without those that cannot be measured."""
     images = collect_inputs(inputs)
     for index in sample_indices(len(images), max_images):
         with suppress(ImageError, OSError):  # Converting the images gives the same error.

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from lgmnet.data.images.kind import (
+    MAX_CHECKED_IMAGES,
+    ToneStatistics,
+    describe_mismatch,
+    measure_tones,
+    sample_indices,
+)
+from lgmnet.data.images.pixels import MIN_DECODED_SIDE, ImageFile, decode_image
 from lgmnet.engines.names import AUTO
 from lgmnet.engines.runtimes import load_onnx_outputs
-from lgmnet.errors import ConfigError, FileFormatError, UserError
+from lgmnet.errors import ConfigError, FileFormatError, ImageError, UserError
 
 EXPORT_ENGINES = (AUTO, "onnxruntime")
 
@@ -35,15 +44,30 @@ class LoadedClassifier:
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     """[1, side, side] of a drawing, [3, height, width] of a photo."""
+    model: str
+    """Name of the model that made the classifier."""
+    is_for_drawings: bool
+    """True if it was made from drawings, False for photos."""
     knows_none: bool
     """True if the answers have a `none_probability`."""
     finds_none: bool
     """True if images that belong to no class are looked for."""
     run: Callable[[UInt8[np.ndarray, "images channels height width"]], Answers]
     """Function from at least one image to the answers."""
-    find_mismatch: Callable[[Sequence[Path]], str | None] = lambda _: None
-    """Describes why image files do not suit the classifier; None if they do, or nothing is known.
-    An exported classifier does not know which images it was made from."""
+
+    def find_mismatch(self, files: Sequence[ImageFile]) -> str | None:
+        """Describe why image files do not suit the classifier (see `describe_mismatch`)."""
+        sampled = [files[i] for i in sample_indices(len(files), MAX_CHECKED_IMAGES)]
+        return describe_mismatch(
+            measure_files(sampled), are_for_drawings=self.is_for_drawings, model=self.model
+        )
+
+
+def measure_files(files: Iterable[ImageFile]) -> Iterator[ToneStatistics]:
+    """Yield the tones of image files, without those that cannot be read."""
+    for file in files:
+        with suppress(ImageError):
+            yield measure_tones(decode_image(file, MIN_DECODED_SIDE))
 
 
 def load_content(
@@ -76,8 +100,7 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
 
     from lgmnet.classifier.export import find_rejection
     from lgmnet.classifier.file import parse_classifier, try_classifier
-    from lgmnet.classifier.image_kind import find_files_mismatch
-    from lgmnet.data.images.files import ImageFiles
+    from lgmnet.classifier.image_kind import is_for_drawings
     from lgmnet.nn.pretrained import load_backbone
 
     parsed = parse_classifier(content, Path(name))
@@ -107,13 +130,16 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
             torch.cat(parts).float().numpy() if parts else None,
         )
 
-    def describe_mismatch(paths: Sequence[Path]) -> str | None:
-        return find_files_mismatch(fitted, ImageFiles(paths))
-
     knows_none = find_rejection(fitted) is not None
-    shape = fitted.inputs.shape
-    finds_none = threshold is not None
-    return LoadedClassifier(fitted.classes, shape, knows_none, finds_none, run, describe_mismatch)
+    return LoadedClassifier(
+        fitted.classes,
+        fitted.inputs.shape,
+        fitted.model,
+        is_for_drawings(fitted),
+        knows_none,
+        threshold is not None,
+        run,
+    )
 
 
 def load_exported(content: bytes, name: str, engine: str, none: bool | float) -> LoadedClassifier:
@@ -126,6 +152,7 @@ def load_exported(content: bytes, name: str, engine: str, none: bool | float) ->
     try:
         run_outputs, metadata = load_onnx_outputs(content, count_threads())
         classes, shape = json.loads(metadata["classes"]), json.loads(metadata["shape"])
+        model = metadata["model"]
     except UserError:  # ONNX Runtime is not installed.
         raise
     except Exception as error:  # ONNX Runtime raises exceptions of its own.
@@ -140,8 +167,17 @@ def load_exported(content: bytes, name: str, engine: str, none: bool | float) ->
         is_none = np.zeros(len(images), dtype=bool) if limit is None else others[0] > limit
         return Answers(probabilities, is_none, others[0] if others else None)
 
-    knows_none, finds_none = "none" in metadata, limit is not None
-    return LoadedClassifier(tuple(classes), tuple(shape), knows_none, finds_none, run)
+    # Releases that did not store the kind of the images stored the shape that tells it.
+    kind = metadata.get("images", "drawings" if shape[0] == 1 else "photos")
+    return LoadedClassifier(
+        tuple(classes),
+        tuple(shape),
+        model,
+        kind == "drawings",
+        "none" in metadata,
+        limit is not None,
+        run,
+    )
 
 
 def find_limit(metadata: Mapping[str, str], name: str, none: bool | float) -> float:

@@ -1,17 +1,13 @@
 """Limits of the studio for a request and for a classifier."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lgmnet.classifier.names import has_controls
+from lgmnet.classifier.names import has_controls, is_blank
 from lgmnet.data.images.read import ImageBytes
 from lgmnet.errors import ConfigError, DataError
 from lgmnet.studio.errors import RequestTooLargeError
-
-BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,3 @@ class Limits:
                     f"A class has at most {self.max_images_per_class} images here, but '{name}' "
                     f"would have {n}."
                 )
-
-
-def is_blank(name: str) -> bool:
-    """Return True if a name shows nothing: spaces, control and format characters, fillers."""
-    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lgmnet.data.datasets.caltech101 import caltech101
 from lgmnet.data.images.files import ImageFiles
-from lgmnet.data.images.kind import measure_tones
+from lgmnet.data.images.kind import detect_certain_drawings, measure_tones
 from lgmnet.errors import DataError
 from tests.support.images import write_drawing
 from tests.support.models import drawings
@@ -85,5 +85,5 @@ def test_gray_photos_of_one_class_are_no_certain_drawings(tmp_path):
             Image.fromarray(pixels).convert("L").save(path)
             paths.append(path)
     sets = [ImageFiles(paths[i : i + 8]) for i in range(0, len(paths), 8)]
-    n_wrong = sum(files.detect_drawings(certain=True)[0] for files in sets)
+    n_wrong = sum(detect_certain_drawings(files.measure())[0] for files in sets)
     assert n_wrong <= 0.05 * len(sets)

@@ -28,6 +28,11 @@ def parent(folder: Path) -> Path:
     return folder
 
 
+def grandparent(folder: Path) -> Path:
+    symbols(folder / "2024" / "symbols", CLASSES)
+    return folder
+
+
 def splits(folder: Path) -> Path:
     for name in ("train", "Test"):
         symbols(folder / name, CLASSES)
@@ -48,7 +53,8 @@ def empty_classes(folder: Path) -> Path:
     ("make", "found"),
     [
         (flat, "5 images were found directly in it: '0.png', '1.png', '2.png' and 2 others. Sort"),
-        (parent, "found one level deeper, in 'top/symbols': 'moon', 'star', 'sun'. Give that"),
+        (parent, "found deeper, in 'top/symbols': 'moon', 'star', 'sun'. Give that folder."),
+        (grandparent, "found deeper, in 'top/2024/symbols': 'moon', 'star', 'sun'. Give that"),
         (splits, "The splits 'Test', 'train' were found, which hold class folders. Give one of "
          "them, such as 'top/Test'"),
         (flat_splits, "The splits 'test', 'train' were found, which hold images directly. Sort"),
@@ -65,6 +71,45 @@ def test_the_message_names_what_was_found(make, found, tmp_path, monkeypatch):
     assert message.startswith("'top' must hold a folder of images for each of at least two classes")
     assert "such as top/star/1.png and top/moon/1.png; it holds none." in message
     assert found in message
+
+
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        (["day1/boat/1.png", "a.png", "b.png"], "Found: images in 'moon', 'star', 'sun'; images "
+         "only in further folders of 'day1', such as 'day1/boat'; 2 directly in it, such as "
+         "'a.png'. Put the images of each class directly into one folder"),
+        (["empty/notes.txt"], "Found: images in 'moon', 'star', 'sun'; no images in 'empty'. Put"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("min_classes", [1, 2])
+def test_a_mixture_of_layouts_is_described(extra, found, min_classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    symbols(Path("trip"), CLASSES)
+    for name in extra:
+        (tmp_path / "trip" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "trip" / name).touch()
+    with pytest.raises(DataError) as caught:
+        scan_class_folder(Path("trip"), min_classes)
+    message = str(caught.value)
+    assert message.startswith("'trip' must hold a folder of images for each of at least")
+    assert "such as trip/star/1.png and trip/moon/1.png; it holds other folders too." in message
+    assert found in message
+    assert "lgmnet forge --labels labels.csv" in message
+
+
+def test_images_that_are_not_used_are_counted(tmp_path):
+    folder = symbols(tmp_path / "top", CLASSES)
+    assert scan_class_folder(folder).unused is None
+    symbols(folder / "moon", {"more": 2})
+    assert scan_class_folder(folder).unused == (
+        f"2 images were left out, such as '{folder}/moon/more/0.png': only images directly in a "
+        "class folder are used."
+    )
+    write_drawing(folder / "cover.png", drawings(2, 1)[0, 0])
+    unused = scan_class_folder(folder).unused
+    assert unused is not None
+    assert unused.startswith(f"3 images were left out, such as '{folder}/cover.png'")
 
 
 def test_a_class_may_be_named_like_a_split(tmp_path):

@@ -8,10 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from lgmnet.data.images.kind import (
+    MAX_SAMPLED_FILES,
     ToneStatistics,
-    detect_certain_drawings,
     detect_drawings,
     measure_tones,
+    sample_indices,
 )
 from lgmnet.data.images.read import (
     MIN_DECODED_SIDE,
@@ -24,7 +25,6 @@ from lgmnet.data.images.read import (
 )
 from lgmnet.errors import DataError, ImageError
 
-MAX_SAMPLED_FILES = 24
 MAX_CACHED_PIXELS = 64_000_000
 """Limit for the decoded images that wait for `ImageFiles.read`, in pixels of all together."""
 
@@ -109,15 +109,14 @@ class ImageFiles:
             raise DataError(f"None of {len(self.files)} images could be read{first}{reason}")
         return detect_drawings(measured)
 
-    def detect_drawings(
-        self, max_files: int = MAX_SAMPLED_FILES, *, certain: bool = False
-    ) -> tuple[bool, str]:
-        """Decide from a sample of the images whether they are drawings or photos (see `decide`).
+    def measure(self, max_files: int = MAX_SAMPLED_FILES) -> Iterator[ToneStatistics]:
+        """Yield the tones of a sample of the images, without those that cannot be read."""
+        indices = sample_indices(len(self.files), max_files)
+        return filter(None, map(self.measure_at, indices))
 
-        If ``certain`` is True, they are drawings only beyond doubt (`detect_certain_drawings`).
-        """
-        tones = map(self.measure_at, sample_indices(len(self.files), max_files))
-        return detect_certain_drawings(filter(None, tones)) if certain else self.decide(tones)
+    def detect_drawings(self, max_files: int = MAX_SAMPLED_FILES) -> tuple[bool, str]:
+        """Decide from a sample of the images whether they are drawings or photos (`decide`)."""
+        return self.decide(self.measure(max_files))
 
     def read_at(
         self, index: int, shape: Sequence[int]
@@ -136,8 +135,3 @@ class ImageFiles:
     ) -> Iterator[UInt8[Tensor, "channels height width"] | ImageError]:
         """Read the files in order (see `read_at`)."""
         return (self.read_at(index, shape) for index in range(len(self.files)))
-
-
-def sample_indices(count: int, limit: int = MAX_SAMPLED_FILES) -> Sequence[int]:
-    """Choose at most ``limit`` of the indices from 0 up to ``count``, at even distances."""
-    return range(0, count, max(1, count // limit))[:limit]

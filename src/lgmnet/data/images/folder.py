@@ -1,6 +1,6 @@
 """Folders of labelled images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from lgmnet.data.images.files import MAX_SAMPLED_FILES, ImageFiles
-from lgmnet.data.images.layouts import check_class_layout
+from lgmnet.data.images.files import ImageFiles
+from lgmnet.data.images.kind import MAX_SAMPLED_FILES, ToneStatistics
+from lgmnet.data.images.layouts import check_class_layout, describe_unused
 from lgmnet.data.images.read import list_class_images
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
@@ -36,11 +37,15 @@ class ClassFolder:
     Args:
         folder: Folder of the class folders, or that the files of a table are relative to.
         files: Image files of each class, in order of their names.
+        unused: Sentence about images of the folder that are not used; None if there are none.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, Sequence[Path]]) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, Sequence[Path]], unused: str | None = None
+    ) -> None:
         self.folder = folder
         self.files = files
+        self.unused = unused
         self._images = ImageFiles([path for paths in files.values() for path in paths])
 
     @property
@@ -48,11 +53,13 @@ class ClassFolder:
         """Number of image files."""
         return len(self._images.files)
 
-    def detect_drawings(
-        self, max_files: int = MAX_SAMPLED_FILES, *, certain: bool = False
-    ) -> tuple[bool, str]:
+    def measure(self, max_files: int = MAX_SAMPLED_FILES) -> Iterator[ToneStatistics]:
+        """Yield the tones of a sample of the images (see `ImageFiles.measure`)."""
+        return self._images.measure(max_files)
+
+    def detect_drawings(self, max_files: int = MAX_SAMPLED_FILES) -> tuple[bool, str]:
         """Decide whether the images are drawings or photos (see `ImageFiles.detect_drawings`)."""
-        return self._images.detect_drawings(max_files, certain=certain)
+        return self._images.detect_drawings(max_files)
 
     def read(self, shape: Sequence[int] = (1, 28, 28)) -> LabelledImages:
         """Read all images as drawings or photos; classes may have different numbers of images.
@@ -102,10 +109,10 @@ def scan_class_folder(folder: Path, min_classes: int = 2) -> ClassFolder:
         min_classes: Least number of classes.
 
     Raises:
-        DataError: if there is no such folder, or it has fewer classes.
+        DataError: if there is no such folder, or it has another layout (`check_class_layout`).
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
     files = list_class_images(folder)
     check_class_layout(folder, files, min_classes)
-    return ClassFolder(folder, files)
+    return ClassFolder(folder, files, describe_unused(folder, files))

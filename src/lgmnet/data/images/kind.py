@@ -7,8 +7,11 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from lgmnet.data.images.read import to_photo
+from lgmnet.data.images.pixels import photo_pixels
 
+MAX_SAMPLED_FILES = 24
+MAX_CHECKED_IMAGES = 8
+"""Number of the images of a batch that are measured before it is predicted."""
 MEASURED_SIDE = 128
 """Height and width of the photo of an image whose tones are measured."""
 MAX_KMEANS_STEPS = 10
@@ -39,9 +42,9 @@ def measure_tones(image: Image.Image) -> ToneStatistics:
     """Measure how well two tones, that of the border and one other, explain an image (2-means).
 
     Raises:
-        ImageError: if the image cannot be converted to a photo (see `to_photo`).
+        ImageError: if the image cannot be converted to a photo (see `photo_pixels`).
     """
-    pixels = to_photo(image, MEASURED_SIDE, MEASURED_SIDE).movedim(0, 2).numpy()
+    pixels = photo_pixels(image, MEASURED_SIDE, MEASURED_SIDE).transpose(1, 2, 0)
     x = pixels.reshape(-1, 3).astype(np.float64)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     paper = np.median(border, 0)
@@ -103,3 +106,38 @@ def detect_certain_drawings(tones: Iterable[ToneStatistics]) -> tuple[bool, str]
     if len(measured) < MIN_CERTAIN_IMAGES:
         return False, "too few images"
     return detect_drawings(measured)
+
+
+def describe_mismatch(
+    tones: Iterable[ToneStatistics], *, are_for_drawings: bool, model: str
+) -> str | None:
+    """Describe why images do not suit a classifier: they are of another kind than its own.
+
+    For a classifier of photos, they must be drawings beyond doubt, because one photo in seven,
+    taken alone, such as that of a thing on white paper, passes for a drawing.
+
+    Args:
+        tones: Measures of a sample of the images.
+        are_for_drawings: True if the classifier was made from drawings.
+        model: Name of the model that made it.
+
+    Returns:
+        Two sentences; None if the images suit the classifier, or none of them was measured.
+    """
+    if are_for_drawings:
+        measured = list(tones)
+        are_drawings, reason = detect_drawings(measured) if measured else (True, "")
+    else:
+        are_drawings, reason = detect_certain_drawings(tones)
+    if are_drawings == are_for_drawings:
+        return None
+    kind, own = ("drawings", "photos") if are_drawings else ("photos", "drawings")
+    return (
+        f"The images look like {reason}. But this classifier was made from {own}, by the model "
+        f"'{model}', so its answers to {kind} mean little."
+    )
+
+
+def sample_indices(count: int, limit: int = MAX_SAMPLED_FILES) -> Sequence[int]:
+    """Choose at most ``limit`` of the indices from 0 up to ``count``, at even distances."""
+    return range(0, count, max(1, count // limit))[:limit]

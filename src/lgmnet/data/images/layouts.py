@@ -1,21 +1,21 @@
 """Checks of the layout of a folder of images, and descriptions of other layouts."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lgmnet.data.images.read import list_class_images, list_images
+from lgmnet.data.images.read import list_images
 from lgmnet.errors import DataError
 
 SPLIT_NAMES = frozenset(
     ("train", "training", "val", "valid", "validation", "test", "testing", "eval")
 )
 MAX_NAMES = 3
+IN_A_TABLE = "or name the class of each in a table: lgmnet forge --labels labels.csv."
 
 
 def check_class_layout(folder: Path, files: Mapping[str, Sequence[Path]], min_classes: int) -> None:
     """Check that a folder has the layout ``folder/<class>/<image>``.
-
-    A class folder without images passes, if another one has some: reading it reports what is wrong.
 
     Args:
         folder: The folder.
@@ -23,54 +23,109 @@ def check_class_layout(folder: Path, files: Mapping[str, Sequence[Path]], min_cl
         min_classes: Least number of classes.
 
     Raises:
-        DataError: naming the layout that was expected, and what was found.
+        DataError: naming the layout that was expected, and what was found, if there are too few
+            class folders, or one of them has no images.
     """
     are_splits = bool(files) and all(name.lower() in SPLIT_NAMES for name in files)
-    has_images = any(files.values())
-    if has_images and not are_splits and len(files) >= min_classes:
+    if not are_splits and len(files) >= min_classes and all(files.values()):
         return
     wanted = "at least two classes" if min_classes > 1 else "at least one class"
-    if has_images and not are_splits:
+    if are_splits:
+        found = f"it holds none. {describe_splits(folder, files)}"
+    elif not any(files.values()):
+        found = f"it holds none. {describe_content(folder, files)}"
+    elif all(files.values()):
         found = f"it holds only one, '{next(iter(files))}'."
     else:
-        found = f"it holds none. {describe_content(folder, files, are_splits=are_splits)}"
+        found = f"it holds other folders too. {describe_mixture(folder, files)}"
     raise DataError(
         f"'{folder}' must hold a folder of images for each of {wanted}, such as "
         f"{folder}/star/1.png and {folder}/moon/1.png; {found}"
     )
 
 
-def describe_content(folder: Path, files: Mapping[str, Sequence[Path]], *, are_splits: bool) -> str:
-    """Describe what a folder holds in place of class folders, and what to do, in sentences."""
-    deeper = {
-        name: classes
-        for name in files
-        if any((classes := list_class_images(folder / name)).values())
-    }
-    if are_splits and (deeper or any(files.values())):
-        inside = "class folders" if deeper else "images directly"
-        first = folder / next(iter(deeper or files))
-        advice = (
-            f"Give one of them, such as '{first}'"
-            if deeper
-            else "Sort the images of one of them into a folder for each class"
-        )
-        return f"The splits {list_names(files)} were found, which hold {inside}. {advice}."
-    if deeper:
-        name, classes = next(iter(deeper.items()))
+def describe_splits(folder: Path, files: Mapping[str, Sequence[Path]]) -> str:
+    """Describe a folder of splits such as ``train`` and ``test``, and what to do, in sentences."""
+    with_classes = [name for name in files if list_folders_below(folder / name)]
+    inside = "class folders" if with_classes else "images directly"
+    if not with_classes and not any(files.values()):
+        return describe_content(folder, files)
+    first = folder / next(iter(with_classes or files))
+    advice = (
+        f"Give one of them, such as '{first}'"
+        if with_classes
+        else "Sort the images of one of them into a folder for each class"
+    )
+    return f"The splits {list_names(files)} were found, which hold {inside}. {advice}."
+
+
+def describe_content(folder: Path, files: Mapping[str, Sequence[Path]]) -> str:
+    """Describe a folder whose folders hold no images, and what to do, in sentences."""
+    if deeper := list_folders_below(folder):
+        parent = deeper[0].parent
+        names = [path.name for path in deeper if path.parent == parent]
         return (
-            f"Class folders were found one level deeper, in '{folder / name}': "
-            f"{list_names(classes)}. Give that folder."
+            f"Class folders were found deeper, in '{parent}': {list_names(names)}. Give that "
+            "folder."
         )
     if images := list_images(folder):
         names = list_names([path.name for path in images])
         return (
             f"{len(images)} images were found directly in it: {names}. Sort them into a folder for "
-            "each class, or name the class of each in a table: lgmnet forge --labels labels.csv."
+            f"each class, {IN_A_TABLE}"
         )
     if files:
         return f"Folders without images were found: {list_names(files)}."
     return "It has no folders and no images."
+
+
+def describe_mixture(folder: Path, files: Mapping[str, Sequence[Path]]) -> str:
+    """Describe a folder of which some folders hold images and others do not, in sentences."""
+    empty = [name for name, paths in files.items() if not paths]
+    deeper = {name: below for name in empty if (below := list_folders_below(folder / name))}
+    parts = [f"images in {list_names([name for name in files if files[name]])}"]
+    if deeper:
+        first = next(iter(deeper.values()))[0].relative_to(folder)
+        parts.append(f"images only in further folders of {list_names(deeper)}, such as '{first}'")
+    if without := [name for name in empty if name not in deeper]:
+        parts.append(f"no images in {list_names(without)}")
+    if loose := list_images(folder):
+        parts.append(f"{len(loose)} directly in it, such as '{loose[0].name}'")
+    return (
+        f"Found: {'; '.join(parts)}. Put the images of each class directly into one folder, and "
+        f"all else elsewhere, {IN_A_TABLE}"
+    )
+
+
+def describe_unused(folder: Path, files: Mapping[str, Sequence[Path]]) -> str | None:
+    """Describe the images that lie beside class folders or in folders of these, in one sentence.
+
+    Returns:
+        None if there are none.
+    """
+    unused = list_images(folder)
+    for name in files:
+        for below in list_folders_below(folder / name):
+            unused += list_images(below)
+    if not unused:
+        return None
+    count = f"{len(unused)} images were" if len(unused) > 1 else "1 image was"
+    return (
+        f"{count} left out, such as '{unused[0]}': only images directly in a class folder are used."
+    )
+
+
+def list_folders_below(folder: Path) -> list[Path]:
+    """List the folders below a folder that hold images directly, at any depth, sorted.
+
+    Hidden folders are skipped.
+    """
+    found = []
+    for parent, subfolders, _ in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if Path(parent) != folder and list_images(Path(parent)):
+            found.append(Path(parent))
+    return found
 
 
 def list_names(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -6,9 +6,10 @@ import { isZip, unzip } from "./zip.js";
 
 const MAX_IMAGE_BYTES = 20e6; // The server's limit for one image.
 const MAX_NAMED = 5; // Names of files that a message gives.
-const IMAGE_NAME = /\.(png|jpe?g|jfif|webp|gif|bmp|tiff?|pgm|ppm|heic|heif|avif|jp2)$/i;
+const IMAGE_NAME =
+  /\.(a?png|jpe?g|jpe|jfif|mpo|webp|gif|bmp|dib|tiff?|p[bgnp]m|pfm|hei[cf]|hif|avifs?|jp[2cfx]|j2[ck])$/i;
 const HIDDEN_NAME = /^(\.|__MACOSX$|Thumbs\.db$|desktop\.ini$)/i; // Made by systems, not by users.
-const IMAGES_AND_ZIPS = "image/*,.heic,.heif,.zip";
+const IMAGES_AND_ZIPS = "image/*,.heic,.heif,.hif,.zip";
 
 export const isImage = (file) => file.type.startsWith("image/") || IMAGE_NAME.test(file.name);
 
