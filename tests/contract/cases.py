@@ -22,6 +22,7 @@ from lgmnet.methods import (
     MAMLConfig,
     MatchingNetConfig,
     Method,
+    NetworkEnsembleConfig,
     ProtoNetConfig,
     RandomWeightsConfig,
     RFSConfig,
@@ -113,6 +114,10 @@ CASES: dict[str, tuple[str, Any]] = {
     "lgm-net, linear, class means, skip beside": lgm_net(LINEAR, "head.kind=means", "skip=beside"),
     "lgm-net, aligned": lgm_net(CONV, "alignment.power=0.5"),
     "lgm-net, in views": lgm_net(CONV, "alignment.power=1.0", "alignment.views=3"),
+    "network-ensemble": (
+        "network-ensemble",
+        NetworkEnsembleConfig(network=replace(CONV, auxiliary=AuxiliaryConfig(0.5))),
+    ),
     "proto-net, images": ("proto-net", ProtoNetConfig(IMAGES)),
     "proto-net, cosine, in views": (
         "proto-net",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from lgmnet.config import with_settings
+from lgmnet.experiments.recipes.cifar import GENERATE_NOTHING
 from lgmnet.experiments.recipes.rivals import rival
 from lgmnet.experiments.tables import Entry
 from lgmnet.nn.classification import AuxiliaryConfig
@@ -22,8 +23,6 @@ LGM_NET = "LGM-Net, class detectors"
 LGM_NET_PAPER_CONTEXT = "LGM-Net, the paper's context"
 SEES_LABELS = "LGM-Net, sees labels"
 NOTHING_GENERATED = "LGM-Net, nothing generated"
-GENERATE_NOTHING = ("target.weights=learned", "context=none", "conditioning=none")
-"""Settings that switch generation off: TargetNet's weights are learned, the same for all tasks."""
 SEE_LABELS = (*GENERATE_NOTHING, "labels={}")
 """Settings with which a gain for each channel is generated, from the labels, and nothing else."""
 COSINE = HeadConfig("means")

@@ -11,6 +11,7 @@ from lgmnet.methods.lgm_net_vectors import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.methods.logistic_regression import LogisticRegression, LogisticRegressionConfig
 from lgmnet.methods.maml import MAML, MAMLConfig
 from lgmnet.methods.matching_net import MatchingNet, MatchingNetConfig
+from lgmnet.methods.network_ensemble import NetworkEnsemble, NetworkEnsembleConfig
 from lgmnet.methods.proto_net import ProtoNet, ProtoNetConfig
 from lgmnet.methods.random_weights import RandomWeights, RandomWeightsConfig
 from lgmnet.methods.rfs import RFS, RFSConfig
@@ -30,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
     "random-weights": RandomWeights,
     "lgm-net-vectors": LGMNetVectors,
     "lgm-net-features": LGMNetFeatures,
+    "network-ensemble": NetworkEnsemble,
 }
 """Every method by the name that files and the command line use."""
 
@@ -56,6 +58,8 @@ __all__ = [
     "MatchingNet",
     "MatchingNetConfig",
     "Method",
+    "NetworkEnsemble",
+    "NetworkEnsembleConfig",
     "ProtoNet",
     "ProtoNetConfig",
     "QueryAnalysis",

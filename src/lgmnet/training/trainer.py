@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -314,7 +315,10 @@ def save_best(fabric: Fabric, method: Method, run: Run, record: TrainingRecord, 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:
     """Write the training state, with every process's generator."""
-    generators = cast(Tensor, fabric.all_gather(state.generator.get_state()))
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # Fabric calls a function of torch by an old name.
+        generators = cast(Tensor, fabric.all_gather(state.generator.get_state()))
     if fabric.is_global_zero:
         make_folder(out)
         generators = generators.view(fabric.world_size, -1).cpu()
