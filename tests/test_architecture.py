@@ -20,7 +20,17 @@ ROOT = "lgmnet"
 # A subpackage imports only from layers above its own in this list, or from its own layer.
 LAYERS = [
     {"errors"},
-    {"config", "criterion", "devices", "input_spec", "io", "progress", "tensor_file", "versioning"},
+    {
+        "config",
+        "criterion",
+        "devices",
+        "input_spec",
+        "io",
+        "progress",
+        "tensor_file",
+        "versioning",
+        "warning_filter",
+    },
     {"episode"},
     {"engines"},
     {"data", "nn"},

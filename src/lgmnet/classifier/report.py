@@ -2,7 +2,6 @@
 
 import base64
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from lgmnet.errors import UserError, require_extra, to_utf8
 from lgmnet.evaluation.interval import wilson_interval
 from lgmnet.io import check_destination, write_text
 from lgmnet.model.model import Model
+from lgmnet.warning_filter import ignore_warnings
 
 MAX_SUSPECT_PROBABILITY = 0.1
 """A support sample is suspect if its own class gets less than this when the sample is left out."""
@@ -276,6 +276,6 @@ def draw_confusion(report: Report) -> Image.Image:
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, count, ha="center", va="center", fontsize=8, color=color)
     stream = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):  # The font may lack letters of class names.
+    with ignore_warnings():  # The font may lack letters of class names.
         figure.savefig(stream, format="png")
     return Image.open(stream, formats=["PNG"]).convert("RGB")

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lgmnet.errors import require_extra
+from lgmnet.warning_filter import ignore_warnings
 
 OPSET = 20
 """Oldest ONNX opset that can resample drawings (GridSample)."""
@@ -48,7 +48,7 @@ def silence_exporter() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+        with ignore_warnings(), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         log.setLevel(level)

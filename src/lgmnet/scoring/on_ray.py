@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,6 +15,7 @@ from lgmnet.errors import UserError, require_extra
 from lgmnet.scoring.folder import ScoreFolder
 from lgmnet.scoring.parts import ScoredPart, score_part
 from lgmnet.scoring.scorer import Scorer
+from lgmnet.warning_filter import ignore_warnings
 
 MAX_TRIES = 5
 """Number of times that a part is tried again after the death of its worker, because an image might
@@ -141,7 +141,7 @@ def run_dataset(
 ) -> Iterator[ScoredPart]:
     """Score parts by a Ray Dataset: one block for each part, and a pool of actors that grows."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # This process says what failed.
-    with warnings.catch_warnings(action="ignore"):
+    with ignore_warnings():
         import ray
         import ray.data
     connect(ray, address)

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +30,7 @@ from lgmnet.progress import set_progress_display, show_nothing, track_progress
 from lgmnet.training.config import Run, TrainConfig
 from lgmnet.training.progress import StopRequest, TrainingMetrics
 from lgmnet.training.state import TrainState, load_state, save_state
+from lgmnet.warning_filter import ignore_warnings
 
 STATE_FILE = "training.safetensors"
 
@@ -315,9 +315,7 @@ def save_best(fabric: Fabric, method: Method, run: Run, record: TrainingRecord, 
 
 def save(fabric: Fabric, state: TrainState, run: Run, out: Path) -> None:
     """Write the training state, with every process's generator."""
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # Fabric calls a function of torch by an old name.
+    with ignore_warnings():  # Fabric calls a function of torch by an old name.
         generators = cast(Tensor, fabric.all_gather(state.generator.get_state()))
     if fabric.is_global_zero:
         make_folder(out)

@@ -3,7 +3,6 @@
 import io
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from lgmnet.data.images.heif import HEIF_FORMAT, HEIF_SUFFIXES, heif_formats, is_heif
 from lgmnet.errors import ImageError
 from lgmnet.input_spec import InputSpec
+from lgmnet.warning_filter import ignore_warnings
 
 Image.init()
 IMAGE_FORMATS = tuple(
@@ -128,8 +128,7 @@ def open_image(file: ImageFile) -> Iterator[Image.Image]:
         raise ImageError(f"There is no image file '{file}'.")
     # Pillow warns of files that it can read all the same, and of large sizes, for which our own
     # limits raise errors that name the file.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignore_warnings():
         with name_in_errors(file):
             image = identify_image(file)
         with image:
