@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from lgmnet.data.images.pixels import read_pixels
 from lgmnet.warning_filter import ignore_warnings
@@ -48,7 +49,7 @@ def test_reading_images_in_threads_leaves_the_filters_as_they_were(tmp_path, mon
     Image.new("L", (30, 30)).save(tmp_path / "a.png")
     before = list(warnings.filters)
     inside, is_out = threading.Barrier(2, timeout=10), threading.Event()
-    decode, readers = Image.Image.load, []
+    decode, readers = PngImageFile.load, []
 
     def load(image):
         if (reader := threading.current_thread()) not in readers:  # It is called more than once.
@@ -57,7 +58,7 @@ def test_reading_images_in_threads_leaves_the_filters_as_they_were(tmp_path, mon
                 is_out.wait(10)
         return decode(image)
 
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load, raising=False)
+    monkeypatch.setattr(PngImageFile, "load", load)
     threads = [
         threading.Thread(target=read_pixels, args=(tmp_path / "a.png", (1, 28, 28)))
         for _ in range(2)
