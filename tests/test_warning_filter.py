@@ -54,7 +54,7 @@ def test_reading_images_in_threads_leaves_the_filters_as_they_were(tmp_path, mon
     def load(image):
         if (reader := threading.current_thread()) not in readers:  # It is called more than once.
             readers.append(reader)
-            if inside.wait() == 0:
+            if inside.wait() == 1:  # The second one to come in leaves last.
                 is_out.wait(10)
         return decode(image)
 
