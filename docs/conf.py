@@ -33,7 +33,7 @@ for _path in sorted((ROOT / "src/lgmnet").rglob("*")):
 nb_execution_mode = "cache"
 nb_execution_in_temp = True
 # Commands print as into a file: no colours and no progress bars.
-os.environ |= {"TTY_COMPATIBLE": "0", "NO_COLOR": "1", "COLUMNS": "90"}
+os.environ |= {"TTY_COMPATIBLE": "0", "NO_COLOR": "1", "COLUMNS": "100"}
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 nb_execution_cache_path = str(DOCS / "_build" / f"executed-{_sources.hexdigest()[:12]}")
 nb_execution_raise_on_error = True
