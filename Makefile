@@ -79,7 +79,7 @@ dist: .venv/.package ## wheel and sdist, built twice with the same hashes, the w
 	$(BIN)/twine check --strict dist/*
 
 test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: forge, predict, export, studio
-	UV=$(UV) $(BIN)/python scripts/try_wheel.py dist base photos studio all
+	UV=$(UV) $(BIN)/python scripts/try_wheel.py dist base photos studio all readme
 
 test-machines: .venv/.package ## the tests of several machines: a Ray cluster, torchrun, what runs on a GPU
 	$(BIN)/pytest -m machines

@@ -11,7 +11,7 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "_ext"))
 
 project = "lgmnet"
-author = "the lgmnet developers"
+author = copyright = "the lgmnet developers"
 release = version = installed_version("lgmnet")
 extensions = [
     "myst_nb",

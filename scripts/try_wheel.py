@@ -1,16 +1,18 @@
 """Install the wheel into empty environments, and use it as a newcomer does.
 
-Usage: python scripts/try_wheel.py dist base photos studio all
+Usage: python scripts/try_wheel.py dist base photos studio all readme
 
-Each name is an extra (``base`` for none). Every environment forges, predicts, and reads the file in
-Python; with ``export`` (part of photos, studio and all) it exports and runs the ONNX file; with
-``studio`` it starts the studio and asks it. Last, the README's commands run in the last one.
+Each name is an extra (``base`` for none). Every environment forges and predicts; with ``export``
+(part of photos, studio and all) it exports and runs the ONNX file; with ``studio`` it starts the
+studio and asks it. ``readme`` stands for a newcomer: what the README's first line installs must be
+enough for all of its blocks, which run in their order in an empty folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from walk import Step, environment_of, walk
 
-ROOT = Path(__file__).parents[1]
+README = Path(__file__).parents[1] / "README.md"
 WITH_EXPORT, WITH_STUDIO = ("photos", "studio", "all"), ("studio", "all")
 
 
@@ -68,9 +70,23 @@ def use(python: Path, extra: str, folder: Path) -> None:
                 studio.terminate()
 
 
+def read_extras(document: Path) -> str:
+    """Return the extras that a document's first line of installation names."""
+    text = document.read_text(encoding="utf-8")
+    (extras, *_) = re.findall(r"pip install 'lgmnet\[(.*?)\]'", text)
+    return str(extras)
+
+
+def follow(document: Path, python: Path, folder: Path) -> None:
+    """Run the blocks of a document, and print the seconds of each step."""
+    environment = environment_of(python)
+    for step, seconds in walk(document, folder, environment, python=str(python), skip=is_installed):
+        print(f"{seconds:6.1f} s  {step.text.splitlines()[0]}", flush=True)
+
+
 def is_installed(step: Step) -> bool:
-    """Return True for steps of a README that are done already, or are for developers."""
-    return step.text.startswith(("pip install", "make ", "lgmnet studio"))
+    """Return True for steps that are done already, or are for developers."""
+    return step.text.startswith(("pip install", "make "))
 
 
 def main() -> None:
@@ -79,19 +95,14 @@ def main() -> None:
     (wheel,) = Path(dist).glob("*.whl")
     for extra in extras:
         with tempfile.TemporaryDirectory() as temporary:
-            python = install(wheel, extra, Path(temporary, "environment"))
             folder = Path(temporary, "work")
             folder.mkdir()
-            use(python, extra, folder)
-            print(f"{extra}: installed and used")
-            if extra == extras[-1]:
-                home = Path(temporary, "newcomer")
-                home.mkdir()
-                environment = environment_of(python)
-                for step, seconds in walk(
-                    ROOT / "README.md", home, environment, python=str(python), skip=is_installed
-                ):
-                    print(f"{seconds:6.1f} s  {step.text.splitlines()[0]}")
+            environment = Path(temporary, "environment")
+            if extra == "readme":
+                follow(README, install(wheel, read_extras(README), environment), folder)
+            else:
+                use(install(wheel, extra, environment), extra, folder)
+            print(f"{extra}: installed and used", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ def suggest(
     and a second one of the same kind is worth little. Of uncertainty, cluster centres, the farthest
     samples and others, it was the best choice with few labels (``docs/dev/log.md``).
 
+    >>> from lgmnet import fit_classifier, load_model
+    >>> samples = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> fitted = fit_classifier(load_model("vectors"), samples, [0, 1], ["left", "right"])
+    >>> new = torch.tensor([[0.0, 1.0], [0.1, 0.9], [0.6, 0.5]])
+    >>> [suggestion.index for suggestion in suggest(fitted, new)]  # The first one is labelled.
+    [2, 1]
+
     Args:
         fitted: The classifier, with its support samples.
         samples: Unlabelled samples of the kind and shape that the model takes.

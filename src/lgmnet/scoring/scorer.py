@@ -52,6 +52,16 @@ class Scorer:
     - ``error``: why the image cannot be read; else empty
     - all columns that came in, except for the images
 
+    >>> import tempfile
+    >>> from lgmnet import FewShotClassifier
+    >>> blank, line = np.full((28, 28), 255, np.uint8), np.uint8(255 * (1 - np.eye(28)))
+    >>> classifier = FewShotClassifier("omniglot").fit([blank, line], ["blank", "line"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     classifier.save(Path(folder, "lines.safetensors"))
+    ...     scorer = Scorer(Path(folder, "lines.safetensors"))
+    >>> scorer({"image": [line], "page": [7]})["label"].tolist()
+    ['line']
+
     With Ray Data::
 
         import ray
