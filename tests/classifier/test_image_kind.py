@@ -95,7 +95,7 @@ def test_predict_warns_once_of_photos(of_drawings, scenes, tmp_path, monkeypatch
     assert "warning" not in lgmnet("predict", of_drawings, tmp_path / "symbols").err
     (tmp_path / "bad.png").write_bytes(b"")
     ran = lgmnet("predict", of_drawings, tmp_path / "bad.png")
-    assert (ran.code, ran.err) == (2, "1 images: no answers; 1 could not be read.\n")
+    assert (ran.code, ran.err) == (2, "1 image: no answers; 1 could not be read.\n")
 
 
 def test_edit_refuses_photos_without_force(of_drawings, scenes, tiny, tmp_path):

@@ -96,4 +96,6 @@ def with_summary(
     labels = ", ".join(f"{label} {count}" for label, count in counts.most_common())
     problem = f"; {n_unreadable} could not be read" if n_unreadable else ""
     with suppress(BrokenPipeError):
-        print_notice(f"{counts.total() + n_unreadable} images: {labels or 'no answers'}{problem}.")
+        n_images = counts.total() + n_unreadable
+        images = "1 image" if n_images == 1 else f"{n_images} images"
+        print_notice(f"{images}: {labels or 'no answers'}{problem}.")

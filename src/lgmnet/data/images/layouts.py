@@ -69,9 +69,9 @@ def describe_content(folder: Path, files: Mapping[str, Sequence[Path]]) -> str:
             "folder."
         )
     if images := list_images(folder):
-        names = list_names([path.name for path in images])
+        listed = list_names([path.name for path in images])
         return (
-            f"{len(images)} images were found directly in it: {names}. Sort them into a folder for "
+            f"{count_images(images)} found directly in it: {listed}. Sort them into a folder for "
             f"each class, {IN_A_TABLE}"
         )
     if files:
@@ -109,10 +109,15 @@ def describe_unused(folder: Path, files: Mapping[str, Sequence[Path]]) -> str | 
             unused += list_images(below)
     if not unused:
         return None
-    count = f"{len(unused)} images were" if len(unused) > 1 else "1 image was"
     return (
-        f"{count} left out, such as '{unused[0]}': only images directly in a class folder are used."
+        f"{count_images(unused)} left out, such as '{unused[0]}': only images directly in a class "
+        "folder are used."
     )
+
+
+def count_images(images: Sequence[Path]) -> str:
+    """Return the number of images, as the subject of a sentence in the past."""
+    return "1 image was" if len(images) == 1 else f"{len(images)} images were"
 
 
 def list_folders_below(folder: Path) -> list[Path]:
