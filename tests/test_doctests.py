@@ -69,7 +69,7 @@ def test_every_public_object_is_in_the_reference() -> None:
 
 
 def test_the_help_of_the_package_names_what_a_person_needs_on_its_first_screen() -> None:
-    lines = pydoc.plaintext.document(lgmnet).splitlines()
+    lines = pydoc.plain(pydoc.text.document(lgmnet)).splitlines()
     first_screen = "\n".join(lines[:SCREEN])
     named = ("FewShotClassifier", "load_model", "shipped_models", "evaluate", "compare", "audit")
     assert all(name in first_screen for name in named)

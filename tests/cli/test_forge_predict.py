@@ -50,6 +50,7 @@ def test_forge_reports_the_classifier(tiny, folder_of_symbols, tmp_path):
         "model": "tiny",
         "classes": {"moon": 1, "star": 2, "sun": 4},
         "unreadable": [],
+        "unused": [],
         "judged_by": {},
         "leave_one_out": ran.json["leave_one_out"],
         "with_twice_the_images": ran.json["with_twice_the_images"],

@@ -63,6 +63,14 @@ def expected_accuracy_with_more(
 ) -> ExpectedAccuracy | None:
     """Estimate the accuracy with ``factor`` times as many images, from the images at hand.
 
+    >>> import lgmnet
+    >>> model = lgmnet.load_model("vectors")
+    >>> samples = torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1]])
+    >>> fitted = lgmnet.fit_classifier(model, samples, [0, 0, 1, 1], ["left", "right"])
+    >>> expected = expected_accuracy_with_more(fitted, model)
+    >>> expected.shot, expected.interval[0] <= expected.accuracy <= expected.interval[1]
+    (4.0, True)
+
     Returns:
         The second result of `estimate_accuracies`.
 
@@ -84,14 +92,6 @@ def estimate_accuracies(
 
     Classifiers are fitted to all images but one, to halves and to quarters, and asked about the
     others (`leave_one_out`, `measure_curve`). Their errors are extrapolated (`extrapolate`).
-
-    >>> import lgmnet
-    >>> model = lgmnet.load_model("vectors")
-    >>> samples = torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1]])
-    >>> fitted = lgmnet.fit_classifier(model, samples, [0, 0, 1, 1], ["left", "right"])
-    >>> expected = expected_accuracy_with_more(fitted, model)
-    >>> expected.shot, expected.interval[0] <= expected.accuracy <= expected.interval[1]
-    (4.0, True)
 
     Args:
         fitted: The classifier, with its support samples.

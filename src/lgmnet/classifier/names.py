@@ -9,6 +9,9 @@ from lgmnet.errors import ConfigError
 BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
 
+BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf", "Cn", "Co")
+"""Spaces, separators, control and format characters, and what Unicode has given no meaning."""
+
 
 def check_class_names(names: Sequence[object]) -> None:
     """Check the names of all classes of a classifier.
@@ -44,7 +47,7 @@ def check_class_name(name: str) -> None:
 
 def is_blank(name: str) -> bool:
     """Return True if a name shows nothing: spaces, control and format characters, fillers."""
-    return all(c in BLANK_LETTERS or unicodedata.category(c)[0] in "ZC" for c in name)
+    return all(c in BLANK_LETTERS or unicodedata.category(c) in BLANK_CATEGORIES for c in name)
 
 
 def has_controls(name: str) -> bool:

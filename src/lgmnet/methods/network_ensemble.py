@@ -103,7 +103,8 @@ class NetworkEnsemble(Method):
     ) -> EnsembleClassifier:
         return EnsembleClassifier(
             [
-                network._adapt(support_x, support_y, way, generator).eval()
+                # A copy of the labels, because a file cannot hold one tensor twice.
+                network._adapt(support_x, support_y.clone(), way, generator).eval()
                 for network in self.members
             ]
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.kind import MAX_SAMPLED_FILES, ToneStatistics
 from lgmnet.data.images.layouts import check_class_layout, describe_unused
-from lgmnet.data.images.read import list_class_images
+from lgmnet.data.images.listing import list_class_contents, list_content, list_images_below
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
 
@@ -113,6 +113,10 @@ def scan_class_folder(folder: Path, min_classes: int = 2) -> ClassFolder:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'. Expected {folder}/<class>/<image>.")
-    files = list_class_images(folder)
+    content = list_content(folder)
+    classes = list_class_contents(content.folders)
+    files = {name: class_content.images for name, class_content in classes.items()}
     check_class_layout(folder, files, min_classes)
-    return ClassFolder(folder, files, describe_unused(folder, files))
+    deeper = [below for class_content in classes.values() for below in class_content.folders]
+    unused = content.images + list_images_below(deeper)
+    return ClassFolder(folder, files, describe_unused(unused))

@@ -97,16 +97,12 @@ def describe_mixture(folder: Path, files: Mapping[str, Sequence[Path]]) -> str:
     )
 
 
-def describe_unused(folder: Path, files: Mapping[str, Sequence[Path]]) -> str | None:
-    """Describe the images that lie beside class folders or in folders of these, in one sentence.
+def describe_unused(unused: Sequence[Path]) -> str | None:
+    """Describe the images beside class folders, or in folders of these, in one sentence.
 
     Returns:
         None if there are none.
     """
-    unused = list_images(folder)
-    for name in files:
-        for below in list_folders_below(folder / name):
-            unused += list_images(below)
     if not unused:
         return None
     return (

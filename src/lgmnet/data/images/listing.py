@@ -1,9 +1,53 @@
 """Lists of the image files in folders; without PyTorch."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from lgmnet.data.images.pixels import IMAGE_SUFFIXES
 from lgmnet.errors import check_utf8
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """Content of a folder, without hidden files and folders; both are sorted by name."""
+
+    images: list[Path]
+    """Files with the suffix of an image."""
+    folders: list[Path]
+
+
+def list_content(folder: Path) -> FolderContent:
+    """List the images and the folders directly in a folder, by reading it once."""
+    images, folders = [], []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            images.append(path)
+        elif path.is_dir():
+            folders.append(path)
+    return FolderContent(images, folders)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the files directly in a folder that have the suffix of an image, sorted by name.
+
+    Hidden files are skipped.
+    """
+    return list_content(folder).images
+
+
+def list_class_contents(folders: Iterable[Path]) -> dict[str, FolderContent]:
+    """List the content of each class folder, by its name.
+
+    Raises:
+        DataError: if the name of a class is not UTF-8.
+    """
+    for folder in folders:
+        check_utf8("class folder", folder.name)
+    return {folder.name: list_content(folder) for folder in folders}
 
 
 def list_class_images(folder: Path) -> dict[str, list[Path]]:
@@ -14,19 +58,20 @@ def list_class_images(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: if the name of a class is not UTF-8.
     """
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for class_folder in classes:
-        check_utf8("class folder", class_folder.name)
-    return {class_folder.name: list_images(class_folder) for class_folder in classes}
+    contents = list_class_contents(list_content(folder).folders)
+    return {name: content.images for name, content in contents.items()}
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the files directly in a folder that have the suffix of an image, sorted by name.
+def list_images_below(folders: Iterable[Path]) -> list[Path]:
+    """List the image files in folders and in those below them, at any depth, without hidden ones.
 
-    Hidden files are skipped.
+    A link to a folder is not followed, because it may lead back, and a folder that cannot be read
+    is left out.
     """
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in IMAGE_SUFFIXES
-    )
+    images: list[Path] = []
+    for folder in folders:
+        if not folder.is_symlink():
+            with suppress(OSError):
+                content = list_content(folder)
+                images += content.images + list_images_below(content.folders)
+    return images
