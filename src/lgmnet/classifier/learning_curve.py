@@ -71,6 +71,11 @@ def expected_accuracy_with_more(
     >>> expected.shot, expected.interval[0] <= expected.accuracy <= expected.interval[1]
     (4.0, True)
 
+    Args:
+        fitted: The classifier, with its support samples.
+        model: Model that fitted it.
+        factor: Number of images as a multiple of those of the classifier, copies left out.
+
     Returns:
         The second result of `estimate_accuracies`.
 
