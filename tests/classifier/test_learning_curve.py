@@ -10,8 +10,15 @@ import torch
 
 from lgmnet.classifier import expected_accuracy_with_more
 from lgmnet.classifier.fit import embed_support, fit_classifier, fit_support
-from lgmnet.classifier.learning_curve import CurvePoint, draw_part, extrapolate, measure_curve
+from lgmnet.classifier.learning_curve import (
+    CurvePoint,
+    ExpectedAccuracy,
+    draw_part,
+    extrapolate,
+    measure_curve,
+)
 from lgmnet.classifier.support import Support
+from lgmnet.cli.estimates import format_expected
 from lgmnet.data.datasets.omniglot import omniglot
 from lgmnet.errors import ConfigError
 from tests.support.command_line import lgmnet
@@ -110,6 +117,18 @@ def test_the_commands_show_it(tiny, tmp_path):
     assert "twice" not in lgmnet("inspect", file).out
     assert lgmnet("inspect", file, "--model", model, "--json").json["with_twice_the_images"]
     assert "Expected with twice as many images" in lgmnet("inspect", file, "--model", model).out
+
+
+def test_more_images_never_seem_to_do_harm():
+    """Where all images are classified correctly, the estimate of now is 100 %."""
+    more = ExpectedAccuracy(10.0, 98.6, (94.6, 100.0))
+    interval = "(95 % interval 95 to 100 %)."
+    start = "Expected with twice as many images:"
+    correct = f"{start} 99 % of new images classified correctly {interval}"
+    assert format_expected(more, 95.0) == format_expected(more) == [correct]
+    for accuracy in (100.0, 98.7):
+        assert format_expected(more, accuracy) == [f"{start} about as accurate as now {interval}"]
+    assert format_expected(None, 95.0) == []
 
 
 @pytest.mark.slow

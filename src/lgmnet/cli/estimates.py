@@ -38,17 +38,25 @@ def estimate_accuracy(
         "leave_one_out": estimate.as_json(fitted.support.sources),
         "with_twice_the_images": more and more.as_json(),
     }
-    return data, [*format_estimate(estimate), *format_expected(more)]
+    return data, [*format_estimate(estimate), *format_expected(more, estimate.accuracy)]
 
 
-def format_expected(more: ExpectedAccuracy | None) -> list[str]:
-    """Format the accuracy with twice as many images as one line; none if it is not known."""
+def format_expected(more: ExpectedAccuracy | None, accuracy: float | None = None) -> list[str]:
+    """Format the accuracy with twice as many images as one line; none if it is not known.
+
+    Args:
+        more: The accuracy with twice as many images.
+        accuracy: That of now in percent, if it is printed too. Where all images were classified
+            correctly, it is 100 %, and what is expected is less.
+    """
     if more is None:
         return []
     low, high = more.interval
+    expected = f"{more.accuracy:.0f} % of new images classified correctly"
+    if accuracy is not None and round(more.accuracy) <= round(accuracy):
+        expected = "about as accurate as now"
     return [
-        f"Expected with twice as many images: {more.accuracy:.0f} % of new images classified "
-        f"correctly (95 % interval {low:.0f} to {high:.0f} %)."
+        f"Expected with twice as many images: {expected} (95 % interval {low:.0f} to {high:.0f} %)."
     ]
 
 

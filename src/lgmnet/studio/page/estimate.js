@@ -76,12 +76,15 @@ function showEstimate(result, facts = []) {
 }
 
 /** Show in one line what twice the images would give, where the estimate says so. */
-function showMoreImages({ with_twice_the_images: more }) {
+function showMoreImages({ accuracy, with_twice_the_images: more }) {
   $("#more-images").hidden = !more;
   if (!more) return;
   const [low, high] = more.interval.map((value) => value.toFixed(0));
+  // Where all images were recognised, the estimate is 100 %, and what is expected is less.
+  const isMore = Math.round(more.accuracy) > Math.round(accuracy);
+  const expected = isMore ? `about ${percent(more.accuracy)}` : "about as accurate as now";
   $("#more-images").textContent =
-    `With twice the images: about ${percent(more.accuracy)} (95 % interval ${low} to ${high} %).`;
+    `With twice the images: ${expected} (95 % interval ${low} to ${high} %).`;
 }
 
 /** Describe an estimate: one sentence, and facts for a list. */
