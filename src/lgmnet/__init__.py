@@ -15,36 +15,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.fit import fit_classifier
-    from lgmnet.episode import Episode, EpisodeShape
-    from lgmnet.errors import LgmnetError, UserError
-    from lgmnet.estimator import FewShotClassifier
-    from lgmnet.evaluation import Score, audit, compare, evaluate
-    from lgmnet.model.model import Model, load_model, save_model
-    from lgmnet.model.registry import shipped_models
+    from lgmnet.classifier.classifier import FittedClassifier as FittedClassifier
+    from lgmnet.classifier.fit import fit_classifier as fit_classifier
+    from lgmnet.episode import Episode as Episode
+    from lgmnet.episode import EpisodeShape as EpisodeShape
+    from lgmnet.errors import LgmnetError as LgmnetError
+    from lgmnet.errors import UserError as UserError
+    from lgmnet.estimator import FewShotClassifier as FewShotClassifier
+    from lgmnet.evaluation import Score as Score
+    from lgmnet.evaluation import audit as audit
+    from lgmnet.evaluation import compare as compare
+    from lgmnet.evaluation import evaluate as evaluate
+    from lgmnet.model.model import Model as Model
+    from lgmnet.model.model import load_model as load_model
+    from lgmnet.model.model import save_model as save_model
+    from lgmnet.model.registry import shipped_models as shipped_models
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Episode",
-    "EpisodeShape",
-    "FewShotClassifier",
-    "FittedClassifier",
-    "LgmnetError",
-    "Model",
-    "Score",
-    "UserError",
-    "audit",
-    "compare",
-    "evaluate",
-    "fit_classifier",
-    "load_model",
-    "save_model",
-    "shipped_models",
-]
-
-# Loaded at first use, so that `import lgmnet` needs neither PyTorch nor scikit-learn.
+# Public names. They are loaded at first use, so that `import lgmnet` needs neither PyTorch nor
+# scikit-learn. There is no `__all__`, because `help(lgmnet)` would then print all their classes.
 _MODULES = {
     "Episode": "lgmnet.episode",
     "EpisodeShape": "lgmnet.episode",
@@ -74,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES})
