@@ -61,7 +61,7 @@ def measure_latency() -> dict[str, Any]:
     calls: dict[str, Callable[[], object]] = {}
     for way, shot in ((5, 1), (5, 5), (20, 5)):
         support, query, labels = draw_characters(way, shot, 1)
-        fitted = FewShotClassifier().fit(support, labels)
+        fitted = FewShotClassifier("omniglot").fit(support, labels)
         calls[f"fit, {way}-way {shot}-shot, ms"] = partial(fitted.fit, support, labels)
         calls[f"predict one query, {way}-way {shot}-shot, ms"] = partial(fitted.predict, query[:1])
     return interleaved_ms(calls, N_TURNS)
@@ -95,7 +95,7 @@ def measure_throughput() -> dict[str, Any]:
     torch.set_num_threads(2)
     support, query, labels = draw_characters(5, 5, N_IMAGES // 5 + 1)
     query = query[:N_IMAGES]
-    fitted = FewShotClassifier().fit(support, labels)
+    fitted = FewShotClassifier("omniglot").fit(support, labels)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(fitted.classifier_, path)

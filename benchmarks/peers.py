@@ -2,10 +2,12 @@
 
 ``make bench`` creates an environment for each peer library and runs this file, which writes
 ``benchmarks/results/peers.json``. Takes eight minutes. Run nothing else at the same time.
+``python benchmarks/peers.py adapt`` measures one comparison anew and keeps the others.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -16,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import LGMNET, PLAIN, Comparison, Entry, Worker, WorkerError, write_result
+from harness import (
+    LGMNET,
+    PLAIN,
+    RESULTS,
+    Comparison,
+    Entry,
+    Worker,
+    WorkerError,
+    write_result,
+)
 from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
 N_SEEDS = 4
@@ -157,14 +168,19 @@ def measure_import_time() -> dict[str, float]:
 
 
 def main() -> None:
-    """Run all comparisons and write the result."""
-    results = {}
-    for name, comparison in make_comparisons().items():
-        results[name] = comparison.run()
+    """Run all comparisons, or those that are named, and write the result."""
+    comparisons, results = make_comparisons(), {}
+    for name in sys.argv[1:] or comparisons:
+        results[name] = comparisons[name].run()
         for label, rate in results[name]["tasks_per_second"].items():
             print(f"{name}: {label}: {rate['median']:.1f} tasks per second", flush=True)
         for label, reason in results[name]["failures"].items():
             print(f"{name}: {label} did not run: {reason}", flush=True)
+    if len(sys.argv) > 1:
+        stored = json.loads((RESULTS / "peers.json").read_text())
+        del stored["machine"]
+        write_result("peers", stored | {"comparisons": stored["comparisons"] | results})
+        return
     others = {
         "cached_scores": compare_cached_scores(),
         "accuracy": compare_accuracy(),

@@ -53,6 +53,16 @@ def test_every_measured_number_has_a_row_in_plain_words_or_is_a_setting(benchmar
             assert len(text.split()) >= 3, text
 
 
+def test_adapting_runs_as_the_peers_are_measured(benchmarks: dict[str, Any], monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    worker = importlib.import_module("worker")
+    operations, _ = worker.load_operations(BENCHMARKS / "peers" / "lgmnet.py")
+    names = [name for name in operations if name.startswith("adapt ")]
+    assert len(names) == 5
+    for name in names:
+        operations[name]()(1)
+
+
 def test_no_row_of_the_page_is_a_bare_setting_and_no_header_is_empty(benchmarks):
     page = benchmarks["page"].make_page()
     assert not re.search(r"^\| (threads|clients|duration, s|photos|rounds) \|", page, re.MULTILINE)

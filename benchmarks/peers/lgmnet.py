@@ -98,12 +98,12 @@ def adapt(method: Method, tasks: int) -> Callable[[int], None]:
     """Adapt to support sets, as `FewShotClassifier` does with one of them."""
     method.eval()
     method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    support_x, support_y, _, _ = make_batch(tasks)
+    batch = make_batch(tasks)
 
     @torch.inference_mode()
     def adapt_batch() -> None:
-        with inference_autocast(support_x[0]):
-            method.adapt(support_x, support_y, WAY)
+        with inference_autocast(batch.support_x[0]):
+            method.adapt(batch.support_x, batch.support_y, WAY)
 
     return repeat(adapt_batch, tasks)
 

@@ -320,3 +320,31 @@ def test_the_statistics_of_layers_pass_the_parity_check(cache):
     for name in INSTALLED:
         features = backbone.on_engine(name)(photos)
         assert nn.functional.cosine_similarity(features, expected).min() >= MIN_COSINE
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not tell cores")
+@pytest.mark.skipif("openvino" not in INSTALLED, reason="openvino is not installed")
+def test_no_thread_of_an_engine_is_bound_to_one_core(cache):
+    """Or processes that run beside each other would all have their engines on the same core."""
+    code = """
+import os, threading
+from tests.engines.test_engines import tiny_backbone
+from lgmnet.nn.pretrained import draw_test_photos
+engine, photos = tiny_backbone().on_engine("openvino"), draw_test_photos(16).repeat(200, 1, 1, 1)
+runner = threading.Thread(target=engine, args=(photos,))
+runner.start()
+bound, own = set(), os.sched_getaffinity(0)
+while runner.is_alive():
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            if os.sched_getaffinity(int(thread)) != own:
+                bound.add(thread)
+        except ProcessLookupError:  # It has ended.
+            pass
+print(len(bound))
+"""
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "0\n"

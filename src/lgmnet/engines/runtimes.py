@@ -61,6 +61,8 @@ def load_openvino(path: Path, n_threads: int) -> Run:
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": n_threads,
         "NUM_STREAMS": n_threads,
+        # Or the workers of a machine would all run on its first core.
+        "ENABLE_CPU_PINNING": False,
     }
     compiled = openvino.compile_model(model, "CPU", settings)
     # OpenVINO's own queue: threads of Python that wait for a request each can block each other.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+from jaxtyping import Bool, Float
 from PIL import Image
 
 from lgmnet.data.images.pixels import photo_pixels
@@ -50,12 +51,14 @@ def measure_tones(image: Image.Image) -> ToneStatistics:
     paper = np.median(border, 0)
     distance = ((x - paper) ** 2).sum(1)
     ink = x[distance >= np.quantile(distance, 0.99)].mean(0)
-    for _ in range(MAX_KMEANS_STEPS):
-        is_paper = ((x - paper) ** 2).sum(1) <= ((x - ink) ** 2).sum(1)
-        if is_paper.all() or not is_paper.any():
+    sums, is_paper = x.sum(0), np.zeros(len(x), dtype=bool)
+    for _ in range(MAX_KMEANS_STEPS + 1):
+        before, is_paper = is_paper, are_closer(x, paper, ink)
+        n_paper = np.count_nonzero(is_paper)
+        if n_paper in (0, len(x)) or np.array_equal(is_paper, before):
             break
-        paper, ink = x[is_paper].mean(0), x[~is_paper].mean(0)
-    is_paper = ((x - paper) ** 2).sum(1) <= ((x - ink) ** 2).sum(1)
+        sums_of_paper = is_paper.astype(np.float64) @ x
+        paper, ink = sums_of_paper / n_paper, (sums - sums_of_paper) / (len(x) - n_paper)
     residual = ((x - np.where(is_paper[:, None], paper, ink)) ** 2).sum()
     total = ((x - x.mean(0)) ** 2).sum()
     return ToneStatistics(
@@ -63,6 +66,17 @@ def measure_tones(image: Image.Image) -> ToneStatistics:
         paper=float(is_paper.mean()),
         colour=float((x.max(1) - x.min(1)).mean() / 255),
     )
+
+
+def are_closer(
+    x: Float[np.ndarray, "pixels 3"], first: np.ndarray, second: np.ndarray
+) -> Bool[np.ndarray, " pixels"]:
+    """Decide for each pixel whether it is as close to the first of two tones as to the second.
+
+    Squared distances are compared by one product, because x² is part of both.
+    """
+    closer: np.ndarray = x @ (second - first) <= (second @ second - first @ first) / 2
+    return closer
 
 
 def detect_drawings(tones: Sequence[ToneStatistics]) -> tuple[bool, str]:
