@@ -36,6 +36,8 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.nn.pretrained import load_backbone
 
+BACKBONE = "efficientnet-lite0-layers"
+"""Backbone of the model `photos`."""
 N_TURNS, N_PHOTO_TURNS = 51, 11
 N_IMAGES, N_FOLDER_IMAGES = 4 * BATCH_SIZE, 100_000
 
@@ -136,18 +138,15 @@ def measure_throughput() -> dict[str, Any]:
 def measure_photos() -> dict[str, Any]:
     """Measure the cost of all steps but the backbone, relative to the backbone, with one thread."""
     torch.set_num_threads(1)
-    backbone = load_backbone("efficientnet-lite0")
+    backbone = load_backbone(BACKBONE)
     random_source = np.random.default_rng(0)
 
     def make_photos(n_photos: int) -> np.ndarray:
         shape = (n_photos, backbone.side, backbone.side, 3)
         return random_source.integers(0, 256, shape, np.uint8)
 
-    @torch.inference_mode()
     def run_backbone(photos: np.ndarray) -> None:
-        pixels = torch.from_numpy(photos).movedim(3, 1)
-        with inference_autocast(pixels):
-            backbone(pixels)
+        backbone.on_engine()(torch.from_numpy(photos).movedim(3, 1))
 
     labels = [f"class {i // 5}" for i in range(25)]
     # Features are cached by content, also between runs. New photos for each call and an empty cache

@@ -30,9 +30,9 @@ from harness import (
 )
 from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
-N_SEEDS = 4
+N_SEEDS = 2
 N_COMPARED_TASKS = 100
-N_IMPORTS = 7
+N_IMPORTS = 4
 
 
 def make_comparisons() -> dict[str, Comparison]:

@@ -36,7 +36,7 @@ from lgmnet.nn.embedding import EmbeddingConfig
 SECONDS_PER_POINT = 0.3
 PREDICT_QUERIES = 50
 """Number of queries per task for "predict". "train" has one query per class."""
-TRAIN_STEPS, N_RUNS = 200, 2
+TRAIN_STEPS, N_RUNS = 100, 2
 """Steps of a run of meta-training, and its runs with each number of processes."""
 
 

@@ -2,7 +2,7 @@
 
 ``python benchmarks/scoring.py [PHOTOS [ROUNDS [PART_SIZE]]]`` writes
 ``benchmarks/results/scoring.json``. It needs the extras ``ray``, ``fast`` and ``sklearn``, and
-takes five minutes with 2,000 photos and 2 rounds, the default. Run nothing else at the same
+takes three minutes with 3,000 photos and 2 rounds, the default. Run nothing else at the same
 time. ``make bench-page`` draws the figures into the page of the benchmarks and into that on scale.
 """
 
@@ -24,7 +24,7 @@ from lgmnet.scoring import Scorer
 from lgmnet.scoring.folder import open_score_folder
 from lgmnet.scoring.on_ray import score_on_ray
 
-N_PHOTOS, N_ROUNDS, PART_SIZE = 2_000, 2, 50
+N_PHOTOS, N_ROUNDS, PART_SIZE = 3_000, 2, 200
 WORKERS = (1, 2)
 SAMPLE_SECONDS = 1.0
 

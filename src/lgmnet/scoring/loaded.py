@@ -101,6 +101,7 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
     from lgmnet.classifier.export import find_rejection
     from lgmnet.classifier.file import parse_classifier, try_classifier
     from lgmnet.classifier.image_kind import is_for_drawings
+    from lgmnet.model.feature_cache import PHOTO_BATCH_SIZE
     from lgmnet.nn.pretrained import load_backbone
 
     parsed = parse_classifier(content, Path(name))
@@ -116,7 +117,8 @@ def load_fitted(content: bytes, name: str, engine: str, none: bool | float) -> L
     def run(images: np.ndarray) -> Answers:
         samples = torch.from_numpy(images)
         if backbone is not None:  # Not through the cache of features, which would grow for ever.
-            features = backbone.on_engine(engine)(samples)
+            embed = backbone.on_engine(engine)
+            features = torch.cat([embed(batch) for batch in samples.split(PHOTO_BATCH_SIZE)])
             samples = features.to(backbone.stored_dtype).to(torch.float32)
         batches = list(fitted.analyze_batches(samples))
         probabilities = torch.cat([batch.log_p.exp() for batch in batches])
