@@ -27,6 +27,7 @@ from lgmnet.methods import (
     MAMLConfig,
     MatchingNetConfig,
     Method,
+    NetworkEnsembleConfig,
     ProtoNetConfig,
     RidgeRegressionConfig,
 )
@@ -48,6 +49,7 @@ IMAGES = EmbeddingConfig((1, 8, 8), widths=(3, 4), pooled=(True, True))
 MAPS = replace(IMAGES, pooled=(True, False))
 CONV = lgm_net_config(MAPS, context=3, encoder_width=4, target_widths=(4, 4))
 CONFIGS: dict[str, tuple[str, Any]] = {
+    "network-ensemble": ("network-ensemble", NetworkEnsembleConfig(network=CONV)),
     "lgm-net, conv": ("lgm-net", CONV),
     "lgm-net, linear": (
         "lgm-net",
