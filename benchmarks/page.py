@@ -125,7 +125,7 @@ def make_page() -> str:
     return f"""# Benchmarks
 
 `make bench-page` draws this page from `benchmarks/results/*.json`. `make bench` repeats all
-measurements on the CPU and draws it again; it is made to take under 20 minutes on two idle cores.
+measurements on the CPU and draws it again; the target is under 20 minutes on two idle cores.
 Each library runs in its own environment and process. The processes take turns, so that only one
 computes at a time. Each rate is the median of five turns. Only ratios carry over to another
 machine.
