@@ -76,8 +76,15 @@ function showDeleted(item, id, name) {
 
 $("#open").addEventListener("click", () =>
   reportErrors(async () => {
-    await listPage();
+    // Shown at once: a dialog that waits for the server would appear over what is done meanwhile.
+    $("#saved").textContent = "Loading…";
     $("#open-dialog").showModal();
+    try {
+      await listPage();
+    } catch (error) {
+      $("#open-dialog").close();
+      throw error;
+    }
   }, TOPIC),
 );
 $("#saved-more").addEventListener("click", () =>
