@@ -13,6 +13,8 @@ UV_ENV := .venv-uv
 UV := $(UV_ENV)/bin/uv
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
+# The tests start the commands a hundred times; without bytecode each start compiles PyTorch again.
+unexport PYTHONDONTWRITEBYTECODE
 # Behind a proxy that signs with its own certificate only the system's store knows whom to trust.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)
 export UV_SYSTEM_CERTS ?= 1
