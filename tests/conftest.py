@@ -16,6 +16,9 @@ from hypothesis import settings
 for side in ("COLUMNS", "LINES"):
     os.environ.pop(side, None)
 
+# Commands that the tests start use one thread, as the tests do (see `few_threads`).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The time of an example depends on the machine more than on the code.
 settings.register_profile("lgmnet", deadline=None)
 settings.load_profile("lgmnet")

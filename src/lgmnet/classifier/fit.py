@@ -1,6 +1,5 @@
 """Fitting of classifiers to labelled samples, in one forward pass."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -93,8 +92,7 @@ def fit_support(
     if not isinstance(method.embedding, nn.Identity):
         classifier.embedding = method.embedding  # Queries have not passed it yet.
     return FittedClassifier(
-        # A copy, because the classifier shares modules with the method, which may be trained on.
-        copy.deepcopy(classifier).to(samples.dtype),
+        classifier.to(samples.dtype),
         tuple(classes),
         support,
         model.name,

@@ -67,11 +67,14 @@ class Model:
 
     @cached_property
     def inference_method(self) -> Method:
-        """Method in the precision of inference: 64 bits for vectors of any length.
+        """Copy of the method for inference, which further training of the method leaves alone.
 
-        In 32 bits, the 7th digit of an answer depends on the other queries of its batch.
+        Classifiers share its modules. For vectors of any length it computes in 64 bits: in 32 bits,
+        the 7th digit of an answer depends on the other queries of its batch.
         """
-        return copy.deepcopy(self.method).double() if self.method.inputs.any_length else self.method
+        with torch.inference_mode(False):  # MAML adapts by gradients.
+            method = copy.deepcopy(self.method)
+            return method.double() if method.inputs.any_length else method
 
     def inference_method_by(self, by: Criterion) -> Method:
         """Return `inference_method` for a criterion that a person states.
