@@ -159,7 +159,7 @@ def test_a_data_set_without_groups_cannot_draw_from_the_same_group():
 
 def test_repeats_are_found_in_every_position():
     rows = torch.tensor([[1, 2, 3], [2, 0, 2], [0, 1, 2], [5, 5, 1]])
-    assert find_repeats(rows).tolist() == [1, 3]
+    assert find_repeats(rows) == [1, 3]
 
 
 def test_the_error_for_too_large_a_task_names_the_available_numbers():
