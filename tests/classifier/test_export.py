@@ -34,6 +34,7 @@ from lgmnet.methods import LGMNetVectors, LGMNetVectorsConfig
 from lgmnet.model.model import Model, save_model
 from lgmnet.nn.embedding import vector_embedding
 from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
+from tests.contract.cases import CASES, build_method
 from tests.support.command_line import lgmnet, run_without_torch
 from tests.support.configs import TINY
 from tests.support.images import write_drawing
@@ -135,6 +136,16 @@ def test_a_metanet_adapts_without_torch(model, tmp_path):
         )
         expected = fit_classifier(model, support, labels.tolist(), [str(i) for i in range(way)])
         np.testing.assert_allclose(result, expected.predict_proba(images).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["lgm-net, gains from labels", "ridge-regression, images"])
+def test_a_metanet_that_onnx_cannot_express_is_refused(case, tmp_path):
+    method_name, config = CASES[case]
+    method = build_method(method_name, config).eval()
+    model = dataclasses.replace(tiny_model(), method=method, method_name=method_name, name="mine")
+    with pytest.raises(ConfigError, match=r"'mine' cannot be exported .* export that file without"):
+        export_meta(model, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_predicts_differently_is_not_written(fitted, tmp_path, monkeypatch):

@@ -89,7 +89,8 @@ def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
 
     Raises:
         UserError: as `export` does.
-        ConfigError: if the model takes vectors.
+        ConfigError: if the model takes vectors, or ONNX cannot express how its method adapts: by
+            gradients, or by solving a system of equations.
     """
     shape = model.method.inputs.shape
     metadata = build_metadata(shape, model.name, "MetaNets")
@@ -103,7 +104,16 @@ def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
     tests = [draw_task(5, [1] * 5, 3), draw_task(2, [1, 4], 1), draw_task(20, [5] * 20, 7)]
     example = draw_task(3, [2, 1, 2], 4)
     network = PixelMetaNet(model.method)
-    return export_network(network, example, path, metadata, tests, overwrite=overwrite)
+    try:
+        return export_network(network, example, path, metadata, tests, overwrite=overwrite)
+    except UserError:
+        raise
+    except Exception as error:  # PyTorch's exporter raises whatever the traced code raises.
+        raise ConfigError(
+            f"'{model.name}' cannot be exported itself: ONNX cannot express how the method "
+            f"'{model.method_name}' of this config adapts. Its classifiers can be: fit one with "
+            "'lgmnet forge', and export that file without --meta."
+        ) from error
 
 
 class PixelClassifier(nn.Module):
