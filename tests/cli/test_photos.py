@@ -92,14 +92,21 @@ def test_a_classifier_of_photos_can_be_edited_and_inspected(folder, classifier_f
     assert content["model"] == "photos"
 
 
-def test_the_onnx_file_contains_the_backbone(classifier_file, tmp_path):
-    """The export itself compares onnxruntime with torch and fails above a difference of 1e-4."""
-    ran = lgmnet("export", classifier_file, "-o", tmp_path / "photos.onnx")
+@pytest.fixture(scope="module")
+def onnx_file(classifier_file, tmp_path_factory):
+    """Export once: it takes half a minute."""
+    path = tmp_path_factory.mktemp("export") / "photos.onnx"
+    ran = lgmnet("export", classifier_file, "-o", path)
     assert ran.code == 0, ran.err
-    assert (tmp_path / "photos.onnx").stat().st_size > 10_000_000
+    return path
 
 
-def test_the_python_snippet_classifies_photos_without_torch(folder, classifier_file, tmp_path):
+def test_the_onnx_file_contains_the_backbone(onnx_file):
+    """The export itself compares onnxruntime with torch and fails above a difference of 1e-4."""
+    assert onnx_file.stat().st_size > 10_000_000
+
+
+def test_the_python_snippet_classifies_photos_without_torch(onnx_file, classifier_file, tmp_path):
     """Photos of any proportions, gray ones and ones rotated by EXIF get the labels of `predict`."""
     paths = []
     for kind in KINDS:
@@ -111,13 +118,12 @@ def test_the_python_snippet_classifies_photos_without_torch(folder, classifier_f
     photo("grass", 11).save(tmp_path / "rotated.jpg", exif=exif)
     photo("sky", 12).convert("L").save(tmp_path / "gray.png")
     paths += [tmp_path / "rotated.jpg", tmp_path / "gray.png"]
-    out, script = tmp_path / "photos.onnx", tmp_path / "predict.py"
-    assert lgmnet("export", classifier_file, "-o", out).code == 0
+    script = tmp_path / "predict.py"
     script.write_text(
         lgmnet("export", classifier_file, "--snippet", "python").out, encoding="utf-8"
     )
     expected = lgmnet("predict", classifier_file, *paths, "--json").json["predictions"]
-    lines = run_without_torch(script, out, *paths)
+    lines = run_without_torch(script, onnx_file, *paths)
     for line, prediction in zip(lines, expected, strict=True):
         label, probability, name = line.split("\t")
         assert name == prediction["image"]
