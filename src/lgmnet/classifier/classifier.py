@@ -270,11 +270,11 @@ class FittedClassifier:
         """
         self.check_model(model)
         self.support.require_samples()
-        generator = torch.Generator(model.method.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
         support_x, support_y = to_float(self.support.samples), self.support.labels
         task = (support_x[None], support_y[None], len(self.classes))
         method = model.inference_method_by(self.by)
+        generator = torch.Generator(method.device)
+        generator.seed() if seed is None else generator.manual_seed(seed)
         with inference_autocast(support_x):
             ensemble = Ensemble(method, *task, draws, generator=generator)
         batches = self._run_batches(

@@ -67,10 +67,11 @@ class Model:
 
     @cached_property
     def inference_method(self) -> Method:
-        """Copy of the method for inference, which further training of the method leaves alone.
+        """Copy of the method for inference, made when it is first used and kept.
 
-        Classifiers share its modules. For vectors of any length it computes in 64 bits: in 32 bits,
-        the 7th digit of an answer depends on the other queries of its batch.
+        Classifiers share its modules, so they stay as they are if the method is trained further or
+        moved; what is fitted afterwards needs a new model. For vectors of any length it computes in
+        64 bits: in 32 bits, the 7th digit of an answer depends on the other queries of its batch.
         """
         with torch.inference_mode(False):  # MAML adapts by gradients.
             method = copy.deepcopy(self.method)
