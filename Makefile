@@ -23,7 +23,7 @@ endif
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest docs dist test-wheel test-examples test-machines lock clean
+.PHONY: help quickstart bench bench-page test lint types format test-lowest test-highest docs dist test-wheel test-examples test-long test-machines lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,12 +83,15 @@ dist: .venv/.package ## wheel and sdist, built twice with the same hashes, the w
 test-wheel: dist ## the wheel in empty environments, as a newcomer installs it: forge, predict, export, studio
 	UV=$(UV) $(BIN)/python scripts/try_wheel.py dist base photos studio all readme
 
+test-long: .venv/.package ## the tests that take half a minute each
+	$(BIN)/pytest -m long --numprocesses auto --dist worksteal
+
 test-machines: .venv/.package ## the tests of several machines: a Ray cluster, torchrun, what runs on a GPU
 	$(BIN)/pytest -m machines
 
 test-examples: .venv/.package ## all examples, the one in the browser too (npm fetches onnxruntime-web)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/onnx_in_browser/build.sh examples/onnx_in_browser/site
-	$(BIN)/pytest tests/test_examples.py
+	$(BIN)/pytest -m "long or not long" tests/test_examples.py
 
 clean: ## remove the environments and the caches
 	rm -rf .venv .venv-lowest .venv-highest .venv-peer-* $(UV_ENV) dist

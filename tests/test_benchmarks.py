@@ -140,7 +140,7 @@ def test_every_package_of_the_peers_is_locked_by_hash(path):
         assert any(lines[i].startswith(f"{pin} ") for i in packages), pin
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_with_two_processes_is_measured(benchmarks):
     scaling = importlib.import_module("scaling")
     rates = scaling.measure_processes(steps=10, n_runs=1)

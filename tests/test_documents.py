@@ -40,6 +40,10 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT / "docs"))
 
 
+LONG_PAGES = ("concepts/audit.md", "concepts/leak.md")
+"""Pages whose code trains or evaluates for half a minute."""
+
+
 @pytest.fixture
 def reader_folder(tmp_path, monkeypatch):
     """Enter a folder with the example's drawings, as a reader has it."""
@@ -49,7 +53,13 @@ def reader_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if find_blocks(page, "python")], ids=name_of
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.long if name_of(page) in LONG_PAGES else ())
+        for page in PAGES
+        if find_blocks(page, "python")
+    ],
+    ids=name_of,
 )
 @pytest.mark.usefixtures("reader_folder")
 def test_the_python_code_runs_as_printed(page):

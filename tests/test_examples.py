@@ -34,7 +34,7 @@ def test_all_examples_are_listed() -> None:
     assert all(f"({name})" in listed for name in PRINTED)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PRINTED)
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     for module in NEEDED.get(name, ()):

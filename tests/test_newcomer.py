@@ -19,7 +19,7 @@ def is_for_the_installed(step: Step) -> bool:
     return step.text.startswith(("pip install", "make "))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_blocks_of_the_readme_run_in_order(tmp_path: Path) -> None:
     environment = environment_of(Path(sys.executable), PYTHONPATH=str(ROOT / "src"))
     done = [step for step, _ in walk(README, tmp_path, environment, skip=is_for_the_installed)]

@@ -83,7 +83,15 @@ def test_every_command_of_ci_is_a_target_of_make() -> None:
     rows = workflow["jobs"]["test"]["strategy"]["matrix"]["include"]
     commands = {row["run"] for row in rows}
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    kinds = ("docs", "test-examples", "test-highest", "test-lowest", "test-machines", "test-wheel")
+    kinds = (
+        "docs",
+        "test-examples",
+        "test-highest",
+        "test-long",
+        "test-lowest",
+        "test-machines",
+        "test-wheel",
+    )
     assert {"bash .ci/run", *(f"make {kind}" for kind in kinds)} == commands
     assert all(c.split()[1] in targets for c in commands if c.startswith("make "))
 

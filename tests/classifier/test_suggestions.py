@@ -124,7 +124,7 @@ def test_five_suggested_drawings_help_as_much_as_eight_random_ones():
     assert measure_gains(tiny_model(), images.flatten(0, 1), labels) >= 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.pack("caltech101")
 def test_five_suggested_photos_help_as_much_as_eight_random_ones():
     """On photos of classes that the model was not trained on, and that chose no strategy."""

@@ -311,7 +311,7 @@ def test_every_name_is_an_option():
     assert all(name in "".join(help_text.split()).replace("│", "") for name in ENGINES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_statistics_of_layers_pass_the_parity_check(cache):
     backbone = load_backbone("efficientnet-lite0-layers")
     photos = draw_test_photos(224)[:2].flip(-1)

@@ -14,6 +14,7 @@ from lgmnet.experiments.reproduce import reproduce
 from lgmnet.experiments.results import RunOptions
 
 
+@pytest.mark.long
 def test_boundaries_are_drawn_again_from_their_results(options: RunOptions) -> None:
     options = replace(options, steps=2, episodes=3)
     picture, page = options.pages / "figure4.png", options.pages / "figure4.md"

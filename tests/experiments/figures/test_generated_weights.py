@@ -49,6 +49,7 @@ def test_a_method_without_generated_weights_is_refused():
         project_weights(ProtoNet(config).eval(), SyntheticCharacters("test"), SHAPE)
 
 
+@pytest.mark.long
 @pytest.mark.pack
 def test_generated_weights_are_drawn_again_from_their_results(options: RunOptions) -> None:
     options = dataclasses.replace(options, steps=None)
