@@ -114,8 +114,11 @@ def test_the_commands_show_it(tiny, tmp_path):
     # The model is not one that ships, so its name in the file does not find it.
     inspected = lgmnet("inspect", file, "--json").json
     assert inspected["with_twice_the_images"] is None
+    assert inspected["leave_one_out"] is None
     assert "twice" not in lgmnet("inspect", file).out
-    assert lgmnet("inspect", file, "--model", model, "--json").json["with_twice_the_images"]
+    inspected = lgmnet("inspect", file, "--model", model, "--json").json
+    for name in ("leave_one_out", "with_twice_the_images"):
+        assert inspected[name] == edited[name], "what a command says is said by the next"
     assert "Expected with twice as many images" in lgmnet("inspect", file, "--model", model).out
 
 
@@ -125,7 +128,7 @@ def test_more_images_never_seem_to_do_harm():
     interval = "(95 % interval 95 to 100 %)."
     start = "Expected with twice as many images:"
     correct = f"{start} 99 % of new images classified correctly {interval}"
-    assert format_expected(more, 95.0) == format_expected(more) == [correct]
+    assert format_expected(more, 95.0) == format_expected(more, None) == [correct]
     for accuracy in (100.0, 98.7):
         assert format_expected(more, accuracy) == [f"{start} about as accurate as now {interval}"]
     assert format_expected(None, 95.0) == []

@@ -121,6 +121,7 @@ def test_inspect_shows_the_content_of_the_file(classifier, tiny):
         "by": "auto",
         "has_support": True,
         "judged_by": {},
+        "leave_one_out": None,
         "with_twice_the_images": None,
     }
     printed = lgmnet("inspect", classifier).out

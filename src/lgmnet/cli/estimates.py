@@ -41,13 +41,13 @@ def estimate_accuracy(
     return data, [*format_estimate(estimate), *format_expected(more, estimate.accuracy)]
 
 
-def format_expected(more: ExpectedAccuracy | None, accuracy: float | None = None) -> list[str]:
+def format_expected(more: ExpectedAccuracy | None, accuracy: float | None) -> list[str]:
     """Format the accuracy with twice as many images as one line; none if it is not known.
 
     Args:
         more: The accuracy with twice as many images.
-        accuracy: That of now in percent, if it is printed too. Where all images were classified
-            correctly, it is 100 %, and what is expected is less.
+        accuracy: That of now in percent, which is printed too; None if it is not known. Where all
+            images were classified correctly, it is 100 %, and what is expected is less.
     """
     if more is None:
         return []

@@ -1,13 +1,14 @@
 """Command ``lgmnet inspect``."""
 
 from contextlib import nullcontext, suppress
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from lgmnet.cli.classifiers import format_judged_by, load_original_model, shots_by_class
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.estimates import format_expected
+from lgmnet.cli.estimates import estimate_accuracy
 from lgmnet.cli.options import ClassifierPath, OriginalModel
 from lgmnet.errors import UserError
 
@@ -17,17 +18,19 @@ def inspect(file: ClassifierPath, model: OriginalModel = None) -> CommandResult:
     """Show the content of a classifier file: classes, shots, model, origin and size.
 
     If the model knows it, also what the classifier judges by. If the support images and the model
-    are here, also the accuracy that is expected with twice as many images.
+    are here, also the accuracy by leave-one-out, and what twice as many images would give.
     """
     from lgmnet.classifier.classifier import FittedClassifier
-    from lgmnet.classifier.learning_curve import expected_accuracy_with_more
 
     fitted = FittedClassifier.load(file)
-    more = None
+    estimates: dict[str, Any] = {"leave_one_out": None, "with_twice_the_images": None}
+    estimate_lines: list[str] = []
     if fitted.support.has_samples:
         # The model may not be here; one that is named must be.
         with suppress(UserError) if model is None else nullcontext():
-            more = expected_accuracy_with_more(fitted, load_original_model(fitted, model))
+            estimates, estimate_lines = estimate_accuracy(
+                fitted, load_original_model(fitted, model)
+            )
     size = file.stat().st_size
     shape = list(fitted.inputs.shape)
     classes = shots_by_class(fitted)
@@ -46,6 +49,6 @@ def inspect(file: ClassifierPath, model: OriginalModel = None) -> CommandResult:
     fields = ("model", "fingerprint", "method", "notes", "by")
     data |= {name: getattr(fitted, name) for name in fields}
     data |= {"judged_by": fitted.judged_by(), "has_support": fitted.support.has_samples}
-    data["with_twice_the_images"] = more and more.as_json()
-    lines = [*format_judged_by(fitted), *format_expected(more)]
+    data |= estimates
+    lines = [*format_judged_by(fitted), *estimate_lines]
     return CommandResult(data, [table, escape(content), escape(origin), *lines])
