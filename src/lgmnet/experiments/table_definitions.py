@@ -56,7 +56,8 @@ ABOUT_DISTANT_ROWS = (
     "tasks, four per step{maml}, and is scored on the other tasks too. Direct training (50 steps "
     "of Adam per task) and random weights use nothing but the support set, with the same number of "
     "layers as LGM-Net{unaligned}. Accuracies over fewer tasks are marked. The training times are "
-    "for one thread, while another run used the same machine."
+    "processor minutes of one thread; up to commit b5318cf they are elapsed minutes, which other "
+    "work on the machine stretched."
 )
 
 

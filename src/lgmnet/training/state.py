@@ -36,7 +36,7 @@ class TrainState:
     images: int = 0
     """Images trained on so far, over all processes, counted each time they are drawn."""
     seconds: float = 0.0
-    """Wall time so far, including validation."""
+    """Time so far, including validation (see `TrainingCost`)."""
 
 
 def save_state(path: Path, state: TrainState, generators: Tensor, run: Run) -> None:
@@ -151,6 +151,8 @@ class TrainingCost:
     step: int
     images: int
     seconds: float
+    """On a CPU, processor time of the first process, all its threads added: other work on the
+    machine does not stretch it. On a GPU, elapsed time."""
 
 
 def read_training_cost(path: Path, run: Run | None = None) -> TrainingCost:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -112,7 +113,8 @@ def fit(
         train_source = train_source.with_same_group_fraction(config.same_group_fraction)
     sampler = Sampler(train_source, state.generator)
     state.method.train()
-    started = time.perf_counter() - state.seconds
+    read_clock = choose_clock(fabric.device)
+    started = read_clock() - state.seconds
     metrics = TrainingMetrics(config.tasks * fabric.world_size)
     if not fabric.is_global_zero:  # The first process shows the progress, for all of them.
         set_progress_display(show_nothing)
@@ -140,7 +142,7 @@ def fit(
             optimizer.zero_grad()
             state.step += 1
             state.images += shape.samples * fabric.world_size
-            state.seconds = time.perf_counter() - started
+            state.seconds = read_clock() - started
             metrics.add_step(loss, log_p, episode.query_y)
             detail = ""
             if state.step % config.log_every == 0:
@@ -167,7 +169,7 @@ def fit(
                     best = add_score(replace(record, step=state.step), score)
                     save_best(fabric, state.method, run, best, out)
             if state.step % config.save_every == 0 or is_last:
-                state.seconds = time.perf_counter() - started
+                state.seconds = read_clock() - started
                 save(fabric, state, run, out)
         if state.step < config.steps:
             save(fabric, state, run, out)
@@ -178,6 +180,11 @@ def fit(
             raise KeyboardInterrupt
     fabric.barrier()
     return load_model(out) if fabric.is_global_zero else None
+
+
+def choose_clock(device: torch.device) -> Callable[[], float]:
+    """Choose the clock of the cost of training (see `TrainingCost`)."""
+    return time.process_time if device.type == "cpu" else time.perf_counter
 
 
 def run_exists_error(out: Path) -> ConfigError:
