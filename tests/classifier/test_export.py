@@ -35,11 +35,10 @@ from lgmnet.model.model import Model, save_model
 from lgmnet.nn.embedding import vector_embedding
 from lgmnet.nn.layer_statistics import LAYERS, compute_layer_statistics
 from tests.contract.cases import CASES
-from tests.golden.test_golden import build_method
 from tests.support.command_line import lgmnet, run_without_torch
 from tests.support.configs import TINY
 from tests.support.images import write_drawing
-from tests.support.models import drawings, tiny_model
+from tests.support.models import build_method, drawings, tiny_model
 from tests.support.random import seeded
 
 CLASSES = ["moon", "star ☆", "sun"]
