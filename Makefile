@@ -38,7 +38,7 @@ help: ## this list
 quickstart: .venv/.package ## adapt to a handful of images and look at the answer
 	$(BIN)/lgmnet quickstart
 
-bench: .venv/.package ## run all benchmarks and draw their page (half an hour; run nothing else meanwhile)
+bench: .venv/.package ## run all benchmarks and draw their page (20 minutes; run nothing else meanwhile)
 	-$(MAKE) --keep-going $(PEERS)  # The page names each peer that cannot be installed.
 	$(BIN)/python benchmarks/run_all.py
 

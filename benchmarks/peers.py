@@ -30,7 +30,7 @@ from harness import (
 )
 from workload import N_TEST_TASKS, N_TRAIN_TASKS
 
-N_SEEDS = 2
+N_SEEDS = 3
 N_COMPARED_TASKS = 100
 N_IMPORTS = 4
 

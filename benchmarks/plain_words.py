@@ -37,9 +37,9 @@ CLASSIFIER = {
         "peak memory of `lgmnet forge`, 20-way 5-shot, MB"
     ),
     "`lgmnet predict` of one image, s": "time of `lgmnet predict` for one image, s",
-    "`lgmnet predict` of 100,000 images, s": "time of `lgmnet predict` for 100,000 images, s",
-    "`lgmnet predict` of 100,000 images, peak memory, MB": (
-        "peak memory of `lgmnet predict` for 100,000 images, MB"
+    "`lgmnet predict` of 30,000 images, s": "time of `lgmnet predict` for 30,000 images, s",
+    "`lgmnet predict` of 30,000 images, peak memory, MB": (
+        "peak memory of `lgmnet predict` for 30,000 images, MB"
     ),
     "`lgmnet predict` of one photo, s": "time of `lgmnet predict` for one photo, s",
 }
