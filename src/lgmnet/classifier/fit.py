@@ -92,7 +92,7 @@ def fit_support(
     if not isinstance(method.embedding, nn.Identity):
         classifier.embedding = method.embedding  # Queries have not passed it yet.
     return FittedClassifier(
-        # Generated weights may be in 16 bits; the modules shared with the method are as the samples.
+        # Generated weights may be in 16 bits; modules shared with the method are as the samples.
         classifier.to(samples.dtype),
         tuple(classes),
         support,
