@@ -106,7 +106,7 @@ def export_meta(model: Model, path: Path, *, overwrite: bool = False) -> float:
     network = PixelMetaNet(model.method)
     try:
         return export_network(network, example, path, metadata, tests, overwrite=overwrite)
-    except UserError:
+    except (UserError, OSError):
         raise
     except Exception as error:  # PyTorch's exporter raises whatever the traced code raises.
         raise ConfigError(
