@@ -144,7 +144,7 @@ def draw_distinct(rows: int, n: int, k: int, generator: torch.Generator) -> Int[
     if k * k > n:
         return smallest_k(torch.rand(rows, n, generator=generator), k)
     numbers = torch.randint(n, (rows, k), generator=generator)
-    while len(repeated := find_repeats(numbers)):
+    while repeated := find_repeats(numbers):
         numbers[repeated] = torch.randint(n, (len(repeated), k), generator=generator)
     return numbers
 
