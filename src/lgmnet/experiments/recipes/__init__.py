@@ -24,7 +24,7 @@ def rival_recipe(data: str, method: str) -> Run:
 
 RECIPES: dict[str, Callable[[], Run]] = {
     **LGM_NET_RECIPES,
-    "cifar-fs-ensemble": cifar.cifar_fs_ensemble,
+    "cifar-fs-constant": cifar.cifar_fs_constant,
     "cifar-fs-resnet12": cifar.cifar_fs_resnet12,
     "cifar-fs-resnet12-proto-net": lambda: rival(cifar.cifar_fs_resnet12(), "proto-net"),
     "photos-classes": vectors.photos_classes,
