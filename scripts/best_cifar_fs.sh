@@ -15,3 +15,11 @@ train() {
 
 for seed in 0 1; do train "$seed" & done
 wait -n && wait -n
+python scripts/join_networks.py outputs/cifar-fs-constant-{0,1} --out outputs/cifar-fs-ensemble
+
+for shot in 1 5; do
+  lgmnet evaluate outputs/cifar-fs-ensemble --data cifar-fs --split test --way 5 --shot "$shot" --query 15 \
+    --episodes 2000 --seed 0 --record --save "results/cifar-fs-ensemble-5w${shot}s.json"
+done
+lgmnet audit outputs/cifar-fs-ensemble --data cifar-fs
+python scripts/table.py

@@ -6,6 +6,8 @@ from typing import Any
 
 from lgmnet.config import with_settings
 from lgmnet.experiments.criteria_tables import table_criteria, table_domains
+from lgmnet.experiments.plane_tables import NAME as TABLE_PLANE
+from lgmnet.experiments.plane_tables import table_plane
 from lgmnet.experiments.recipes import LGM_NET_RECIPES, cifar, omniglot, vectors
 from lgmnet.experiments.recipes.rivals import PRETRAINED, UNTRAINED
 from lgmnet.experiments.table_rows import (
@@ -211,5 +213,6 @@ TABLES: dict[str, Callable[[], tuple[Table, ...]]] = {
     "table3": lambda: (table3(table1()), table3(table2("cifar-fs"))),
     "table-criteria": table_criteria,
     "table-domains": table_domains,
+    TABLE_PLANE: table_plane,
 }
 """Tables by name; a table may have one part per data set."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lgmnet.config import require
 from lgmnet.episode import Episode
+from lgmnet.errors import ConfigError
 from lgmnet.input_spec import InputSpec
 from lgmnet.methods.base import Classifier, Method
 from lgmnet.methods.lgm_net import LGMNet, LGMNetConfig
@@ -43,8 +44,9 @@ class NetworkEnsemble(Method):
 
     https://arxiv.org/abs/1612.01474 (NeurIPS 2017)
 
-    All learn from the same tasks, each by its own loss; the probabilities are the means of theirs.
-    The paper's adversarial examples and learned variances are left out.
+    They learn from the same tasks, each by its own loss, or are trained apart and joined by `of`.
+    The probabilities are the means of theirs. The paper's adversarial examples and learned
+    variances are left out.
 
     >>> import torch
     >>> method = NetworkEnsemble(NetworkEnsembleConfig()).eval()
@@ -60,6 +62,22 @@ class NetworkEnsemble(Method):
     def __init__(self, config: NetworkEnsembleConfig) -> None:
         super().__init__(config)
         self.networks = nn.ModuleList(LGMNet(config.network) for _ in range(config.networks))
+
+    @classmethod
+    def of(cls, networks: Sequence[Method]) -> NetworkEnsemble:
+        """Join networks that were trained apart, such as with different seeds.
+
+        Raises:
+            ConfigError: if they are fewer than two, no LGM-Nets, or differ in their config.
+        """
+        first = networks[0].config if networks else None
+        is_alike = all(isinstance(n, LGMNet) and n.config == first for n in networks)
+        if len(networks) < 2 or not is_alike:
+            raise ConfigError("An ensemble needs two or more networks of LGM-Net with one config.")
+        ensemble = cls(NetworkEnsembleConfig(len(networks), networks[0].config))
+        for member, network in zip(ensemble.networks, networks, strict=True):
+            member.load_state_dict(network.state_dict())
+        return ensemble.train(networks[0].training)
 
     @classmethod
     def input_spec(cls, config: NetworkEnsembleConfig) -> InputSpec:

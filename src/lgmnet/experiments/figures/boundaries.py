@@ -60,9 +60,8 @@ def run_families(options: RunOptions) -> dict[str, Any]:
         for name in PLANES:
             progress.print(f"figure4: {name}")
             entry = Entry(name, plane_recipe(name).for_steps(options.steps))
-            method, cost = train_entry(
-                entry, options.models / "tables", overwrite=options.overwrite
-            )
+            models = options.models / "tables" / entry.run.data
+            method, cost = train_entry(entry, models, overwrite=options.overwrite)
             families.append(compare_on_family(name, method, options))
             minutes[name] = cost.seconds / 60
             progress.advance()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from lgmnet.errors import ConfigError, FileFormatError
@@ -12,6 +13,7 @@ from lgmnet.experiments.criteria_tables import (
     photo_criteria,
     table_domains,
 )
+from lgmnet.experiments.plane_tables import table_plane
 from lgmnet.experiments.results import RunOptions, check_experiment_file, open_picture
 from lgmnet.experiments.row_results import Row, is_current, read_rows
 from lgmnet.experiments.sectioned_page import MEAN, Scores, collect_scores
@@ -79,6 +81,7 @@ def reproduce(options: RunOptions) -> list[Path]:
 def list_tables() -> list[tuple[str, Table]]:
     """List the tables that have the rows, and what their tasks are called here."""
     return [
+        *(("tasks in the plane", table) for table in table_plane()),
         ("photos by criterion", photo_criteria()),
         ("drawings by criterion", drawing_criteria()),
         *(("photos of other domains", table) for table in table_domains()),
@@ -111,7 +114,8 @@ def compare(title: str, table: Table, options: RunOptions) -> Comparison | None:
 
     constant = collect(NOTHING_GENERATED)
     titles = {
-        c.heading: f"{c.title or DATA_TITLES[table.data]}, {c.way}-way" for c in table.columns
+        c.heading: f"{c.title or DATA_TITLES.get(c.data, c.data)}, {c.way}-way"
+        for c in table.columns
     }
     differences = {
         kind: {titles.get(h, h): scores.minus(constant[h]) for h, scores in collect(kind).items()}
@@ -146,27 +150,30 @@ def format_page(comparisons: Sequence[Comparison]) -> str:
 
 
 def draw_differences(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draw the differences with their intervals over tasks, a panel for each kind of task."""
-    heights = [len(comparison.columns) for comparison in comparisons]
+    """Draw the differences with their intervals over tasks, a panel for each kind of tasks."""
+    panels = [
+        (title, [(c.differences, column) for c in part for column in c.columns])
+        for title, part in groupby(comparisons, lambda comparison: comparison.title)
+    ]
+    heights = [len(columns) for _, columns in panels]
     with open_picture(path, 7.5, 0.9 + 0.26 * (sum(heights) + 2.5 * len(heights))) as figure:
-        panels = figure.subplots(
-            len(comparisons), 1, sharex=True, squeeze=False, height_ratios=[h + 1 for h in heights]
+        all_axes = figure.subplots(
+            len(panels), 1, sharex=True, squeeze=False, height_ratios=[h + 1 for h in heights]
         )[:, 0]
-        for comparison, ax in zip(comparisons, panels, strict=True):
-            columns = comparison.columns
+        for (title, columns), ax in zip(panels, all_axes, strict=True):
             for offset, (kind, label) in zip((0.12, -0.12), KINDS.items(), strict=True):
-                for i, column in enumerate(columns):
-                    if (difference := comparison.differences[kind][column]).by_seed:
+                for i, (differences, column) in enumerate(columns):
+                    if (difference := differences[kind][column]).by_seed:
                         mean, ci95 = difference.over_tasks
                         y, colour = len(columns) - 1 - i + offset, COLOURS[kind]
                         ax.errorbar(mean, y, xerr=ci95, fmt="o", ms=4, color=colour, lw=1.2)
                 ax.plot([], [], "o", color=COLOURS[kind], label=label)
             ax.axvline(0, color="black", lw=0.8)
-            ax.set_yticks(range(len(columns)), columns[::-1], fontsize=8)
+            ax.set_yticks(range(len(columns)), [column for _, column in columns][::-1], fontsize=8)
             ax.set_ylim(-0.6, len(columns) - 0.4)
-            ax.set_title(comparison.title, fontsize=9, loc="left")
+            ax.set_title(title, fontsize=9, loc="left")
             ax.grid(axis="x", lw=0.3)
-        panels[0].legend(fontsize=8, loc="lower right")
-        panels[-1].set_xlabel(
+        all_axes[0].legend(fontsize=8, loc="lower right")
+        all_axes[-1].set_xlabel(
             f"points ahead of the same network with nothing generated, {SHOT}-shot", fontsize=8
         )
