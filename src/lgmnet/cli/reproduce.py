@@ -16,9 +16,9 @@ def reproduce(
         str,
         typer.Argument(
             metavar="NAME",
-            help="table1 to table3, table-photos, table-criteria, table-domains, figure3 to "
-            "figure5, figure-criteria, or figure-generation. table2-miniimagenet needs its data; "
-            "table2-resnet12 needs a GPU.",
+            help="table1 to table3, table-plane, table-photos, table-criteria, table-domains, "
+            "figure3 to figure5, figure-criteria, or figure-generation. table2-miniimagenet needs "
+            "its data; table2-resnet12 needs a GPU.",
         ),
     ],
     from_results: Annotated[
@@ -35,8 +35,8 @@ def reproduce(
         int | None,
         typer.Option(
             min=2,
-            help="Number of tasks per score, usually 2000; 500 for table-criteria and "
-            "table-domains.",
+            help="Number of tasks per score, usually 2000; 1000 for table-plane, 500 for "
+            "table-criteria and table-domains.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the tasks.")] = 0,
