@@ -1,4 +1,4 @@
-# One door: whatever is asked for does its own set-up, once. CI runs `make test` and nothing else.
+# One door: whatever is asked for does its own set-up, once. Each row of CI is one of these targets.
 
 # Settings, as in `make test PYTHON=python3.13`:
 PYTHON ?= python3
@@ -45,7 +45,7 @@ bench: .venv/.package ## run all benchmarks and draw their page (20 minutes; run
 bench-page: .venv/.package ## draw docs/results/benchmarks.md from benchmarks/results/
 	$(BIN)/python benchmarks/page.py
 
-test: lint types ## all that CI runs: lint, types, tests, coverage
+test: lint types ## the first row of CI: lint, types, tests, coverage
 	$(BIN)/pytest --cov --numprocesses auto --dist worksteal
 
 lint: .venv/.package ## ruff: rules and formatting; codespell

@@ -18,6 +18,7 @@ from plain_words import CLASSIFIER, ENGINES, NOT_RUN, SCORING, SERVICE, describe
 from plots import draw_peers, draw_scaling
 from scale_figures import Prices, write_figures
 from scipy.stats import t
+from service_figures import write_load
 from targets import target_rows
 
 PAGES = ROOT / "docs" / "results"
@@ -292,7 +293,7 @@ def time_sentence() -> str:
 
 
 def main() -> None:
-    """Draw the page and its plots, and write the figures of docs/how-to/scale.md."""
+    """Draw the page and its plots, and write the figures of the how-to pages."""
     parser = argparse.ArgumentParser(description="Draw the pages of the benchmarks.")
     parser.add_argument(
         "--core-hour", type=float, default=Prices.core_hour, help="dollars for an hour of a core"
@@ -301,6 +302,7 @@ def main() -> None:
         "--requests", type=float, default=Prices.requests, help="dollars for 1,000 read requests"
     )
     write_figures(Prices(**vars(parser.parse_args())))
+    write_load()
     draw_peers(read_result("peers"), PAGES / "benchmarks-peers.svg")
     draw_scaling(read_result("scaling")["curves"], PAGES / "benchmarks-scaling.svg")
     (PAGES / "benchmarks.md").write_text(make_page())

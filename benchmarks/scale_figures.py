@@ -70,7 +70,7 @@ def describe_limits(result: dict[str, Any]) -> str:
         result[f"memory of a worker {when}, MB"]
         for when in ("after a quarter of the time", "at the end")
     )
-    growth = "does not grow" if late < 1.05 * early else "grows"
+    growth = "hardly grows" if late < 1.05 * early else "grows"
     return f"""**The next limit is reading.** A core reads {rate * n_bytes / 1e6:,.1f} MB per
         second. A network of {NETWORK_BITS / 1e9:.0f} Gbit/s therefore feeds {network_cores:,.0f}
         cores of one machine, and {network_cores / 10:,.0f} if photos are ten times as large, as

@@ -16,7 +16,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MODULES = (
     *("gpu_rows", "gpu_speed", "harness", "page", "page_parts", "plain_words", "plots"),
-    *("run_all", "targets", "training_step", "workload"),
+    *("run_all", "service_figures", "targets", "training_step", "workload"),
 )
 LOCKS = sorted((BENCHMARKS / "peers").glob("*.txt"))
 
@@ -35,6 +35,13 @@ def test_the_page_is_that_of_the_result_files(benchmarks: dict[str, Any]):
     page = benchmarks["page"]
     text = (page.PAGES / "benchmarks.md").read_text()
     assert text == page.make_page(), "update: make bench-page"
+
+
+def test_the_load_of_the_service_is_that_of_its_result_file(benchmarks: dict[str, Any]):
+    figures = benchmarks["service_figures"]
+    text = figures.PAGE.read_text(encoding="utf-8")
+    drawn = text.split(figures.START)[1].split(figures.END)[0]
+    assert drawn.strip() == figures.describe_load().strip(), "update: make bench-page"
 
 
 def test_every_measured_number_has_a_row_in_plain_words_or_is_a_setting(benchmarks):

@@ -60,7 +60,16 @@ def test_a_table_is_trained_scored_and_drawn_and_not_trained_twice(options: RunO
 
     page.unlink()
     run_table("small", replace(options, steps=None, from_results=True))
-    assert f"{mean:.2f} ± " in page.read_text()
+    assert f"| ours † | {mean:.2f} ± " in page.read_text(), "trained for fewer steps than it says"
+    assert "Paired differences" not in page.read_text()
+    assert "No rows are compared: the one to compare with is outdated." in page.read_text()
+    assert "Paired differences to ours\n" in text
+
+
+def test_a_page_names_the_rows_that_are_not_run(options: RunOptions) -> None:
+    (page,) = run_table("small", replace(options, rows=("direct",)))
+    text = page.read_text()
+    assert "Not run yet: ours; means | deeper; cosine means." in text
 
 
 def test_rows_run_one_by_one_give_the_same_table_as_all_at_once(

@@ -45,6 +45,6 @@ def test_cost_and_limits_follow_from_rate_size_and_prices(figures):
     assert "A core reads 2.5 MB per second" in plain
     assert "feeds 500 cores" in plain
     assert "enough for 55 cores" in plain
-    assert "Memory does not grow" in plain
+    assert "Memory hardly grows" in plain
     growing = RESULT | {"memory of a worker at the end, MB": 500.0}
     assert "Memory grows" in " ".join(figures.describe_scale(growing, figures.Prices()).split())

@@ -69,6 +69,8 @@ ABOUT_PHOTO_ROWS = (
     f"{LAYERS[-1][1]:,} means of the last one alone. The rows of LGM-Net are meta-trained on the "
     "same tasks of training photos, with three seeds; with nothing generated, the gains of the "
     "features are learned and equal for all tasks, and the paper's context never reads a label. "
+    "How else their trainings differ is said in "
+    "[does generation pay?](../concepts/does-generation-pay.md). "
     "LGM-Net for ordinary classes is the shipped `photos-classes`. All other rows learn "
     "from the support set alone; the strengths of their regularization were chosen on validation "
     "data."
@@ -218,8 +220,9 @@ def drawing_criteria() -> Table:
         "([tasks by criterion](../concepts/criteria.md)). In training, the criteria marked * never "
         "varied. All rows "
         "are trained from scratch on the same tasks, with three seeds, and have the same four "
-        "layers. With nothing generated, the gains of the features are learned and equal for all "
-        "tasks. ProtoNet compares the last layer alone.",
+        "layers; the gains of the row that sees labels are trained on as many tasks again whose "
+        "labels follow from a random feature. With nothing generated, the gains of the features "
+        "are learned and equal for all tasks. ProtoNet compares the last layer alone.",
         entries=recipe_entries(DRAWING_RECIPES),
         data=data,
         split=split,

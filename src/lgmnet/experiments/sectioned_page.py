@@ -7,10 +7,11 @@ from lgmnet.experiments.seeds import SeedScores, average_columns, find_column
 from lgmnet.experiments.table_page import (
     MEANING,
     OUTDATED,
-    OUTDATED_NOTE,
+    choose_references,
     format_accuracy,
     format_cost_section,
     format_difference,
+    format_gaps,
     format_table,
     format_title,
     summarize_column,
@@ -32,7 +33,7 @@ def format_sectioned_page(rows: Mapping[str, Sequence[Row]], table: Table) -> st
     entries = [entry for entry in table.entries if entry.name in rows]
     first = rows[entries[0].name][0]
     titles = {entry.name: format_title(entry, rows[entry.name]) for entry in entries}
-    references = [name for name in table.references if name in titles] or [entries[0].name]
+    references = choose_references(table, titles)
     blocks = [
         f"# {table.title}",
         table.about,
@@ -43,7 +44,7 @@ def format_sectioned_page(rows: Mapping[str, Sequence[Row]], table: Table) -> st
         f"{first['query']} queries per class, seed of the tasks {first['task_seed']}. Differences "
         "are paired, in percentage points: mean and 95 % interval over the same episodes; after "
         "the semicolon, the same over seeds. Bold: both exclude zero.",
-        *([OUTDATED_NOTE] if any(t.endswith(OUTDATED) for t in titles.values()) else []),
+        *format_gaps(table, titles),
         f"{MEANING} Rows that are not meta-trained here are the same for every seed of the others.",
     ]
     for shot in dict.fromkeys(column.shot for column in table.columns):

@@ -40,12 +40,13 @@ DATA_TITLES = {
 ALL_TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
 """Way and shot of the columns of a table with four."""
 ABOUT_METRIC_ROWS = (
-    "The rows with three seeds have the same shared embedding, the same training tasks and {steps} "
-    "training steps. Each is given with and without the auxiliary loss, the classification of all "
-    "training classes ({auxiliary}). LGM-Net with nothing generated is the same network, but the "
-    "weights of TargetNet are learned and equal for all tasks. LGM-Net that sees labels is that "
-    "network, and a gain for each channel of the embedding is generated from what varies between "
-    "and within the classes. The rows with "
+    "LGM-Net, ProtoNet, Matching Networks, R2D2, FEAT and RFS have the same shared embedding, the "
+    "same training tasks and {steps} training steps, with three seeds each (the column says how "
+    "many are run). All but RFS are given with and without the auxiliary loss, the classification "
+    "of all training classes ({auxiliary}). LGM-Net with nothing generated is the same network, "
+    "but the weights of TargetNet are learned and equal for all tasks. LGM-Net that sees labels is "
+    "that network, and a gain for each channel of the embedding is generated from what varies "
+    "between and within the classes. The rows with "
     f"{EXTRA_LAYERS} are as deep as LGM-Net with its generated layers; the one with a skip has it "
     "around these two. The paper's configuration has its own training tasks, the same number of "
     "steps, no temperature, and contexts drawn at random. RFS is pretrained by classification "
@@ -53,13 +54,12 @@ ABOUT_METRIC_ROWS = (
     "with a pretrained embedding starts from RFS's. "
 )
 ABOUT_DISTANT_ROWS = (
-    "The rows with one seed are far behind and were trained for {steps} steps. Methods that are "
+    "MAML, fine-tuning, logistic regression, direct training and random weights have one seed; "
+    "what of them is trained was trained for {steps} steps. Methods that are "
     "pretrained by classification see the same images{pretrained}. MAML is trained on 5-way 1-shot "
     "tasks, four per step{maml}, and is scored on the other tasks too. Direct training (50 steps "
     "of Adam per task) and random weights use nothing but the support set, with the same number of "
-    "layers as LGM-Net{unaligned}. Accuracies over fewer tasks are marked. The training times are "
-    "processor minutes of one thread; up to commit b5318cf they are elapsed minutes, which other "
-    "work on the machine stretched."
+    "layers as LGM-Net{unaligned}. Accuracies over fewer tasks are marked."
 )
 
 
@@ -164,7 +164,7 @@ def table3(base: Table) -> Table:
         results=base.name,
         title=f"Ablation on {DATA_TITLES[base.data]}",
         about="Each row leaves out or changes one part of LGM-Net; nothing else differs. All rows "
-        f"are trained for as many steps as those with three seeds in {base.name}. Unlike the "
+        f"are trained for as many steps as LGM-Net in {base.name}. Unlike the "
         "paper's, our LGM-Net does not draw its context at random; one row does.",
         entries=define_ablation_rows(base.entries, base.references[0]),
         columns=base.columns[2:3] if base.data == "omniglot" else base.columns,
@@ -190,8 +190,12 @@ def table_photos(data: str) -> Table:
         "which has many similar classes. LGM-Net was trained on features of the training classes "
         "of Caltech-101 and CIFAR-FS; the other methods learn from the support set alone.",
         entries=(
-            Entry("LGM-Net (photos)", ours),
-            Entry("LGM-Net (photos), without weight generation", without_generation),
+            Entry("LGM-Net (photos)", ours, title="LGM-Net (photos-classes)"),
+            Entry(
+                "LGM-Net (photos), without weight generation",
+                without_generation,
+                title="LGM-Net (photos-classes), without weight generation",
+            ),
             baseline("Cosine prototypes", "proto-net", head=HeadConfig("means", None)),
             baseline("Logistic regression", "logistic-regression", normalize=False),
             baseline(

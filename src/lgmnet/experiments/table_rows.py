@@ -94,7 +94,7 @@ def define_distant_rows(
     maml_steps: int | None = None,
     episodes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Entry, ...]:
-    """Define the rows that are far behind, one seed each.
+    """Define the rows that adapt by training, or learn nothing before the task, one seed each.
 
     Args:
         ours: Run of LGM-Net, whose embedding, tasks and steps they get.

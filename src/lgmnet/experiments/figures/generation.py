@@ -138,9 +138,11 @@ def format_page(comparisons: Sequence[Comparison]) -> str:
         "![LGM-Net minus the same network with nothing generated, for each kind of task]"
         f"({NAME}.png)",
         f"Accuracy of LGM-Net minus that of the same network with nothing generated, at {SHOT} "
-        "shots, in percentage points. Both are trained alike; with nothing generated the weights "
-        "are learned and equal for all tasks. Mean and 95 % interval over the same episodes; after "
-        "the semicolon, the same over the seeds of training. Bold: both exclude zero. "
+        "shots, in percentage points. With nothing generated, the weights are learned and equal "
+        "for all tasks; how else the trainings differ is said in "
+        "[does generation pay?](../concepts/does-generation-pay.md). Mean and 95 % interval over "
+        "the same episodes; after the semicolon, the same over the seeds of training. Bold: both "
+        "exclude zero. "
         f"{HELD_OUT_MARK} marks criteria that never varied in training; '{NOT_RUN}' stands where a "
         "row has not been trained with its present recipe.",
         format_table(["tasks", "column", *KINDS.values()], cells),

@@ -1,17 +1,21 @@
-"""Write the paragraph on load in docs/how-to/studio.md from `benchmarks/results/service.json`."""
+"""The paragraph on load in docs/how-to/studio.md, from ``benchmarks/results/service.json``.
+
+``benchmarks/page.py`` writes it.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-START, END = "<!-- figures: drawn by scripts/studio_figures.py -->", "<!-- end of figures -->"
+from harness import RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "how-to" / "studio.md"
+START, END = "<!-- figures: drawn by benchmarks/page.py -->", "<!-- end of figures -->"
 
 
-def make_paragraph() -> str:
-    """Return the paragraph."""
-    r = json.loads((ROOT / "benchmarks/results/service.json").read_text(encoding="utf-8"))
+def describe_load() -> str:
+    """Describe the load test in Markdown."""
+    r = json.loads((RESULTS / "service.json").read_text(encoding="utf-8"))
     predict, create, added = r["predict"], r["create"], r["time added to the model's own, %"]
     return (
         f"Load test (`python benchmarks/service.py`): {r['clients']} clients send requests over "
@@ -31,13 +35,8 @@ def make_paragraph() -> str:
     )
 
 
-def main() -> None:
+def write_load() -> None:
     """Replace the paragraph between the two markers."""
-    page = ROOT / "docs/how-to/studio.md"
-    before, rest = page.read_text(encoding="utf-8").split(START)
+    before, rest = PAGE.read_text(encoding="utf-8").split(START)
     _, after = rest.split(END)
-    page.write_text(f"{before}{START}\n{make_paragraph()}{END}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    PAGE.write_text(f"{before}{START}\n{describe_load()}{END}{after}", encoding="utf-8")
