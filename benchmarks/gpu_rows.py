@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpu_speed import build_adapting_methods, build_networks
 from harness import RESULTS, ROOT
-from page_parts import make_table
+from page_parts import make_table, read_json
 from plain_words import NOT_RUN
 
 TASKS = ((5, 1), (5, 5), (20, 1), (20, 5))
@@ -25,11 +24,6 @@ TRAINED = {
 """Descriptions of the models of ``scripts/gpu.sh``."""
 MODES = {False: "eager", True: "compiled"}
 GRAPHS = {False: "eager", True: "by a CUDA graph"}
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a result, or None if there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def find_row(rows: list[dict[str, Any]], **values: Any) -> Mapping[str, Any]:

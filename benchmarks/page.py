@@ -1,7 +1,7 @@
 """Draw docs/results/benchmarks.md and its plots from the files in ``benchmarks/results``.
 
 ``make bench-page`` runs it. It measures nothing. It also writes the figures of
-docs/how-to/scale.md, whose prices are options.
+docs/how-to/scale.md, whose prices are options, and of docs/how-to/studio.md.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 import statistics
 from typing import Any
 
-from gpu_rows import gpu_section, read_json
+from gpu_rows import gpu_section
 from harness import RESULTS, ROOT
-from page_parts import format_number, make_table, read_result
+from page_parts import format_number, make_table, read_json, read_result
 from plain_words import CLASSIFIER, ENGINES, NOT_RUN, SCORING, SERVICE, describe_curve, flatten
 from plots import draw_peers, draw_scaling
 from scale_figures import Prices, write_figures
@@ -221,7 +221,7 @@ multiplication would not shorten them.
 
 LGM-Net, 5-way 1-shot, one task of 28 x 28 pixels, unless the axis says otherwise. `predict` has 50
 queries per task and `train` has one query per class. The exponents of a power law are fitted to the
-upper half of each range. For the image size, they refer to the number of pixels. No cost grows
+upper part of each range. For the image size, they refer to the number of pixels. No cost grows
 faster than linearly in way x shot. Memory is what the process needs in addition to its memory after
 PyTorch has started.
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from harness import RESULTS
 
+START, END = "<!-- figures: drawn by benchmarks/page.py -->", "<!-- end of figures -->"
 Rates = dict[str, float]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a result, or None if there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write_between_marks(path: Path, text: str) -> None:
+    """Replace the text between the two marks of a page."""
+    before, rest = path.read_text(encoding="utf-8").split(START)
+    _, after = rest.split(END)
+    path.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def read_result(name: str) -> dict[str, Any]:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 from harness import RESULTS, ROOT
+from page_parts import read_json, write_between_marks
 
 PAGE = ROOT / "docs" / "how-to" / "scale.md"
-START, END = "<!-- figures: drawn by benchmarks/page.py -->", "<!-- end of figures -->"
 N_PHOTOS = 100_000_000
 CORES = 16
 MACHINES = (1, 10, 100)
@@ -86,15 +85,6 @@ def wrap(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, **options)
 
 
-def read_scoring() -> dict[str, Any] | None:
-    """Read the result of benchmarks/scoring.py; None if there is none."""
-    path = RESULTS / "scoring.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def write_figures(prices: Prices) -> None:
     """Write the figures between the marks of the page."""
-    result = read_scoring()
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    text = f"{before}{START}\n{describe_scale(result, prices)}\n{END}{rest.split(END)[1]}"
-    PAGE.write_text(text, encoding="utf-8")
+    write_between_marks(PAGE, describe_scale(read_json(RESULTS / "scoring.json"), prices))

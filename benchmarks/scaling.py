@@ -110,7 +110,7 @@ def measure(name: str, shape: BatchShape, connection: Connection) -> None:
 def fit_exponent(sizes: list[int], costs: list[float]) -> float:
     """Fit a power law to costs by least squares on logarithms and return its exponent.
 
-    Only the upper half of the range counts, because constant costs dominate the lower half.
+    Only the upper part of the range counts, because constant costs dominate the lower part.
     """
     half = len(sizes) // 2
     xs = [math.log(size) for size in sizes[half - 1 :]]

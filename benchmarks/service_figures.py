@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import json
-
-from harness import RESULTS, ROOT
+from harness import ROOT
+from page_parts import read_result, write_between_marks
 
 PAGE = ROOT / "docs" / "how-to" / "studio.md"
-START, END = "<!-- figures: drawn by benchmarks/page.py -->", "<!-- end of figures -->"
 
 
 def describe_load() -> str:
     """Describe the load test in Markdown."""
-    r = json.loads((RESULTS / "service.json").read_text(encoding="utf-8"))
+    r = read_result("service")
     predict, create, added = r["predict"], r["create"], r["time added to the model's own, %"]
     return (
         f"Load test (`python benchmarks/service.py`): {r['clients']} clients send requests over "
@@ -31,12 +29,10 @@ def describe_load() -> str:
         f"{r['fit without the service, ms']:.1f} ms. In total the service adds "
         f"{added:.0f} % to the model's own time. Memory is "
         f"{r['memory after the warm-up, MB']:.0f} MB after ten seconds and "
-        f"{r['memory at the end, MB']:.0f} MB at the end.\n"
+        f"{r['memory at the end, MB']:.0f} MB at the end."
     )
 
 
 def write_load() -> None:
-    """Replace the paragraph between the two markers."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(START)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{START}\n{describe_load()}{END}{after}", encoding="utf-8")
+    """Write the paragraph between the marks of the page."""
+    write_between_marks(PAGE, describe_load())

@@ -15,7 +15,7 @@ from lgmnet.scoring import Scorer
 
 
 def main() -> None:
-    """Score the example's images with two workers, and count the answers."""
+    """Score the example's images with a worker, and count the answers."""
     with tempfile.TemporaryDirectory() as folder:
         write_example("drawings", Path(folder))
         paths = sorted(Path(folder, "symbols").glob("*/*"))

@@ -40,8 +40,9 @@ def test_the_page_is_that_of_the_result_files(benchmarks: dict[str, Any]):
 def test_the_load_of_the_service_is_that_of_its_result_file(benchmarks: dict[str, Any]):
     figures = benchmarks["service_figures"]
     text = figures.PAGE.read_text(encoding="utf-8")
-    drawn = text.split(figures.START)[1].split(figures.END)[0]
-    assert drawn.strip() == figures.describe_load().strip(), "update: make bench-page"
+    parts = benchmarks["page_parts"]
+    drawn = text.split(parts.START)[1].split(parts.END)[0]
+    assert drawn.strip() == figures.describe_load(), "update: make bench-page"
 
 
 def test_every_measured_number_has_a_row_in_plain_words_or_is_a_setting(benchmarks):
@@ -50,6 +51,7 @@ def test_every_measured_number_has_a_row_in_plain_words_or_is_a_setting(benchmar
         ("classifier", words.CLASSIFIER),
         ("service", words.SERVICE),
         ("engines", words.ENGINES),
+        ("scoring", words.SCORING),
     ):
         file = BENCHMARKS / "results" / f"{name}.json"
         if file.is_file():

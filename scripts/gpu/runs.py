@@ -67,9 +67,9 @@ def plan_trainings(scale: float = 1.0) -> list[Training]:
 
 
 def scale_run(run: Run, scale: float) -> Run:
-    """Scale the steps and the networks of a run, and let it save once, at its end."""
+    """Scale the steps and the networks of a run."""
     steps = max(2, round(run.train.steps * scale))
-    run = with_settings(run, [*LAST_WEIGHTS, f"train.steps={steps}", f"save_every={steps}"])
+    run = with_settings(run, [*LAST_WEIGHTS, f"train.steps={steps}"])
     if scale == 1:
         return run
     embedding = run.config.embedding

@@ -74,7 +74,7 @@ class Episode:
     way: int
     classes: Int[Tensor, "tasks way"] | None = None
     """Numbers of the classes in their source, for classification among all training classes; None
-    if the source has infinitely many."""
+    if the source does not number them."""
 
     def __post_init__(self) -> None:
         check_samples("support", self.support_x, self.support_y, self.way)

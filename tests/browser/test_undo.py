@@ -142,7 +142,7 @@ def test_strokes_are_undone_on_the_pad_and_text_by_the_browser(page, studio):
     assert page.locator("#query canvas").evaluate(ink) == 0
     page.locator(f"{card(1)} .label").press_sequentially("xyz")
     page.keyboard.press("Control+z")
-    assert classes_of(page).keys() != {"a", "b"} or page.input_value(f"{card(1)} .label") == "a"
+    assert len(classes_of(page)) == 2
     assert page.request.get(f"{studio.address}/v1/classifiers/{made['id']}").json() == (
         made | {"milliseconds": None}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,12 +14,15 @@ from lgmnet.classifier.file import CLASSIFIER_KIND, halve
 from lgmnet.classifier.fit import fit_classifier
 from lgmnet.config import from_json, with_settings
 from lgmnet.errors import FileFormatError
+from lgmnet.methods import NetworkEnsemble, NetworkEnsembleConfig
 from lgmnet.methods.lgm_net import LGMNetConfig
 from lgmnet.tensor_file import write_tensors
 from tests.classifier.conftest import CLASSES, LABELS
 from tests.support.command_line import content, listing
 from tests.support.configs import TINY
 from tests.support.models import drawings, tiny_model
+
+ENSEMBLE = "network-ensemble"
 
 
 def test_a_loaded_classifier_predicts_identically(fitted, queries, tmp_path):
@@ -44,6 +48,17 @@ def test_a_loaded_classifier_predicts_identically(fitted, queries, tmp_path):
 )
 def test_classifiers_of_other_configs_are_saved_too(config, queries, tmp_path):
     fitted = fit_classifier(tiny_model(config), drawings(3, 1)[:, 0], [0, 1, 2], CLASSES)
+    fitted.save(tmp_path / "c.safetensors")
+    loaded = FittedClassifier.load(tmp_path / "c.safetensors")
+    assert torch.equal(loaded.predict_proba(queries), fitted.predict_proba(queries))
+
+
+@pytest.mark.parametrize("head", ["attention", "means", "ridge"])
+def test_classifiers_of_networks_that_answer_together_are_saved_too(head, queries, tmp_path):
+    """Also where the keys that queries attend to are not the samples."""
+    config = NetworkEnsembleConfig(network=with_settings(TINY, [f"head.kind={head}"]))
+    model = replace(tiny_model(), method=NetworkEnsemble(config).eval(), method_name=ENSEMBLE)
+    fitted = fit_classifier(model, drawings(3, 2).flatten(0, 1), [0, 0, 1, 1, 2, 2], CLASSES)
     fitted.save(tmp_path / "c.safetensors")
     loaded = FittedClassifier.load(tmp_path / "c.safetensors")
     assert torch.equal(loaded.predict_proba(queries), fitted.predict_proba(queries))

@@ -143,7 +143,7 @@ CASES: dict[str, tuple[str, Any]] = {
     ),
     "matching-net, auxiliary loss, in views": (
         "matching-net",
-        MatchingNetConfig(TWO_VIEWS, auxiliary=AuxiliaryConfig(0.5)),
+        MatchingNetConfig(TWO_VIEWS, auxiliary=AuxiliaryConfig(0.5, pooled=True)),
     ),
     "matching-net, further layers": ("matching-net", MatchingNetConfig(MAPS, BESIDE)),
     "lgm-net, ridge": lgm_net(CONV, "head.kind=ridge"),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError
+from lgmnet.errors import ConfigError, EpisodeError
 from lgmnet.evaluation.audit import EXIT_CODES, Audit, Check, audit, make_noise_dataset
 from lgmnet.evaluation.compare import compare
 from lgmnet.methods.base import Classifier, Method
@@ -240,5 +240,5 @@ def test_a_comparison_needs_two_methods():
 
 
 def test_a_shape_that_is_too_large_is_refused():
-    with pytest.raises(Exception, match="shot"):
+    with pytest.raises(EpisodeError, match="shot"):
         audit(Nearest(NearestConfig()), clusters(), shape=replace(EpisodeShape(5, 1, 5), shot=99))

@@ -110,3 +110,5 @@ def test_an_auxiliary_loss_is_refused():
     """Synthetic vectors have no fixed set of classes."""
     with pytest.raises(ConfigError, match="'auxiliary' must be None for this method"):
         replace(CONFIG, auxiliary=AuxiliaryConfig())
+    with pytest.raises(ConfigError, match="'feature_tasks' must be 0 for this method"):
+        replace(CONFIG, feature_tasks=0.5)

@@ -96,7 +96,6 @@ def test_axes_and_their_groups_are_those_of_the_config():
     config = AxesConfig((HALF, CLASSES), FactorProbeConfig((ProbedFactor("turn", 4),), steps=1))
     embedding = EmbeddingConfig((10,), "linear", (), (), axes=config)
     assert embedding.groups == (4, 3, 4)
-    assert config.group_names == ("half", "classes", "turn")
     built = build_embedding(embedding)
     assert built(torch.rand(5, 10)).shape == (5, embedding.n_out) == (5, 11)
     assert not any(p.requires_grad for p in built.parameters()), "nothing is left to train"

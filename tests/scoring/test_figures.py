@@ -29,8 +29,10 @@ def figures(monkeypatch) -> Any:
 
 def test_the_page_is_that_of_the_result_file(figures):
     text = figures.PAGE.read_text(encoding="utf-8")
-    drawn = text.split(figures.START)[1].split(figures.END)[0].strip()
-    expected = figures.describe_scale(figures.read_scoring(), figures.Prices())
+    parts = importlib.import_module("page_parts")
+    drawn = text.split(parts.START)[1].split(parts.END)[0].strip()
+    scoring = parts.read_json(parts.RESULTS / "scoring.json")
+    expected = figures.describe_scale(scoring, figures.Prices())
     assert drawn == expected, "update: make bench-page"
 
 

@@ -13,6 +13,7 @@ from lgmnet.classifier.support import Support
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.aspects import Profile
 from lgmnet.methods.base import Classifier, Method
+from lgmnet.methods.network_ensemble import NetworkEnsembleConfig
 from lgmnet.nn.pretrained import EFFICIENTNETS, TIMM, find_timm_weights
 
 MAX_MAP_VALUES = 1 << 26
@@ -109,6 +110,9 @@ def measure_layers(config: Any) -> tuple[int, int]:
 
     The size is that for one sample, without the poolings.
     """
+    if isinstance(config, NetworkEnsembleConfig):
+        n_layers, largest = measure_layers(config.network)
+        return config.networks * n_layers, largest
     embedding = getattr(config, "embedding", None)
     if embedding is None:
         return 0, 0
@@ -140,7 +144,8 @@ def check_key_labels(config: Any, support: Support, way: int, state: Mapping[str
     Raises:
         ValueError: if they have other labels.
     """
-    head = getattr(config, "head", None)
+    one = config.network if isinstance(config, NetworkEnsembleConfig) else config
+    head = getattr(one, "head", None)
     labels = torch.arange(way) if head and head.kind != "attention" else support.labels
     for name, tensor in state.items():
         if name.endswith(KEY_LABELS) and not torch.equal(tensor, labels[None]):

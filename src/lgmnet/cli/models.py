@@ -18,9 +18,10 @@ def models() -> CommandResult:
     data: list[dict[str, Any]] = []
     text: list[RenderableType] = []
     for model in map(load_model, shipped_models()):
-        training, shape = model.training, model.method.inputs.shape
+        training, inputs = model.training, model.method.inputs
+        samples, shape = "images" if inputs.is_image else "vectors", inputs.shape
         text.append(
-            f"[bold]{model.name}[/]: {model.method_name}, images {' x '.join(map(str, shape))}, "
+            f"[bold]{model.name}[/]: {model.method_name}, {samples} {' x '.join(map(str, shape))}, "
             f"trained on {training.data} ({training.split})"
         )
         table = Table("task", "accuracy, %", "data", "split", "protocol", "episodes", box=None)

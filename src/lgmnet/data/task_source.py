@@ -52,7 +52,7 @@ class TaskSource(Protocol):
                 [tasks, way, shot], then all queries, [tasks, way, query].
 
         Returns:
-            Indices of the classes, [tasks, way], or None if the classes are unlimited.
+            Indices of the classes, [tasks, way], or None if the source does not number them.
         """
 
 

@@ -3,23 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from lgmnet.experiments.row_results import Row
-from lgmnet.experiments.seeds import SeedScores, average_columns, find_column
+from lgmnet.experiments.seeds import average_columns, find_column
 from lgmnet.experiments.table_page import (
     MEANING,
-    OUTDATED,
+    Scores,
     choose_references,
     format_accuracy,
     format_cost_section,
-    format_difference,
+    format_differences,
     format_gaps,
     format_table,
     format_title,
-    summarize_column,
 )
 from lgmnet.experiments.tables import Entry, Table
 
-Scores = dict[str, SeedScores]
-"""Scores of a row by the headings of the columns."""
 MEAN = "mean: "
 
 
@@ -83,23 +80,8 @@ def format_section(
         f"## {shot}-shot",
         format_table(["method", *headings, "seeds"], cells),
     ]
+    means = [heading for heading in headings if heading.startswith(MEAN)]
     for reference in references:
-        others = [n for n in titles if n != reference and not titles[n].endswith(OUTDATED)]
-        differences = {
-            name: {h: scores[name][h].minus(scores[reference][h]) for h in headings}
-            for name in others
-        }
-        summaries = [
-            summarize_column({titles[n]: differences[n][h] for n in others}, titles[reference], h)
-            for h in headings
-            if h.startswith(MEAN)
-        ]
-        cells = [
-            [titles[n], *(format_difference(d, 1) for d in differences[n].values())] for n in others
-        ]
-        blocks += [
-            f"### {shot}-shot: paired differences to {titles[reference]}",
-            "\n".join(summary for summary in summaries if summary),
-            format_table(["method", *headings], cells),
-        ]
+        title = f"### {shot}-shot: paired differences to {titles[reference]}"
+        blocks += [title, *format_differences(scores, titles, reference, means, 1)]
     return [block for block in blocks if block]

@@ -6,6 +6,8 @@ from lgmnet.experiments.row_results import Row, find_task, is_current
 from lgmnet.experiments.seeds import SeedScores, find_column
 from lgmnet.experiments.tables import Entry, Table
 
+Scores = dict[str, SeedScores]
+"""Scores of a row by the headings of the columns."""
 OUTDATED = "†"
 OUTDATED_NOTE = (
     f"{OUTDATED} Trained with an earlier version of its recipe (another number of steps, for "
@@ -32,11 +34,11 @@ def format_page(rows: Mapping[str, Sequence[Row]], table: Table) -> str:
     first = rows[entries[0].name][0]
     columns = [column.task for column in table.columns]
     titles = {entry.name: format_title(entry, rows[entry.name]) for entry in entries}
-    scores = {name: [find_column(rows[name], c) for c in table.columns] for name in titles}
+    scores = {name: {c.task: find_column(rows[name], c) for c in table.columns} for name in titles}
     accuracies = [
         [
             titles[name],
-            *(format_accuracy(column, first["episodes"]) for column in scores[name]),
+            *(format_accuracy(score, first["episodes"]) for score in scores[name].values()),
             str(len(rows[name])),
             rows[name][0]["tasks"][0]["protocol"],
         ]
@@ -56,7 +58,14 @@ def format_page(rows: Mapping[str, Sequence[Row]], table: Table) -> str:
         MEANING,
     ]
     for reference in references:
-        blocks += format_differences(scores, titles, reference, columns)
+        summary, differences = format_differences(scores, titles, reference, columns, 2)
+        blocks += [
+            f"## Paired differences to {titles[reference]}",
+            summary,
+            "Percentage points: mean and 95 % interval over the same episodes; after the "
+            "semicolon, the same over seeds. Bold: both exclude zero.",
+            differences,
+        ]
     return "\n\n".join([*blocks, *format_cost_section(rows, titles, table)]) + "\n"
 
 
@@ -87,29 +96,36 @@ def format_gaps(table: Table, titles: Mapping[str, str]) -> list[str]:
 
 
 def format_differences(
-    scores: Mapping[str, Sequence[SeedScores]],
+    scores: Mapping[str, Scores],
     titles: Mapping[str, str],
     reference: str,
-    columns: Sequence[str],
-) -> list[str]:
-    """Write what the differences to one row say, and a table of them."""
+    summarized: Sequence[str],
+    digits: int,
+) -> tuple[str, str]:
+    """Write what the differences to one row say, and a table of them.
+
+    Args:
+        scores: Scores of each row, by the headings of the columns.
+        titles: Titles of the rows.
+        reference: Name of the row to compare with.
+        summarized: Headings of the columns that sentences are about.
+        digits: Decimal places.
+    """
     others = [n for n in titles if n != reference and not titles[n].endswith(OUTDATED)]
     differences = {
-        name: [a.minus(b) for a, b in zip(scores[name], scores[reference], strict=True)]
+        name: {h: column.minus(scores[reference][h]) for h, column in scores[name].items()}
         for name in others
     }
     summaries = [
-        summarize_column({titles[n]: differences[n][i] for n in others}, titles[reference], column)
-        for i, column in enumerate(columns)
+        summarize_column({titles[n]: differences[n][h] for n in others}, titles[reference], h)
+        for h in summarized
     ]
-    cells = [[titles[n], *map(format_difference, differences[n])] for n in others]
-    return [
-        f"## Paired differences to {titles[reference]}",
-        "\n".join(summary for summary in summaries if summary),
-        "Percentage points: mean and 95 % interval over the same episodes; after the semicolon, "
-        "the same over seeds. Bold: both exclude zero.",
-        format_table(["method", *columns], cells),
+    cells = [
+        [titles[n], *(format_difference(d, digits) for d in differences[n].values())]
+        for n in others
     ]
+    table = format_table(["method", *scores[reference]], cells)
+    return "\n".join(summary for summary in summaries if summary), table
 
 
 def summarize_column(differences: Mapping[str, SeedScores], reference: str, column: str) -> str:

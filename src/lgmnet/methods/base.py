@@ -39,8 +39,8 @@ class QueryAnalysis:
     likely a query belongs to no class. None if the method compares classes only with each other."""
     support_attention: Float[Tensor, "*tasks query keys"] | None = None
     """Share of each answer that each support sample accounts for; rows sum to 1, and the entries of
-    a class's samples sum to its probability. With the head ``means`` there is one column for each
-    class. None if the method does not attend to its support."""
+    a class's samples sum to its probability. With any head but ``attention`` there is one column
+    for each class. None if the method does not attend to its support."""
     embedding: Float[Tensor, "*tasks query features"] | None = None
     """Queries as they are compared with the support; None if the method does not do that."""
 

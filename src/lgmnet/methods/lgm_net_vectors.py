@@ -45,6 +45,7 @@ class LGMNetVectorsConfig(LGMNetConfig):
         super().__post_init__()
         require(self.embedding, "layers", not self.embedding.is_image, "'linear'")
         require(self, "auxiliary", self.auxiliary is None, "None for this method")
+        require(self, "feature_tasks", self.feature_tasks == 0, "0 for this method")
 
 
 class LGMNetVectors(Method):

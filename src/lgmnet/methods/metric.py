@@ -234,8 +234,8 @@ class MetricMethod(Method):
         head, classes = require_class_head(self.class_head, embedded.classes)
         samples = torch.cat([embedded.support_x, embedded.query_x], 1)
         labels = torch.cat([embedded.support_y, embedded.query_y], 1)
-        features = samples.mean((3, 4)) if auxiliary.pooled else samples.flatten(2)
-        loss: Tensor = auxiliary.weight * head.loss(head(features), labels, classes)
+        features = samples.mean((-2, -1)) if auxiliary.pooled else samples
+        loss: Tensor = auxiliary.weight * head.loss(head(features.flatten(2)), labels, classes)
         return loss
 
     def _adapt(

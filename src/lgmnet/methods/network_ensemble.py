@@ -1,4 +1,4 @@
-"""Networks that are trained beside each other and answer together."""
+"""Several networks that answer together."""
 
 from __future__ import annotations
 

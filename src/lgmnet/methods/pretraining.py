@@ -20,7 +20,7 @@ class PretrainedMethod(Method):
     """Embedding pretrained by ordinary classification; each task gets a linear head.
 
     In training, all samples of a task, support and queries alike, are classified among all training
-    classes; the head that does it is not used after training.
+    classes; after training, only a teacher (`RFS`) uses the head that does it.
     """
 
     training_modules = ("head",)

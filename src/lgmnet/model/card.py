@@ -26,9 +26,9 @@ def format_model_card(
     name: str,
     method: Method,
     training: TrainingRecord,
-    backbone: str = "",
-    scores: Sequence[Score] = (),
-    rejections: Sequence[Rejection] = (),
+    backbone: str,
+    scores: Sequence[Score],
+    rejections: Sequence[Rejection],
 ) -> str:
     """Format the card of a model from the fields of `lgmnet.Model`."""
     parameters = sum(p.numel() for p in method.parameters())

@@ -104,14 +104,13 @@ def open_training_splits(
     trained_on: Sequence[str],
     data: str,
     feature_shape: Sequence[int] = PHOTO_SHAPE,
-    backbone: str = "",
 ) -> list[TaskSource]:
     """Open those of the training splits, ``data:split``, that may share classes with the data."""
     splits = [name.rsplit(":", 1) for name in trained_on]
     parts = [part for name, split in splits for part in list_joined_splits(name, split)]
     tested = {name for mixed in JOINED_SPLITS.get(data, {}).values() for name, _ in mixed} or {data}
     return [
-        open_model_source(name, split, feature_shape, backbone)
+        open_model_source(name, split, feature_shape)
         for name, split in parts
         if any(has_same_images(name, other) for other in tested)
     ]

@@ -32,7 +32,10 @@ class AuxiliaryConfig:
 
 
 class ClassHead(nn.Linear):
-    """Linear layer with a row for every training class; not used after training."""
+    """Linear layer with a row for every training class.
+
+    After training, only a teacher (`RFS`) uses it.
+    """
 
     def forward(
         self, embedded: Float[Tensor, "tasks samples features"]

@@ -96,12 +96,6 @@ class AxesConfig:
         """Number of axes without the values of recognised factors, which follow them."""
         return sum(group.axes for group in self.groups)
 
-    @property
-    def group_names(self) -> tuple[str, ...]:
-        """Name of each group."""
-        factors = self.probe.factors if self.probe else ()
-        return (*(group.name for group in self.groups), *(factor.name for factor in factors))
-
 
 def drop_recognised(
     samples: Sequence[Float[Tensor, "tasks _ axes"]], config: AxesConfig, generator: torch.Generator

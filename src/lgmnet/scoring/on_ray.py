@@ -74,11 +74,7 @@ def score_on_ray(
 
 
 def receive(receiver: Connection) -> Message:
-    """Receive the next message of the driver.
-
-    Raises:
-        UserError: if the driver has ended without a last message.
-    """
+    """Receive the next message of the driver; an error if it has ended without a last one."""
     try:
         message: Message = receiver.recv()
     except (EOFError, OSError):  # OSError in the middle of a message.

@@ -128,7 +128,6 @@ def join_tables(tables: Sequence[FactorTable]) -> FactorTable:
 class CriterionTasks:
     """Tasks as rows of a table: support and query samples are sorted by label."""
 
-    criterion: str
     values: Int[Tensor, "tasks way"]
     """Value of the criterion that each label stands for."""
     support_rows: Int[Tensor, "tasks support"]
@@ -180,7 +179,6 @@ def draw_criterion_tasks(
     shape = EpisodeShape(way, shot, query, tasks)
     values, rows = table.index(criterion).draw(shape, generator)
     return CriterionTasks(
-        criterion=criterion,
         values=values,
         support_rows=rows[:, :, :shot].flatten(1),
         query_rows=rows[:, :, shot:].flatten(1),

@@ -290,11 +290,11 @@ def repeated_queries(samples: Tensor, shape: tuple[int, ...], shot: int) -> floa
 
 
 def gather_classes(dataset: ClassDataset, seed: int) -> Tensor:
-    """Choose images with the other images of their class: the rows that `twin_share` compares.
+    """Choose images with the most similar one of their class: what `twin_share` compares.
 
     Returns:
-        Images [groups, 1 + others, channels, height, width]; the first of a group is compared with
-        the most similar others.
+        Images [pairs, 2, channels, height, width]: each image, and the most similar other one of
+        its class.
     """
     generator = torch.Generator().manual_seed(seed)
     images = to_bytes(dataset.images)

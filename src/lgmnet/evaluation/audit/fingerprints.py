@@ -64,7 +64,7 @@ def is_blank(images: Tensor) -> Tensor:
     return (flat == flat[:, :1]).all(1)
 
 
-def to_grey(images: Tensor, side: int | None = SIDE) -> Float[Tensor, "images side side"]:
+def to_grey(images: Tensor, side: int | None = SIDE) -> Float[Tensor, "images height width"]:
     """Convert images to grey values in 0..1, resized to ``side`` if it is not None."""
     if len(images) > BATCH_SIZE:
         return torch.cat([to_grey(part, side) for part in images.split(BATCH_SIZE)])

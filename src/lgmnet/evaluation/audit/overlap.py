@@ -136,7 +136,7 @@ class SimilarImages:
         return self.excesses[self.worst] > 0 and self.shares[self.worst] * self.n_images >= 2
 
 
-def find_similar(source: ClassDataset, training: Tensor, seed: int = 0) -> SimilarImages | None:
+def find_similar(source: ClassDataset, training: Tensor) -> SimilarImages | None:
     """Search for test images among training images, and among other test classes.
 
     Returns:
@@ -146,7 +146,7 @@ def find_similar(source: ClassDataset, training: Tensor, seed: int = 0) -> Simil
     _, others = distinct_grey_images(to_bytes(training))
     if not len(test) or not len(others):
         return None
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(test), generator=generator)[:N_COMPARED]
     labels = source.labels[test_rows]
     similar = nearest_similarity(test[chosen], others)

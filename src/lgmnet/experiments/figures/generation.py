@@ -16,10 +16,10 @@ from lgmnet.experiments.criteria_tables import (
 from lgmnet.experiments.plane_tables import table_plane
 from lgmnet.experiments.results import RunOptions, check_experiment_file, open_picture
 from lgmnet.experiments.row_results import Row, is_current, read_rows
-from lgmnet.experiments.sectioned_page import MEAN, Scores, collect_scores
+from lgmnet.experiments.sectioned_page import MEAN, collect_scores
 from lgmnet.experiments.seeds import SeedScores
 from lgmnet.experiments.table_definitions import DATA_TITLES, table1, table2
-from lgmnet.experiments.table_page import NOT_RUN, format_difference, format_table
+from lgmnet.experiments.table_page import NOT_RUN, Scores, format_difference, format_table
 from lgmnet.experiments.table_rows import (
     AUXILIARY,
     LGM_NET_PAPER_CONTEXT,
