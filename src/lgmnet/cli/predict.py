@@ -24,7 +24,13 @@ from lgmnet.cli.scoring_options import (
     check_scoring_options,
     refuse_with_out,
 )
-from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
+from lgmnet.cli.sorting import (
+    check_labels,
+    check_sort_folder,
+    mark_uncertain,
+    sort_images,
+    with_summary,
+)
 from lgmnet.errors import ConfigError
 from lgmnet.io import read_file
 
@@ -117,9 +123,10 @@ def predict(
     from lgmnet.scoring.loaded import load_content
 
     loaded = load_content(read_file(file), str(file), engine, rate)
+    check_labels(loaded.classes, allow_none=none is not None, min_probability=min_probability)
     images, n_images = find_images(paths)
     if sort_into is not None:
-        check_sort_folder(sort_into)
+        check_sort_folder(sort_into, loaded.classes)
     elif link:
         raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
     predictions = mark_uncertain(predict_files(loaded, images), min_probability)
