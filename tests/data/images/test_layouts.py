@@ -117,13 +117,15 @@ def test_a_class_may_be_named_like_a_split(tmp_path):
     assert list(scan_class_folder(folder).files) == ["star", "test"]
 
 
-@pytest.mark.parametrize("text", ["file,label\n{}", "\ufefflabel;note;file\n{}", "label, file\n{}"])
+@pytest.mark.parametrize(
+    "text", ["file,label\n{}", "\ufefflabel;note;file\n{}\n;;", "label, file\n{}"]
+)
 def test_a_table_names_the_images_of_each_class(text, tmp_path):
     """Columns may come in any order, and from a spreadsheet; files may have equal names."""
     symbols(tmp_path / "a", CLASSES)
     symbols(tmp_path / "b", CLASSES, seed=1)
     rows = [(f"{top}/{name}/0.png", name) for name in ("sun", "moon") for top in "ab"]
-    layout = {"f": "{0},{1}", "\ufeff": "{1};;{0}", "l": "{1},{0}"}[text[0]]
+    layout = {"f": "{0},{1}", "\ufeff": "{1};;{0} ;", "l": "{1}, {0}"}[text[0]]
     (tmp_path / "t.csv").write_text(text.format("\n".join(layout.format(*row) for row in rows)))
     read = read_label_table(tmp_path / "t.csv").read()
     assert read.classes == ["moon", "sun"]
@@ -141,6 +143,9 @@ def test_a_table_names_the_images_of_each_class(text, tmp_path):
         ("file,class\na.png,b\n", "but it lacks label: it begins with 'file,class'"),
         ("file,label\na.png,b\n,c\n", "Line 3 of .* names no file and c"),
         ("file,label\na.png\n", "Line 2 of .* names a.png and no label"),
+        ("file,label,label\na.png,b,c\n", "must have one column 'label', but has 2"),
+        ("file,label\n\na.png,b,c\n", "Line 3 of .* has 3 cells, but the table has 2 columns: 'a"),
+        ("file,label\na.png,b\nc.png, b\n", "names only 'b'"),
         ("file,label\na.png,b\n", "at least two classes, but names only 'b'"),
         ("file,label\n", "at least two classes, but names none"),
     ],
