@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_mixture_of_layouts_is_described(extra, found, min_classes, tmp_path, 
     assert message.startswith("'trip' must hold a folder of images for each of at least")
     assert "such as trip/star/1.png and trip/moon/1.png; it holds other folders too." in message
     assert found in message
-    assert "lgmnet forge --labels labels.csv" in message
+    assert ("lgmnet forge --labels labels.csv" in message) == (min_classes > 1)
 
 
 def test_images_that_are_not_used_are_counted(tmp_path):
@@ -110,6 +111,37 @@ def test_images_that_are_not_used_are_counted(tmp_path):
     unused = scan_class_folder(folder).unused
     assert unused is not None
     assert unused.startswith(f"3 images were left out, such as '{folder}/cover.png'")
+
+
+def test_pictures_that_are_not_read_are_named(tmp_path):
+    folder = symbols(tmp_path / "top", CLASSES)
+    for name in ("notes.txt", "Thumbs.db", ".DS_Store", "README", "labels.csv"):
+        (folder / "moon" / name).write_text("no picture")
+    assert scan_class_folder(folder).unused is None
+    shutil.copy(folder / "moon" / "0.png", folder / "sun" / "IMG_0007")
+    assert scan_class_folder(folder).unused == (
+        f"1 picture was left out, such as '{folder}/sun/IMG_0007': expected a format that is read, "
+        "and a name that tells it; convert to PNG or JPEG, or add the suffix that is missing."
+    )
+    for name in ("a.dng", "b.CR2", "c.svg", "d.psd", "f.ico", "g.tga"):
+        (folder / "moon" / name).touch()
+    (folder / "moon" / "dead.png").symlink_to("absent.png")
+    scanned = scan_class_folder(folder)
+    assert scanned.unused is not None
+    assert scanned.unused.startswith(f"7 pictures were left out, such as '{folder}/moon/a.dng'")
+    assert [str(problem) for problem in scanned.read().problems] == [
+        f"'{folder}/moon/dead.png' is a link to an image file that is not there."
+    ]
+    (folder / "moon" / "dead.png").unlink()
+    (folder / "moon" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"no images in 'moon'\. .* 7 pictures were left out"):
+        scan_class_folder(folder)
+
+
+def test_a_class_folder_in_place_of_its_parent_is_recognized(tmp_path):
+    folder = symbols(tmp_path / "top", CLASSES)
+    with pytest.raises(DataError, match=f"or give '{folder}' if '{folder}/moon' is itself a class"):
+        scan_class_folder(folder / "moon", min_classes=1)
 
 
 def test_a_class_may_be_named_like_a_split(tmp_path):
