@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lgmnet.engines.names import EngineName
+from lgmnet.errors import ConfigError
 
 ModelName = Annotated[
     str,
@@ -75,19 +76,39 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the task draws.")]
 DEFAULT_VALUE = "default"
 OPTIONAL_VALUES = ("--none",)
 """Options that may stand alone or be followed by a number."""
+LIKE_A_NUMBER = re.compile(r"[-+]?\d*[.,]?\d+(e[-+]?\d+)?%?")
+"""Also forms that are refused, so that they are not taken for the name of a file."""
 
 
 def complete_options(words: Sequence[str]) -> list[str]:
     """Give `DEFAULT_VALUE` to each of the `OPTIONAL_VALUES` that no number follows.
 
-    Typer has no options with an optional value.
+    Typer has no options with an optional value. Behind ``--``, there are no options.
 
     >>> complete_options(["predict", "c", "--none", "a.png"])
     ['predict', 'c', '--none', 'default', 'a.png']
     """
+    end = words.index("--") if "--" in words else len(words)
     completed: list[str] = []
-    for word, following in pairwise([*words, ""]):
+    for word, following in pairwise([*words[:end], ""]):
         completed.append(word)
-        if word in OPTIONAL_VALUES and not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", following):
+        if word in OPTIONAL_VALUES and not LIKE_A_NUMBER.fullmatch(following):
             completed.append(DEFAULT_VALUE)
-    return completed
+    return [*completed, *words[end:]]
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """Refuse arguments without a character, which a path would take for the current folder.
+
+    Raises:
+        ConfigError: naming the word before it.
+    """
+    for before, word in pairwise(["lgmnet", *words]):
+        option, equals, value = word.partition("=")
+        if word and not (option.startswith("--") and equals and not value):
+            continue
+        place = f"The argument after '{before}'" if not word else f"The value of '{option}'"
+        raise ConfigError(
+            f"{place} is empty; expected a name, a path or a number. Is a variable of the shell "
+            "not set?"
+        )
