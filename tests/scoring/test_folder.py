@@ -194,6 +194,10 @@ def test_the_kind_of_the_images_is_exported(fitted, tmp_path):
         assert Scorer(tmp_path / f"{kind}.onnx").loaded.is_for_drawings == (kind == "drawings")
 
 
+def test_folders_that_a_pattern_matches_are_searched(images):
+    assert list_addresses([f"{images}/*"]) == list_addresses([str(images)])
+
+
 def test_patterns_and_names_on_stdin(exported, images, tmp_path, monkeypatch):
     monkeypatch.chdir(images.parent)
     expected = sorted(str(path) for path in images.glob("*/*.png"))
