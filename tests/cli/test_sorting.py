@@ -119,6 +119,8 @@ def test_only_the_most_probable_classes_are_shown(classifier, scans):
     assert (
         "moon" not in lgmnet("predict", classifier, scans, "--top", 3, "--format", "csv").out[:90]
     )
+    everything = lgmnet("predict", classifier, scans / "b", "--top", 99, "--format", "csv").out
+    assert everything.splitlines()[0].endswith(",class 3,probability 3")
     line = lgmnet("predict", classifier, scans / "b", "--top", 1).out.splitlines()[1]
     assert line.endswith("()")
 

@@ -137,6 +137,8 @@ def test_unreadable_images_have_rows_with_errors_and_all_others_are_scored(
     assert len(rows) == 2
     shown = predict(exported, mixed, out)
     assert "; 2 images could not be read (column error)." in shown.out
+    shown = predict(exported, mixed / "c", tmp_path / "c.parquet")
+    assert "; 1 image could not be read (column error)." in shown.out
 
 
 def test_images_that_vanish_or_may_not_be_read_have_rows_with_errors(exported, images, tmp_path):

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.classifiers import (
+    check_classifier_name,
     format_classes,
     format_judged_by,
     load_original_model,
@@ -76,6 +77,8 @@ def edit(
 
     if not (add or remove or rename):
         raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
+    if output is not None:
+        check_classifier_name(output)
     target = output or file
     fitted = FittedClassifier.load(file)
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)

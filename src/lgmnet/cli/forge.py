@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from lgmnet import __version__
 from lgmnet.cli.classifiers import (
+    check_classifier_name,
     choose_model,
     format_classes,
     format_judged_by,
@@ -98,6 +99,7 @@ def forge(
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
+    check_classifier_name(output)
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
     check_engine(engine)  # Before any image is read.
     if labels is not None:

@@ -52,8 +52,8 @@ def find_images(names: Sequence[str]) -> tuple[Iterable[Path], int | None]:
             unread += others
         else:
             paths.append(path)
-    if note := describe_unread(unread):
-        print_notice(f"warning: {note}")
+    if warning := describe_unread(unread):
+        print_notice(f"warning: {warning}")
     return paths, len(paths)
 
 

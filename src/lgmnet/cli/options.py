@@ -1,5 +1,6 @@
 """Arguments and options shared by the commands."""
 
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,8 +20,32 @@ ModelName = Annotated[
         "the Hugging Face hub.",
     ),
 ]
+
+
+def refuse_model(file: Path | str) -> Path | str:
+    """Refuse the name or the folder of a model where a classifier file is expected.
+
+    Raises:
+        ConfigError: saying what to do with a model.
+    """
+    from lgmnet.model.registry import CONFIG_FILE, shipped_models
+
+    is_shipped = not os.path.exists(file) and str(file) in shipped_models()
+    if is_shipped or os.path.isfile(os.path.join(file, CONFIG_FILE)):
+        raise ConfigError(
+            f"'{file}' is a model, and not a classifier file; make one by it: "
+            f"lgmnet forge IMAGES_DIR --model {file} -o FILE.safetensors."
+        )
+    return file
+
+
 ClassifierPath = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Classifier file written by 'lgmnet forge'.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Classifier file written by 'lgmnet forge'.",
+        callback=refuse_model,
+    ),
 ]
 ImagesDir = Annotated[
     Path,

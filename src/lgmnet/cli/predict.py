@@ -10,7 +10,7 @@ import typer
 
 from lgmnet.cli.console import CommandResult, command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import DEFAULT_VALUE, Engine
+from lgmnet.cli.options import DEFAULT_VALUE, Engine, refuse_model
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
 from lgmnet.cli.scoring import score_to_folder
@@ -47,6 +47,7 @@ def predict(
             metavar="FILE",
             help="Classifier file written by 'lgmnet forge', or by 'lgmnet export', which starts "
             "faster because it needs no PyTorch.",
+            callback=refuse_model,
         ),
     ],
     paths: Annotated[
@@ -103,7 +104,9 @@ def predict(
 
     With --out, rows go to a folder of Parquet files, for millions of images and many machines.
     """
-    check_scoring_options(out, engine_cluster, address, shard)
+    check_scoring_options(out, engine_cluster, address, shard, part_size)
+    if as_json and row_format != "table":
+        raise ConfigError(f"--json prints one JSON object; leave --format {row_format} out.")
     rate = False if none is None else parse_rate(none)
     if out is not None:
         others = {"--format": row_format != "table", "--top": top is not None, "--link": link}
@@ -131,6 +134,7 @@ def predict(
         raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
     predictions = mark_uncertain(predict_files(loaded, images), min_probability)
     if top is not None:
+        top = min(top, len(loaded.classes))
         predictions = keep_top(predictions, top)
     if sort_into is not None:
         predictions = sort_images(predictions, sort_into, link=link)

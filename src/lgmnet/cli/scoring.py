@@ -77,5 +77,6 @@ def summarize(
     text = f"{folder.address}: {n_images:,} image{images} in {len(own):,} part{parts}"
     if n_scored < len(own):
         text += f", {len(own) - n_scored:,} of them from an earlier run"
-    problem = f"; {n_errors:,} images could not be read (column error)" if n_errors else ""
+    unread = f"{n_errors:,} image{'' if n_errors == 1 else 's'}"
+    problem = f"; {unread} could not be read (column error)" if n_errors else ""
     return CommandResult(data, [f"{text}{problem}."], exit_code=2 if n_errors else 0)
