@@ -103,8 +103,8 @@ def parse_tensors(
     """
     if len(data) > HEADER_LENGTH_BYTES and data[HEADER_LENGTH_BYTES:][:1] != b"{":
         raise FileFormatError(
-            f"'{path}' is no file of the format {kind}, or its beginning is damaged. Check that it "
-            "is the file you meant."
+            f"'{path}' cannot be read as a file of the format {kind}: it begins as another kind of "
+            "file, or is damaged. Check that it is the file you meant."
         )
     try:
         metadata = parse_header(data)
