@@ -32,20 +32,22 @@ def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
     return folder.read(model.inputs.shape)
 
 
-def check_classifier_name(path: Path) -> None:
-    """Check that the name of a classifier file to write does not promise another kind of file.
+def check_classifier_name(path: Path, *, force: bool) -> None:
+    """Check that the name of a new classifier file does not promise another kind of file.
+
+    ``force`` allows any name.
 
     Raises:
         ConfigError: if it has the suffix of a picture or of an exported classifier.
     """
     from lgmnet.data.images.pixels import IMAGE_SUFFIXES
 
-    if path.suffix.lower() not in IMAGE_SUFFIXES | {".onnx"}:
+    if force or path.exists() or path.suffix.lower() not in IMAGE_SUFFIXES | {".onnx"}:
         return
     hint = "; 'lgmnet export' makes an ONNX file from it" if path.suffix.lower() == ".onnx" else ""
     raise ConfigError(
         f"'{path}' would be a classifier file with the suffix '{path.suffix}' of another kind. "
-        f"Name it '{path.with_suffix('.safetensors')}'{hint}."
+        f"Name it '{path.with_suffix('.safetensors')}'{hint}. --force keeps the name."
     )
 
 

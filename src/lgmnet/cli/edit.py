@@ -77,11 +77,11 @@ def edit(
 
     if not (add or remove or rename):
         raise ConfigError("Nothing to do: give --add DIR, --remove CLASS or --rename OLD=NEW.")
-    if output is not None:
-        check_classifier_name(output)
     target = output or file
     fitted = FittedClassifier.load(file)
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
+    if output is not None:
+        check_classifier_name(output, force=force)
     problems: list[str] = []
     mismatches: list[str] = []
     unused: list[str] = []

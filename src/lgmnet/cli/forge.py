@@ -99,8 +99,8 @@ def forge(
     from lgmnet.model.model import load_model
     from lgmnet.tensor_file import check_tensor_destination
 
-    check_classifier_name(output)
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
+    check_classifier_name(output, force=force)
     check_engine(engine)  # Before any image is read.
     if labels is not None:
         class_folder = read_label_table(labels, folder)
