@@ -18,7 +18,7 @@ from torch import Tensor
 
 import lgmnet
 from lgmnet.errors import FileFormatError, UserError
-from lgmnet.io import atomic_write, check_destination, make_folder, write_text
+from lgmnet.io import atomic_write, check_destination, make_cache_folder, make_folder, write_text
 from lgmnet.tensor_file import has_format, read_tensors, write_tensors
 
 SOURCES = sorted(Path(lgmnet.__file__).parent.rglob("*.py"))
@@ -105,6 +105,15 @@ def test_make_folder(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UserError, match=f"Cannot make the folder '{path}'"):
             make_folder(path)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named_with_its_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("LGMNET_CACHE", str(tmp_path / "cache"))
+    assert make_cache_folder("a") == tmp_path / "cache" / "a"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LGMNET_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"for cached files: Cannot make .*Set LGMNET_CACHE to a"):
+        make_cache_folder()
 
 
 def test_text_is_written_as_utf_8(tmp_path):
@@ -216,9 +225,11 @@ def test_a_file_without_checksum_is_refused(tmp_path):
         read_tensors(path, "a-kind", 3)
 
 
-@pytest.mark.parametrize("path", ["absent.safetensors", "."])
-def test_an_absent_file_is_refused(path, tmp_path):
-    with pytest.raises(FileFormatError, match="There is no file"):
+@pytest.mark.parametrize(
+    ("path", "message"), [("absent.safetensors", "There is no file"), (".", "but is a folder")]
+)
+def test_an_absent_file_is_refused(path, message, tmp_path):
+    with pytest.raises(FileFormatError, match=message):
         read_tensors(tmp_path / path, "a-kind", 1)
 
 

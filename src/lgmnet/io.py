@@ -21,6 +21,23 @@ def cache_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("lgmnet")
 
 
+def make_cache_folder(*names: str) -> Path:
+    """Make the folder of cached files, or a folder in it, if absent, and return it.
+
+    Raises:
+        UserError: if it cannot be made; the message says how to choose another.
+    """
+    folder = cache_folder().joinpath(*names)
+    try:
+        make_folder(folder)
+    except UserError as error:
+        raise UserError(
+            f"There is no folder for cached files: {error} Set LGMNET_CACHE to a folder that can "
+            "be written to."
+        ) from error
+    return folder
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents, if absent.
 
@@ -69,9 +86,11 @@ def read_file(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileFormatError(f"There is no file '{path}'.") from error
     except (OSError, ValueError) as error:  # A ValueError if the path holds a null character.
+        if os.path.isdir(path):
+            raise FileFormatError(f"'{path}' must be a file, but is a folder.") from error
         raise FileFormatError(f"'{path}' cannot be read: {error}.") from error
 
 

@@ -101,6 +101,11 @@ def parse_tensors(
     Raises:
         FileFormatError: if the file is damaged, altered, or of another kind or version.
     """
+    if len(data) > HEADER_LENGTH_BYTES and data[HEADER_LENGTH_BYTES:][:1] != b"{":
+        raise FileFormatError(
+            f"'{path}' cannot be read as a file of the format {kind}: it begins as another kind of "
+            "file, or is damaged. Check that it is the file you meant."
+        )
     try:
         metadata = parse_header(data)
         check_format(path, metadata, kind, version)

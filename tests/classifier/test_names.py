@@ -28,7 +28,7 @@ def test_a_name_that_shows_nothing_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["\u00e9", "\u6708", "a\u200bb", "\U0001f319", "\u0e31"], ids=ascii
+    "name", ["\u00e9", "\u6708", "a\u200bb", "\U0001f319", "\u0e31", "\U0001fae9"], ids=ascii
 )
 def test_a_name_in_any_language_is_accepted(name):
     fitted = fit_classifier(tiny_model(), drawings(2, 1)[:, 0], [0, 1], ["a", name])

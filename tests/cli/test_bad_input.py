@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import shutil
@@ -232,7 +233,50 @@ def test_a_pickle_is_never_loaded(tmp_path):
 def test_predict_without_a_classifier_file(tmp_path):
     query = write_drawing(tmp_path / "query.png", drawings(2, 1)[0, 0])
     assert_error(lgmnet("predict", tmp_path / "absent.safetensors", query), "absent.safetensors")
-    assert_error(lgmnet("predict", tmp_path, query), tmp_path)
+    assert_error(
+        lgmnet("predict", tmp_path, query), f"'{tmp_path}' must be a file, but is a folder"
+    )
+    assert_error(lgmnet("inspect", query), f"'{query}' cannot be read as", "another kind of")
+
+
+def test_an_image_file_that_is_a_folder(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{tmp_path}\n"))
+    ran = lgmnet("predict", classifier, "-", "--json")
+    (row,) = ran.json["predictions"]
+    assert row["error"] == f"'{tmp_path}' must be an image file, but is a folder."
+
+
+@pytest.mark.parametrize("model", ["omniglot", "tiny"])
+@pytest.mark.parametrize("words", [["predict", "x"], ["inspect"], ["export", "-o", "x.onnx"]])
+def test_a_model_in_place_of_a_classifier_and_the_other_way_round(
+    words, model, tiny, classifier, folder_of_symbols, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = tiny if model == "tiny" else model
+    parts = (f"'{file}' is a model", f"lgmnet forge IMAGES_DIR --model {file} -o FILE.safetensors")
+    hint = "add --meta" if words[0] == "export" else ""
+    assert_error(lgmnet(words[0], file, *words[1:]), *parts, hint)
+    for command in (
+        ("evaluate", classifier),
+        ("forge", folder_of_symbols, "-o", "y", "--model", classifier),
+    ):
+        assert_error(lgmnet(*command), f"'{classifier}' is a file", "A classifier file is no model")
+    assert listing(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "{file}", "x", "--json", "--format", "csv"], "leave --format csv out"),
+        (["predict", "{file}", "x", "--part-size", 5], "--part-size needs a folder for the scores"),
+        (["forge", "x", "-o", "y.PNG"], "Name it 'y.safetensors'."),
+        (["edit", "{file}", "--rename", "sun=sol", "-o", "y.onnx"], "'lgmnet export' makes an"),
+    ],
+)
+def test_options_that_contradict_each_other(words, message, classifier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_error(lgmnet(*(str(word).format(file=classifier) for word in words)), message)
+    assert listing(tmp_path) == {}
 
 
 def test_forge_to_a_path_that_cannot_be_written(tiny, folder_of_symbols, tmp_path):

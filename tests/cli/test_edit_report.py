@@ -88,6 +88,19 @@ def test_a_failed_edit_does_not_change_the_file(words, names, editable, tiny, tm
     assert listing(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("pairs", "classes"),
+    [
+        (["sun= sol", "moon =luna "], ["luna", "star", "sol"]),
+        (["sun=a=b", "a=b=c=d", "moon==x"], ["=x", "star", "c=d"]),
+    ],
+)
+def test_names_in_a_renaming_may_hold_equals_signs_and_have_spaces_around(pairs, classes, editable):
+    for pair in pairs:
+        ran = lgmnet("edit", editable, "--rename", pair, "--json")
+    assert list(ran.json["classes"]) == classes
+
+
 @pytest.mark.parametrize("out", [True, False])
 def test_edit_names_every_unreadable_image_and_writes_nothing(out, editable, tiny, tmp_path):
     more = symbols(tmp_path / "more", {"tree": 1, "leaf": 1})

@@ -18,6 +18,7 @@ from PIL import Image
 
 from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.classifier.fit import fit_classifier
+from lgmnet.cli.options import complete_options
 from lgmnet.cli.predict import predict
 from lgmnet.data.images.folder import scan_class_folder
 from lgmnet.data.images.read import read_image
@@ -286,16 +287,66 @@ def test_predictions_as_csv_and_as_lines_of_json(classifier, tmp_path):
     ("words", "message"),
     [
         (["-", "a.png"], "Give - alone"),
+        (["-"], "No images were named: - expects file names on stdin, one per line."),
+        ([""], "The argument after '{classifier}' is empty; expected a name, a path"),
+        (["x.png", "--sort-into="], "The value of '--sort-into' is empty"),
         (["{folder}"], "There are no images in"),
+        (["{folder}/raw"], "in it. 1 picture was left out, such as '{folder}/raw/a.dng'"),
         (["{folder}/*.png"], "No file matches"),
+        (["{folder}/[r]*"], "No file matches"),
         (["a.png", "--format", "xml"], "'xml' is not one of"),
     ],
 )
-def test_paths_that_name_no_images(words, message, classifier, tmp_path):
-    ran = lgmnet("predict", classifier, *(word.format(folder=tmp_path) for word in words))
+@pytest.mark.parametrize("command", ["predict", "suggest"])
+def test_paths_that_name_no_images(words, message, command, classifier, tmp_path, monkeypatch):
+    if command == "suggest" and words[-1] in ("xml", "--sort-into="):
+        pytest.skip("an option of predict")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.dng").touch()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    ran = lgmnet(command, classifier, *(word.format(folder=tmp_path) for word in words))
     assert ran.code == 2
     assert ran.out == ""
-    assert message in " ".join(ran.err.split())
+    names = {"folder": tmp_path, "classifier": classifier}
+    assert message.format(**names) in " ".join(ran.err.split())
+
+
+def test_folders_that_a_link_or_a_pattern_names_are_searched_once(classifier, tmp_path):
+    scans = symbols(tmp_path / "scans", {"a": 1, "b": 2})
+    (scans / "a" / "x.dng").touch()
+    (scans / "a" / "back").symlink_to(scans)
+    other = symbols(tmp_path / "other", {"c": 1})
+    (scans / "b" / "linked").symlink_to(other)
+    (scans / "b" / "absent.png").symlink_to(tmp_path / "nowhere.png")
+    found = ["a/0.png", "b/0.png", "b/1.png", "b/absent.png", "b/linked/c/0.png"]
+    for name in (scans, scans / "*", scans / "**" / "[ab]", scans / "**" / "*.png"):
+        ran = lgmnet("predict", classifier, name, "--json")
+        rows = {row["image"]: row for row in ran.json["predictions"]}
+        assert list(rows) == [f"{scans}/{path}" for path in found]
+        assert "is a link to an image file" in rows[f"{scans}/b/absent.png"]["error"]
+        warning = f"warning: 1 picture was left out, such as '{scans}/a/x.dng'"
+        assert (warning in ran.err) == (name.suffix != ".png")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["--none", "0,05"], ["--none", "0,05"]),
+        (["--none", "5%"], ["--none", "5%"]),
+        (["--none", "-1"], ["--none", "-1"]),
+        (["--none", ".05", "a"], ["--none", ".05", "a"]),
+        (["--none", "--top", "1"], ["--none", "default", "--top", "1"]),
+        (["--none", "--", "--none"], ["--none", "default", "--", "--none"]),
+    ],
+)
+def test_what_looks_like_a_rate_is_the_value_of_none(words, completed):
+    assert complete_options(words) == completed
+
+
+def test_a_rate_that_is_no_number_is_refused(classifier):
+    ran = lgmnet("predict", classifier, "--none", "5%", "x.png")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'--none 5%' must be a rate such as 0.05" in ran.err
 
 
 def test_predictions_are_written_batch_by_batch(classifier, tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.cli.sorting import folder_name
+from lgmnet.cli.sorting import check_labels, folder_name
+from lgmnet.errors import ConfigError
 from tests.support.command_line import lgmnet, listing
 from tests.support.images import symbols, write_drawing
 from tests.support.models import drawings
@@ -58,6 +59,34 @@ def test_no_label_leads_out_of_the_folder():
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "words", "message"),
+    [
+        (["uncertain"], ["--min-probability", 0.9], "leave --min-probability out, or rename"),
+        (["a/b", "a_b"], ["--sort-into", "{tmp}/sorted"], "mix the classes 'a/b' and 'a_b' in one"),
+    ],
+)
+def test_labels_that_would_be_mistaken_for_others_are_refused(
+    names, words, message, classifier, scans, tmp_path
+):
+    file = tmp_path / "c.safetensors"
+    shutil.copy(classifier, file)
+    for old, new in zip(("moon", "star"), names, strict=False):
+        assert lgmnet("edit", file, "--rename", f"{old}={new}").code == 0
+    assert lgmnet("predict", file, scans / "b").code == 0
+    ran = lgmnet("predict", file, scans, *(str(word).format(tmp=tmp_path) for word in words))
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert not (tmp_path / "sorted").exists()
+
+
+def test_a_class_named_like_the_label_of_no_class_is_refused_with_that_label_only():
+    classes = ("moon", "none of these", "uncertain")
+    check_labels(classes, allow_none=False, min_probability=0.0)
+    with pytest.raises(ConfigError, match=r"'none of these' is a class .* leave --none out"):
+        check_labels(classes, allow_none=True, min_probability=0.0)
+
+
 def test_answers_below_a_probability_are_uncertain(classifier, scans, tmp_path):
     rows = lgmnet("predict", classifier, scans, "--json").json["predictions"]
     best = sorted(max(row["probabilities"].values()) for row in rows if "label" in row)
@@ -90,6 +119,8 @@ def test_only_the_most_probable_classes_are_shown(classifier, scans):
     assert (
         "moon" not in lgmnet("predict", classifier, scans, "--top", 3, "--format", "csv").out[:90]
     )
+    everything = lgmnet("predict", classifier, scans / "b", "--top", 99, "--format", "csv").out
+    assert everything.splitlines()[0].endswith(",class 3,probability 3")
     line = lgmnet("predict", classifier, scans / "b", "--top", 1).out.splitlines()[1]
     assert line.endswith("()")
 

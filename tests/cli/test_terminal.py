@@ -156,6 +156,29 @@ def test_a_long_output_that_nobody_reads_ends_the_command(row_format, classifier
     assert run_without_reader(*words, stdin=absent) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a shell and /dev/full")
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        ("{lgmnet} predict {file} - <&-", 2, "error: No images were named: - expects file names"),
+        ("{lgmnet} models >&-", 0, ""),
+        ("{lgmnet} models --json > /dev/full", 2, "error: Cannot write the output: No space left"),
+        (r"printf 'caf\351.png\n' | {lgmnet} predict {file} -", 2, "1 image: no answers; 1 could"),
+    ],
+)
+def test_streams_that_are_closed_full_or_in_another_encoding(line, code, message, classifier):
+    program = f"'{sys.executable}' -m lgmnet"
+    ran = subprocess.run(
+        ["/bin/sh", "-c", line.format(lgmnet=program, file=f"'{classifier}'")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr[: len(message)]) == (code, message)
+    assert ran.stderr.count("\n") == bool(message)
+
+
 INTERRUPTED = """
 import runpy, sys
 target = sys.argv.pop(1)

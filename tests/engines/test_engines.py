@@ -217,8 +217,28 @@ def test_the_environment_names_the_engine_that_auto_stands_for(cache, monkeypatc
         assert tiny_backbone().on_engine().name == name
         assert tiny_backbone().on_engine("torch").name == "torch"
     monkeypatch.setenv("LGMNET_ENGINE", "fastest")
-    with pytest.raises(ConfigError, match="no engine 'fastest'"):
+    with pytest.raises(ConfigError, match=r"no engine 'fastest'\. .* variable LGMNET_ENGINE\."):
         tiny_backbone().on_engine()
+    monkeypatch.setenv("LGMNET_ENGINE", "")
+    assert check_engine("auto") == "auto"
+
+
+def test_a_fault_of_the_machine_is_no_damage_of_a_classifier(
+    cache, monkeypatch, tiny, folder_of_drawings, tmp_path
+):
+    file = tmp_path / "c.safetensors"
+    words = ("forge", folder_of_drawings, "-o", file, "--model", tiny)
+    assert lgmnet(*words).code == 0
+    monkeypatch.setenv("LGMNET_ENGINE", "fastest")
+    for command in (("predict", file, folder_of_drawings), words, ("serve",)):
+        ran = lgmnet(*command)
+        assert ran.code == 2
+        assert ran.err.startswith("error: There is no engine 'fastest'.")
+    monkeypatch.setenv("LGMNET_ENGINE", INSTALLED[0])
+    monkeypatch.setenv("LGMNET_CACHE", str(file))
+    ran = lgmnet("predict", file, folder_of_drawings)
+    assert ran.code == 2
+    assert ran.err.startswith("error: There is no folder for cached files: Cannot make the folder")
 
 
 def test_features_of_two_engines_are_cached_apart(cache, monkeypatch):

@@ -137,6 +137,8 @@ def test_unreadable_images_have_rows_with_errors_and_all_others_are_scored(
     assert len(rows) == 2
     shown = predict(exported, mixed, out)
     assert "; 2 images could not be read (column error)." in shown.out
+    shown = predict(exported, mixed / "c", tmp_path / "c.parquet")
+    assert "; 1 image could not be read (column error)." in shown.out
 
 
 def test_images_that_vanish_or_may_not_be_read_have_rows_with_errors(exported, images, tmp_path):
@@ -192,6 +194,10 @@ def test_the_kind_of_the_images_is_exported(fitted, tmp_path):
         noted = dataclasses.replace(fitted, notes={"images": kind})
         export(noted, tmp_path / f"{kind}.onnx")
         assert Scorer(tmp_path / f"{kind}.onnx").loaded.is_for_drawings == (kind == "drawings")
+
+
+def test_folders_that_a_pattern_matches_are_searched(images):
+    assert list_addresses([f"{images}/*"]) == list_addresses([str(images)])
 
 
 def test_patterns_and_names_on_stdin(exported, images, tmp_path, monkeypatch):

@@ -28,7 +28,8 @@ from lgmnet.classifier.thumbnails import without_images
 from lgmnet.config import from_json
 from lgmnet.criterion import Criterion, check_criterion
 from lgmnet.engines.names import AUTO
-from lgmnet.errors import FileFormatError
+from lgmnet.engines.runtimes import check_engine
+from lgmnet.errors import FileFormatError, UserError
 from lgmnet.evaluation.aspects import Profile
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.io import read_file
@@ -123,7 +124,10 @@ def try_classifier(fitted: FittedClassifier, path: Path) -> None:
 
     Raises:
         FileFormatError: if its answers are no probabilities.
+        ConfigError: if there is no such engine.
+        UserError: if the cache folder, where engines keep converted networks, cannot be written to.
     """
+    check_engine(fitted.engine)  # Tells nothing about the file.
     with name_in_errors(path):
         check_answers(fitted)
 
@@ -183,10 +187,13 @@ def name_in_errors(path: Path) -> Iterator[None]:
 
     Raises:
         FileFormatError: naming the file.
+        UserError: if this machine is at fault, and not the file: a package or a folder is missing.
     """
     try:
         yield
     except Exception as error:  # PyTorch raises any exception if tensors do not fit together.
+        if type(error) is UserError:  # What tells about the content is of a class below it.
+            raise
         reason = str(error) or type(error).__name__
         if len(reason) > MAX_REASON_LENGTH:
             reason = f"{reason[:MAX_REASON_LENGTH]} ..."

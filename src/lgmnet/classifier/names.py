@@ -9,8 +9,9 @@ from lgmnet.errors import ConfigError
 BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that show nothing, although Unicode counts them as letters, marks or symbols."""
 
-BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf", "Cn", "Co")
-"""Spaces, separators, control and format characters, and what Unicode has given no meaning."""
+BLANK_CATEGORIES = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co")
+"""Spaces, separators, control and format characters, and what is for private use. What has no
+meaning yet is shown, and may be an emoji that is newer than Python's tables."""
 
 
 def check_class_names(names: Sequence[object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -29,6 +30,25 @@ def read_images(folder: ClassFolder, model: Model) -> LabelledImages:
     if not model.inputs.is_image:
         raise ConfigError(f"'{model.name}' takes vectors, not images.")
     return folder.read(model.inputs.shape)
+
+
+def check_classifier_name(path: Path, *, force: bool) -> None:
+    """Check that the name of a new classifier file does not promise another kind of file.
+
+    ``force`` allows any name.
+
+    Raises:
+        ConfigError: if it has the suffix of a picture or of an exported classifier.
+    """
+    from lgmnet.data.images.pixels import IMAGE_SUFFIXES
+
+    if force or path.exists() or path.suffix.lower() not in IMAGE_SUFFIXES | {".onnx"}:
+        return
+    hint = "; 'lgmnet export' makes an ONNX file from it" if path.suffix.lower() == ".onnx" else ""
+    raise ConfigError(
+        f"'{path}' would be a classifier file with the suffix '{path.suffix}' of another kind. "
+        f"Name it '{path.with_suffix('.safetensors')}'{hint}. --force keeps the name."
+    )
 
 
 def choose_model(folder: ClassFolder, name: str) -> tuple[str, dict[str, str]]:

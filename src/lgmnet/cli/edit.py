@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from lgmnet.cli.classifiers import (
+    check_classifier_name,
     format_classes,
     format_judged_by,
     load_original_model,
@@ -78,6 +80,8 @@ def edit(
     target = output or file
     fitted = FittedClassifier.load(file)
     check_tensor_destination(target, CLASSIFIER_KIND, overwrite=force)
+    if output is not None:
+        check_classifier_name(output, force=force)
     problems: list[str] = []
     mismatches: list[str] = []
     unused: list[str] = []
@@ -97,12 +101,7 @@ def edit(
         for name in remove or ():
             fitted = remove_class(fitted, original_model, name)
     for names in rename or ():
-        old, equals, new = names.partition("=")
-        if not (old and equals and new):
-            raise ConfigError(
-                f"'--rename {names}' must be OLD=NEW, such as --rename moon=crescent."
-            )
-        fitted = rename_class(fitted, old, new)
+        fitted = rename_class(fitted, *split_renaming(names, fitted.classes))
     milliseconds = 1000 * (time.perf_counter() - started)
     if problems:
         raise DataError(
@@ -124,6 +123,24 @@ def edit(
     )
     data |= {"unused": unused, **estimates}
     return CommandResult(data, [text, format_classes(fitted), *format_judged_by(fitted), *lines])
+
+
+def split_renaming(text: str, classes: Sequence[str]) -> tuple[str, str]:
+    """Split the value of ``--rename`` at the first ``=`` that stands behind the name of a class.
+
+    Names may hold ``=`` themselves. Spaces around the new name are left out, and around the old one
+    unless the class has them.
+
+    Raises:
+        ConfigError: if it is not of the form ``OLD=NEW``.
+    """
+    parts = text.split("=")
+    splits = [("=".join(parts[:i]), "=".join(parts[i:]).strip()) for i in range(1, len(parts))]
+    splits = [(old if old in classes else old.strip(), new) for old, new in splits]
+    splits = [(old, new) for old, new in splits if old and new]
+    if not splits:
+        raise ConfigError(f"'--rename {text}' must be OLD=NEW, such as --rename moon=crescent.")
+    return next((split for split in splits if split[0] in classes), splits[0])
 
 
 def check_kind(fitted: FittedClassifier, folder: ClassFolder, *, force: bool) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from lgmnet.cli.console import CommandResult, command
-from lgmnet.cli.options import Force
+from lgmnet.cli.options import Force, refuse_model
 from lgmnet.errors import ConfigError
 from lgmnet.progress import track_progress
 
@@ -59,6 +59,11 @@ def export(
         raise ConfigError("Nothing to do: give -o FILE.onnx, or --snippet python or javascript.")
     if output is not None:
         check_export_destination(output, overwrite=force)
+    if not meta:
+        try:
+            refuse_model(file)
+        except ConfigError as error:
+            raise ConfigError(f"{error} To export the model itself, add --meta.") from error
     fitted = None if meta else FittedClassifier.load(Path(file))
     data: dict[str, Any] = {}
     text: list[RenderableType] = []

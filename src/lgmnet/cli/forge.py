@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from lgmnet import __version__
 from lgmnet.cli.classifiers import (
+    check_classifier_name,
     choose_model,
     format_classes,
     format_judged_by,
@@ -99,6 +100,7 @@ def forge(
     from lgmnet.tensor_file import check_tensor_destination
 
     check_tensor_destination(output, CLASSIFIER_KIND, overwrite=force)
+    check_classifier_name(output, force=force)
     check_engine(engine)  # Before any image is read.
     if labels is not None:
         class_folder = read_label_table(labels, folder)

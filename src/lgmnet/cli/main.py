@@ -1,5 +1,6 @@
 """Entry point of the command line, and the order of the commands in its help."""
 
+import errno
 import os
 import sys
 import warnings
@@ -7,7 +8,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from lgmnet.cli.console import app, print_error, print_notice, stderr
-from lgmnet.cli.options import complete_options
+from lgmnet.cli.options import complete_options, refuse_empty
 from lgmnet.cli.progress_bars import ProgressBars
 from lgmnet.errors import UserError
 from lgmnet.progress import set_progress_display
@@ -23,12 +24,18 @@ from lgmnet.cli import studio, serve, mcp  # noqa: F401
 # isort: on
 
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def main() -> None:
     """Run the command line.
 
     A reader of the output that has seen enough, such as ``head``, ends it with code 0.
     """
-    # A name that the encoding of stdout lacks must not end a command with an error.
+    open_missing_streams()
+    # A name that the encoding of a stream lacks must not end a command with an error.
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     set_progress_display(ProgressBars(stderr).show)
@@ -40,7 +47,20 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
         discard_output()
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL_DISK:
+            raise
+        code = 2
+        print_error(f"Cannot write the output: {error.strerror}. Make room, or write it elsewhere.")
+        discard_output()
     sys.exit(code)
+
+
+def open_missing_streams() -> None:
+    """Open a standard stream that is closed as an empty one, so that every command finds three."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def show_warning(
@@ -62,6 +82,7 @@ def run_command() -> str | int | None:
         BrokenPipeError: if nobody reads the output any more.
     """
     try:
+        refuse_empty(sys.argv[1:])
         app(complete_options(sys.argv[1:]))
     except UserError as error:
         print_error(str(error))

@@ -1,5 +1,6 @@
 """Arguments and options shared by the commands."""
 
+import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lgmnet.engines.names import EngineName
+from lgmnet.errors import ConfigError
 
 ModelName = Annotated[
     str,
@@ -18,8 +20,32 @@ ModelName = Annotated[
         "the Hugging Face hub.",
     ),
 ]
+
+
+def refuse_model(file: Path | str) -> Path | str:
+    """Refuse the name or the folder of a model where a classifier file is expected.
+
+    Raises:
+        ConfigError: saying what to do with a model.
+    """
+    from lgmnet.model.registry import CONFIG_FILE, shipped_models
+
+    is_shipped = not os.path.exists(file) and str(file) in shipped_models()
+    if is_shipped or os.path.isfile(os.path.join(file, CONFIG_FILE)):
+        raise ConfigError(
+            f"'{file}' is a model, and not a classifier file; make one by it: "
+            f"lgmnet forge IMAGES_DIR --model {file} -o FILE.safetensors."
+        )
+    return file
+
+
 ClassifierPath = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Classifier file written by 'lgmnet forge'.")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Classifier file written by 'lgmnet forge'.",
+        callback=refuse_model,
+    ),
 ]
 ImagesDir = Annotated[
     Path,
@@ -75,19 +101,39 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the task draws.")]
 DEFAULT_VALUE = "default"
 OPTIONAL_VALUES = ("--none",)
 """Options that may stand alone or be followed by a number."""
+LIKE_A_NUMBER = re.compile(r"[-+]?\d*[.,]?\d+(e[-+]?\d+)?%?")
+"""Also forms that are refused, so that they are not taken for the name of a file."""
 
 
 def complete_options(words: Sequence[str]) -> list[str]:
     """Give `DEFAULT_VALUE` to each of the `OPTIONAL_VALUES` that no number follows.
 
-    Typer has no options with an optional value.
+    Typer has no options with an optional value. Behind ``--``, there are no options.
 
     >>> complete_options(["predict", "c", "--none", "a.png"])
     ['predict', 'c', '--none', 'default', 'a.png']
     """
+    end = words.index("--") if "--" in words else len(words)
     completed: list[str] = []
-    for word, following in pairwise([*words, ""]):
+    for word, following in pairwise([*words[:end], ""]):
         completed.append(word)
-        if word in OPTIONAL_VALUES and not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", following):
+        if word in OPTIONAL_VALUES and not LIKE_A_NUMBER.fullmatch(following):
             completed.append(DEFAULT_VALUE)
-    return completed
+    return [*completed, *words[end:]]
+
+
+def refuse_empty(words: Sequence[str]) -> None:
+    """Refuse arguments without a character, which a path would take for the current folder.
+
+    Raises:
+        ConfigError: naming the word before it.
+    """
+    for before, word in pairwise(["lgmnet", *words]):
+        option, equals, value = word.partition("=")
+        if word and not (option.startswith("--") and equals and not value):
+            continue
+        place = f"The argument after '{before}'" if not word else f"The value of '{option}'"
+        raise ConfigError(
+            f"{place} is empty; expected a name, a path or a number. Is a variable of the shell "
+            "not set?"
+        )

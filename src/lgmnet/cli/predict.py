@@ -10,7 +10,7 @@ import typer
 
 from lgmnet.cli.console import CommandResult, command, print_json, stdout
 from lgmnet.cli.image_paths import find_images
-from lgmnet.cli.options import DEFAULT_VALUE, Engine
+from lgmnet.cli.options import DEFAULT_VALUE, Engine, refuse_model
 from lgmnet.cli.prediction_rows import NONE_LABEL, RowFormat, keep_top, write_rows
 from lgmnet.cli.predictions import predict_files, with_progress
 from lgmnet.cli.scoring import score_to_folder
@@ -24,7 +24,13 @@ from lgmnet.cli.scoring_options import (
     check_scoring_options,
     refuse_with_out,
 )
-from lgmnet.cli.sorting import check_sort_folder, mark_uncertain, sort_images, with_summary
+from lgmnet.cli.sorting import (
+    check_labels,
+    check_sort_folder,
+    mark_uncertain,
+    sort_images,
+    with_summary,
+)
 from lgmnet.errors import ConfigError
 from lgmnet.io import read_file
 
@@ -41,6 +47,7 @@ def predict(
             metavar="FILE",
             help="Classifier file written by 'lgmnet forge', or by 'lgmnet export', which starts "
             "faster because it needs no PyTorch.",
+            callback=refuse_model,
         ),
     ],
     paths: Annotated[
@@ -97,7 +104,9 @@ def predict(
 
     With --out, rows go to a folder of Parquet files, for millions of images and many machines.
     """
-    check_scoring_options(out, engine_cluster, address, shard)
+    check_scoring_options(out, engine_cluster, address, shard, part_size)
+    if as_json and row_format != "table":
+        raise ConfigError(f"--json prints one JSON object; leave --format {row_format} out.")
     rate = False if none is None else parse_rate(none)
     if out is not None:
         others = {"--format": row_format != "table", "--top": top is not None, "--link": link}
@@ -117,13 +126,15 @@ def predict(
     from lgmnet.scoring.loaded import load_content
 
     loaded = load_content(read_file(file), str(file), engine, rate)
+    check_labels(loaded.classes, allow_none=none is not None, min_probability=min_probability)
     images, n_images = find_images(paths)
     if sort_into is not None:
-        check_sort_folder(sort_into)
+        check_sort_folder(sort_into, loaded.classes)
     elif link:
         raise ConfigError("--link says how --sort-into sorts; give --sort-into DIR as well.")
     predictions = mark_uncertain(predict_files(loaded, images), min_probability)
     if top is not None:
+        top = min(top, len(loaded.classes))
         predictions = keep_top(predictions, top)
     if sort_into is not None:
         predictions = sort_images(predictions, sort_into, link=link)

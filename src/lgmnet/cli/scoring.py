@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lgmnet.cli.console import CommandResult, print_notice
 from lgmnet.cli.scoring_options import parse_shard
+from lgmnet.cli.sorting import check_labels
 from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def score_to_folder(
 
     index, n_shards = parse_shard(shard)
     scorer = Scorer(file, engine=engine, none=none)
-    _ = scorer.loaded  # Reports a faulty classifier before the images are listed.
+    classes = scorer.loaded.classes  # Reports a faulty classifier before the images are listed.
+    check_labels(classes, allow_none=none is not False, min_probability=0.0)
     folder = open_score_folder(out, scorer, names, part_size)
     written, own = folder.list_written(), range(index, folder.n_parts, n_shards)
     missing = [part for part in own if part not in written]
@@ -75,5 +77,6 @@ def summarize(
     text = f"{folder.address}: {n_images:,} image{images} in {len(own):,} part{parts}"
     if n_scored < len(own):
         text += f", {len(own) - n_scored:,} of them from an earlier run"
-    problem = f"; {n_errors:,} images could not be read (column error)" if n_errors else ""
+    unread = f"{n_errors:,} image{'' if n_errors == 1 else 's'}"
+    problem = f"; {unread} could not be read (column error)" if n_errors else ""
     return CommandResult(data, [f"{text}{problem}."], exit_code=2 if n_errors else 0)

@@ -55,15 +55,21 @@ PartSize = Annotated[
 
 
 def check_scoring_options(
-    out: str | None, cluster: str | None, address: str | None, shard: str | None
+    out: str | None, cluster: str | None, address: str | None, shard: str | None, part_size: int
 ) -> None:
     """Check that options for very many images are given with those that they need.
 
     Raises:
         ConfigError: naming the options.
     """
-    if out is None and (cluster or address or shard):
-        option = "--engine-cluster" if cluster else "--address" if address else "--shard"
+    needing = {
+        "--engine-cluster": cluster is not None,
+        "--address": address is not None,
+        "--shard": shard is not None,
+        "--part-size": part_size != PART_SIZE,
+    }
+    if out is None and any(needing.values()):
+        option = next(name for name, is_given in needing.items() if is_given)
         raise ConfigError(f"{option} needs a folder for the scores; give --out FOLDER as well.")
     if address is not None and cluster is None:
         raise ConfigError("--address is that of a cluster; give --engine-cluster ray as well.")

@@ -97,8 +97,9 @@ def run_server(
         from lgmnet.studio.store import store_urls
 
     token = os.environ.get(TOKEN_VARIABLE) or None
+    name = check_engine(engine)
     if engine != AUTO:
-        os.environ[ENGINE_VARIABLE] = check_engine(engine)  # The worker processes inherit it.
+        os.environ[ENGINE_VARIABLE] = name  # The worker processes inherit it.
     check_address(host, token, allow_anyone=without_token)
     if (database is None) != (files is None) or (store and database):
         raise ConfigError(

@@ -5,17 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lgmnet.cli.console import print_notice
 from lgmnet.cli.prediction_rows import NONE_LABEL
-from lgmnet.errors import UserError
+from lgmnet.errors import ConfigError, UserError
 
 UNCERTAIN_LABEL = "uncertain"
 """Label of an image whose most probable class is less probable than ``--min-probability``."""
+
+
+def check_labels(classes: Iterable[str], *, allow_none: bool, min_probability: float) -> None:
+    """Check that no class has the name of a label that says something else.
+
+    Raises:
+        ConfigError: naming the class, and the option that gives the label.
+    """
+    options = {NONE_LABEL: "--none"} if allow_none else {}
+    options |= {UNCERTAIN_LABEL: "--min-probability"} if min_probability > 0 else {}
+    for name in classes:
+        if name in options:
+            raise ConfigError(
+                f"'{name}' is a class of this classifier, and also the label that {options[name]} "
+                f"gives; leave {options[name]} out, or rename the class: "
+                f"lgmnet edit FILE --rename '{name}=OTHER'."
+            )
 
 
 def mark_uncertain(
@@ -29,12 +46,20 @@ def mark_uncertain(
         yield prediction | ({"label": UNCERTAIN_LABEL} if is_uncertain else {})
 
 
-def check_sort_folder(folder: Path) -> None:
-    """Check that images can be sorted into a folder without touching files of others.
+def check_sort_folder(folder: Path, classes: Sequence[str]) -> None:
+    """Check that images can be sorted into a folder, without touching files of others.
 
     Raises:
-        UserError: if it is no folder, or holds anything.
+        UserError: if it is no folder, or holds anything, or two classes would get the same folder.
     """
+    by_folder: dict[str, str] = {}
+    for name in classes:
+        other = by_folder.setdefault(folder_name(name), name)
+        if other != name:
+            raise UserError(
+                f"--sort-into would mix the classes '{other}' and '{name}' in one folder, "
+                f"'{folder_name(name)}'. Rename one of them with 'lgmnet edit --rename'."
+            )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is no folder. Give --sort-into a new or empty one.")
     if folder.is_dir() and any(folder.iterdir()):

@@ -22,7 +22,7 @@ from lgmnet.engines.names import AUTO, TORCH
 from lgmnet.engines.onnx_file import OPSET, convert_to_onnx
 from lgmnet.engines.runtimes import RUNTIMES, Run, Runtime, check_engine
 from lgmnet.errors import ConfigError, UserError, require_extra
-from lgmnet.io import atomic_write, cache_folder, make_folder, write_text
+from lgmnet.io import atomic_write, make_cache_folder, write_text
 from lgmnet.progress import track_progress
 from lgmnet.tensor_file import checksum
 
@@ -178,8 +178,7 @@ def convert(network: nn.Module, examples: Tensor, name: str) -> Engine | None:
 
 def converted_path(network: nn.Module, examples: Tensor) -> Path:
     """Return the path of a converted network, which depends on all that its features depend on."""
-    folder = cache_folder() / "engines"
-    make_folder(folder)
+    folder = make_cache_folder("engines")
     identity = {
         "version": f"{CONVERSION_VERSION} {OPSET}",
         "network": repr(network),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lgmnet.engines.names import AUTO, ENGINE_VARIABLE, ENGINES, TORCH
-from lgmnet.errors import require_extra, unknown_name_error
+from lgmnet.errors import ConfigError, require_extra, unknown_name_error
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Runs a network on a batch of at least one image; several threads may call it."""
@@ -148,9 +148,12 @@ def check_engine(engine: str) -> str:
     Raises:
         ConfigError: if there is no such engine.
     """
-    name = os.environ.get(ENGINE_VARIABLE, AUTO) if engine == AUTO else engine
+    name = (os.environ.get(ENGINE_VARIABLE) or AUTO) if engine == AUTO else engine
     if name not in ENGINES:
-        raise unknown_name_error("engine", name, ENGINES)
+        error = unknown_name_error("engine", name, ENGINES)
+        if engine == AUTO:
+            raise ConfigError(f"{error} The name comes from the variable {ENGINE_VARIABLE}.")
+        raise error
     if name in RUNTIMES and not RUNTIMES[name].version:
         warn_of_absence(name, RUNTIMES[name].extra)
         return TORCH

@@ -12,7 +12,7 @@ from torch import Tensor
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.engines.names import AUTO, TORCH
 from lgmnet.errors import UserError
-from lgmnet.io import cache_folder, make_folder
+from lgmnet.io import make_cache_folder
 from lgmnet.nn.pretrained import Backbone
 from lgmnet.progress import track_progress
 
@@ -53,8 +53,7 @@ def embed_photos(
     keys = [hashlib.sha256(prefix + content).digest() for content in photo_bytes]
     missing = []
     first = {key: i for i, key in reversed([*enumerate(keys)])}  # Equal photos are embedded once.
-    folder = cache_folder()
-    make_folder(folder)
+    folder = make_cache_folder()
     try:
         with closing(sqlite3.connect(folder / "features.sqlite", timeout=60)) as database:
             database.execute(

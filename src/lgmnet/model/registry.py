@@ -44,6 +44,12 @@ def model_folder(name: str | Path) -> Path:
         return PRETRAINED_FOLDER / str(name)
     if os.path.isdir(name):  # Unlike Path.is_dir, False for a name that no file can have.
         return Path(name)
+    if os.path.isfile(name):
+        raise ConfigError(
+            f"'{name}' is a file, but a model is a folder or has a name: "
+            f"{', '.join(shipped_models())}. A classifier file is no model; 'lgmnet predict' and "
+            "'lgmnet report' take it."
+        )
     parent = os.path.dirname(name)
     siblings = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
     folders = [path for n in siblings if os.path.isdir(path := os.path.join(parent, n))]

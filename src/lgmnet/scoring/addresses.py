@@ -24,15 +24,16 @@ def list_addresses(names: Sequence[str]) -> list[str]:
             ones become absolute.
 
     Raises:
-        DataError: if a folder holds no images, or no file matches a pattern.
+        DataError: if a folder holds no images, no file matches a pattern, or stdin names none.
         UserError: if a storage cannot be listed.
     """
     if STDIN in names:
         if len(names) > 1:
             raise ConfigError("Give - alone: addresses are then read from stdin, one per line.")
-        names = [line.rstrip("\n") for line in sys.stdin if line.strip()]
-        return sorted({address for name in names for address in absolute(name)})
-    addresses = sorted({address for name in names for address in expand(name)})
+        lines = [line.rstrip("\n") for line in sys.stdin if line.strip()]
+        addresses = sorted({address for name in lines for address in absolute(name)})
+    else:
+        addresses = sorted({address for name in names for address in expand(name)})
     if not addresses:
         raise DataError("There are no images: expected the address of at least one.")
     return addresses
@@ -56,15 +57,23 @@ def expand(name: str) -> list[str]:
         if glob.has_magic(path) and not filesystem.exists(path):
             found = filesystem.glob(path, detail=True)
             paths = [p for p, info in found.items() if info["type"] != "directory"]
+            if "**" not in path:  # Which matches what is in the folders, too.
+                for p in found.keys() - set(paths):
+                    paths += find_images(filesystem, p)
             if not paths:
                 raise DataError(f"No file matches '{name}'.")
         elif filesystem.isdir(path):
-            paths = [p for p in filesystem.find(path) if is_visible_image(p, path)]
+            paths = find_images(filesystem, path)
             if not paths:
                 raise DataError(f"There are no images in '{name}' or the folders in it.")
         else:
             paths = [path]
     return [to_address(filesystem, p) for p in paths]
+
+
+def find_images(filesystem: Any, folder: str) -> list[str]:
+    """List the images in a folder and its subfolders, without hidden ones."""
+    return [p for p in filesystem.find(folder) if is_visible_image(p, folder)]
 
 
 def is_visible_image(path: str, folder: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_mixture_of_layouts_is_described(extra, found, min_classes, tmp_path, 
     assert message.startswith("'trip' must hold a folder of images for each of at least")
     assert "such as trip/star/1.png and trip/moon/1.png; it holds other folders too." in message
     assert found in message
-    assert "lgmnet forge --labels labels.csv" in message
+    assert ("lgmnet forge --labels labels.csv" in message) == (min_classes > 1)
 
 
 def test_images_that_are_not_used_are_counted(tmp_path):
@@ -112,18 +113,51 @@ def test_images_that_are_not_used_are_counted(tmp_path):
     assert unused.startswith(f"3 images were left out, such as '{folder}/cover.png'")
 
 
+def test_pictures_that_are_not_read_are_named(tmp_path):
+    folder = symbols(tmp_path / "top", CLASSES)
+    for name in ("notes.txt", "Thumbs.db", ".DS_Store", "README", "labels.csv"):
+        (folder / "moon" / name).write_text("no picture")
+    assert scan_class_folder(folder).unused is None
+    shutil.copy(folder / "moon" / "0.png", folder / "sun" / "IMG_0007")
+    assert scan_class_folder(folder).unused == (
+        f"1 picture was left out, such as '{folder}/sun/IMG_0007': expected a format that is read, "
+        "and a name that tells it; convert to PNG or JPEG, or add the suffix that is missing."
+    )
+    for name in ("a.dng", "b.CR2", "c.svg", "d.psd", "f.ico", "g.tga"):
+        (folder / "moon" / name).touch()
+    (folder / "moon" / "dead.png").symlink_to("absent.png")
+    scanned = scan_class_folder(folder)
+    assert scanned.unused is not None
+    assert scanned.unused.startswith(f"7 pictures were left out, such as '{folder}/moon/a.dng'")
+    assert [str(problem) for problem in scanned.read().problems] == [
+        f"'{folder}/moon/dead.png' is a link to an image file that is not there."
+    ]
+    (folder / "moon" / "dead.png").unlink()
+    (folder / "moon" / "0.png").unlink()
+    with pytest.raises(DataError, match=r"no images in 'moon'\. .* 7 pictures were left out"):
+        scan_class_folder(folder)
+
+
+def test_a_class_folder_in_place_of_its_parent_is_recognized(tmp_path):
+    folder = symbols(tmp_path / "top", CLASSES)
+    with pytest.raises(DataError, match=f"or give '{folder}' if '{folder}/moon' is itself a class"):
+        scan_class_folder(folder / "moon", min_classes=1)
+
+
 def test_a_class_may_be_named_like_a_split(tmp_path):
     folder = symbols(tmp_path / "top", {"test": 1, "star": 1})
     assert list(scan_class_folder(folder).files) == ["star", "test"]
 
 
-@pytest.mark.parametrize("text", ["file,label\n{}", "\ufefflabel;note;file\n{}", "label, file\n{}"])
+@pytest.mark.parametrize(
+    "text", ["file,label\n{}", "\ufefflabel;note;file\n{}\n;;", "label, file\n{}"]
+)
 def test_a_table_names_the_images_of_each_class(text, tmp_path):
     """Columns may come in any order, and from a spreadsheet; files may have equal names."""
     symbols(tmp_path / "a", CLASSES)
     symbols(tmp_path / "b", CLASSES, seed=1)
     rows = [(f"{top}/{name}/0.png", name) for name in ("sun", "moon") for top in "ab"]
-    layout = {"f": "{0},{1}", "\ufeff": "{1};;{0}", "l": "{1},{0}"}[text[0]]
+    layout = {"f": "{0},{1}", "\ufeff": "{1};;{0} ;", "l": "{1}, {0}"}[text[0]]
     (tmp_path / "t.csv").write_text(text.format("\n".join(layout.format(*row) for row in rows)))
     read = read_label_table(tmp_path / "t.csv").read()
     assert read.classes == ["moon", "sun"]
@@ -141,6 +175,9 @@ def test_a_table_names_the_images_of_each_class(text, tmp_path):
         ("file,class\na.png,b\n", "but it lacks label: it begins with 'file,class'"),
         ("file,label\na.png,b\n,c\n", "Line 3 of .* names no file and c"),
         ("file,label\na.png\n", "Line 2 of .* names a.png and no label"),
+        ("file,label,label\na.png,b,c\n", "must have one column 'label', but has 2"),
+        ("file,label\n\na.png,b,c\n", "Line 3 of .* has 3 cells, but the table has 2 columns: 'a"),
+        ("file,label\na.png,b\nc.png, b\n", "names only 'b'"),
         ("file,label\na.png,b\n", "at least two classes, but names only 'b'"),
         ("file,label\n", "at least two classes, but names none"),
     ],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lgmnet.data.images.read import read_image
 from lgmnet.errors import UserError
-from lgmnet.io import atomic_write, cache_folder, make_folder
+from lgmnet.io import atomic_write, make_cache_folder
 from lgmnet.progress import track_progress
 
 CACHE_VERSION = 2
@@ -54,8 +54,7 @@ def load_decoded(
     Raises:
         UserError: if the cache folder cannot be written to.
     """
-    folder = cache_folder()
-    make_folder(folder)
+    folder = make_cache_folder()
     path = folder / f"{name}-{hash_files(sources, shape)}.npy"
     try:
         with FileLock(folder / f".{path.name}.lock"):

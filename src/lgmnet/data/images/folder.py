@@ -11,7 +11,12 @@ from torch import Tensor
 from lgmnet.data.images.files import ImageFiles
 from lgmnet.data.images.kind import MAX_SAMPLED_FILES, ToneStatistics
 from lgmnet.data.images.layouts import check_class_layout, describe_unused
-from lgmnet.data.images.listing import list_class_contents, list_content, list_images_below
+from lgmnet.data.images.listing import (
+    describe_unread,
+    list_class_contents,
+    list_content,
+    list_images_below,
+)
 from lgmnet.errors import DataError, ImageError
 from lgmnet.progress import track_progress
 
@@ -37,7 +42,7 @@ class ClassFolder:
     Args:
         folder: Folder of the class folders, or that the files of a table are relative to.
         files: Image files of each class, in order of their names.
-        unused: Sentence about images of the folder that are not used; None if there are none.
+        unused: What images of the folder are not used and why; None if there are none.
     """
 
     def __init__(
@@ -89,10 +94,7 @@ class ClassFolder:
                     progress.advance()
                 if len(images) == n_images:
                     reasons = " ".join(map(str, problems[n_problems:]))
-                    raise DataError(
-                        f"The class '{name}' has no image that can be read in "
-                        f"'{self.folder / name}'. {reasons}"
-                    )
+                    raise DataError(f"The class '{name}' has no image that can be read. {reasons}")
         return LabelledImages(torch.stack(images), labels, list(self.files), sources, problems)
 
     def _source(self, path: Path) -> str:
@@ -116,7 +118,9 @@ def scan_class_folder(folder: Path, min_classes: int = 2) -> ClassFolder:
     content = list_content(folder)
     classes = list_class_contents(content.folders)
     files = {name: class_content.images for name, class_content in classes.items()}
-    check_class_layout(folder, files, min_classes)
+    unread = [path for each in (content, *classes.values()) for path in each.unread]
+    note = describe_unread(unread)
+    check_class_layout(folder, files, min_classes, note)
     deeper = [below for class_content in classes.values() for below in class_content.folders]
-    unused = content.images + list_images_below(deeper)
-    return ClassFolder(folder, files, describe_unused(unused))
+    unused = describe_unused(content.images + list_images_below(deeper))
+    return ClassFolder(folder, files, " ".join(filter(None, (unused, note))) or None)

@@ -14,7 +14,7 @@ def read_label_table(table: Path, folder: Path | None = None) -> ClassFolder:
 
     Args:
         table: CSV file in UTF-8 with the columns ``file`` and ``label``, separated by commas or
-            semicolons. Other columns are ignored.
+            semicolons. Other columns are ignored, and so are spaces around a cell.
         folder: Folder that the names of files are relative to; None for that of the table.
 
     Raises:
@@ -34,9 +34,24 @@ def read_label_table(table: Path, folder: Path | None = None) -> ClassFolder:
                     f"'{LABEL_COLUMN}', but it lacks {' and '.join(sorted(missing))}: "
                     f"it begins with '{header.strip()[:200]}'."
                 )
-            reader = csv.DictReader(lines, names, delimiter=delimiter)
-            for number, row in enumerate(reader, 2):
-                file, label = row[FILE_COLUMN], row[LABEL_COLUMN]
+            for name in (FILE_COLUMN, LABEL_COLUMN):
+                if names.count(name) > 1:
+                    raise DataError(
+                        f"'{table}' must have one column '{name}', but has {names.count(name)}. "
+                        "Rename or remove the others."
+                    )
+            for number, cells in enumerate(csv.reader(lines, delimiter=delimiter), 2):
+                texts = [cell.strip() for cell in cells]
+                if not any(texts):
+                    continue
+                if any(texts[len(names) :]):
+                    raise DataError(
+                        f"Line {number} of '{table}' has {len(cells)} cells, but the table has "
+                        f"{len(names)} columns: '{delimiter.join(cells)[:200]}'. Put a name that "
+                        f"holds '{delimiter}' in double quotes."
+                    )
+                row = dict(zip(names, texts, strict=False))
+                file, label = row.get(FILE_COLUMN), row.get(LABEL_COLUMN)
                 if not file or not label:
                     raise DataError(
                         f"Line {number} of '{table}' must name a file and its label, but names "

@@ -1,11 +1,11 @@
 """Lists of the image files in folders; without PyTorch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lgmnet.data.images.pixels import IMAGE_SUFFIXES
+from lgmnet.data.images.pixels import IMAGE_SUFFIXES, UNREAD_SUFFIXES, identify_image
 from lgmnet.errors import check_utf8
 
 
@@ -14,21 +14,45 @@ class FolderContent:
     """Content of a folder, without hidden files and folders; both are sorted by name."""
 
     images: list[Path]
-    """Files with the suffix of an image."""
+    """Files with the suffix of an image; links to absent ones are among them, to be named."""
     folders: list[Path]
+    unread: list[Path]
+    """Pictures that are not read, because of their suffix."""
 
 
 def list_content(folder: Path) -> FolderContent:
     """List the images and the folders directly in a folder, by reading it once."""
-    images, folders = [], []
+    images, folders, unread = [], [], []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            images.append(path)
-        elif path.is_dir():
+        if path.is_dir():
             folders.append(path)
-    return FolderContent(images, folders)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        elif path.suffix.lower() in UNREAD_SUFFIXES or (not path.suffix and is_image(path)):
+            unread.append(path)
+    return FolderContent(images, folders, unread)
+
+
+def is_image(path: Path) -> bool:
+    """Return True if a file begins as an image does, whatever its name."""
+    with suppress(Exception):  # Pillow raises any exception.
+        if path.is_file():  # Opening a pipe would wait for its writer.
+            identify_image(path).close()
+            return True
+    return False
+
+
+def describe_unread(unread: Sequence[Path]) -> str | None:
+    """Describe pictures that are not read, in one sentence; None if there are none."""
+    if not unread:
+        return None
+    are_left = "1 picture was" if len(unread) == 1 else f"{len(unread)} pictures were"
+    return (
+        f"{are_left} left out, such as '{unread[0]}': expected a format that is read, and a name "
+        "that tells it; convert to PNG or JPEG, or add the suffix that is missing."
+    )
 
 
 def list_images(folder: Path) -> list[Path]:

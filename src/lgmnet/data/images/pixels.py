@@ -56,6 +56,16 @@ IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
 )
 """Suffixes of image files. HEIC photos are among them even if they cannot be read here, because a
 photo that is not read must be named."""
+RAW_PHOTOS = (
+    ".3fr .arw .cr2 .cr3 .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 "
+    ".rwl .sr2 .srf .srw .x3f"
+)
+OTHER_PICTURES = (
+    ".ai .cdr .cur .dcm .dds .emf .eps .exr .fits .fts .hdr .icns .ico .jxl .pcx .psb .psd .sgi "
+    ".svg .svgz .tga .wmf .xbm .xcf .xpm"
+)
+UNREAD_SUFFIXES = frozenset(f"{RAW_PHOTOS} {OTHER_PICTURES}".split()) - IMAGE_SUFFIXES
+"""Suffixes of pictures that are not read, and are named where images were asked for."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ def open_image(file: ImageFile) -> Iterator[Image.Image]:
     """
     # Unlike Path.is_file, os.path.isfile is False for a name that no file can have.
     if isinstance(file, Path) and not os.path.isfile(file):
+        if os.path.isdir(file):
+            raise ImageError(f"'{file}' must be an image file, but is a folder.")
+        if os.path.islink(file):
+            raise ImageError(f"'{file}' is a link to an image file that is not there.")
         raise ImageError(f"There is no image file '{file}'.")
     # Pillow warns of files that it can read all the same, and of large sizes, for which our own
     # limits raise errors that name the file.
