@@ -160,6 +160,20 @@ def test_invalid_labels(labels, classes, words):
         fit_classifier(tiny_model(), drawings(3, 1)[:, 0], labels, classes)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("model", "labels", "sources", "error", "words"),
+    [
+        (None, LABELS, ["only one"], DataError, "6 samples, but 1 sources; expected one for"),
+        (None, ["moon"] * 6, None, DataError, "Labels must be indices .* but are .'moon'"),
+        ("omniglot", LABELS, None, ConfigError, "Expected a model, but got 'omniglot'. Load it"),
+    ],
+)
+def test_invalid_arguments(model, labels, sources, error, words):
+    with pytest.raises(error, match=words):
+        fit_classifier(model or tiny_model(), support_images(), labels, CLASSES, sources=sources)
+
+
 def test_images_of_another_size(fitted):
     large = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     words = r"must be uint8 \[images, 1, 28, 28\], but are uint8 \[2, 1, 32, 32\]"
