@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_input_mismatch
-from lgmnet.classifier.labels import LABEL_TYPES, check_labels
+from lgmnet.classifier.labels import LABEL_TYPES, check_labels, check_same_kind, label_kind
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
@@ -42,8 +43,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ``X`` is what the model takes. For a model of images it is a list or an array of paths, a list
     of PIL images, arrays, or files as bytes or BytesIO, or one array [images, height, width] or
     [images, height, width, channels]. For a model of vectors it is an array [samples, features].
-    ``y`` are labels of any type that scikit-learn takes. A DataFrame with the columns ``file`` and
-    ``label`` is both in one.
+    ``y`` are texts, whole numbers or truth values, all of one kind. A DataFrame with the columns
+    ``file`` and ``label`` is both in one.
 
     Args:
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
@@ -106,8 +107,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ConfigError: if there is no such model, or it cannot judge ``by`` that.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
-                length, a label has an unknown type, there is one class only, or all classes hold
-                the same samples.
+                length, labels have an unknown type or several, there is one class only, or all
+                classes hold the same samples.
         """
         labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
@@ -125,16 +126,23 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
         fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
+        if not model.inputs.is_image:
+            validate_data(self, X, skip_check_array=True)  # Sets `n_features_in_`.
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> FewShotClassifier:
         """Add samples, of existing or new classes, and fit again to all samples.
 
         ``classes`` is ignored; new classes are those of ``y``.
+
+        Raises:
+            ConfigError: if labels are not of the kind of the others, or the classifier was saved
+                without its samples.
+            DataError: as for `fit`.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = check_labels(table_labels(X) if y is None else y)
+        labels = self._known_labels(X, y)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
@@ -165,18 +173,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ConfigError: if there is no class ``old``, already a class ``new``, or ``new`` is not of
-                the type of the other labels.
+                the kind of the other labels.
         """
         check_is_fitted(self)
+        check_same_kind(new, self.classes_)
         name = self._class_name(old)
         renamed = edit.rename_class(self.classifier_, name, str(new))
         values = self.classes_.tolist()
         values[self.classifier_.class_index(name)] = new
         labels = check_labels(values)
-        if labels.dtype.kind != self.classes_.dtype.kind:
-            raise ConfigError(
-                f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
-            )
         classes, order = np.unique(labels, return_index=True)
         if not np.array_equal(labels, classes):
             # The columns follow the order of the labels, so the class moves to another column.
@@ -213,10 +218,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
             return labels
-        if np.asarray(self.unknown).dtype.kind != self.classes_.dtype.kind:
+        like = self.classes_.tolist()[0]
+        if label_kind(self.unknown) != label_kind(like) or self.unknown in self.classes_:
             raise ConfigError(
-                f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
-                f"{self.unknown!r}."
+                f"'unknown' must be a label of the kind of the classes, such as {like!r}, but of "
+                f"none of them, and is {self.unknown!r}."
             )
         self.classifier_.rejection.threshold_for(self.unknown_rate)  # Also without samples.
         batches = []
@@ -247,14 +253,33 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._fitting_model()
         return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
 
-    def report(self, X: Any, y: Any) -> Report:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Compute the share of correct predictions.
+
+        Args:
+            X: Samples.
+            y: Their labels; None if ``X`` is a DataFrame with a column ``label``.
+            sample_weight: Weight of each sample; None for equal ones.
+
+        Raises:
+            DataError: if there are no labels.
+        """
+        labels = table_labels(X) if y is None else y
+        accuracy: float = super().score(X, labels, sample_weight)
+        return accuracy
+
+    def report(self, X: Any, y: Any = None) -> Report:
         """Compare predictions with labels, and search for mislabelled support samples.
+
+        ``y`` is None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
             ConfigError: if a label is none of ``classes_``.
+            DataError: if ``X`` or ``y`` cannot be used, or they differ in length.
         """
         check_is_fitted(self)
-        labels = check_labels(y)
+        labels = self._known_labels(X, y)
+        X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
@@ -369,7 +394,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not reset and (mismatch := find_input_mismatch(self.classifier_, X)):
             warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
-            X = validate_data(self, X, reset=reset, dtype=np.float64)
+            X = self._check_vectors(X, reset=reset)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
         samples = to_samples(X, shape)
         if n_labels is not None and n_labels != len(samples):
@@ -380,6 +405,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             samples = to_support_samples(samples, shape, source.backbone, self.engine)
         return samples.to(resolve_device(self.device))
 
+    def _check_vectors(self, X: Any, *, reset: bool) -> np.ndarray:
+        """Check vectors as scikit-learn does, and leave the estimator as it is."""
+        try:
+            vectors: np.ndarray = validate_data(copy.copy(self), X, reset=reset, dtype=np.float64)
+        except ValueError as error:
+            raise DataError(
+                "Expected vectors, as an array of numbers [samples, features]; images, in one flat "
+                f"list, are for other models: {error}"
+            ) from error
+        return vectors
+
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):
             return ("",) * n_samples
@@ -389,9 +425,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tuple(str(label) for label in classes.tolist())
 
     def _class_name(self, label: Any) -> str:
-        # Not the dtype itself: it would cut a text to the length of the longest label.
-        kind = LABEL_TYPES[self.classes_.dtype.kind]
-        return self._class_names(np.asarray([label]).astype(kind))[0]
+        check_same_kind(label, self.classes_)
+        return self._class_names(np.asarray([label]))[0]
+
+    def _known_labels(self, X: Any, y: Any) -> np.ndarray:
+        """Convert labels, and check that they are of the kind of those of the classifier."""
+        labels = check_labels(table_labels(X) if y is None else y)
+        for label in labels.tolist()[:1]:  # All are of one kind.
+            check_same_kind(label, self.classes_)
+        return labels
 
     def _set_fitted(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
         notes = {**fitted.notes, LABEL_KIND_NOTE: classes.dtype.kind}

@@ -148,9 +148,27 @@ def collect_inputs(inputs: Any) -> Any:
 
 
 def table_labels(inputs: Any) -> Any:
-    """Return the column ``label`` of a DataFrame; None if the input is none, or lacks it."""
-    columns = list(inputs.columns) if hasattr(inputs, "columns") else []
-    return inputs[LABEL_COLUMN] if {FILE_COLUMN, LABEL_COLUMN} <= set(columns) else None
+    """Return the column ``label`` of a DataFrame, of input that came without other labels.
+
+    Raises:
+        DataError: if there is no such column.
+    """
+    if hasattr(inputs, "columns"):
+        columns = list(inputs.columns)
+        if {FILE_COLUMN, LABEL_COLUMN} <= set(columns):
+            return inputs[LABEL_COLUMN]
+        names = ", ".join(f"'{name}'" for name in columns[:10])
+        raise DataError(
+            f"Without y, a table must have the columns '{FILE_COLUMN}' and '{LABEL_COLUMN}', but "
+            f"has {names or 'none'}. Rename its columns, or give y."
+        )
+    if isinstance(inputs, (str, os.PathLike)):
+        raise DataError(
+            f"Expected images and the label of each, but got the path '{os.fspath(inputs)}'. For a "
+            "folder of classes, use the command lgmnet forge, or list its files: paths = "
+            f"sorted(Path({os.fspath(inputs)!r}).glob('*/*')), y = [p.parent.name for p in paths]."
+        )
+    raise DataError("This FewShotClassifier requires y to be passed, but the target y is None.")
 
 
 def warn_of_channels(shape: Sequence[int]) -> None:
