@@ -26,7 +26,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import RATES, Rejection
-from lgmnet.model.model import load_model, save_model
+from lgmnet.model.model import Model, load_model, save_model
 from tests.support.command_line import lgmnet as run_lgmnet
 from tests.support.images import write_drawing
 from tests.support.models import drawings, tiny_model
@@ -200,6 +200,43 @@ def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings
         classifier.rename_class("abc", "x")
     with pytest.raises(ConfigError, match="no class 'abc'"):
         classifier.report(images[:1], ["abc"])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"model": None}, "Expected the name of a model, such as 'omniglot', .* but got None"),
+        ({"model": ["omniglot"]}, "Expected the name of a model"),
+        ({"model": Model}, "Expected the name of a model"),
+        ({"engine": None}, "There is no engine 'None'"),
+        ({"engine": 5}, "There is no engine '5'"),
+        ({"unknown": ["x", "y"]}, r"'unknown' must be a label .*, but of none .* is \['x', 'y'\]"),
+        ({"unknown": "a"}, "'unknown' must be a label .*, but of none of them, and is 'a'"),
+        ({"unknown": 7}, "'unknown' must be a label of the kind .* such as 'a', .* is 7"),
+        ({"random_state": "x"}, "The seed must be None or a whole number"),
+    ],
+)
+def test_bad_parameters_are_refused(parameters, words, tiny, labelled_drawings):
+    images, names = labelled_drawings
+    classifier = FewShotClassifier(**{"model": tiny, **parameters})
+
+    def use() -> None:
+        classifier.fit(images, names).predict(images)
+        classifier.spread(images, draws=2)
+
+    with pytest.raises(ConfigError, match=words):
+        use()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "seed", [None, np.int64(3), np.random.RandomState(0), np.random.default_rng(0)]
+)
+def test_seeds_are_those_of_scikit_learn(seed, tiny, labelled_drawings):
+    classifier = FewShotClassifier(tiny, random_state=seed).fit(*labelled_drawings)
+    assert classifier.spread(labelled_drawings[0][:2], draws=2).shape == (2, 4)
+    assert classifier.spread([], draws=2).shape == (0, 4)
 
 
 @pytest.fixture

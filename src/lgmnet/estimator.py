@@ -23,7 +23,7 @@ from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
 from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
-from lgmnet.devices import resolve_device
+from lgmnet.devices import MAX_INT, resolve_device
 from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
@@ -50,7 +50,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
             Face hub. ``auto`` looks at the samples: ``omniglot`` for drawings, ``photos`` for
             photos, ``vectors`` for an array [samples, features].
-        random_state: Seed of the random draws (`spread`); None for a different one each time.
+        random_state: Seed of the random draws (`spread`), or a generator of NumPy that gives one;
+            None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         engine: Engine that computes the features of photos, or the embedding of drawings:
             ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
@@ -82,7 +83,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         model: str | Path = AUTO_MODEL,
         *,
-        random_state: int | None = 0,
+        random_state: int | np.random.RandomState | np.random.Generator | None = 0,
         device: str = "cpu",
         engine: EngineName = AUTO,
         unknown: Any = None,
@@ -247,11 +248,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classifier_.judged_by()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
-        """Compute the standard deviation of each probability over ``draws`` task contexts."""
+        """Compute the standard deviation of each probability over ``draws`` task contexts.
+
+        Raises:
+            ConfigError: if ``draws`` is no whole number of at least 1, ``random_state`` is no seed,
+                or the classifier was saved without its samples.
+        """
         check_is_fitted(self)
         samples = self._prepare_samples(X)
         model = self._fitting_model()
-        return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
+        seed = self.random_state
+        if isinstance(seed, np.random.RandomState):
+            seed = seed.randint(MAX_INT)
+        elif isinstance(seed, np.random.Generator):
+            seed = int(seed.integers(MAX_INT))
+        return self.classifier_.spread(model, samples, draws, seed).cpu().numpy()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Compute the share of correct predictions.
@@ -293,11 +304,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cannot be edited, nor its answers explained.
 
         Raises:
+            ConfigError: if ``path`` is no path.
             UserError: if the file cannot be written, or if a file that is no classifier is there
                 and ``overwrite`` is False.
         """
         check_is_fitted(self)
-        self.classifier_.save(Path(path), overwrite=overwrite, support=support)
+        self.classifier_.save(path, overwrite=overwrite, support=support)
 
     @classmethod
     def load(
@@ -317,12 +329,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             engine: Engine, as in `FewShotClassifier`.
 
         Raises:
-            ConfigError: if there is no such device or engine.
+            ConfigError: if ``path`` is no path, or there is no such device or engine.
             UserError: if the engine is not installed.
             FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
-        fitted = FittedClassifier.load(Path(path), engine=engine).to(resolve_device(device))
+        fitted = FittedClassifier.load(path, engine=engine).to(resolve_device(device))
         if model is None and is_hub_name(fitted.model):
             raise FileFormatError(
                 f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from lgmnet.errors import FileFormatError, UserError
+from lgmnet.errors import ConfigError, FileFormatError, UserError
 
 OVERWRITE_ADVICE = (
     "Choose another path, or allow it: --force in the shell, overwrite=True in Python."
@@ -19,6 +19,20 @@ def cache_folder() -> Path:
 
     named = os.environ.get("LGMNET_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("lgmnet")
+
+
+def to_path(path: str | Path) -> Path:
+    """Convert a path, as a caller states it.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise ConfigError(
+            f"Expected a path, such as 'symbols.safetensors', but got {path!r:.100}."
+        ) from error
 
 
 def make_folder(path: Path) -> None:

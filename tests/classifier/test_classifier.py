@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lgmnet import load_model
-from lgmnet.classifier.classifier import BATCH_SIZE
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
@@ -172,6 +172,23 @@ def test_invalid_labels(labels, classes, words):
 def test_invalid_arguments(model, labels, sources, error, words):
     with pytest.raises(error, match=words):
         fit_classifier(model or tiny_model(), support_images(), labels, CLASSES, sources=sources)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", ["x", 1.5, 2**70, [1]])
+def test_a_seed_is_a_whole_number(seed, fitted, queries):
+    with pytest.raises(ConfigError, match="The seed must be None or a whole number of at most 64"):
+        fitted.spread(tiny_model(), queries, seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_path_may_be_text(fitted, queries, tmp_path):
+    fitted.save(f"{tmp_path}/c.safetensors")
+    loaded = FittedClassifier.load(f"{tmp_path}/c.safetensors")
+    assert torch.equal(loaded.predict_proba(queries), fitted.predict_proba(queries))
+    for use in (fitted.save, FittedClassifier.load):
+        with pytest.raises(ConfigError, match=r"Expected a path, such as .*, but got None"):
+            use(None)
 
 
 def test_images_of_another_size(fitted):
