@@ -206,7 +206,10 @@ def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"model": None}, "Expected the name of a model, such as 'omniglot', .* but got None"),
+        (
+            {"model": None},
+            "Expected the name of a model, such as 'omniglot', .* but got a NoneType",
+        ),
         ({"model": ["omniglot"]}, "Expected the name of a model"),
         ({"model": Model}, "Expected the name of a model"),
         ({"engine": None}, "There is no engine 'None'"),
@@ -438,9 +441,16 @@ def test_invalid_support_sets(X, y, error, words, tiny):
         FewShotClassifier(tiny).fit(X, y)
 
 
-@pytest.mark.parametrize("X", [["a.png", "b.png"], [["a.png"], ["b.png"]], [[1, 2], [3]]])
-def test_what_are_no_vectors(X):
-    with pytest.raises(DataError, match=r"numbers \[samples, features\]; images, in one flat list"):
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (["a.png", "b.png"], "; images, in one flat list, are for other models: could not convert"),
+        ([["a.png"], ["b.png"]], "; images, in one flat list, are for other models: could not"),
+        ([[1, 2], [3]], ": setting an array element"),
+    ],
+)
+def test_what_are_no_vectors(X, words):
+    with pytest.raises(DataError, match=r"as an array of numbers \[samples, features\]" + words):
         FewShotClassifier("vectors").fit(X, ["a", "b"])
 
 

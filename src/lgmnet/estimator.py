@@ -22,7 +22,7 @@ from lgmnet.classifier.labels import LABEL_TYPES, check_labels, check_same_kind,
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
-from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
+from lgmnet.data.inputs import are_vectors, collect_inputs, table_labels, to_samples
 from lgmnet.devices import MAX_INT, resolve_device
 from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
@@ -422,9 +422,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             vectors: np.ndarray = validate_data(copy.copy(self), X, reset=reset, dtype=np.float64)
         except ValueError as error:
+            hint = "" if are_vectors(X) else "; images, in one flat list, are for other models"
+            reason = str(error).rstrip(".")
             raise DataError(
-                "Expected vectors, as an array of numbers [samples, features]; images, in one flat "
-                f"list, are for other models: {error}"
+                f"Expected vectors, as an array of numbers [samples, features]{hint}: {reason}."
             ) from error
         return vectors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -186,7 +187,8 @@ def test_a_path_may_be_text(fitted, queries, tmp_path):
     fitted.save(f"{tmp_path}/c.safetensors")
     loaded = FittedClassifier.load(f"{tmp_path}/c.safetensors")
     assert torch.equal(loaded.predict_proba(queries), fitted.predict_proba(queries))
-    for use in (fitted.save, FittedClassifier.load):
+    uses: tuple[Any, ...] = (fitted.save, FittedClassifier.load)
+    for use in uses:
         with pytest.raises(ConfigError, match=r"Expected a path, such as .*, but got None"):
             use(None)
 

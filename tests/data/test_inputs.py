@@ -223,6 +223,7 @@ def closed(file: Any) -> Any:
         (None, DRAWING, "Expected a sequence of paths.*but got None"),
         (5, DRAWING, "Expected a sequence of paths.*but got 5"),
         (float("nan"), DRAWING, "Expected a sequence of paths.*but got nan"),
+        ({"a.png"}, DRAWING, "Expected a sequence of paths.*but got {'a.png'}"),
         (len, DRAWING, "Expected a sequence of paths.*but got <built-in function len>"),
         (np.array(5.0), DRAWING, r"Expected a sequence of paths.*but got array\(5\."),
         (None, (2,), "Expected a sequence of paths.*but got None"),

@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -167,7 +167,7 @@ def check_is_sequence(inputs: Any) -> None:
         )
     shape = tuple(getattr(inputs, "shape", [-1]))
     is_sequence = isinstance(inputs, Iterable) or hasattr(inputs, "__array__")
-    if not shape or not is_sequence:
+    if not shape or not is_sequence or isinstance(inputs, Set):  # A set has no order.
         raise DataError(
             f"Expected a sequence of {IMAGE_FORMS}, or vectors, but got {inputs!r:.100}."
         )

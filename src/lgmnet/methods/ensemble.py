@@ -46,7 +46,8 @@ class Ensemble(Classifier):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        if not isinstance(draws, Integral):
+        stated: object = draws  # Callers may be untyped.
+        if not isinstance(stated, Integral):
             raise ConfigError(f"'draws' must be a whole number, but is {draws!r:.100}.")
         if draws < 1:
             raise ConfigError(f"'draws' must be at least 1, but is {draws}.")

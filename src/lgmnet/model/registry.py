@@ -42,8 +42,8 @@ def model_folder(name: str | Path) -> Path:
     """
     if not isinstance(name, (str, os.PathLike)):
         raise ConfigError(
-            f"Expected the name of a model, such as 'omniglot', or its folder, but got "
-            f"{name!r:.100}."
+            "Expected the name of a model, such as 'omniglot', or its folder, but got a "
+            f"{type(name).__name__}."
         )
     if str(name) in shipped_models():
         return PRETRAINED_FOLDER / str(name)
