@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,24 @@ from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_input_mismatch
-from lgmnet.classifier.labels import LABEL_TYPES, check_labels, check_same_kind, label_kind
+from lgmnet.classifier.labels import (
+    check_known_labels,
+    check_labels,
+    check_same_kind,
+    check_unknown,
+    restore_labels,
+)
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
-from lgmnet.data.inputs import are_vectors, collect_inputs, table_labels, to_samples
-from lgmnet.devices import MAX_INT, resolve_device
+from lgmnet.data.inputs import check_vectors, collect_inputs, table_labels, to_samples
+from lgmnet.devices import resolve_device
 from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
-from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import AUTO_MODEL, model_folder
+from lgmnet.model.loaded import load_model_once
+from lgmnet.model.model import Model
+from lgmnet.model.registry import AUTO_MODEL
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -143,7 +148,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = self._known_labels(X, y)
+        labels = check_known_labels(table_labels(X) if y is None else y, self.classes_)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
@@ -219,12 +224,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
             return labels
-        like = self.classes_.tolist()[0]
-        if label_kind(self.unknown) != label_kind(like) or self.unknown in self.classes_:
-            raise ConfigError(
-                f"'unknown' must be a label of the kind of the classes, such as {like!r}, but of "
-                f"none of them, and is {self.unknown!r}."
-            )
+        check_unknown(self.unknown, self.classes_)
         self.classifier_.rejection.threshold_for(self.unknown_rate)  # Also without samples.
         batches = []
         for analysis in self.classifier_.analyze_batches(samples):
@@ -258,10 +258,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples = self._prepare_samples(X)
         model = self._fitting_model()
         seed = self.random_state
-        if isinstance(seed, np.random.RandomState):
-            seed = seed.randint(MAX_INT)
-        elif isinstance(seed, np.random.Generator):
-            seed = int(seed.integers(MAX_INT))
+        if isinstance(seed, (np.random.RandomState, np.random.Generator)):
+            seed = int.from_bytes(seed.bytes(4), "big")
         return self.classifier_.spread(model, samples, draws, seed).cpu().numpy()
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -276,8 +274,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: if there are no labels.
         """
         labels = table_labels(X) if y is None else y
-        accuracy: float = super().score(X, labels, sample_weight)
-        return accuracy
+        return float(super().score(X, labels, sample_weight))
 
     def report(self, X: Any, y: Any = None) -> Report:
         """Compare predictions with labels, and search for mislabelled support samples.
@@ -289,7 +286,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: if ``X`` or ``y`` cannot be used, or they differ in length.
         """
         check_is_fitted(self)
-        labels = self._known_labels(X, y)
+        labels = check_known_labels(table_labels(X) if y is None else y, self.classes_)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
@@ -340,15 +337,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "
                 "download; name the model with model=..."
             )
-        kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
-        labels = np.array(fitted.classes)
-        try:
-            classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
-        except (KeyError, ValueError) as error:
-            raise FileFormatError(
-                f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
-                f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
-            ) from error
+        classes = restore_labels(fitted.classes, fitted.notes.get(LABEL_KIND_NOTE, "U"), path)
         estimator = cls(model or fitted.model, device=device, engine=engine, by=fitted.by)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
@@ -379,12 +368,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._load_model(name), notes
 
     def _load_model(self, name: str | Path) -> Model:
-        """Load a model, once as long as its folder is unchanged."""
-        modified = 0
-        if not is_hub_name(name):
-            folder = model_folder(name)
-            modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(name, modified, resolve_device(self.device), self.engine)
+        return load_model_once(name, resolve_device(self.device), self.engine)
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
@@ -406,7 +390,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not reset and (mismatch := find_input_mismatch(self.classifier_, X)):
             warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
-            X = self._check_vectors(X, reset=reset)
+            X = check_vectors(self, X, reset=reset)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
         samples = to_samples(X, shape)
         if n_labels is not None and n_labels != len(samples):
@@ -416,18 +400,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if source.backbone and len(samples):  # A support set stores features of photos.
             samples = to_support_samples(samples, shape, source.backbone, self.engine)
         return samples.to(resolve_device(self.device))
-
-    def _check_vectors(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Check vectors as scikit-learn does, and leave the estimator as it is."""
-        try:
-            vectors: np.ndarray = validate_data(copy.copy(self), X, reset=reset, dtype=np.float64)
-        except ValueError as error:
-            hint = "" if are_vectors(X) else "; images, in one flat list, are for other models"
-            reason = str(error).rstrip(".")
-            raise DataError(
-                f"Expected vectors, as an array of numbers [samples, features]{hint}: {reason}."
-            ) from error
-        return vectors
 
     def _sources(self, X: Any, n_samples: int) -> tuple[str, ...]:
         if isinstance(X, np.ndarray) or not isinstance(X, Sequence):
@@ -441,24 +413,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_same_kind(label, self.classes_)
         return self._class_names(np.asarray([label]))[0]
 
-    def _known_labels(self, X: Any, y: Any) -> np.ndarray:
-        """Convert labels, and check that they are of the kind of those of the classifier."""
-        labels = check_labels(table_labels(X) if y is None else y)
-        for label in labels.tolist()[:1]:  # All are of one kind.
-            check_same_kind(label, self.classes_)
-        return labels
-
     def _set_fitted(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
         notes = {**fitted.notes, LABEL_KIND_NOTE: classes.dtype.kind}
         self.classifier_ = dataclasses.replace(fitted, notes=notes)
         self.classes_ = classes
-
-
-@lru_cache(maxsize=4)
-def load_model_once(
-    name: str | Path, modified: int, device: torch.device, engine: str = AUTO
-) -> Model:
-    """Load a model by its name; load it again only if ``modified`` has changed."""
-    model = load_model(name, engine=engine)
-    model.method.to(device)
-    return model

@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lgmnet.errors import ConfigError, DataError
+from lgmnet.errors import ConfigError, DataError, FileFormatError
 
 LABEL_TYPES = {"b": bool, "i": int, "u": int, "f": float, "U": str}
 """Types of labels that a file can store, by the letter of their NumPy kind."""
@@ -25,7 +26,9 @@ def check_labels(y: Any) -> np.ndarray:
         from sklearn.utils.validation import column_or_1d
 
         labels = column_or_1d(labels, warn=True)
-    if labels.dtype.kind in "OT" and labels.ndim == 1:  # Objects, or NumPy's texts of any length.
+    if (
+        labels.dtype.kind in ("O", "T") and labels.ndim == 1
+    ):  # Objects, or NumPy's texts of any length.
         labels = merge_labels(labels.tolist())
     with warnings.catch_warnings():
         # One sample of each class is a normal support set.
@@ -83,3 +86,47 @@ def check_same_kind(label: Any, classes: np.ndarray) -> None:
     like = classes.tolist()[0]
     if label_kind(label) != label_kind(like):
         raise ConfigError(f"Expected a label like the others, such as {like!r}, but got {label!r}.")
+
+
+def check_known_labels(y: Any, classes: np.ndarray) -> np.ndarray:
+    """Convert labels as `check_labels` does, and check that they are of the kind of the classes.
+
+    Raises:
+        ConfigError: if they are of another kind.
+        DataError: of `check_labels`.
+    """
+    labels = check_labels(y)
+    for label in labels.tolist()[:1]:  # All are of one kind.
+        check_same_kind(label, classes)
+    return labels
+
+
+def check_unknown(unknown: Any, classes: np.ndarray) -> None:
+    """Check the label of samples that belong to no class.
+
+    Raises:
+        ConfigError: if it is not of the kind of the classes, or one of them.
+    """
+    like = classes.tolist()[0]
+    if label_kind(unknown) != label_kind(like) or unknown in classes:
+        raise ConfigError(
+            f"'unknown' must be a label of the kind of the classes, such as {like!r}, but of none "
+            f"of them, and is {unknown!r}."
+        )
+
+
+def restore_labels(names: Sequence[str], kind: str, path: str | Path) -> np.ndarray:
+    """Convert the names of classes in a file to labels of the kind that it states.
+
+    Raises:
+        FileFormatError: if they are not of this kind.
+    """
+    texts = np.array(names)
+    try:
+        labels: np.ndarray = texts == "True" if kind == "b" else texts.astype(LABEL_TYPES[kind])
+    except (KeyError, ValueError) as error:
+        raise FileFormatError(
+            f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
+            f"{names[:3]}. Use an intact copy, or fit the classifier again."
+        ) from error
+    return labels

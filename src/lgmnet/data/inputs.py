@@ -1,5 +1,6 @@
 """Conversion of a user's input (files, PIL images, arrays, vectors) to samples of a model."""
 
+import copy
 import io
 import os
 import warnings
@@ -248,6 +249,29 @@ def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
     if not bool(torch.isfinite(vectors).all()):
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise DataError(f"Vector {row} holds NaN or infinity; leave it out or fill it in.")
+    return vectors
+
+
+def check_vectors(estimator: Any, inputs: Any, *, reset: bool) -> np.ndarray:
+    """Check vectors as scikit-learn does for an estimator, and leave the estimator as it is.
+
+    If ``reset`` is False, their length must be the one that it was fitted to.
+
+    Raises:
+        DataError: if they are no vectors that it can take.
+    """
+    from sklearn.utils.validation import validate_data
+
+    try:
+        vectors: np.ndarray = validate_data(
+            copy.copy(estimator), inputs, reset=reset, dtype=np.float64
+        )
+    except ValueError as error:
+        hint = "" if are_vectors(inputs) else "; images, in one flat list, are for other models"
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"Expected vectors, as an array of numbers [samples, features]{hint}: {reason}."
+        ) from error
     return vectors
 
 
