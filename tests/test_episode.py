@@ -75,6 +75,13 @@ def test_too_small_a_shape_is_refused(name, least, below):
         EpisodeShape(**sizes | {name: least - below})
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("value", ["5", 5.0, None])
+def test_a_shape_of_no_whole_numbers_is_refused(value):
+    with pytest.raises(EpisodeError, match=f"'way' must be a whole number, but is {value!r}"):
+        EpisodeShape(value, 1, 1)
+
+
 def test_an_episode_error_is_a_user_error_and_a_value_error():
     assert issubclass(EpisodeError, UserError)
     assert issubclass(EpisodeError, ValueError)

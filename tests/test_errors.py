@@ -82,6 +82,7 @@ def test_an_unknown_name_error_suggests_the_nearest_name_and_lists_all():
         "There is no model 'omniglt'. Did you mean 'omniglot'? Known: letters, omniglot."
     )
     assert "Did you mean" not in str(unknown_name_error("model", "zzz", ["omniglot"]))
+    assert "There is no engine 'None'." in str(unknown_name_error("engine", None, ["torch"]))
     assert str(unknown_name_error("model", "x", [])) == "There is no model 'x'. Known: none."
 
 

@@ -26,7 +26,7 @@ from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError, DataError, FileFormatError, UserError
 from lgmnet.estimator import FewShotClassifier
 from lgmnet.evaluation.rejection import RATES, Rejection
-from lgmnet.model.model import load_model, save_model
+from lgmnet.model.model import Model, load_model, save_model
 from tests.support.command_line import lgmnet as run_lgmnet
 from tests.support.images import write_drawing
 from tests.support.models import drawings, tiny_model
@@ -150,6 +150,46 @@ def test_invalid_edits(tiny, labelled_drawings):
     assert numbers.classes_.tolist() == [0, 2, 7]
 
 
+@pytest.mark.parametrize(
+    ("labels", "other"),
+    [
+        (["a", "b"], 7),
+        (["a", "b"], None),
+        ([0, 1], "1"),
+        ([0, 1], 1.0),
+        ([0, 1], True),
+        ([False, True], "x"),
+        ([0.0, 1.0], 1),
+    ],
+)
+def test_a_label_of_another_kind_is_refused(labels, other, tiny):
+    """NumPy would convert it, and so take it for another label or change all the others."""
+    images = drawings(2, 1)[:, 0, 0].numpy()
+    classifier = FewShotClassifier(tiny).fit(images, labels)
+    before = vars(classifier).copy()
+    for edit in (
+        lambda: classifier.remove_class(other),
+        lambda: classifier.rename_class(labels[0], other),
+        lambda: classifier.rename_class(other, labels[0]),
+    ):
+        with pytest.raises(ConfigError, match=f"like the others, such as .*, but got {other!r}"):
+            edit()
+    if other is not None:
+        for use in (classifier.partial_fit, classifier.report):
+            with pytest.raises(ConfigError, match="Expected a label like the others"):
+                use(images, [other] * 2)
+    assert vars(classifier) == before
+
+
+def test_a_failed_fit_changes_nothing():
+    classifier = FewShotClassifier("vectors").fit(np.eye(4), [0, 0, 1, 1])
+    before = vars(classifier).copy()
+    with pytest.raises(DataError, match="all are of one class"):
+        classifier.fit(np.random.default_rng(0).random((4, 9)), [0, 0, 0, 0])
+    assert vars(classifier) == before
+    classifier.predict(np.eye(4))
+
+
 def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings):
     """NumPy would cut it to their length."""
     images, names = labelled_drawings
@@ -160,6 +200,46 @@ def test_a_label_longer_than_the_others_is_another_label(tiny, labelled_drawings
         classifier.rename_class("abc", "x")
     with pytest.raises(ConfigError, match="no class 'abc'"):
         classifier.report(images[:1], ["abc"])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (
+            {"model": None},
+            "Expected the name of a model, such as 'omniglot', .* but got a NoneType",
+        ),
+        ({"model": ["omniglot"]}, "Expected the name of a model"),
+        ({"model": Model}, "Expected the name of a model"),
+        ({"engine": None}, "There is no engine 'None'"),
+        ({"engine": 5}, "There is no engine '5'"),
+        ({"unknown": ["x", "y"]}, r"'unknown' must be a label .*, but of none .* is \['x', 'y'\]"),
+        ({"unknown": "a"}, "'unknown' must be a label .*, but of none of them, and is 'a'"),
+        ({"unknown": 7}, "'unknown' must be a label of the kind .* such as 'a', .* is 7"),
+        ({"random_state": "x"}, "The seed must be None or a whole number"),
+    ],
+)
+def test_bad_parameters_are_refused(parameters, words, tiny, labelled_drawings):
+    images, names = labelled_drawings
+    classifier = FewShotClassifier(**{"model": tiny, **parameters})
+
+    def use() -> None:
+        classifier.fit(images, names).predict(images)
+        classifier.spread(images, draws=2)
+
+    with pytest.raises(ConfigError, match=words):
+        use()
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "seed", [None, np.int64(3), np.random.RandomState(0), np.random.default_rng(0)]
+)
+def test_seeds_are_those_of_scikit_learn(seed, tiny, labelled_drawings):
+    classifier = FewShotClassifier(tiny, random_state=seed).fit(*labelled_drawings)
+    assert classifier.spread(labelled_drawings[0][:2], draws=2).shape == (2, 4)
+    assert classifier.spread([], draws=2).shape == (0, 4)
 
 
 @pytest.fixture
@@ -342,11 +422,36 @@ def test_vectors_outperform_logistic_regression_on_tasks_like_those_of_training(
         (np.zeros((2, 9, 9, 7)), [0, 1], DataError, "1, 3 or 4 channels"),
         (["no.png", "nor.png"], [0, 1], DataError, "There is no image file 'no.png'"),
         ("no.png", [0], DataError, "put it into a list"),
+        ("symbols", None, DataError, r"the path 'symbols'. .*lgmnet forge, or list its files"),
+        (["no.png"] * 3, ["a", "b", float("nan")], DataError, r"got 'a' \(str\) and nan \(float\)"),
+        (["no.png"] * 3, ["a", "b", None], DataError, r"but got None \(NoneType\). Convert all"),
+        (["no.png"] * 3, ["a", "b", 1], DataError, r"got 'a' \(str\) and 1 \(int\)"),
+        (["no.png"] * 3, [True, False, 2], DataError, r"got True \(bool\) and 2 \(int\)"),
+        (["no.png"] * 2, [Path("a"), Path("b")], DataError, r"but got .*Path\('a'\) \("),
+        (["no.png"] * 2, [b"a", b"b"], DataError, r"but got b'a' \(bytes\)"),
+        (["no.png"] * 2, (c for c in "ab"), DataError, r"expected a list .* \(generator\)"),
+        (["no.png"] * 2, {"a", "b"}, DataError, r"expected a list .* \(set\)"),
+        (["no.png"] * 2, {0: "a", 1: "b"}, DataError, r"expected a list .* \(dict\)"),
+        (["no.png"] * 2, "ab", DataError, r"expected a list .* got 'ab' \(str\)"),
+        (["no.png"] * 2, 5, DataError, r"expected a list .* got 5 \(int\)"),
     ],
 )
 def test_invalid_support_sets(X, y, error, words, tiny):
     with pytest.raises(error, match=words):
         FewShotClassifier(tiny).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (["a.png", "b.png"], "; images, in one flat list, are for other models: could not convert"),
+        ([["a.png"], ["b.png"]], "; images, in one flat list, are for other models: could not"),
+        ([[1, 2], [3]], ": setting an array element"),
+    ],
+)
+def test_what_are_no_vectors(X, words):
+    with pytest.raises(DataError, match=r"as an array of numbers \[samples, features\]" + words):
+        FewShotClassifier("vectors").fit(X, ["a", "b"])
 
 
 def test_classes_are_refused_only_if_all_hold_the_same_samples():
@@ -412,5 +517,8 @@ def test_a_table_of_files_and_labels(tiny, labelled_drawings, tmp_path):
     assert classifier.classifier_.support.sources == tuple(map(str, files))
     np.testing.assert_array_equal(classifier.predict(table), expected.predict(files))
     assert len(classifier.partial_fit(table).classifier_.support.samples) == 40
-    with pytest.raises(DataError, match="requires y"):
-        FewShotClassifier(tiny).fit(Table(file=files))
+    assert classifier.score(table) == classifier.score(files, names)
+    assert classifier.report(table).accuracy == classifier.report(files, names).accuracy
+    for wrong in (Table(file=files), Table(File=files, Label=names)):
+        with pytest.raises(DataError, match=f"'file' and 'label', but has '{wrong.columns[0]}'"):
+            FewShotClassifier(tiny).fit(wrong)

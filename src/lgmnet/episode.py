@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class EpisodeShape:
     """Size of the tasks of one batch.
 
     Raises:
-        EpisodeError: if a number is too small for a task.
+        EpisodeError: if a number is too small for a task, or no whole number.
 
     >>> EpisodeShape(way=5, shot=1, query=15).samples
     80
@@ -36,6 +37,8 @@ class EpisodeShape:
     def __post_init__(self) -> None:
         for name, least in (("way", 2), ("shot", 1), ("query", 1), ("tasks", 1)):
             value = getattr(self, name)
+            if not isinstance(value, Integral):
+                raise EpisodeError(f"'{name}' must be a whole number, but is {value!r:.100}.")
             if value < least:
                 raise EpisodeError(f"'{name}' must be at least {least}, but is {value}.")
 

@@ -60,7 +60,7 @@ class FileFormatError(UserError):
 
 
 def unknown_name_error(
-    kind: str, name: str, known: Iterable[str], others: Iterable[str] = ()
+    kind: str, name: object, known: Iterable[str], others: Iterable[str] = ()
 ) -> ConfigError:
     """Create the error for an unknown name; the message suggests the nearest known one.
 
@@ -70,7 +70,7 @@ def unknown_name_error(
     "There is no model 'omniglt'. Did you mean 'omniglot'? Known: omniglot."
     """
     names = list(known)
-    nearest = difflib.get_close_matches(name, [*names, *others], n=1)
+    nearest = difflib.get_close_matches(str(name), [*names, *others], n=1)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return ConfigError(f"There is no {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,24 @@ from lgmnet.classifier import edit
 from lgmnet.classifier.classifier import FittedClassifier
 from lgmnet.classifier.fit import fit_support
 from lgmnet.classifier.image_kind import choose_model, find_input_mismatch
-from lgmnet.classifier.labels import LABEL_TYPES, check_labels
+from lgmnet.classifier.labels import (
+    check_known_labels,
+    check_labels,
+    check_same_kind,
+    check_unknown,
+    restore_labels,
+)
 from lgmnet.classifier.report import Report, report_on
 from lgmnet.classifier.support import Support, to_support_samples
 from lgmnet.criterion import Criterion
-from lgmnet.data.inputs import collect_inputs, table_labels, to_samples
+from lgmnet.data.inputs import check_vectors, collect_inputs, table_labels, to_samples
 from lgmnet.devices import resolve_device
 from lgmnet.engines.names import AUTO, EngineName
 from lgmnet.errors import ConfigError, DataError, FileFormatError, require_extra
 from lgmnet.model.hub import is_hub_name
-from lgmnet.model.model import Model, load_model
-from lgmnet.model.registry import AUTO_MODEL, model_folder
+from lgmnet.model.loaded import load_model_once
+from lgmnet.model.model import Model
+from lgmnet.model.registry import AUTO_MODEL
 
 with require_extra("sklearn", "estimators"):
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -42,14 +48,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ``X`` is what the model takes. For a model of images it is a list or an array of paths, a list
     of PIL images, arrays, or files as bytes or BytesIO, or one array [images, height, width] or
     [images, height, width, channels]. For a model of vectors it is an array [samples, features].
-    ``y`` are labels of any type that scikit-learn takes. A DataFrame with the columns ``file`` and
-    ``label`` is both in one.
+    ``y`` are texts, whole numbers or truth values, all of one kind. A DataFrame with the columns
+    ``file`` and ``label`` is both in one.
 
     Args:
         model: Name of a shipped model, the folder of a model, or ``hub:owner/name`` on the Hugging
             Face hub. ``auto`` looks at the samples: ``omniglot`` for drawings, ``photos`` for
             photos, ``vectors`` for an array [samples, features].
-        random_state: Seed of the random draws (`spread`); None for a different one each time.
+        random_state: Seed of the random draws (`spread`), or a generator of NumPy that gives one;
+            None for a different one each time.
         device: Device to compute on: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
         engine: Engine that computes the features of photos, or the embedding of drawings:
             ``torch``, ``onnxruntime``, ``openvino``, or ``auto`` for the fastest that is installed
@@ -81,7 +88,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         model: str | Path = AUTO_MODEL,
         *,
-        random_state: int | None = 0,
+        random_state: int | np.random.RandomState | np.random.Generator | None = 0,
         device: str = "cpu",
         engine: EngineName = AUTO,
         unknown: Any = None,
@@ -106,8 +113,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ConfigError: if there is no such model, or it cannot judge ``by`` that.
             DataError: if ``X`` is empty or not what the model takes, ``X`` and ``y`` differ in
-                length, a label has an unknown type, there is one class only, or all classes hold
-                the same samples.
+                length, labels have an unknown type or several, there is one class only, or all
+                classes hold the same samples.
         """
         labels = check_labels(table_labels(X) if y is None else y)
         X = collect_inputs(X)
@@ -125,16 +132,23 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
         fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
+        if not model.inputs.is_image:
+            validate_data(self, X, skip_check_array=True)  # Sets `n_features_in_`.
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> FewShotClassifier:
         """Add samples, of existing or new classes, and fit again to all samples.
 
         ``classes`` is ignored; new classes are those of ``y``.
+
+        Raises:
+            ConfigError: if labels are not of the kind of the others, or the classifier was saved
+                without its samples.
+            DataError: as for `fit`.
         """
         if not hasattr(self, "classifier_"):
             return self.fit(X, y)
-        labels = check_labels(table_labels(X) if y is None else y)
+        labels = check_known_labels(table_labels(X) if y is None else y, self.classes_)
         X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         old = self.classifier_.support
@@ -165,18 +179,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ConfigError: if there is no class ``old``, already a class ``new``, or ``new`` is not of
-                the type of the other labels.
+                the kind of the other labels.
         """
         check_is_fitted(self)
+        check_same_kind(new, self.classes_)
         name = self._class_name(old)
         renamed = edit.rename_class(self.classifier_, name, str(new))
         values = self.classes_.tolist()
         values[self.classifier_.class_index(name)] = new
         labels = check_labels(values)
-        if labels.dtype.kind != self.classes_.dtype.kind:
-            raise ConfigError(
-                f"Expected a label like the others, such as {self.classes_[0]!r}, but got {new!r}."
-            )
         classes, order = np.unique(labels, return_index=True)
         if not np.array_equal(labels, classes):
             # The columns follow the order of the labels, so the class moves to another column.
@@ -213,11 +224,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             indices = self.classifier_.predict_proba(samples).argmax(1).cpu().numpy()
             labels: np.ndarray = self.classes_[indices]
             return labels
-        if np.asarray(self.unknown).dtype.kind != self.classes_.dtype.kind:
-            raise ConfigError(
-                f"'unknown' must be a label like the others, such as {self.classes_[0]!r}, but is "
-                f"{self.unknown!r}."
-            )
+        check_unknown(self.unknown, self.classes_)
         self.classifier_.rejection.threshold_for(self.unknown_rate)  # Also without samples.
         batches = []
         for analysis in self.classifier_.analyze_batches(samples):
@@ -241,20 +248,46 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classifier_.judged_by()
 
     def spread(self, X: Any, draws: int = 10) -> Float[np.ndarray, "samples classes"]:
-        """Compute the standard deviation of each probability over ``draws`` task contexts."""
+        """Compute the standard deviation of each probability over ``draws`` task contexts.
+
+        Raises:
+            ConfigError: if ``draws`` is no whole number of at least 1, ``random_state`` is no seed,
+                or the classifier was saved without its samples.
+        """
         check_is_fitted(self)
         samples = self._prepare_samples(X)
         model = self._fitting_model()
-        return self.classifier_.spread(model, samples, draws, self.random_state).cpu().numpy()
+        seed = self.random_state
+        if isinstance(seed, (np.random.RandomState, np.random.Generator)):
+            seed = int.from_bytes(seed.bytes(4), "big")
+        return self.classifier_.spread(model, samples, draws, seed).cpu().numpy()
 
-    def report(self, X: Any, y: Any) -> Report:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Compute the share of correct predictions.
+
+        Args:
+            X: Samples.
+            y: Their labels; None if ``X`` is a DataFrame with a column ``label``.
+            sample_weight: Weight of each sample; None for equal ones.
+
+        Raises:
+            DataError: if there are no labels.
+        """
+        labels = table_labels(X) if y is None else y
+        return float(super().score(X, labels, sample_weight))
+
+    def report(self, X: Any, y: Any = None) -> Report:
         """Compare predictions with labels, and search for mislabelled support samples.
+
+        ``y`` is None if ``X`` is a DataFrame with a column ``label``.
 
         Raises:
             ConfigError: if a label is none of ``classes_``.
+            DataError: if ``X`` or ``y`` cannot be used, or they differ in length.
         """
         check_is_fitted(self)
-        labels = check_labels(y)
+        labels = check_known_labels(table_labels(X) if y is None else y, self.classes_)
+        X = collect_inputs(X)
         samples = self._prepare_samples(X, len(labels))
         names, sources = [*map(self._class_name, labels)], self._sources(X, len(samples))
         probabilities = self.classifier_.predict_proba(samples)
@@ -268,11 +301,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         cannot be edited, nor its answers explained.
 
         Raises:
+            ConfigError: if ``path`` is no path.
             UserError: if the file cannot be written, or if a file that is no classifier is there
                 and ``overwrite`` is False.
         """
         check_is_fitted(self)
-        self.classifier_.save(Path(path), overwrite=overwrite, support=support)
+        self.classifier_.save(path, overwrite=overwrite, support=support)
 
     @classmethod
     def load(
@@ -292,26 +326,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             engine: Engine, as in `FewShotClassifier`.
 
         Raises:
-            ConfigError: if there is no such device or engine.
+            ConfigError: if ``path`` is no path, or there is no such device or engine.
             UserError: if the engine is not installed.
             FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
                 version.
         """
-        fitted = FittedClassifier.load(Path(path), engine=engine).to(resolve_device(device))
+        fitted = FittedClassifier.load(path, engine=engine).to(resolve_device(device))
         if model is None and is_hub_name(fitted.model):
             raise FileFormatError(
                 f"'{path}' states that '{fitted.model}' fitted it, but a file must not start a "
                 "download; name the model with model=..."
             )
-        kind = fitted.notes.get(LABEL_KIND_NOTE, "U")
-        labels = np.array(fitted.classes)
-        try:
-            classes = labels == "True" if kind == "b" else labels.astype(LABEL_TYPES[kind])
-        except (KeyError, ValueError) as error:
-            raise FileFormatError(
-                f"'{path}' states that its labels are of the kind {kind!r}, but they are not: "
-                f"{fitted.classes[:3]}. Use an intact copy, or fit the classifier again."
-            ) from error
+        classes = restore_labels(fitted.classes, fitted.notes.get(LABEL_KIND_NOTE, "U"), path)
         estimator = cls(model or fitted.model, device=device, engine=engine, by=fitted.by)
         if not fitted.inputs.is_image:
             estimator.n_features_in_ = fitted.inputs.shape[0]
@@ -342,12 +368,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._load_model(name), notes
 
     def _load_model(self, name: str | Path) -> Model:
-        """Load a model, once as long as its folder is unchanged."""
-        modified = 0
-        if not is_hub_name(name):
-            folder = model_folder(name)
-            modified = max(path.stat().st_mtime_ns for path in (folder, *folder.iterdir()))
-        return load_model_once(name, modified, resolve_device(self.device), self.engine)
+        return load_model_once(name, resolve_device(self.device), self.engine)
 
     def _fitting_model(self) -> Model:
         """Load the model, and check that it fitted the classifier."""
@@ -369,7 +390,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not reset and (mismatch := find_input_mismatch(self.classifier_, X)):
             warnings.warn(mismatch, UserWarning, stacklevel=3)
         if len(shape) == 1:
-            X = validate_data(self, X, reset=reset, dtype=np.float64)
+            X = check_vectors(self, X, reset=reset)
             shape = X.shape[1:] if reset and source.inputs.any_length else shape
         samples = to_samples(X, shape)
         if n_labels is not None and n_labels != len(samples):
@@ -389,21 +410,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tuple(str(label) for label in classes.tolist())
 
     def _class_name(self, label: Any) -> str:
-        # Not the dtype itself: it would cut a text to the length of the longest label.
-        kind = LABEL_TYPES[self.classes_.dtype.kind]
-        return self._class_names(np.asarray([label]).astype(kind))[0]
+        check_same_kind(label, self.classes_)
+        return self._class_names(np.asarray([label]))[0]
 
     def _set_fitted(self, fitted: FittedClassifier, classes: np.ndarray) -> None:
         notes = {**fitted.notes, LABEL_KIND_NOTE: classes.dtype.kind}
         self.classifier_ = dataclasses.replace(fitted, notes=notes)
         self.classes_ = classes
-
-
-@lru_cache(maxsize=4)
-def load_model_once(
-    name: str | Path, modified: int, device: torch.device, engine: str = AUTO
-) -> Model:
-    """Load a model by its name; load it again only if ``modified`` has changed."""
-    model = load_model(name, engine=engine)
-    model.method.to(device)
-    return model

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from lgmnet.errors import FileFormatError, UserError
+from lgmnet.errors import ConfigError, FileFormatError, UserError
 
 OVERWRITE_ADVICE = (
     "Choose another path, or allow it: --force in the shell, overwrite=True in Python."
@@ -36,6 +36,20 @@ def make_cache_folder(*names: str) -> Path:
             "be written to."
         ) from error
     return folder
+
+
+def to_path(path: str | Path) -> Path:
+    """Convert a path, as a caller states it.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise ConfigError(
+            f"Expected a path, such as 'symbols.safetensors', but got {path!r:.100}."
+        ) from error
 
 
 def make_folder(path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
 from lgmnet import load_model
-from lgmnet.classifier.classifier import BATCH_SIZE
+from lgmnet.classifier.classifier import BATCH_SIZE, FittedClassifier
 from lgmnet.classifier.fit import fit_classifier
 from lgmnet.classifier.support import check_is_tensor, to_float
 from lgmnet.config import with_settings
@@ -158,6 +159,38 @@ def test_random_contexts_spread_the_probabilities(fitted, queries):
 def test_invalid_labels(labels, classes, words):
     with pytest.raises(EpisodeError, match=words):
         fit_classifier(tiny_model(), drawings(3, 1)[:, 0], labels, classes)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("model", "labels", "sources", "error", "words"),
+    [
+        (None, LABELS, ["only one"], DataError, "6 samples, but 1 sources; expected one for"),
+        (None, ["moon"] * 6, None, DataError, "Labels must be indices .* but are .'moon'"),
+        ("omniglot", LABELS, None, ConfigError, "Expected a model, but got 'omniglot'. Load it"),
+    ],
+)
+def test_invalid_arguments(model, labels, sources, error, words):
+    with pytest.raises(error, match=words):
+        fit_classifier(model or tiny_model(), support_images(), labels, CLASSES, sources=sources)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", ["x", 1.5, 2**70, [1]])
+def test_a_seed_is_a_whole_number(seed, fitted, queries):
+    with pytest.raises(ConfigError, match="The seed must be None or a whole number of at most 64"):
+        fitted.spread(tiny_model(), queries, seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_path_may_be_text(fitted, queries, tmp_path):
+    fitted.save(f"{tmp_path}/c.safetensors")
+    loaded = FittedClassifier.load(f"{tmp_path}/c.safetensors")
+    assert torch.equal(loaded.predict_proba(queries), fitted.predict_proba(queries))
+    uses: tuple[Any, ...] = (fitted.save, FittedClassifier.load)
+    for use in uses:
+        with pytest.raises(ConfigError, match=r"Expected a path, such as .*, but got None"):
+            use(None)
 
 
 def test_images_of_another_size(fitted):

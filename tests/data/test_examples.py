@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lgmnet.data.examples import SHOT, TESTS_PER_CLASS, write_example
-from lgmnet.errors import UserError
+from lgmnet.errors import ConfigError, UserError
 from tests.support.command_line import lgmnet, listing
 
 
@@ -40,7 +40,7 @@ def test_an_example_can_be_forged_edited_and_reported_on(kind, top, added, tmp_p
 @pytest.mark.parametrize("kind", ["drawings", "photos"])
 def test_an_example_is_always_the_same_and_replaces_nothing(kind, tmp_path):
     write_example(kind, tmp_path / "a")
-    write_example(kind, tmp_path / "b")
+    write_example(kind, str(tmp_path / "b"))
     assert listing(tmp_path / "a") == listing(tmp_path / "b")
     rows = list(csv.DictReader((tmp_path / "a" / "labels.csv").read_text().splitlines()))
     assert len(rows) == 3 * SHOT
@@ -54,3 +54,12 @@ def test_an_example_is_always_the_same_and_replaces_nothing(kind, tmp_path):
     assert listing(tmp_path / "c") == {"labels.csv": b"mine"}
     assert lgmnet("example", kind, tmp_path / "c", "--force").code == 0
     assert listing(tmp_path / "c") == listing(tmp_path / "a")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_an_unknown_example_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"no example 'drawing'. Did you mean"):
+        write_example("drawing", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Expected a path"):
+        write_example("drawings", None)  # type: ignore[arg-type]
+    assert not listing(tmp_path)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lgmnet.data.images.read import read_image
-from lgmnet.data.inputs import are_vectors, collect_inputs, to_samples
+from lgmnet.data.inputs import are_vectors, collect_inputs, measure_inputs, to_samples
 from lgmnet.errors import DataError, ImageError
 from tests.support.models import drawings
 
@@ -50,6 +50,13 @@ def scene() -> np.ndarray:
         lambda x: np.repeat(x[..., None], 3, 3),
         lambda x: np.repeat(x[..., None] / 255, 3, 3),
         lambda x: np.array([*x, None], dtype=object)[:4],
+        lambda x: x.astype(np.int64) * 2**24,
+        lambda x: list(x.astype(np.int64) * 2**24),
+        lambda x: torch.from_numpy(x).float().requires_grad_(),
+        lambda x: list(torch.from_numpy(x).float().requires_grad_()),
+        lambda x: torch.from_numpy(x).bfloat16(),
+        lambda x: torch.from_numpy(x).to_sparse(),
+        lambda x: [drawing.to_sparse() for drawing in torch.from_numpy(x).bfloat16()],
     ],
 )
 def test_a_drawing_in_any_form_gives_the_same_sample(form, ink_drawings):
@@ -202,6 +209,11 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
     return array
 
 
+def closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
 @pytest.mark.parametrize(
     ("inputs", "shape", "message"),
     [
@@ -209,6 +221,30 @@ def bad(*shape: int, at: float = 0.0) -> np.ndarray:
         (b"a.png", DRAWING, "put it into a list"),
         (io.BytesIO(), DRAWING, "put it into a list"),
         (None, DRAWING, "Expected a sequence of paths.*but got None"),
+        (5, DRAWING, "Expected a sequence of paths.*but got 5"),
+        (float("nan"), DRAWING, "Expected a sequence of paths.*but got nan"),
+        ({"a.png"}, DRAWING, "Expected a sequence of paths.*but got {'a.png'}"),
+        (len, DRAWING, "Expected a sequence of paths.*but got <built-in function len>"),
+        (np.array(5.0), DRAWING, r"Expected a sequence of paths.*but got array\(5\."),
+        (None, (2,), "Expected a sequence of paths.*but got None"),
+        (
+            np.zeros((96, 96, 3)),
+            DRAWING,
+            r"\[96, 96, 3\] is a single one with its channels; put it",
+        ),
+        (torch.zeros(96, 96, 4), PHOTO_SHAPE, r"\[96, 96, 4\] is a single one with its channels"),
+        ([float("nan")], DRAWING, "Image 0 .*but it is the number nan"),
+        (
+            [Image.new("RGB", (0, 5))],
+            PHOTO_SHAPE,
+            "Image 0 .* 0 x 5 pixels; at least one is needed",
+        ),
+        ([Image.new("L", (0, 0))], DRAWING, "Image 0 .* 0 x 0 pixels; at least one is needed"),
+        ([[[1, 2], [3]]], DRAWING, "Image 0 .*but its rows differ in length"),
+        ([["a.png", "b.png"], ["c.png"]], DRAWING, "Image 0 .*expected paths.*but it is a list"),
+        ([closed(Image.new("L", (9, 9)))], DRAWING, "Image 0 .*it was closed before it was read"),
+        ([closed(io.BytesIO(b"x"))], DRAWING, "Image 0 must be a file that is open.*but is closed"),
+        ([io.StringIO("x")], PHOTO_SHAPE, "Image 0 must be a file that is open.*opened as text"),
         ([b"a.png"], DRAWING, "'image 0' cannot be read as an image"),
         (bad(3, 0, 28), DRAWING, r"none of them empty, but it has the shape \[3, 0, 28\]"),
         (bad(3, 784), DRAWING, r"\[images, height, width\].* shape \[3, 784\]"),
@@ -240,3 +276,24 @@ def test_bad_input_is_refused(inputs, shape, message):
         to_samples(inputs, shape)
     assert str(caught.value).endswith(".")
     assert isinstance(caught.value, ImageError) or "mage" not in message[:6]
+
+
+def test_what_cannot_be_measured_is_left_to_the_conversion(tmp_path):
+    """The model is chosen before images are converted, and must not fail in another way."""
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        pass
+    unusable: list[Any] = [
+        image,
+        Image.new("L", (0, 0)),
+        np.zeros((0, 28)),
+        [[1, 2], [3]],
+        io.StringIO(),
+    ]
+    for inputs in (unusable, unusable[1:], unusable[3:], np.zeros((2, 0, 28))):
+        assert not are_vectors(inputs)
+        assert list(measure_inputs(inputs, 9)) == []
+    with pytest.raises(
+        ImageError, match="it was closed before it was read; open it without 'with'"
+    ):
+        to_samples([image], DRAWING)

@@ -15,8 +15,8 @@ from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.synthetic.characters import SyntheticCharacters
 from lgmnet.data.task_source import TaskSource
 from lgmnet.episode import EpisodeShape
-from lgmnet.errors import ConfigError, EpisodeError
-from lgmnet.evaluation import cache, describe_protocol, evaluate, mean_and_ci95
+from lgmnet.errors import ConfigError, DataError, EpisodeError
+from lgmnet.evaluation import audit, cache, describe_protocol, evaluate, mean_and_ci95
 from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
 from lgmnet.methods import Classifier, LGMNet, Method
 from lgmnet.nn.embedding import EmbeddingConfig
@@ -247,6 +247,13 @@ def test_an_infinite_source_is_scored():
 def test_fewer_than_two_episodes_are_refused(episodes):
     with pytest.raises(ConfigError, match=f"'episodes' must be at least 2 .* but is {episodes}"):
         evaluate(Known(1), brightness_dataset(), SHAPE, episodes=episodes)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("measure", [evaluate, audit])
+def test_the_name_of_data_is_no_source(measure):
+    with pytest.raises(DataError, match=r"a source of tasks, but got 'digits'. Open .*open_source"):
+        measure(Known(1), "digits", shape=SHAPE, episodes=2)
 
 
 def test_a_task_that_is_too_large_is_refused():

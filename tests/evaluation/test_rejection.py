@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -118,6 +119,7 @@ def test_separable_similarities_give_a_finite_slope():
     assert midpoint == pytest.approx(0.5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_rate_of_false_rejections_chooses_the_threshold():
     method = tiny_model().method
     val, test = SyntheticCharacters("val"), SyntheticCharacters("test")
@@ -129,8 +131,10 @@ def test_the_rate_of_false_rejections_chooses_the_threshold():
     between = rejection.threshold_for(0.15)
     assert rejection.threshold_for(0.1) < between < rejection.threshold_for(0.2)
     assert rejection.threshold_for(None) == rejection.threshold
-    with pytest.raises(ConfigError, match=r"between 0.001 and 0.5, but is 0.9"):
-        rejection.threshold_for(0.9)
+    wrong: tuple[Any, ...] = (0.9, "a")
+    for rate in wrong:
+        with pytest.raises(ConfigError, match=f"between 0.001 and 0.5, but is {rate}"):
+            rejection.threshold_for(rate)
     old = dataclasses.replace(rejection, slope=0.0, rate_thresholds=())
     with pytest.raises(ConfigError, match="lgmnet calibrate"):
         old.threshold_for(0.05)

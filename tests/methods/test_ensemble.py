@@ -97,7 +97,17 @@ def test_draws_of_a_method_without_randomness_agree():
     assert ensemble.spread(QUERY_X).max() < 1e-12
 
 
-@pytest.mark.parametrize("draws", [0, -2])
-def test_an_ensemble_needs_at_least_one_draw(draws):
-    with pytest.raises(ConfigError, match=f"'draws' must be at least 1, but is {draws}"):
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("draws", "words"),
+    [
+        (0, "at least 1, but is 0"),
+        (-2, "at least 1, but is -2"),
+        (2.5, "a whole number, but is 2.5"),
+        ("3", "a whole number, but is '3'"),
+        (None, "a whole number, but is None"),
+    ],
+)
+def test_an_ensemble_needs_at_least_one_draw(draws, words):
+    with pytest.raises(ConfigError, match=f"'draws' must be {words}"):
         build_ensemble(build_lgm_net(), draws=draws)

@@ -214,6 +214,13 @@ def test_an_unknown_model_is_refused(tmp_path, monkeypatch):
         load_model("omniglt")
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", [None, 3, ["omniglot"], len])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(ConfigError, match="Expected the name of a model, such as 'omniglot', or"):
+        load_model(name)
+
+
 def test_a_folder_that_cannot_be_made_raises_a_user_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot make the folder"):

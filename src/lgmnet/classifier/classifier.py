@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,7 @@ from lgmnet.errors import ConfigError, DataError, unknown_name_error
 from lgmnet.evaluation.aspects import Profile, explain_shares
 from lgmnet.evaluation.rejection import Rejection
 from lgmnet.input_spec import InputSpec
+from lgmnet.io import to_path
 from lgmnet.methods.base import Classifier, QueryAnalysis
 from lgmnet.methods.ensemble import Ensemble
 from lgmnet.model.model import Model
@@ -261,12 +263,12 @@ class FittedClassifier:
     ) -> Float[Tensor, "samples classes"]:
         """Compute the standard deviation of each probability over random task contexts.
 
-        ``model`` is the one that fitted this classifier. At least one sample is needed. A ``seed``
-        of None gives different draws each time.
+        ``model`` is the one that fitted this classifier. A ``seed`` of None gives different draws
+        each time.
 
         Raises:
-            ConfigError: if another model fitted this classifier, or it was saved without its
-                support samples.
+            ConfigError: if another model fitted this classifier, it was saved without its support
+                samples, or ``draws`` or ``seed`` is no whole number that can be used.
         """
         self.check_model(model)
         self.support.require_samples()
@@ -274,9 +276,16 @@ class FittedClassifier:
         task = (support_x[None], support_y[None], len(self.classes))
         method = model.inference_method_by(self.by)
         generator = torch.Generator(method.device)
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        try:
+            generator.seed() if seed is None else generator.manual_seed(operator.index(seed))
+        except (TypeError, RuntimeError, OverflowError, ValueError) as error:
+            raise ConfigError(
+                f"The seed must be None or a whole number of at most 64 bits, but is {seed!r:.100}."
+            ) from error
         with inference_autocast(support_x):
             ensemble = Ensemble(method, *task, draws, generator=generator)
+        if not len(samples):
+            return torch.empty(0, len(self.classes))
         batches = self._run_batches(
             lambda _, queries: ensemble.spread(queries)[0], samples, embed_first=False
         )
@@ -362,19 +371,32 @@ class FittedClassifier:
                 "which forged it. Use an intact copy, or forge the classifier again."
             )
 
-    def save(self, path: Path, *, overwrite: bool = False, support: bool = True) -> None:
-        """Write the classifier to a file (see `lgmnet.classifier.file.save_classifier`)."""
+    def save(self, path: str | Path, *, overwrite: bool = False, support: bool = True) -> None:
+        """Write the classifier to a file (see `lgmnet.classifier.file.save_classifier`).
+
+        Raises:
+            ConfigError: if ``path`` is no path.
+            UserError: if the file cannot be written, or if a file that is no classifier is there
+                and ``overwrite`` is False.
+        """
         from lgmnet.classifier.file import save_classifier  # That module imports this one.
 
-        save_classifier(self, path, overwrite=overwrite, support=support)
+        save_classifier(self, to_path(path), overwrite=overwrite, support=support)
 
     @classmethod
-    def load(cls, path: Path, *, engine: str = AUTO) -> FittedClassifier:
-        """Read a classifier from a file (see `lgmnet.classifier.file.load_classifier`)."""
+    def load(cls, path: str | Path, *, engine: str = AUTO) -> FittedClassifier:
+        """Read a classifier from a file (see `lgmnet.classifier.file.load_classifier`).
+
+        Raises:
+            ConfigError: if ``path`` is no path, there is no such engine, or the file needs a
+                backbone whose weights are not on this machine.
+            FileFormatError: if the file is absent, damaged, altered, of another kind, or of another
+                version.
+        """
         from lgmnet.classifier.file import load_classifier
 
         check_engine(engine)
-        return load_classifier(path, engine=engine)
+        return load_classifier(to_path(path), engine=engine)
 
 
 def require_probabilities(

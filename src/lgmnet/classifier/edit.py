@@ -34,7 +34,8 @@ def add_samples(
     tell where each sample is from, such as the name of its file.
 
     Raises:
-        DataError: if the samples are not of the kind and shape that the model takes.
+        DataError: if the samples are not of the kind and shape that the model takes, or there is
+            not one source for each label.
     """
     fitted.check_model(model)
     old = fitted.support

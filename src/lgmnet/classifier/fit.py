@@ -13,6 +13,7 @@ from lgmnet.classifier.support import Support, check_classes_differ, make_suppor
 from lgmnet.criterion import Criterion
 from lgmnet.devices import inference_autocast
 from lgmnet.episode import check_samples
+from lgmnet.errors import ConfigError, DataError
 from lgmnet.model.model import Model
 
 
@@ -34,15 +35,21 @@ def fit_classifier(
 
     Raises:
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
-        ConfigError: if a class name cannot be used, or the model cannot judge ``by`` that.
-        DataError: if the samples are not of the kind and shape that the model takes, or all classes
-            hold the same ones.
+        ConfigError: if ``model`` is none, a class name cannot be used, or the model cannot judge
+            ``by`` that.
+        DataError: if the samples are not of the kind and shape that the model takes, all classes
+            hold the same ones, a label is no whole number, or ``sources`` are not one for each.
 
     >>> from lgmnet import load_model
     >>> samples = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     >>> fit_classifier(load_model("vectors"), samples, [0, 1], ["left", "right"]).classes
     ('left', 'right')
     """
+    if not isinstance(model, Model):
+        raise ConfigError(
+            f"Expected a model, but got {model!r:.100}. Load it by its name: "
+            "lgmnet.load_model('omniglot')."
+        )
     return fit_support(model, make_support(model, samples, labels, sources), classes, by=by)
 
 
@@ -76,7 +83,7 @@ def fit_support(
         EpisodeError: if a class has no sample, a label is out of range, or there is one class only.
         ConfigError: if a class name cannot be used (see `check_class_names`), or the model cannot
             judge ``by`` that, or the samples are not here (see `Support`).
-        DataError: if all classes hold the same samples.
+        DataError: if all classes hold the same samples, or sources are not one for each.
     """
     check_class_names(classes)
     support.require_samples()
@@ -84,6 +91,11 @@ def fit_support(
     labels = support.labels.clone()  # A file cannot hold one tensor twice.
     samples = to_float(support.samples)
     check_samples("support", samples[None], labels[None], len(classes))
+    if len(support.sources) != len(samples):  # No file could be read that holds so many.
+        raise DataError(
+            f"There are {len(samples)} samples, but {len(support.sources)} sources; expected one "
+            "for each, which may be empty."
+        )
     check_classes_differ(support, len(classes), model.input_kind)
     if embedded is None:
         embedded = embed_support(model, support)

@@ -71,9 +71,17 @@ def make_support(
     computes.
 
     Raises:
-        DataError: if the samples are not of the kind and shape that the model takes.
+        DataError: if the samples are not of the kind and shape that the model takes, or a label is
+            no whole number.
     """
     check_is_tensor(samples)
+    try:
+        indices = torch.tensor(labels)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            "Labels must be indices into the names of the classes, such as 0, but are "
+            f"{labels!r:.100}. FewShotClassifier takes names themselves."
+        ) from error
     spec = model.method.inputs
     any_length = spec.any_length and samples.ndim == 2
     shape = tuple(samples.shape[1:]) if any_length else spec.shape
@@ -81,7 +89,7 @@ def make_support(
     if samples.is_floating_point():
         samples = samples.to(torch.float64 if spec.any_length else torch.float32)
     names = sources or [""] * len(samples)
-    return Support(samples, torch.tensor(labels), tuple(map(to_utf8, names)))
+    return Support(samples, indices, tuple(map(to_utf8, names)))
 
 
 def check_classes_differ(support: Support, way: int, kind: InputKind) -> None:

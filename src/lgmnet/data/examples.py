@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lgmnet.errors import UserError, require_extra
-from lgmnet.io import OVERWRITE_ADVICE, make_folder, write_text
+from lgmnet.errors import UserError, require_extra, unknown_name_error
+from lgmnet.io import OVERWRITE_ADVICE, make_folder, to_path, write_text
 
 ExampleKind = Literal["drawings", "photos"]
 DRAWING_SIDE = 96
@@ -21,7 +21,7 @@ Pen = Callable[[ImageDraw.ImageDraw, np.random.Generator], None]
 Painter = Callable[[str, np.random.Generator], Image.Image]
 
 
-def write_example(kind: ExampleKind, folder: Path, *, overwrite: bool = False) -> list[Path]:
+def write_example(kind: ExampleKind, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
     """Write a small folder of labelled images, and images to try a classifier on.
 
     - ``symbols/<class>/<image>`` (drawings) or ``photos/<class>/<image>``: the images of three
@@ -36,9 +36,13 @@ def write_example(kind: ExampleKind, folder: Path, *, overwrite: bool = False) -
         The files.
 
     Raises:
+        ConfigError: if there is no such kind.
         UserError: if a file exists already and ``overwrite`` is False, a file cannot be written,
             or scikit-learn, which has the photos, is not installed.
     """
+    if kind not in get_args(ExampleKind):
+        raise unknown_name_error("example", kind, get_args(ExampleKind))
+    folder = to_path(folder)
     top = "symbols" if kind == "drawings" else "photos"
     files = dict(draw_symbols(top) if kind == "drawings" else crop_photos(top))
     labels = [name for name in files if name.startswith(f"{top}/")]

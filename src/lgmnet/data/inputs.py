@@ -1,9 +1,10 @@
 """Conversion of a user's input (files, PIL images, arrays, vectors) to samples of a model."""
 
+import copy
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor
 
 from lgmnet.data.images.arrays import (
     BYTES,
+    CHANNELS,
     IMAGE_FORMS,
     move_channels_last,
+    to_array,
     to_image_file,
     to_pil_image,
 )
@@ -62,8 +65,6 @@ def to_samples(inputs: Any, shape: Sequence[int]) -> Num[Tensor, "samples *featu
     spec = InputSpec(tuple(shape))
     if not spec.is_image:
         return to_vectors(inputs, length=spec.shape[-1])
-    if not hasattr(inputs, "__len__"):
-        raise DataError(f"Expected a sequence of {IMAGE_FORMS}, but got {inputs!r:.100}.")
     if not len(inputs):
         return torch.empty(0, *spec.shape, dtype=torch.uint8)
     if isinstance(inputs, (np.ndarray, Tensor)):
@@ -79,7 +80,11 @@ def are_vectors(inputs: Any) -> bool:
     if not isinstance(inputs, (list, tuple)) or not inputs:
         return False
     first: Any = inputs[0]
-    return not isinstance(first, BYTES) and np.ndim(first) == 1
+    if isinstance(first, (*BYTES, Image.Image)):
+        return False
+    with suppress(ImageError):
+        return to_array(first).ndim == 1
+    return False
 
 
 def measure_inputs(inputs: Any, max_images: int) -> Iterator[ToneStatistics]:
@@ -90,7 +95,7 @@ def measure_inputs(inputs: Any, max_images: int) -> Iterator[ToneStatistics]:
         max_images: Largest number of images to measure.
 
     Raises:
-        DataError: if the input is a single image.
+        DataError: if the input is a single image, or no sequence at all.
     """
     images = collect_inputs(inputs)
     for index in sample_indices(len(images), max_images):
@@ -108,12 +113,12 @@ def measure_input(image: Any, index: int) -> ToneStatistics:
         return measure_tones(decode_image(file, MIN_DECODED_SIDE))
     if isinstance(image, Image.Image):
         return measure_tones(image)
-    array = np.asarray(image)
+    array = to_array(image)
     if array.ndim == 3:
         array = move_channels_last(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    if array.ndim == 2 and array.dtype.kind in "buif" and np.isfinite(array).all():
+    if array.ndim == 2 and array.size and np.isfinite(array).all():
         # Gray drawings may be in any range, and the measures do not depend on it.
         array = np.interp(array, (array.min(), max(array.max(), array.min() + 1e-9)), (0, 255))
         array = array.astype(np.uint8)
@@ -124,22 +129,26 @@ def collect_inputs(inputs: Any) -> Any:
     """Collect a user's input, so that its samples can be counted and read several times.
 
     Returns:
-        A list, or numbers as they came: an array, a tensor, or a table of several columns.
+        A list, or numbers as they came: an array, a tensor, or a table of several columns. Tensors
+        are such that NumPy reads them.
 
     Raises:
-        DataError: if the input is a single image.
+        DataError: if the input is a single image, or no sequence at all.
     """
-    if isinstance(inputs, (str, bytes, bytearray, os.PathLike, io.IOBase, Image.Image)):
-        raise DataError(
-            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
-        )
+    check_is_sequence(inputs)
+    if isinstance(inputs, (list, tuple)):
+        return [to_readable_tensor(x) if isinstance(x, Tensor) else x for x in inputs]
+    if isinstance(inputs, Tensor):
+        return to_readable_tensor(inputs)
     if hasattr(inputs, "columns"):  # A DataFrame, of pandas or another library.
         if FILE_COLUMN in list(inputs.columns):
             return list(inputs[FILE_COLUMN])
         is_numeric = np.asarray(inputs).dtype.kind in NUMERIC_KINDS
         return inputs if is_numeric else collect_inputs(np.asarray(inputs))
-    if isinstance(inputs, (Sequence, Tensor)) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, Sequence):
         return inputs
+    if not isinstance(inputs, Iterable):
+        return np.asarray(inputs)
     if getattr(getattr(inputs, "dtype", None), "kind", "") in NUMERIC_KINDS:
         return inputs
     if isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.shape[1] == 1:
@@ -147,10 +156,59 @@ def collect_inputs(inputs: Any) -> Any:
     return list(inputs)
 
 
+def check_is_sequence(inputs: Any) -> None:
+    """Check that a user's input is a sequence of samples, and not one sample or anything else.
+
+    Raises:
+        DataError: if it is no such sequence.
+    """
+    if isinstance(inputs, (str, bytes, bytearray, os.PathLike, io.IOBase, Image.Image)):
+        raise DataError(
+            f"Expected a sequence of {IMAGE_FORMS}, but got a single one; put it into a list."
+        )
+    shape = tuple(getattr(inputs, "shape", [-1]))
+    is_sequence = isinstance(inputs, Iterable) or hasattr(inputs, "__array__")
+    if not shape or not is_sequence or isinstance(inputs, Set):  # A set has no order.
+        raise DataError(
+            f"Expected a sequence of {IMAGE_FORMS}, or vectors, but got {inputs!r:.100}."
+        )
+    if len(shape) == 3 and shape[2] in CHANNELS:
+        raise DataError(
+            f"Expected several images, but an array of the shape {list(shape)} is a single one "
+            "with its channels; put it into a list, or make gray images wider."
+        )
+
+
+def to_readable_tensor(tensor: Tensor) -> Tensor:
+    """Return a tensor that NumPy can read: dense, on the CPU, without gradients, not in bf16."""
+    tensor = tensor.detach().cpu()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
 def table_labels(inputs: Any) -> Any:
-    """Return the column ``label`` of a DataFrame; None if the input is none, or lacks it."""
-    columns = list(inputs.columns) if hasattr(inputs, "columns") else []
-    return inputs[LABEL_COLUMN] if {FILE_COLUMN, LABEL_COLUMN} <= set(columns) else None
+    """Return the column ``label`` of a DataFrame, of input that came without other labels.
+
+    Raises:
+        DataError: if there is no such column.
+    """
+    if hasattr(inputs, "columns"):
+        columns = list(inputs.columns)
+        if {FILE_COLUMN, LABEL_COLUMN} <= set(columns):
+            return inputs[LABEL_COLUMN]
+        names = ", ".join(f"'{name}'" for name in columns[:10])
+        raise DataError(
+            f"Without y, a table must have the columns '{FILE_COLUMN}' and '{LABEL_COLUMN}', but "
+            f"has {names or 'none'}. Rename its columns, or give y."
+        )
+    if isinstance(inputs, (str, os.PathLike)):
+        raise DataError(
+            f"Expected images and the label of each, but got the path '{os.fspath(inputs)}'. For a "
+            "folder of classes, use the command lgmnet forge, or list its files: paths = "
+            f"sorted(Path({os.fspath(inputs)!r}).glob('*/*')), y = [p.parent.name for p in paths]."
+        )
+    raise DataError("This FewShotClassifier requires y to be passed, but the target y is None.")
 
 
 def warn_of_channels(shape: Sequence[int]) -> None:
@@ -191,6 +249,29 @@ def to_vectors(inputs: Any, length: int) -> Num[Tensor, "samples features"]:
     if not bool(torch.isfinite(vectors).all()):
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise DataError(f"Vector {row} holds NaN or infinity; leave it out or fill it in.")
+    return vectors
+
+
+def check_vectors(estimator: Any, inputs: Any, *, reset: bool) -> np.ndarray:
+    """Check vectors as scikit-learn does for an estimator, and leave the estimator as it is.
+
+    If ``reset`` is False, their length must be the one that it was fitted to.
+
+    Raises:
+        DataError: if they are no vectors that it can take.
+    """
+    from sklearn.utils.validation import validate_data
+
+    try:
+        vectors: np.ndarray = validate_data(
+            copy.copy(estimator), inputs, reset=reset, dtype=np.float64
+        )
+    except ValueError as error:
+        hint = "" if are_vectors(inputs) else "; images, in one flat list, are for other models"
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"Expected vectors, as an array of numbers [samples, features]{hint}: {reason}."
+        ) from error
     return vectors
 
 

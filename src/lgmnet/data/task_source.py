@@ -83,6 +83,19 @@ class InfiniteSource:
         """Accept every shape: classes and samples are unlimited."""
 
 
+def check_source(source: object) -> None:
+    """Check that tasks can be drawn from an object.
+
+    Raises:
+        DataError: if it is the name of data, or anything else.
+    """
+    if not isinstance(source, TaskSource):
+        raise DataError(
+            f"Expected a source of tasks, but got {source!r:.100}. Open one, for example with "
+            "lgmnet.data.registry.open_source('digits', 'test')."
+        )
+
+
 def hash_classes(names: Iterable[str]) -> str:
     """Return a short hash of a set of class names; it does not depend on their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lgmnet.data.class_dataset import ClassDataset
 from lgmnet.data.sampler import Sampler
-from lgmnet.data.task_source import TaskSource
+from lgmnet.data.task_source import TaskSource, check_source
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import ConfigError
 from lgmnet.evaluation.cache import cache_embeddings, is_worth_caching
@@ -77,6 +77,7 @@ def evaluate(
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
         ConfigError: if there are too few episodes for an interval.
+        DataError: if ``source`` is no source, but a name.
 
     >>> from lgmnet import load_model
     >>> from lgmnet.data.synthetic.vectors import SyntheticVectors
@@ -87,6 +88,7 @@ def evaluate(
     """
     if episodes < 2:
         raise ConfigError(f"'episodes' must be at least 2 for an interval, but is {episodes}.")
+    check_source(source)
     source.check(shape)
     device = method.device
     draw_generator = torch.Generator(device).manual_seed(seed)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -79,7 +80,8 @@ class Rejection:
         """
         if rate is None:
             return self.threshold
-        if not RATES[0] <= rate <= RATES[-1]:
+        stated: object = rate  # Callers may be untyped.
+        if not isinstance(stated, Real) or not RATES[0] <= rate <= RATES[-1]:
             raise ConfigError(
                 f"The rate of false rejections must lie between {RATES[0]} and {RATES[-1]}, but is "
                 f"{rate}."

@@ -1,6 +1,7 @@
 """Mean answer of many draws of a random method, and how far the draws disagree."""
 
 import math
+from numbers import Integral
 
 import torch
 from einops import rearrange
@@ -23,7 +24,7 @@ class Ensemble(Classifier):
         generator: Source of the draws.
 
     Raises:
-        ConfigError: if ``draws`` is less than 1.
+        ConfigError: if ``draws`` is no whole number, or less than 1.
 
     >>> import torch
     >>> from lgmnet.methods import LGMNet, LGMNetConfig
@@ -45,6 +46,9 @@ class Ensemble(Classifier):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        stated: object = draws  # Callers may be untyped.
+        if not isinstance(stated, Integral):
+            raise ConfigError(f"'draws' must be a whole number, but is {draws!r:.100}.")
         if draws < 1:
             raise ConfigError(f"'draws' must be at least 1, but is {draws}.")
         self.way = way

@@ -40,6 +40,11 @@ def model_folder(name: str | Path) -> Path:
     Raises:
         ConfigError: if there is no such model.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ConfigError(
+            "Expected the name of a model, such as 'omniglot', or its folder, but got a "
+            f"{type(name).__name__}."
+        )
     if str(name) in shipped_models():
         return PRETRAINED_FOLDER / str(name)
     if os.path.isdir(name):  # Unlike Path.is_dir, False for a name that no file can have.

@@ -290,14 +290,24 @@ def to_upright(image: Image.Image) -> Image.Image:
     """Apply the rotation that the EXIF data names, and shrink an image of very many pixels.
 
     Raises:
-        ImageError: if the image is too large even to be shrunk.
+        ImageError: if the image has no pixels, is closed, or is too large even to be shrunk.
     """
     n_pixels = image.width * image.height
+    if not n_pixels:
+        raise ImageError(f"it has {image.width} x {image.height} pixels; at least one is needed")
     if n_pixels > MAX_GIVEN_PIXELS or max(image.size) > MAX_IMAGE_SIDE:
         raise ImageError(
             f"it has {image.width} x {image.height} pixels; at most {MAX_GIVEN_PIXELS:,}, and "
             f"{MAX_IMAGE_SIDE:,} for each side, can be read. Make it smaller"
         )
+    try:
+        image.load()
+    except (AssertionError, ValueError) as error:
+        if getattr(image, "fp", None) is not None:
+            raise
+        raise ImageError(
+            "it was closed before it was read; open it without 'with', or call its load() first"
+        ) from error
     if n_pixels > MAX_IMAGE_PIXELS:
         exif = image.getexif()
         image = image.reduce(math.ceil(math.sqrt(n_pixels / MAX_SHRUNK_PIXELS)))

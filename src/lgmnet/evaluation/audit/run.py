@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from lgmnet.data.task_source import TaskSource
+from lgmnet.data.task_source import TaskSource, check_source
 from lgmnet.episode import EpisodeShape
 from lgmnet.errors import UserError
 from lgmnet.evaluation.audit.draw_checks import DrawChecks
@@ -72,6 +72,7 @@ def audit(
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
+        DataError: if ``source`` is no source, but a name.
 
     >>> import lgmnet
     >>> from lgmnet.data.synthetic.vectors import SyntheticVectors
@@ -123,7 +124,9 @@ def plan_checks(
 
     Raises:
         EpisodeError: if the source does not have enough classes or samples.
+        DataError: if ``source`` is no source, but a name.
     """
+    check_source(source)
     shape = shape or EpisodeShape(5, 1, 15)
     source.check(shape)
     few = replace(shape, query=min(shape.query, MAX_QUERIES))
