@@ -26,9 +26,7 @@ def check_labels(y: Any) -> np.ndarray:
         from sklearn.utils.validation import column_or_1d
 
         labels = column_or_1d(labels, warn=True)
-    if (
-        labels.dtype.kind in ("O", "T") and labels.ndim == 1
-    ):  # Objects, or NumPy's texts of any length.
+    if labels.ndim == 1 and labels.dtype.kind in ("O", "T"):  # T: NumPy's texts of any length.
         labels = merge_labels(labels.tolist())
     with warnings.catch_warnings():
         # One sample of each class is a normal support set.
