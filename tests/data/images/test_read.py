@@ -266,9 +266,12 @@ def test_the_error_names_the_fault_of_a_file(tmp_path):
             read_drawing(tmp_path / name)
 
 
-@pytest.mark.parametrize("path", ["absent.png", "."])
-def test_an_absent_file_is_named(path, tmp_path):
-    with pytest.raises(ImageError, match="There is no image file") as caught:
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("absent.png", "There is no image file"), (".", "must be an image file, but is a folder")],
+)
+def test_an_absent_file_is_named(path, message, tmp_path):
+    with pytest.raises(ImageError, match=message) as caught:
         read_drawing(tmp_path / path)
     assert str(tmp_path / path) in str(caught.value)
 
