@@ -205,7 +205,7 @@ def test_the_shell_and_the_estimator_reject_queries_of_no_class(calibrated, tmp_
     classifier.fit([moon, folder / "star" / "0.png"], [3, 8])
     assert classifier.predict([moon, other]).tolist() == [3, -1]
     assert classifier.set_params(unknown=None).predict([other]).tolist() in ([3], [8])
-    with pytest.raises(ConfigError, match="'unknown' must be a label like the others"):
+    with pytest.raises(ConfigError, match="'unknown' must be a label of the kind of the classes"):
         classifier.set_params(unknown="none").predict([other])
 
 
