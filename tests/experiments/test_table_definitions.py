@@ -74,7 +74,7 @@ def test_rows_of_the_ablation_are_those_of_the_other_tables_where_these_have_the
         assert len({entry.folder for entry in ablation.entries}) == len(ablation.entries) == 10
 
 
-@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table-photos"])
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table-photos", "table-plane"])
 def test_the_pages_are_those_of_the_result_files(name: str) -> None:
     options = RunOptions(results=ROOT / "results")
     for table in TABLES[name]():
