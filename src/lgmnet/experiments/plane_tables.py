@@ -51,9 +51,8 @@ def table_family(family: str) -> Table:
         "paper's configuration, with contexts drawn at random in training; with nothing generated, "
         "the weights of its last two layers are learned and equal for all tasks. LGM-Net that sees "
         "labels is that network, and a gain for each unit of the embedding is generated from what "
-        "varies between and within the classes. Direct training (200 steps of Adam per task, scored "
-        "on fewer tasks; [figure 4](figure4.md) has all) and random weights use nothing but the "
-        "support set.",
+        "varies between and within the classes. Direct training (200 steps of Adam per task; fewer "
+        "tasks than in [figure 4](figure4.md)) and random weights use nothing but the support set.",
         entries=(
             change(LGM_NET_PAPER_CONTEXT),
             change(LGM_NET, "conditioning.detectors=4", "conditioning.dropout=0.3"),
