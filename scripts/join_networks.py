@@ -11,11 +11,11 @@ import dataclasses
 from pathlib import Path
 
 from lgmnet.config import from_json
-from lgmnet.evaluation.evaluate import evaluate
 from lgmnet.methods import NetworkEnsemble
 from lgmnet.model.model import Model, load_model, save_model
 from lgmnet.model.sources import open_model_source
 from lgmnet.training.config import TrainConfig
+from lgmnet.training.trainer import add_score, validate
 
 
 def join_networks(models: list[Model]) -> Model:
@@ -26,19 +26,16 @@ def join_networks(models: list[Model]) -> Model:
         DataError: if the validation data cannot be opened.
     """
     method, first = NetworkEnsemble.of([model.method for model in models]), models[0].training
-    validation = from_json(TrainConfig, first.settings).validation
     assert first.val_split is not None
     source = open_model_source(first.data, first.val_split)
-    score = evaluate(method, source, validation.shape, episodes=validation.episodes, seed=1)
+    score = validate(method, source, from_json(TrainConfig, first.settings))
     seeds = " and ".join(str(model.training.settings["seed"]) for model in models)
     training = dataclasses.replace(
         first,
         recipe=f"{first.recipe} with seeds {seeds}",
         step=max(model.training.step for model in models),
-        val_accuracy=score.accuracy,
-        val_ci95=score.ci95,
     )
-    return Model(method, "network-ensemble", training)
+    return Model(method, "network-ensemble", add_score(training, score))
 
 
 def main() -> None:

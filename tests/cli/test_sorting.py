@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lgmnet.cli.sorting import check_labels, folder_name
+from lgmnet.cli.sorting import check_reserved_labels, folder_name
 from lgmnet.errors import ConfigError
 from tests.support.command_line import lgmnet, listing
 from tests.support.images import symbols, write_drawing
@@ -82,9 +82,9 @@ def test_labels_that_would_be_mistaken_for_others_are_refused(
 
 def test_a_class_named_like_the_label_of_no_class_is_refused_with_that_label_only():
     classes = ("moon", "none of these", "uncertain")
-    check_labels(classes, allow_none=False, min_probability=0.0)
+    check_reserved_labels(classes, allow_none=False, min_probability=0.0)
     with pytest.raises(ConfigError, match=r"'none of these' is a class .* leave --none out"):
-        check_labels(classes, allow_none=True, min_probability=0.0)
+        check_reserved_labels(classes, allow_none=True, min_probability=0.0)
 
 
 def test_answers_below_a_probability_are_uncertain(classifier, scans, tmp_path):

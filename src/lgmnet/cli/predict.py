@@ -25,7 +25,7 @@ from lgmnet.cli.scoring_options import (
     refuse_with_out,
 )
 from lgmnet.cli.sorting import (
-    check_labels,
+    check_reserved_labels,
     check_sort_folder,
     mark_uncertain,
     sort_images,
@@ -126,7 +126,9 @@ def predict(
     from lgmnet.scoring.loaded import load_content
 
     loaded = load_content(read_file(file), str(file), engine, rate)
-    check_labels(loaded.classes, allow_none=none is not None, min_probability=min_probability)
+    check_reserved_labels(
+        loaded.classes, allow_none=none is not None, min_probability=min_probability
+    )
     images, n_images = find_images(paths)
     if sort_into is not None:
         check_sort_folder(sort_into, loaded.classes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lgmnet.cli.console import CommandResult, print_notice
 from lgmnet.cli.scoring_options import parse_shard
-from lgmnet.cli.sorting import check_labels
+from lgmnet.cli.sorting import check_reserved_labels
 from lgmnet.progress import track_progress
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def score_to_folder(
     index, n_shards = parse_shard(shard)
     scorer = Scorer(file, engine=engine, none=none)
     classes = scorer.loaded.classes  # Reports a faulty classifier before the images are listed.
-    check_labels(classes, allow_none=none is not False, min_probability=0.0)
+    check_reserved_labels(classes, allow_none=none is not False, min_probability=0.0)
     folder = open_score_folder(out, scorer, names, part_size)
     written, own = folder.list_written(), range(index, folder.n_parts, n_shards)
     missing = [part for part in own if part not in written]

@@ -18,7 +18,9 @@ UNCERTAIN_LABEL = "uncertain"
 """Label of an image whose most probable class is less probable than ``--min-probability``."""
 
 
-def check_labels(classes: Iterable[str], *, allow_none: bool, min_probability: float) -> None:
+def check_reserved_labels(
+    classes: Iterable[str], *, allow_none: bool, min_probability: float
+) -> None:
     """Check that no class has the name of a label that says something else.
 
     Raises:

@@ -41,7 +41,7 @@ def format_sectioned_page(rows: Mapping[str, Sequence[Row]], table: Table) -> st
         f"{first['query']} queries per class, seed of the tasks {first['task_seed']}. Differences "
         "are paired, in percentage points: mean and 95 % interval over the same episodes; after "
         "the semicolon, the same over seeds. Bold: both exclude zero.",
-        *format_gaps(table, titles),
+        *format_gaps(table, titles, references),
         f"{MEANING} Rows that are not meta-trained here are the same for every seed of the others.",
     ]
     for shot in dict.fromkeys(column.shot for column in table.columns):

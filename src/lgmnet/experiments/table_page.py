@@ -54,7 +54,7 @@ def format_page(rows: Mapping[str, Sequence[Row]], table: Table) -> str:
         f"after the comma the standard deviation over the seeds. {first['query']} queries per "
         f"class, seed of the tasks {first['task_seed']}. Data: {first['data']}, split "
         f"`{first['split']}` (class hash `{first['split_hash']}`).",
-        *format_gaps(table, titles),
+        *format_gaps(table, titles, references),
         MEANING,
     ]
     for reference in references:
@@ -84,13 +84,13 @@ def choose_references(table: Table, titles: Mapping[str, str]) -> list[str]:
     return [name for name in names if not titles[name].endswith(OUTDATED)]
 
 
-def format_gaps(table: Table, titles: Mapping[str, str]) -> list[str]:
+def format_gaps(table: Table, titles: Mapping[str, str], references: Sequence[str]) -> list[str]:
     """Say which rows are outdated or missing, and so cannot be compared."""
     missing = [entry.title or entry.name for entry in table.entries if entry.name not in titles]
     blocks = [f"Not run yet: {'; '.join(missing)}."] if missing else []
     if any(title.endswith(OUTDATED) for title in titles.values()):
         blocks.append(OUTDATED_NOTE)
-    if not choose_references(table, titles):
+    if not references:
         blocks.append("No rows are compared: the one to compare with is outdated.")
     return blocks
 

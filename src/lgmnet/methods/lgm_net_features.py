@@ -121,7 +121,8 @@ class LGMNetFeatures(Method):
         "within the training classes, and support samples moved towards their class mean. Most of "
         "the gain comes from the whitening; `docs/dev/log.md` has the figures. The generated "
         "change of low rank, learned on classes that the whitening has not seen, gives 0.5 to 0.7 "
-        "points at one shot on CIFAR-FS, and nothing elsewhere (`docs/results`, tables of photos)."
+        "points at one shot on CIFAR-FS, and nothing or less elsewhere (`docs/results`, tables of "
+        "photos)."
     )
 
     mean: Tensor
