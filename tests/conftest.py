@@ -95,6 +95,12 @@ def in_32_bits() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_seed() -> None:
+    """Start each test from the same seed, so that none depends on which tests ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not enforce annotations, as for users, so that wrong values reach the package's checks."""

@@ -176,7 +176,11 @@ CASES: dict[str, tuple[str, Any]] = {
     "ridge-regression, images": ("ridge-regression", RidgeRegressionConfig(IMAGES)),
     "ridge-regression, vectors, auxiliary loss": (
         "ridge-regression",
-        RidgeRegressionConfig(vector_embedding(3, 16, 5), auxiliary=AuxiliaryConfig(0.5)),
+        RidgeRegressionConfig(VECTORS, auxiliary=AuxiliaryConfig(0.5)),
+    ),
+    "ridge-regression, fewer features than samples": (
+        "ridge-regression",
+        RidgeRegressionConfig(vector_embedding(3, 16, 5)),
     ),
     "feat, images": ("feat", FEATConfig(IMAGES, head=HeadConfig("euclidean", 0.1), width=8)),
     "feat, cosine, auxiliary loss": (
@@ -269,11 +273,19 @@ NOTHING_LEARNED = {
     for case, (name, _) in CASES.items()
     if name in ("from-scratch", "random-weights")
 }
-NO_OVERFITTING = NOTHING_LEARNED | {
-    case: "it has too few parameters to fit random labels, on purpose"
-    for case, (name, _) in CASES.items()
-    if name == "lgm-net-features" or "axes of features" in case
-}
+NO_OVERFITTING = (
+    NOTHING_LEARNED
+    | {
+        case: "it has too few parameters to fit random labels, on purpose"
+        for case, (name, _) in CASES.items()
+        if name == "lgm-net-features" or "axes of features" in case
+    }
+    | {
+        "ridge-regression, fewer features than samples": (
+            "one feature that ReLU has switched off for good leaves too few for random labels"
+        )
+    }
+)
 ORDER_MATTERS = {
     "matching-net, full context": "its LSTM reads the support in order, as that of the paper does",
 }
@@ -343,10 +355,13 @@ def answer(method: Method, episode: Episode) -> Tensor:
 def build_shared_method(case: str) -> Method:
     """Build the method of a case in evaluation mode, with random weights and running statistics.
 
-    All tests share it, so none may change it.
+    All tests share it, so none may change it. Its first weights do not depend on which tests ran
+    before.
     """
     name, config = CASES[case]
-    method = build_method(name, config).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        method = build_method(name, config).double()
     n_classes, n_samples = 4, 10
     samples = noise(n_classes * n_samples, *method.inputs.shape)
     if isinstance(method, LGMNetFeatures):  # Its statistics are those of samples that vary.
