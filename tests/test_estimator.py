@@ -317,6 +317,8 @@ def test_the_number_of_features_is_that_of_vectors(tiny, labelled_drawings, tmp_
         assert hasattr(loaded, "n_features_in_") == is_vector
         if is_vector:
             assert loaded.n_features_in_ == classifier.n_features_in_ == 4
+    classifier.set_params(model=tiny).fit(*labelled_drawings)  # The vectors are gone.
+    assert not hasattr(classifier, "n_features_in_")
 
 
 def test_saving_replaces_a_classifier_but_no_other_file(tiny, labelled_drawings, tmp_path):

@@ -132,8 +132,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
         fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
-        if not model.inputs.is_image:
-            validate_data(self, X, skip_check_array=True)  # Sets `n_features_in_`.
+        if model.inputs.is_image:
+            for name in ("n_features_in_", "feature_names_in_"):  # Of an earlier fit to vectors.
+                self.__dict__.pop(name, None)
+        else:
+            validate_data(self, X, skip_check_array=True)  # Sets both.
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> FewShotClassifier:

@@ -21,8 +21,8 @@ from lgmnet.nn.label_context import (
 from lgmnet.nn.map_statistics import (
     MIN_SMOOTHED_SIDE,
     MIN_VARIANCE,
-    LayerStatistics,
     MapStatistics,
+    StatisticsEmbedding,
 )
 from lgmnet.nn.matching import HeadConfig
 from lgmnet.nn.target import TargetConfig
@@ -203,7 +203,7 @@ def test_an_embedding_of_statistics_has_the_length_that_its_config_names(layers)
         (2, 16, 18), layers, widths=(4, 6), pooled=(True, False), readout="layers"
     )
     embedding = build_embedding(config)
-    assert isinstance(embedding, LayerStatistics)
+    assert isinstance(embedding, StatisticsEmbedding)
     images = torch.rand(5, 2, 16, 18, generator=seeded())
     assert embedding(images).shape == (5, config.n_out)
     assert config.n_features == config.n_out == sum(config.groups)

@@ -13,7 +13,7 @@ from lgmnet.config import require
 from lgmnet.nn.alignment import AlignedEmbedding, AlignmentConfig
 from lgmnet.nn.layer_axes import AxesConfig, LayerAxes
 from lgmnet.nn.layers import ConvEmbedding, LayerKind, build_layers
-from lgmnet.nn.map_statistics import LayerStatistics, count_statistics
+from lgmnet.nn.map_statistics import StatisticsEmbedding, count_statistics
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def build_embedding(config: EmbeddingConfig) -> nn.Module:
         return nn.Sequential(*layers)
     maps = ConvEmbedding(*layers)
     is_last = config.readout == "last"
-    embedding = maps if is_last else LayerStatistics(maps, config.map_shapes, config.norm)
+    embedding = maps if is_last else StatisticsEmbedding(maps, config.map_shapes, config.norm)
     embedding.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return AlignedEmbedding(embedding, config.alignment) if config.alignment else embedding
 

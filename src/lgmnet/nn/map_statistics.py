@@ -23,7 +23,7 @@ MIN_VARIANCE = 1e-5
 """Added to variances, so that a map in which nothing varies has its centre in the middle."""
 
 
-class LayerStatistics(nn.Module):
+class StatisticsEmbedding(nn.Module):
     """Embedding of images by statistics of the image and of the maps of all layers.
 
     The last layer of a network keeps what the network was trained to tell apart. Earlier layers
@@ -87,7 +87,7 @@ class LayerStatistics(nn.Module):
 
 
 class MapStatistics(nn.Module):
-    """Statistics of each channel over a map, one group for each kind (see `LayerStatistics`).
+    """Statistics of each channel over a map, one group for each kind (see `StatisticsEmbedding`).
 
     Args:
         height: Height of the maps in pixels.
