@@ -4,7 +4,8 @@ import base64
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from jaxtyping import UInt8
 from PIL import Image
@@ -38,7 +39,7 @@ def add_thumbnails(
     """
     if not fitted.backbone:
         return fitted
-    thumbnails = read_thumbnails(fitted)
+    thumbnails = {**read_pictures(fitted, THUMBNAILS_NOTE)}
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     for source, photo in zip(sources, pixels, strict=True):
         image = Image.fromarray(photo.movedim(0, 2).contiguous().numpy())
@@ -56,22 +57,36 @@ def without_images(fitted: FittedClassifier) -> FittedClassifier:
     return dataclasses.replace(fitted, support=fitted.support.without_samples(), notes=notes)
 
 
-def read_thumbnails(fitted: FittedClassifier) -> dict[str, str]:
-    """Return the photo thumbnails of a classifier, in base 64, by source."""
-    try:
-        thumbnails = parse_json(fitted.notes.get(THUMBNAILS_NOTE, "{}"))
-    except ValueError:
-        return {}
-    return thumbnails if isinstance(thumbnails, dict) else {}
-
-
 def find_thumbnail(fitted: FittedClassifier, place: int) -> bytes | None:
     """Return the thumbnail of the support photo with this index; None if there is none."""
-    data = read_thumbnails(fitted).get(fitted.support.sources[place])
+    return find_picture(fitted, THUMBNAILS_NOTE, place)
+
+
+def find_picture(fitted: FittedClassifier, note: str, place: int) -> bytes | None:
+    """Return the picture that a note holds of the support image with this index, as a file.
+
+    None if there is none, or what is there is no base 64.
+    """
     try:
-        return None if data is None else base64.b64decode(data, validate=True)
-    except (ValueError, TypeError):  # A file may come from anybody.
+        source = fitted.support.sources[place]
+        return base64.b64decode(read_pictures(fitted, note)[source], validate=True)
+    except (KeyError, ValueError, TypeError):  # A file may come from anybody.
         return None
+
+
+def read_pictures(fitted: FittedClassifier, note: str) -> Mapping[str, str]:
+    """Return the pictures that a note of a classifier holds, in base 64, by source."""
+    return parse_pictures(fitted.notes.get(note, "{}"))
+
+
+@lru_cache(maxsize=4)  # The studio's page asks for one picture after the other.
+def parse_pictures(text: str) -> Mapping[str, str]:
+    """Parse a JSON object of pictures by source; empty if it is damaged."""
+    try:
+        pictures = parse_json(text)
+    except ValueError:
+        return {}
+    return pictures if isinstance(pictures, dict) else {}
 
 
 def encode_image(image: Image.Image, format: str) -> bytes:

@@ -3,22 +3,25 @@
 A classifier itself holds only what its model takes: small drawings, or features of photos.
 """
 
-import base64
 import dataclasses
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 
 import torch
 from PIL import Image
 
 from lgmnet.classifier.classifier import FittedClassifier
-from lgmnet.classifier.thumbnails import PICTURES_NOTE, THUMBNAILS_NOTE, encode_image
+from lgmnet.classifier.thumbnails import (
+    PICTURES_NOTE,
+    THUMBNAILS_NOTE,
+    encode_image,
+    find_picture,
+    read_pictures,
+)
 from lgmnet.data.images.read import ImageBytes, to_8_bits, to_white_background
 from lgmnet.errors import ConfigError
 from lgmnet.studio.classifiers import LabelledFile
 from lgmnet.studio.errors import AbsentError
-from lgmnet.tensor_file import parse_json
 
 PICTURE_SIDE = 224
 """Shorter side of a picture in pixels; that of the photos that the shipped model takes."""
@@ -51,34 +54,11 @@ def encode_picture(image: Image.Image) -> bytes:
 
 def add_pictures(fitted: FittedClassifier, new: Mapping[str, str]) -> FittedClassifier:
     """Return a classifier with further pictures, by source; those of absent images are dropped."""
-    known = {**read_pictures(fitted), **new}
+    known = {**read_pictures(fitted, PICTURES_NOTE), **new}
     sources = fitted.support.sources if len(fitted.support.sources) <= MAX_PICTURES else ()
     present = {source: known[source] for source in sources if source in known}
     notes = {**fitted.notes, PICTURES_NOTE: json.dumps(present)}
     return dataclasses.replace(fitted, notes=notes)
-
-
-def read_pictures(fitted: FittedClassifier) -> Mapping[str, str]:
-    """Return the pictures of a classifier, in base 64, by source."""
-    return read_texts(fitted.notes.get(PICTURES_NOTE, "{}"))
-
-
-@lru_cache(maxsize=4)  # The page asks for one picture after the other.
-def read_texts(note: str) -> Mapping[str, str]:
-    """Read a note that is a JSON object of pictures by source; empty if it is damaged."""
-    try:
-        pictures = parse_json(note)
-    except ValueError:
-        return {}
-    return pictures if isinstance(pictures, dict) else {}
-
-
-def decode_picture(pictures: Mapping[str, str], source: str) -> bytes | None:
-    """Return a picture as a file, None if there is none or it is no base 64."""
-    try:
-        return base64.b64decode(pictures[source], validate=True)
-    except (KeyError, ValueError, TypeError):  # A file may come from anybody.
-        return None
 
 
 def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
@@ -98,8 +78,7 @@ def thumbnail(fitted: FittedClassifier, place: int) -> bytes:
         pixels = 255 - sample[0] if len(sample) == 1 else sample.movedim(0, 2)
         return encode_image(Image.fromarray(pixels.numpy()), "PNG")
     for note in (PICTURES_NOTE, THUMBNAILS_NOTE):
-        pictures = read_texts(fitted.notes.get(note, "{}"))
-        if (data := decode_picture(pictures, support.sources[place])) is not None:
+        if (data := find_picture(fitted, note, place)) is not None:
             return data
     raise AbsentError("The classifier has no picture of this photo, only its features.")
 
@@ -110,16 +89,14 @@ def pictured_files(fitted: FittedClassifier) -> list[LabelledFile]:
     Raises:
         ConfigError: if it lacks a picture.
     """
-    pictures, support = read_pictures(fitted), fitted.support
-    files = []
-    for source, label in zip(support.sources, support.labels.tolist(), strict=True):
-        try:
-            data = base64.b64decode(pictures[source], validate=True)
-        except (KeyError, ValueError, TypeError) as error:
+    support, files = fitted.support, []
+    for place, label in enumerate(support.labels.tolist()):
+        source = support.sources[place]
+        if (data := find_picture(fitted, PICTURES_NOTE, place)) is None:
             raise ConfigError(
                 "The model can only be switched while the classifier holds the pictures of all its "
                 f"images. It holds none of '{source}': it was made outside of the studio, or has "
                 f"more than {MAX_PICTURES} images. Make it again from the image files."
-            ) from error
+            )
         files.append(LabelledFile(fitted.classes[label], ImageBytes(source, data)))
     return files
