@@ -54,9 +54,13 @@ class Studio:
         return self.process.returncode, stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Start the machine's Chromium; nothing is downloaded."""
+    """Start the machine's Chromium; nothing is downloaded.
+
+    Playwright keeps an event loop in this thread while it runs, so tests of other modules could not
+    run theirs.
+    """
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
         pytest.skip(f"needs Chromium ({INSTALL})")

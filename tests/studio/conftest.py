@@ -135,13 +135,13 @@ def queries(count: int = 1, seed: int = 9) -> list[tuple[str, tuple[str, bytes, 
 
 
 def block(worker: Worker) -> threading.Event:
-    """Keep a worker busy until the event is set."""
+    """Keep a worker busy until the event is set, a minute at most."""
     worker.start()
     has_begun, release = threading.Event(), threading.Event()
 
     def wait() -> None:
         has_begun.set()
-        release.wait()
+        release.wait(60)  # Not for ever, if the test fails before it sets the event.
 
     worker.submit(wait)
     has_begun.wait()
