@@ -36,7 +36,7 @@ PANELS = {
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """Function that runs the commands defined in a test; returns exit code and output."""
-    app = typer.Typer()
+    app = typer.Typer(rich_markup_mode="rich")
     app.callback()(lambda: None)
     monkeypatch.setattr(console, "app", app)
 

@@ -112,7 +112,7 @@ def compute_map_moments(
 
 def moment_weights(height: int, width: int) -> Float[Tensor, "5 positions"]:
     """Compute the weight of each position of a map in its mean and in its four moments."""
-    y = torch.linspace(-1, 1, height).repeat_interleave(width)
+    y = torch.linspace(-1, 1, height)[:, None].expand(height, width).flatten()
     x = torch.linspace(-1, 1, width).repeat(height)
     squares = [axis.square() - axis.square().mean() for axis in (y, x)]
     return torch.stack([torch.ones_like(y), y, x, *squares]) / (height * width)
