@@ -86,7 +86,7 @@ def test_made_up_methods_and_paths_make_no_new_labels_of_metrics(client, guarded
     labels = set(re.findall(r'method="(.*?)",route="(.*?)"', text))
     assert "MADEUP" not in text
     assert "nosuch" not in text
-    routes = {*client.app.openapi()["paths"], "/", "other"}
+    routes = {*client.app.openapi()["paths"], "/", "/static", "other"}
     assert {method for method, _ in labels} <= {"GET", "POST", "other"}
     assert {route for _, route in labels} <= routes
 
