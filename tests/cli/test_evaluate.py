@@ -135,6 +135,13 @@ def test_training_classes_are_not_scored(tiny):
     assert score(tiny, "--split", "val").code == 0
 
 
+def test_data_of_another_kind_is_refused_with_what_to_do():
+    ran = lgmnet("evaluate", "vectors", "--data", "strokes", "--split", "test")
+    assert ran.code == 2
+    assert "shape (1, 28, 28), but the method takes (64,)" in ran.err
+    assert "Name other data with --data; 'vectors' was trained on clouds." in ran.err
+
+
 def test_the_current_folder_can_be_the_model(tiny, monkeypatch):
     monkeypatch.chdir(tiny)
     assert score(".", "--json").json["model"] == "tiny"

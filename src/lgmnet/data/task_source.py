@@ -118,8 +118,13 @@ def check_disjoint(splits: dict[str, Iterable[str]]) -> None:
             split_of[name] = split
 
 
-def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
+def check_feature_shape(source: TaskSource, expected: tuple[int, ...], remedy: str = "") -> None:
     """Check that samples have the shape that a method takes.
+
+    Args:
+        source: The samples.
+        expected: Shape that the method takes.
+        remedy: Sentence that says what to do if they have not.
 
     Raises:
         DataError: naming both shapes.
@@ -128,7 +133,7 @@ def check_feature_shape(source: TaskSource, expected: tuple[int, ...]) -> None:
     if shape != tuple(expected):
         raise DataError(
             f"'{source.name}' has samples of shape {shape}, but the method takes {tuple(expected)} "
-            "(its field 'feature_shape')."
+            f"(its field 'feature_shape'). {remedy}".rstrip()
         )
 
 
