@@ -132,10 +132,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support = Support(samples, torch.from_numpy(indices), self._sources(X, len(samples)))
         fitted = fit_support(model, support, self._class_names(classes), notes, by=self.by)
         self._set_fitted(fitted, classes)
-        if model.inputs.is_image:
-            for name in ("n_features_in_", "feature_names_in_"):  # Of an earlier fit to vectors.
-                self.__dict__.pop(name, None)
-        else:
+        for name in ("n_features_in_", "feature_names_in_"):  # Of an earlier fit to vectors.
+            self.__dict__.pop(name, None)
+        if not model.inputs.is_image:
             validate_data(self, X, skip_check_array=True)  # Sets both.
         return self
 
@@ -172,9 +171,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         name = self._class_name(label)
-        index = self.classifier_.class_index(name)
         fitted = edit.remove_class(self.classifier_, self._fitting_model(), name)
-        self._set_fitted(fitted, np.delete(self.classes_, index))
+        self._set_fitted(fitted, np.delete(self.classes_, self.classifier_.class_index(name)))
         return self
 
     def rename_class(self, old: Any, new: Any) -> FewShotClassifier:

@@ -51,7 +51,8 @@ ABOUT_METRIC_ROWS = (
     "around these two. The paper's configuration has its own training tasks, the same number of "
     "steps, no temperature, and contexts drawn at random. RFS is pretrained by classification "
     "alone; self-distilled, it is trained a second time with the first model as its teacher. FEAT "
-    "with a pretrained embedding starts from RFS's. "
+    "with a pretrained embedding starts from RFS's, so it has twice the steps of the others; its "
+    "cost is that of the second half. "
 )
 ABOUT_DISTANT_ROWS = (
     "MAML, fine-tuning, logistic regression, direct training and random weights have one seed; "
