@@ -13,7 +13,7 @@ import pytest
 from lgmnet.experiments.criteria_tables import ordinary_classes, photo_criteria, table_domains
 from lgmnet.experiments.plane_tables import table_plane
 from lgmnet.experiments.results import RunOptions
-from lgmnet.experiments.row_results import is_current, read_rows
+from lgmnet.experiments.row_results import Row, is_current, read_rows
 from lgmnet.experiments.sectioned_page import MEAN, collect_scores
 from lgmnet.experiments.seeds import SeedScores
 from lgmnet.experiments.table_definitions import table2
@@ -27,30 +27,35 @@ from lgmnet.experiments.table_rows import (
 
 ROOT = Path(__file__).parents[1]
 RESULTS = RunOptions(results=ROOT / "results")
-DOMAINS = table_domains()[0]
+DOMAINS, PLANE = table_domains()[0], table_plane()
 TABLES = {
     table.name: table
-    for table in (table2("cifar-fs"), photo_criteria(), ordinary_classes(), DOMAINS, *table_plane())
+    for table in (table2("cifar-fs"), photo_criteria(), ordinary_classes(), DOMAINS, *PLANE)
 }
 PHOTOS, CLASSES = photo_criteria().name, ordinary_classes().name
 LOOKS = f"{MEAN}five seen looks"
 ALL_CLASSES = f"{MEAN}all"
 TEST_ALONE = f"{MEAN}sets for testing alone"
-FAMILIES = ("blobs", "lines", "spirals", "circles")
 RIDGE = "Ridge regression, all layers"
 GENERATING = (LGM_NET, LGM_NET_PAPER_CONTEXT, SEES_LABELS)
 SEEDS = {1: "one seed so far", 2: "two seeds so far", 3: "three seeds"}
 
 
 @functools.cache
+def read_table(name: str) -> dict[str, list[Row]]:
+    """Read all result files of a table, once."""
+    return read_rows(RESULTS, TABLES[name])
+
+
+@functools.cache
 def find_scores(table: str, row: str, shot: int) -> dict[str, SeedScores]:
     """Find the scores of a row in all columns of a table with this shot, and their means."""
     entry = next(entry for entry in TABLES[table].entries if entry.name == row)
-    rows = [r for r in read_rows(RESULTS, TABLES[table])[row] if is_current(r, entry)]
+    rows = [r for r in read_table(table)[row] if is_current(r, entry)]
     return dict(collect_scores(rows, entry, TABLES[table], shot))
 
 
-def find_column(table: str, row: str, shot: int, column: str) -> SeedScores:
+def find_column(table: str, row: str, shot: int, column: str = "") -> SeedScores:
     """Find the scores of a row in one column; a table with one column for a shot needs no name."""
     scores = find_scores(table, row, shot)
     return scores[column] if column else next(iter(scores.values()))
@@ -72,7 +77,7 @@ def lead(table: str, first: str, second: str, shot: int, column: str = "") -> fl
 
 
 def lead_in_the_plane(row: str) -> list[float]:
-    return [lead(f"table-plane-{f}", row, NOTHING_GENERATED, 5) for f in FAMILIES]
+    return [lead(table.name, row, NOTHING_GENERATED, 5) for table in PLANE]
 
 
 def plane_row(name: str, row: str) -> str:
@@ -80,7 +85,6 @@ def plane_row(name: str, row: str) -> str:
     return f"| {name} | " + " | ".join(f"{x:+.1f}" for x in leads) + " |"
 
 
-@functools.cache
 def lead_on_cifar(row: str, shot: int) -> SeedScores:
     """Subtract a row from the one with nothing generated, both with the auxiliary loss."""
     return compare("table2", with_auxiliary(NOTHING_GENERATED), with_auxiliary(row), shot)
@@ -89,7 +93,7 @@ def lead_on_cifar(row: str, shot: int) -> SeedScores:
 def seeds_on_cifar(*rows: str) -> str:
     """Say how many seeds of these rows and of nothing generated are run, with that loss."""
     names = [with_auxiliary(name) for name in (NOTHING_GENERATED, *rows)]
-    return SEEDS[min(len(find_column("table2", name, 5, "").by_seed) for name in names)]
+    return SEEDS[min(len(find_column("table2", name, 5).by_seed) for name in names)]
 
 
 def lead_on_looks(row: str, shot: int, *columns: str) -> list[float]:

@@ -139,7 +139,7 @@ def test_data_of_another_kind_is_refused_with_what_to_do():
     ran = lgmnet("evaluate", "vectors", "--data", "strokes", "--split", "test")
     assert ran.code == 2
     assert "shape (1, 28, 28), but the method takes (64,)" in ran.err
-    assert "Name other data with --data; 'vectors' was trained on clouds." in ran.err
+    assert "Choose other data; 'vectors' was trained on clouds." in ran.err
 
 
 def test_the_current_folder_can_be_the_model(tiny, monkeypatch):

@@ -206,7 +206,7 @@ def open_unseen_source(
                     f"shares classes with the split '{source.split}' of {source.name}. Scores on "
                     "training classes say nothing; choose another split or other data."
                 )
-        remedy = f"Name other data with --data; '{name}' was trained on {model.training.data}."
+        remedy = f"Choose other data; '{name}' was trained on {model.training.data}."
         check_feature_shape(source, model.method.inputs.shape, remedy)
     return source
 
